@@ -1,0 +1,111 @@
+"""The autoscaled GPU node pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+
+from settings import GpuPool
+
+POOL_LABEL = "cloud.google.com/gke-nodepool"
+"""Label that GKE puts on every node: the name of its pool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuNodePoolArgs:
+    """Arguments of GpuNodePool. `cluster` is the cluster's id, `timeout` is in seconds."""
+
+    cluster: pulumi.Input[str]
+    project: str
+    location: str
+    pool: GpuPool
+    timeout: int
+
+
+class GpuNodePool(pulumi.ComponentResource):
+    """A NodePool in GKE's reference shape for GPU serving, scaled by pending pods between its bounds."""
+
+    node_pool: gcp.container.NodePool
+    tolerations: Sequence[Mapping[str, str]]
+    """Kubernetes tolerations that let a pod onto these nodes."""
+    node_selector_terms: Sequence[Mapping[str, object]]
+    """Kubernetes node selector terms that keep a pod on these nodes."""
+
+    def __init__(self, name: str, args: GpuNodePoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmgateway:gpu_node_pool:GpuNodePool", name, None, opts)
+        pool = args.pool
+        timeout = f"{args.timeout}s"
+
+        self.node_pool = gcp.container.NodePool(
+            f"{name}-nodes",
+            name=pool.name,
+            project=args.project,
+            location=args.location,
+            cluster=args.cluster,
+            node_locations=pool.zones or None,
+            initial_node_count=pool.min_nodes,
+            autoscaling=gcp.container.NodePoolAutoscalingArgs(
+                total_min_node_count=pool.min_nodes,
+                total_max_node_count=pool.max_nodes,
+                location_policy="ANY",
+            ),
+            management=gcp.container.NodePoolManagementArgs(auto_repair=True, auto_upgrade=True),
+            upgrade_settings=gcp.container.NodePoolUpgradeSettingsArgs(
+                max_surge=pool.max_surge, max_unavailable=pool.max_unavailable
+            ),
+            node_config=gcp.container.NodePoolNodeConfigArgs(
+                machine_type=pool.machine_type,
+                image_type=pool.image_type,
+                disk_size_gb=pool.disk_size_gb,
+                disk_type=pool.disk_type,
+                spot=pool.spot,
+                service_account=pool.service_account,
+                oauth_scopes=["https://www.googleapis.com/auth/cloud-platform"],
+                labels=pool.labels,
+                metadata={"disable-legacy-endpoints": "true"},
+                guest_accelerators=[
+                    gcp.container.NodePoolNodeConfigGuestAcceleratorArgs(
+                        type=pool.accelerator,
+                        count=pool.accelerator_count,
+                        gpu_driver_installation_config=gcp.container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
+                            gpu_driver_version=pool.driver_version
+                        ),
+                    )
+                ],
+                taints=[
+                    gcp.container.NodePoolNodeConfigTaintArgs(
+                        key=pool.taint.key, value=pool.taint.value, effect=pool.taint.effect
+                    )
+                ],
+                workload_metadata_config=gcp.container.NodePoolNodeConfigWorkloadMetadataConfigArgs(
+                    mode="GKE_METADATA"
+                ),
+                gcfs_config=gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=pool.image_streaming),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # The autoscaler owns the count, and a changed initialNodeCount would replace the pool.
+                ignore_changes=["initialNodeCount", "nodeCount"],
+                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout),
+            ),
+        )
+        effects = {
+            "NO_SCHEDULE": "NoSchedule",
+            "PREFER_NO_SCHEDULE": "PreferNoSchedule",
+            "NO_EXECUTE": "NoExecute",
+        }
+        self.tolerations = [
+            {
+                "key": pool.taint.key,
+                "operator": "Equal",
+                "value": pool.taint.value,
+                "effect": effects[pool.taint.effect],
+            }
+        ]
+        self.node_selector_terms = [
+            {"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": [self.node_pool.name]}]}
+        ]
+        self.register_outputs({"nodePool": self.node_pool.name})

@@ -1,0 +1,254 @@
+"""The sandbox's commands: `python -m sandbox up|preview|refresh|destroy|down|shell|exec|status|stockout`.
+
+Every option of `up` that shapes the stack's settings (--charts, --config-overlay) holds for that one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from sandbox import base_objects, controlplane, emulators_daemon, latency, stack_file
+from sandbox.cloud import Cloud
+from sandbox.crds import fetch_crds, install_crds
+from sandbox.environment import environment, make_directories
+from sandbox.errors import SandboxError
+from sandbox.golang import ToolchainError
+from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
+from sandbox.phases import say
+from sandbox.processes import running, stop_all
+from sandbox.shims import write_shims
+from sandbox.toolchain import Toolchain, ensure
+
+CHARTS = REPOSITORY / "sandbox" / "charts"
+OPERATIONS = ("up", "preview", "refresh", "destroy")
+GPU_STOCKOUT = "gpu_stockout"
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """One sandbox and the stack that runs in it."""
+
+    home: Home
+    stack: str
+    root: Path
+    env: dict[str, str] = field(repr=False)
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say what was done and how long it took, once it is done."""
+    start = time.monotonic()
+    yield
+    say(f"{what} ({time.monotonic() - start:.1f} s)")
+
+
+def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
+    """Have the control plane, the emulators, the emulated project and the stack; what is there is left as it is."""
+    toolchain = ensure()
+    with controlplane.exclusive(box.home), ThreadPoolExecutor() as pool:
+        make_directories(box.home)
+        write_shims(box.home, toolchain)
+        cluster = pool.submit(_start_cluster, box, toolchain, settings)
+        stack = pool.submit(_init_stack, box)
+        stack.result()
+        cluster.result()
+    copy = settings | {"encryptionsalt": stack_file.state_salt(box.home, box.stack)}
+    box.home.stack_file(box.stack).write_text(yaml.safe_dump(copy, sort_keys=False))
+
+
+def _start_cluster(box: Sandbox, toolchain: Toolchain, settings: stack_file.Settings) -> None:
+    (project,) = stack_file.section(settings, "gcp", "project")
+    name, location = stack_file.section(settings, "cluster", "name", "location")
+    if not controlplane.is_up(box.home):
+        fetch_crds(box.home)
+        with timed("control plane: etcd, kube-apiserver, controller-manager, scheduler and kwok are ready"):
+            api = controlplane.start(box.home, toolchain, box.env)
+        for node in base_objects.nodes(project, name, location):
+            api.create("/api/v1/nodes", node)
+        for storage_class in base_objects.storage_classes():
+            api.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
+        with timed("CRDs of the operators are served"):
+            install_crds(api, box.home)
+    cluster = json.loads(box.home.kubeconfig.read_text())["clusters"][0]["cluster"]
+    endpoint = cluster["server"].removeprefix("https://")
+    Cloud(box.home.cloud).ensure_cluster(project, location, name, endpoint, cluster["certificate-authority-data"])
+    if not emulators_daemon.is_up(box.home):
+        with timed("emulators: External Secrets, CloudNativePG, node pools and kubelet are watching"):
+            emulators_daemon.start(box.home, box.env)
+
+
+def _init_stack(box: Sandbox) -> None:
+    """Create the stack in the home's own backend, from a folder of the home.
+
+    `pulumi stack init` writes the passphrase's salt into the stack file beside Pulumi.yaml, whatever --config-file says.
+    """
+    if stack_file.state_salt(box.home, box.stack):
+        return
+    shutil.copy(box.root / "Pulumi.yaml", box.home.stacks)
+    box.home.stack_file(box.stack).unlink(missing_ok=True)
+    env = {name: value for name, value in box.env.items() if name != "PULUMI_OPTION_CONFIG_FILE"}
+    command = [str(box.home.bin / "pulumi"), "stack", "init", box.stack, "--non-interactive"]
+    with timed(f"stack {box.stack} is in {box.home.state}"):
+        answer = subprocess.run(command, env=env, cwd=box.home.stacks, capture_output=True, text=True)
+    if answer.returncode:
+        raise SandboxError(f"pulumi could not create the stack:\n{answer.stderr}")
+
+
+def read_settings(root: Path, stack: str, charts: str, overlay: Path | None) -> stack_file.Settings:
+    """The stack's settings as they are to run here."""
+    return stack_file.prepare(
+        stack_file.read_stack_file(root, stack),
+        charts=CHARTS if charts == "contract" else None,
+        overlay=yaml.safe_load(overlay.read_text()) or {} if overlay else {},
+    )
+
+
+def operate(box: Sandbox, operation: str) -> int:
+    """Run one engine operation, its output as always, then the summary. Returns pulumi's exit code."""
+    from sandbox import summary
+
+    log = box.home.event_log(box.stack, operation)
+    log.unlink(missing_ok=True)
+    command = [str(box.home.bin / "pulumi"), operation, "--event-log", str(log), "--suppress-outputs"]
+    command += [] if operation == "preview" else ["--yes", "--skip-preview"]
+    start = time.monotonic()
+    code = run(command, box.env, box.root)
+    if log.exists():
+        summary.show(summary.read(log))
+    say(f"pulumi {operation}: exit code {code} ({time.monotonic() - start:.1f} s)")
+    return code
+
+
+def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
+    """Run a command in the foreground; it decides what an interrupt means, we wait for it."""
+    with subprocess.Popen(command, env=env, cwd=cwd) as process:
+        previous = {
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+        }
+        try:
+            return process.wait()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def shell(box: Sandbox) -> int:
+    """An interactive shell in the sandbox's environment."""
+    program = os.environ.get("SHELL") or "/bin/sh"
+    prompt = f"(sandbox {box.stack}) $ "
+    (box.home.user / ".zshrc").write_text(f"PROMPT='(sandbox {box.stack}) %# '\n")
+    say(
+        f"A shell in the sandbox {box.home.root}, stack {box.stack}; `exit` leaves it.\n"
+        f"  on PATH: {', '.join(sorted(each.name for each in box.home.bin.iterdir()))}\n"
+        "  plain `pulumi up`, `pulumi stack output` and so on act on this stack; KUBECONFIG is the sandbox's\n"
+        f"  settings are the copy {box.home.stack_file(box.stack)}: the next `make up` writes it anew"
+    )
+    return run([program, "-i"], box.env | {"PS1": prompt}, box.root)
+
+
+def status(box: Sandbox) -> int:
+    """Say what runs. Exit code 0 when the sandbox is up, 3 when it is not."""
+    up = controlplane.is_up(box.home)
+    say(f"sandbox {box.home.root}")
+    say(f"  control plane: {controlplane.api(box.home).server if up else 'down'}")
+    say(f"  emulators: {'up' if emulators_daemon.is_up(box.home) else 'down'}")
+    say(f"  processes: {', '.join(sorted(running(box.home).values())) or 'none'}")
+    return 0 if up else 3
+
+
+def down(home: Home) -> int:
+    """Stop everything; state, settings and the cluster's objects stay for the next `up`."""
+    if not home.root.exists():
+        say(f"no sandbox at {home.root}: nothing to stop")
+        return 0
+    with controlplane.exclusive(home), timed(f"sandbox {home.root}: nothing is running"):
+        for name in stop_all(home):
+            say(f"  stopped {name}")
+        home.daemon_ready.unlink(missing_ok=True)
+        home.daemon_pid.unlink(missing_ok=True)
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--stack", default="dev", help="which Pulumi.<stack>.yaml (default: dev)")
+    common.add_argument("--home", type=Path, help="the sandbox's folder (default: .sandbox/<stack>)")
+    common.add_argument("--root", type=Path, default=REPOSITORY, help="the program's folder (default: this one)")
+    common.add_argument("--latency", type=_scale, metavar="SCALE", help="take time as GKE does, times SCALE; 0: none")
+    settings = argparse.ArgumentParser(add_help=False)
+    settings.add_argument("--config-overlay", type=Path, metavar="FILE", help="YAML merged over the settings' config")
+    settings.add_argument("--charts", choices=("contract", "upstream"), default="contract", help="where charts are from")
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for operation in OPERATIONS:
+        commands.add_parser(operation, parents=[common, settings], help=f"pulumi {operation} in the sandbox")
+    commands.add_parser("down", parents=[common], help="stop the sandbox")
+    commands.add_parser("shell", parents=[common, settings], help="a shell in it")
+    commands.add_parser("status", parents=[common], help="say what runs")
+    execute = commands.add_parser("exec", parents=[common, settings], help="run one command in it: exec -- COMMAND")
+    execute.add_argument("arguments", nargs="+", metavar="COMMAND")
+    stockout = commands.add_parser("stockout", parents=[common], help="take the GPU capacity away, or give it back")
+    stockout.add_argument("switch", choices=("on", "off"))
+    return parser.parse_args(arguments)
+
+
+def _scale(text: str) -> float:
+    scale = float(text)
+    if not (math.isfinite(scale) and scale >= 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a factor: give 0 (no latency), 1 (as on GKE) or one between")
+    return scale
+
+
+def dispatch(options: argparse.Namespace) -> int:
+    root = options.root.resolve()
+    home = Home((options.home or root / ".sandbox" / options.stack).resolve())
+    if os.environ.get(HOME_VARIABLE):
+        raise SandboxError("this is a sandbox's shell: use plain pulumi here, or `exit` first.")
+    if options.command == "down":
+        return down(home)
+    box = Sandbox(home, options.stack, root, environment(home, options.stack))
+    if options.command == "status":
+        return status(box)
+    if options.command == "stockout":
+        Cloud(home.cloud).set_switch(GPU_STOCKOUT, "true" if options.switch == "on" else "false")
+        say(f"GPU capacity: {'none' if options.switch == 'on' else 'as asked for'}")
+        return 0
+    bring_up(box, read_settings(root, options.stack, options.charts, options.config_overlay))
+    if options.latency is not None:
+        latency.set_scale(home, options.latency)
+    if options.command == "shell":
+        return shell(box)
+    if options.command == "exec":
+        return run(options.arguments, box.env, root)
+    return operate(box, options.command)
+
+
+def main() -> int:
+    try:
+        return dispatch(parse(sys.argv[1:]))
+    except (SandboxError, ToolchainError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; `make down` stops what was started", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What runs inside the cluster on GKE and does not run on this machine."""

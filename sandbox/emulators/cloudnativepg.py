@@ -1,0 +1,419 @@
+"""The CloudNativePG operator: a Cluster becomes Services, claims, a bootstrap Job and instances, one after another.
+
+It acts while the operator's Deployment is Available and words phases, conditions and events as the operator does. The
+emulated database knows one thing: its owner's password, as it was taken from the Secret (kind "databaseRole" in the
+emulated cloud's store, named NAMESPACE/CLUSTER/OWNER), so that a reader can tell whether the Secret is the one in use.
+
+Stricter than the operator in one place: a Secret whose username is not the owner (or which lacks a key) leaves the
+Cluster unready with the instance manager's words as its phaseReason. The operator writes them to the primary's log
+only, reports a healthy cluster and never sets the password.
+
+What it does not do: run PostgreSQL, replicate, fail over or switch over (an instance that goes is made again on its
+volume), recover, back up, run plugins, manage roles or services, poolers, tablespaces, separate WAL volumes, image
+catalogs, certificates, superuser access. It refuses each of these by name in the Cluster's phaseReason.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from sandbox.cloud import Cloud, CloudError
+from sandbox.emulators import postgres_objects as objects
+from sandbox.emulators.api import (
+    Api,
+    Json,
+    available,
+    condition,
+    controlled_by,
+    moment,
+    timestamp,
+    with_condition,
+)
+from sandbox.latency import seconds
+
+HEALTHY = "Cluster in healthy state"
+
+_SOURCE = "cloudnative-pg"
+_REFUSED = frozenset(
+    {
+        "backup",
+        "certificates",
+        "externalClusters",
+        "imageCatalogRef",
+        "managed",
+        "plugins",
+        "podSelectorRefs",
+        "projectedVolumeTemplate",
+        "replica",
+        "serviceAccountName",
+        "superuserSecret",
+        "tablespaces",
+        "walStorage",
+    }
+)
+_REFUSED_INITDB = frozenset(
+    {
+        "import",
+        "postInitApplicationSQL",
+        "postInitApplicationSQLRefs",
+        "postInitSQL",
+        "postInitSQLRefs",
+        "postInitTemplateSQL",
+        "postInitTemplateSQLRefs",
+    }
+)
+
+
+class Phase(NamedTuple):
+    name: str
+    reason: str = ""
+    status: Json | None = None
+
+
+class Found(NamedTuple):
+    pods: list[Json]
+    claims: list[Json]
+    jobs: list[Json]
+
+
+class CloudNativePG:
+    """Reconciles Clusters."""
+
+    kinds = frozenset(
+        {
+            "Cluster",
+            "Deployment",
+            "Job",
+            "PersistentVolumeClaim",
+            "Pod",
+            "PodDisruptionBudget",
+            "Secret",
+            "Service",
+            "ServiceAccount",
+        }
+    )
+
+    def __init__(self, api: Api, cloud: Cloud) -> None:
+        self._api = api
+        self._cloud = cloud
+
+    def reconcile(self) -> None:
+        operator = available(self._api, "cloudnative-pg")
+        if operator is None:
+            return
+        image = operator["spec"]["template"]["spec"]["containers"][0]["image"]
+        for cluster in self._api.list("Cluster"):
+            if "deletionTimestamp" not in cluster["metadata"]:
+                self._reconcile(cluster, image)
+
+    def _reconcile(self, cluster: Json, image: str) -> None:
+        refused = next(not_emulated(cluster), None)
+        if refused:
+            reason = f"{refused} is not emulated by the sandbox"
+            self._register(cluster, None, Phase("Unable to create required cluster objects", reason))
+            return
+        self._make_shared_objects(cluster)
+        found = self._find(cluster)
+        self._register(cluster, found, self._next(cluster, found, image))
+
+    def _find(self, cluster: Json) -> Found:
+        namespace, uid = cluster["metadata"]["namespace"], cluster["metadata"]["uid"]
+        return Found(
+            *(
+                [each for each in self._api.list(kind, namespace) if controlled_by(each, uid)]
+                for kind in ("Pod", "PersistentVolumeClaim", "Job")
+            )
+        )._replace(pods=self._instances(namespace, uid))
+
+    def _instances(self, namespace: str, uid: str) -> list[Json]:
+        return [
+            pod
+            for pod in self._api.list("Pod", namespace)
+            if controlled_by(pod, uid) and "cnpg.io/podRole" in pod["metadata"]["labels"]
+        ]
+
+    def _make_shared_objects(self, cluster: Json) -> None:
+        namespace = cluster["metadata"]["namespace"]
+        wanted = [
+            *(("Service", service) for service in objects.services(cluster)),
+            *(("PodDisruptionBudget", budget) for budget in objects.disruption_budgets(cluster)),
+            ("ServiceAccount", objects.service_account(cluster)),
+        ]
+        secret, database, user = credentials(cluster)
+        if "secret" not in cluster["spec"].get("bootstrap", {}).get("initdb", {}):
+            wanted.append(("Secret", objects.application_secret(cluster, secret, database, user)))
+        for kind, item in wanted:
+            known = self._api.get(kind, namespace, item["metadata"]["name"])
+            if known is None:
+                self._api.create(kind, item)
+            elif kind == "PodDisruptionBudget" and known["spec"]["minAvailable"] != item["spec"]["minAvailable"]:
+                self._api.patch(kind, known, {"spec": {"minAvailable": item["spec"]["minAvailable"]}})
+        budgets = {item["metadata"]["name"] for kind, item in wanted if kind == "PodDisruptionBudget"}
+        for budget in self._api.list("PodDisruptionBudget", namespace):
+            if (
+                controlled_by(budget, cluster["metadata"]["uid"])
+                and budget["metadata"]["name"] not in budgets
+            ):
+                self._api.delete("PodDisruptionBudget", budget)
+
+    def _next(self, cluster: Json, found: Found, image: str) -> Phase | None:
+        """Take the next step of a Cluster's life; the phase it is in now, None when it stays as it is."""
+        status, spec = cluster.get("status", {}), cluster["spec"]
+        if not found.claims:
+            return self._create_primary(cluster, image)
+        if not all(_done(job) for job in found.jobs):
+            return None
+        for claim in found.claims:
+            self._grow(cluster, claim)
+        if self._start_instances(cluster, found, image):
+            return None
+        if any(not _active(pod) for pod in found.pods):
+            return Phase(
+                "Waiting for the instances to become active", "Some instances are not yet active. Please wait."
+            )
+        primary = status.get("targetPrimary")
+        if not all(_ready(pod) for pod in found.pods):
+            return None
+        if status.get("currentPrimary") != primary:
+            return Phase(
+                status["phase"],
+                status.get("phaseReason", ""),
+                {"currentPrimary": primary, "currentPrimaryTimestamp": timestamp()},
+            )
+        if len(found.claims) < spec["instances"]:
+            return self._join_replica(cluster, image)
+        if len(found.claims) > spec["instances"]:
+            self._remove_replica(cluster, found)
+            return None
+        outdated = self._restart_outdated(cluster, found, image)
+        if outdated:
+            return outdated
+        wrong = self._take_password(cluster)
+        if wrong:
+            return Phase("Waiting for user action", f"while updating database owner password: {wrong}")
+        for job in found.jobs:
+            self._api.delete("Job", job)
+        return Phase(HEALTHY)
+
+    def _create_primary(self, cluster: Json, image: str) -> Phase:
+        name = objects.instance_name(cluster, 1)
+        if cluster.get("status", {}).get("latestGeneratedNode"):
+            return Phase(
+                "Cluster is unrecoverable and needs manual intervention",
+                "One or more instances were previously created, but no PersistentVolumeClaims (PVCs) exist. "
+                "The cluster is in an unrecoverable state. "
+                "To resolve this, restore the cluster from a recent backup.",
+            )
+        self._api.create("PersistentVolumeClaim", objects.claim(cluster, 1))
+        self._tell(cluster, "CreatingInstance", "Primary instance (initdb)")
+        self._api.create("Job", objects.job(cluster, 1, "initdb", image, credentials(cluster).secret))
+        return Phase(
+            "Setting up primary",
+            f"Creating primary instance {name}",
+            {"latestGeneratedNode": 1, "targetPrimary": name, "targetPrimaryTimestamp": timestamp()},
+        )
+
+    def _join_replica(self, cluster: Json, image: str) -> Phase:
+        serial = cluster["status"]["latestGeneratedNode"] + 1
+        name = objects.instance_name(cluster, serial)
+        self._tell(cluster, "CreatingInstance", f"Creating instance {name}")
+        self._api.create("Job", objects.job(cluster, serial, "join", image, ""))
+        self._api.create("PersistentVolumeClaim", objects.claim(cluster, serial))
+        return Phase(
+            "Creating a new replica", f"Creating replica {name}-join", {"latestGeneratedNode": serial}
+        )
+
+    def _start_instances(self, cluster: Json, found: Found, image: str) -> bool:
+        """Make the Pod of every volume that has none and whose bootstrap has taken its time; is one awaited?"""
+        running = {pod["metadata"]["name"] for pod in found.pods}
+        started = {job["metadata"]["labels"][objects.INSTANCE]: job for job in found.jobs}
+        awaited = False
+        for claim in found.claims:
+            name = claim["metadata"]["name"]
+            if name in running:
+                continue
+            awaited = True
+            job = started.get(name)
+            if job and _age(job) < seconds("postgresCluster"):
+                continue
+            serial = int(claim["metadata"]["annotations"][objects.SERIAL])
+            primary = name == cluster["status"].get("targetPrimary")
+            self._api.create("Pod", objects.pod(cluster, serial, primary, image))
+        return awaited
+
+    def _remove_replica(self, cluster: Json, found: Found) -> None:
+        primary = cluster["status"].get("currentPrimary")
+        victim = max(
+            (claim for claim in found.claims if claim["metadata"]["name"] != primary),
+            key=lambda claim: int(claim["metadata"]["annotations"][objects.SERIAL]),
+        )
+        name = victim["metadata"]["name"]
+        self._tell(cluster, "ScaleDown", f"Scaling down - removing instance: {name}")
+        self._api.delete("PersistentVolumeClaim", victim)
+        for pod in found.pods:
+            if pod["metadata"]["name"] == name:
+                self._api.delete("Pod", pod)
+
+    def _restart_outdated(self, cluster: Json, found: Found, image: str) -> Phase | None:
+        primary = cluster["status"].get("currentPrimary")
+        replicas_first = sorted(found.pods, key=lambda pod: pod["metadata"]["name"] == primary)
+        for pod in replicas_first:
+            metadata = pod["metadata"]
+            serial = int(metadata["annotations"][objects.SERIAL])
+            wanted = json.loads(
+                objects.pod(cluster, serial, False, image)["metadata"]["annotations"][objects.POD_SPEC]
+            )
+            reason = why_outdated(json.loads(metadata["annotations"][objects.POD_SPEC]), wanted)
+            if reason is None:
+                continue
+            if metadata["name"] != primary:
+                phase = Phase(
+                    "Upgrading cluster", f"Restarting instance {metadata['name']}, because: {reason}"
+                )
+            elif cluster["spec"].get("primaryUpdateStrategy") == "supervised":
+                return Phase("Waiting for user action", "User must issue a supervised switchover")
+            else:
+                phase = Phase("Primary instance is being restarted without a switchover", reason)
+            self._tell(cluster, "UpgradingInstance", f"Upgrading instance {metadata['name']}")
+            self._api.delete("Pod", pod)
+            return phase
+        return None
+
+    def _grow(self, cluster: Json, claim: Json) -> None:
+        size = cluster["spec"]["storage"].get("size")
+        if size and claim["spec"]["resources"]["requests"]["storage"] != size:
+            if cluster["spec"]["storage"].get("resizeInUseVolumes", True):
+                self._api.patch(
+                    "PersistentVolumeClaim", claim, {"spec": {"resources": {"requests": {"storage": size}}}}
+                )
+
+    def _take_password(self, cluster: Json) -> str | None:
+        """Set the emulated owner's password from the Secret; what is wrong with the Secret, if anything is."""
+        namespace, uid = cluster["metadata"]["namespace"], cluster["metadata"]["uid"]
+        name, _, user = credentials(cluster)
+        secret = self._api.get("Secret", namespace, name)
+        if secret is None:
+            return None
+        data = secret.get("data", {})
+        for key in ("username", "password"):
+            if key not in data:
+                return f"{key} key doesn't exist inside the secret"
+        username = base64.b64decode(data["username"]).decode()
+        if username != user:
+            return f"wrong username '{username}' in secret, expected '{user}'"
+        role = f"{namespace}/{cluster['metadata']['name']}/{user}"
+        wanted = {"cluster": uid, "password": base64.b64decode(data["password"]).decode()}
+        try:
+            known = self._cloud.get("databaseRole", role)
+        except CloudError:
+            self._cloud.create("databaseRole", role, wanted)
+            return None
+        reloads = secret["metadata"].get("labels", {}).get("cnpg.io/reload") == "true"
+        if known["cluster"] != uid or (reloads and known["password"] != wanted["password"]):
+            self._cloud.update("databaseRole", role, wanted)
+        return None
+
+    def _register(self, cluster: Json, found: Found | None, phase: Phase | None) -> None:
+        status = cluster.get("status", {})
+        changes: Json = {}
+        if found is not None:
+            name = cluster["metadata"]["name"]
+            ready = sorted(pod["metadata"]["name"] for pod in found.pods if _ready(pod))
+            secret = self._api.get("Secret", cluster["metadata"]["namespace"], credentials(cluster).secret)
+            version = secret["metadata"]["resourceVersion"] if secret else None
+            changes = {
+                "image": cluster["spec"]["imageName"],
+                "instanceNames": sorted(claim["metadata"]["name"] for claim in found.claims),
+                "instances": len(found.claims),
+                "instancesStatus": {"healthy": ready} if ready else {},
+                "jobCount": len(found.jobs),
+                "pvcCount": len(found.claims),
+                "readService": f"{name}-r",
+                "readyInstances": len(ready),
+                "secretsResourceVersion": {"applicationSecretVersion": version} if version else {},
+                "writeService": f"{name}-rw",
+            }
+        if phase is not None:
+            healthy = phase.name == HEALTHY
+            changes |= {
+                "phase": phase.name,
+                "phaseReason": phase.reason,
+                "conditions": with_condition(
+                    cluster,
+                    "Ready",
+                    healthy,
+                    "ClusterIsReady" if healthy else "ClusterIsNotReady",
+                    "Cluster is Ready" if healthy else "Cluster Is Not Ready",
+                ),
+                **(phase.status or {}),
+            }
+        changes = {key: value for key, value in changes.items() if not _same(status.get(key), value)}
+        if changes:
+            self._api.patch("Cluster", cluster, {"status": changes}, "/status")
+
+    def _tell(self, cluster: Json, reason: str, message: str) -> None:
+        self._api.event("Cluster", cluster, "Normal", reason, message, _SOURCE)
+
+
+class Credentials(NamedTuple):
+    secret: str
+    database: str
+    owner: str
+
+
+def credentials(cluster: Json) -> Credentials:
+    """Where the application's database and owner are defined, with the operator's defaults."""
+    initdb = cluster["spec"].get("bootstrap", {}).get("initdb", {})
+    database = initdb.get("database", "app")
+    secret = initdb.get("secret", {}).get("name") or f"{cluster['metadata']['name']}-app"
+    return Credentials(secret, database, initdb.get("owner", database))
+
+
+def not_emulated(cluster: Json) -> Iterator[str]:
+    """The fields of a Cluster that this emulation does not know."""
+    spec = cluster["spec"]
+    yield from (f"spec.{key}" for key in sorted(spec.keys() & _REFUSED))
+    if spec.get("enableSuperuserAccess"):
+        yield "spec.enableSuperuserAccess"
+    if "imageName" not in spec:
+        yield "a Cluster without spec.imageName"
+    bootstrap = spec.get("bootstrap", {})
+    yield from (f"spec.bootstrap.{key}" for key in sorted(bootstrap.keys() - {"initdb"}))
+    refused = sorted(bootstrap.get("initdb", {}).keys() & _REFUSED_INITDB)
+    yield from (f"spec.bootstrap.initdb.{key}" for key in refused)
+
+
+def why_outdated(current: Json, wanted: Json) -> str | None:
+    """Why an instance's pod spec calls for a restart; None when it does not."""
+    if current == wanted:
+        return None
+    before, after = current["containers"][0]["image"], wanted["containers"][0]["image"]
+    if before != after:
+        return f"the instance is using a different image: {before} -> {after}"
+    key = min(key for key in current.keys() | wanted.keys() if current.get(key) != wanted.get(key))
+    return f"original and target PodSpec differ in {key}"
+
+
+def _done(job: Json) -> bool:
+    return bool(job.get("status", {}).get("succeeded"))
+
+
+def _active(pod: Json) -> bool:
+    return pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _ready(pod: Json) -> bool:
+    ready = condition(pod, "Ready")
+    return _active(pod) and ready is not None and ready["status"] == "True"
+
+
+def _age(item: Json) -> float:
+    return (datetime.now(UTC) - moment(item["metadata"]["creationTimestamp"])).total_seconds()
+
+
+def _same(known: object, wanted: object) -> bool:
+    return known == wanted or (not known and not wanted)

@@ -1,0 +1,121 @@
+"""Would a pod fit a node? The scheduler's filters that a cluster autoscaler's simulation turns on.
+
+Looks at requests, node selector, required node affinity and taints. Does not look at pod (anti-)affinity, topology
+spread, host ports, volumes' zones or priorities. Pure functions on the API's JSON.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from kubernetes.utils.quantity import parse_quantity
+
+Json = dict[str, Any]
+Resources = dict[str, Decimal]
+
+
+def quantities(amounts: Mapping[str, str]) -> Resources:
+    """Resource quantities ("500m", "1Gi") as numbers."""
+    return {name: parse_quantity(amount) for name, amount in amounts.items()}
+
+
+def requests(pod: Json) -> Resources:
+    """What a pod asks of a node: its containers and sidecars together, or its largest init step if that is more."""
+    running: Counter[str] = Counter()
+    peak: Resources = {}
+    for container in pod["spec"].get("initContainers", []):
+        asked = _asked(container)
+        if container.get("restartPolicy") == "Always":
+            _add(running, asked)
+            asked = {}
+        for name in {*running, *asked}:
+            peak[name] = max(peak.get(name, Decimal(0)), running[name] + asked.get(name, Decimal(0)))
+    for container in pod["spec"]["containers"]:
+        _add(running, _asked(container))
+    total = {
+        name: max(peak.get(name, Decimal(0)), Decimal(running[name] or 0)) for name in {*peak, *running}
+    }
+    for name, amount in quantities(pod["spec"].get("overhead", {})).items():
+        total[name] = total.get(name, Decimal(0)) + amount
+    return {**total, "pods": Decimal(1)}
+
+
+def why_not(pod: Json, labels: Mapping[str, str], taints: list[Json], free: Resources) -> list[str]:
+    """Why the pod would not fit a node with these labels, taints and free resources, in the scheduler's words.
+
+    An empty list means that it would fit.
+    """
+    reasons = [
+        f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
+        for taint in taints
+        if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerated(pod, taint)
+    ][:1]
+    if not _selected(pod, labels):
+        reasons.append("node(s) didn't match Pod's node affinity/selector")
+    reasons += [
+        "Too many pods" if name == "pods" else f"Insufficient {name}"
+        for name, amount in sorted(requests(pod).items())
+        if amount > free.get(name, Decimal(0))
+    ]
+    return reasons
+
+
+def _asked(container: Json) -> Resources:
+    resources = container.get("resources", {})
+    return quantities({**resources.get("limits", {}), **resources.get("requests", {})})
+
+
+def _add(total: Counter[str], amounts: Resources) -> None:
+    for name, amount in amounts.items():
+        total[name] += amount  # type: ignore[assignment]  # a Counter of decimals
+
+
+def _tolerated(pod: Json, taint: Json) -> bool:
+    return any(
+        toleration.get("effect", taint["effect"]) in (taint["effect"], "")
+        and toleration.get("key", taint["key"]) in (taint["key"], "")
+        and (
+            toleration.get("operator", "Equal") == "Exists"
+            or toleration.get("value", "") == taint.get("value", "")
+        )
+        for toleration in pod["spec"].get("tolerations", [])
+    )
+
+
+def _selected(pod: Json, labels: Mapping[str, str]) -> bool:
+    spec = pod["spec"]
+    if any(labels.get(key) != value for key, value in spec.get("nodeSelector", {}).items()):
+        return False
+    required = (
+        spec.get("affinity", {})
+        .get("nodeAffinity", {})
+        .get("requiredDuringSchedulingIgnoredDuringExecution")
+    )
+    if required is None:
+        return True
+    return any(
+        not term.get("matchFields") and all(_matches(rule, labels) for rule in term["matchExpressions"])
+        for term in required["nodeSelectorTerms"]
+        if term.get("matchExpressions")
+    )
+
+
+def _matches(rule: Json, labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(rule["key"]), rule.get("values", [])
+    match rule["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt":
+            return value is not None and int(value) > int(values[0])
+        case "Lt":
+            return value is not None and int(value) < int(values[0])
+    raise ValueError(f"Node affinity operator {rule['operator']!r} is none the API allows.")

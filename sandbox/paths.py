@@ -1,0 +1,106 @@
+"""Where one sandbox keeps its files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME_VARIABLE = "LLM_GATEWAY_SANDBOX"
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Home:
+    """The directory of one sandbox; nothing of the sandbox is written outside it and the toolchain cache."""
+
+    root: Path
+
+    @classmethod
+    def from_env(cls) -> Home:
+        """The sandbox this process belongs to; raises RuntimeError outside one."""
+        root = os.environ.get(HOME_VARIABLE)
+        if not root:
+            raise RuntimeError(
+                f"{HOME_VARIABLE} is not set: this program runs only inside a sandbox; use `make up` or `make shell`."
+            )
+        return cls(Path(root))
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.root / "kubeconfig"
+
+    @property
+    def cloud(self) -> Path:
+        return self.root / "cloud.db"
+
+    @property
+    def bin(self) -> Path:
+        return self.root / "bin"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    @property
+    def pulumi_home(self) -> Path:
+        return self.root / "pulumi-home"
+
+    @property
+    def passphrase(self) -> Path:
+        return self.root / "passphrase"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def kwok(self) -> Path:
+        return self.root / "kwok"
+
+    @property
+    def stacks(self) -> Path:
+        return self.root / "stacks"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events"
+
+    @property
+    def daemon_pid(self) -> Path:
+        return self.root / "daemon.pid"
+
+    @property
+    def latency(self) -> Path:
+        return self.root / "latency.yaml"
+
+    @property
+    def daemon_ready(self) -> Path:
+        """Written by the emulators once they serve."""
+        return self.root / "daemon.ready"
+
+    @property
+    def daemon_log(self) -> Path:
+        return self.logs / "daemon.log"
+
+    @property
+    def crds(self) -> Path:
+        """The operators' CRDs, one YAML file a group."""
+        return self.root / "crds"
+
+    @property
+    def user(self) -> Path:
+        """HOME of every process of the sandbox: tools find no settings or logins of the user's there."""
+        return self.root / "user"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    def stack_file(self, stack: str) -> Path:
+        """The copy of `Pulumi.<stack>.yaml` the engine reads."""
+        return self.stacks / f"Pulumi.{stack}.yaml"
+
+    def event_log(self, stack: str, operation: str) -> Path:
+        """The engine's events of the last `up`, `preview`, `refresh` or `destroy`."""
+        return self.events / f"{stack}-{operation}.jsonl"

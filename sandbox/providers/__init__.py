@@ -1,0 +1,1 @@
+"""Provider plugins in Python, used where the real ones are not installed."""

@@ -1,0 +1,163 @@
+"""Serves a stand-in provider to the engine: pulumi.provider.experimental plus what that leaves out.
+
+Added: old inputs in Diff, a working DiffConfig, resources that exist but failed to become ready, errors as plain
+text, enough threads for many waits at once, and an end with the engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import grpc.aio
+from pulumi.provider.experimental import provider
+from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.provider.experimental.server import ProviderServicer
+from pulumi.runtime import proto
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
+
+from sandbox.errors import SandboxError
+
+THREADS = 64
+
+
+class InitFailed(SandboxError):
+    """The resource exists but did not become ready; the engine keeps it, with the reasons, and tries again on the next `up`.
+
+    `inputs` is for Read only.
+    """
+
+    def __init__(
+        self,
+        resource_id: str,
+        properties: Mapping[str, PropertyValue],
+        reasons: list[str],
+        inputs: Mapping[str, PropertyValue] | None = None,
+    ) -> None:
+        super().__init__("; ".join(reasons))
+        self.resource_id = resource_id
+        self.properties = dict(properties)
+        self.reasons = reasons
+        self.inputs = dict(inputs or {})
+
+
+class DiffRequest(provider.DiffRequest):
+    """A diff request that knows the old inputs, too."""
+
+    old_inputs: dict[str, PropertyValue]
+
+
+class _Servicer(ProviderServicer):
+    async def Diff(self, request: proto.DiffRequest, context: Any) -> proto.DiffResponse:
+        return await self._difference(request, self._provider.diff)
+
+    async def DiffConfig(self, request: proto.DiffRequest, context: Any) -> proto.DiffResponse:
+        return await self._difference(request, self._provider.diff_config)
+
+    async def _difference(
+        self, request: proto.DiffRequest, compute: Callable[[Any], Awaitable[provider.DiffResponse]]
+    ) -> proto.DiffResponse:
+        asked = DiffRequest(
+            request.urn,
+            request.id,
+            PropertyValue.unmarshal_map(request.olds),
+            PropertyValue.unmarshal_map(request.news),
+            list(request.ignoreChanges),
+        )
+        asked.old_inputs = PropertyValue.unmarshal_map(request.old_inputs)
+        answer = await compute(asked)
+        changed = answer.changes if answer.changes is not None else bool(answer.detailed_diff)
+        return proto.DiffResponse(
+            replaces=answer.replaces,
+            stables=answer.stables,
+            deleteBeforeReplace=answer.delete_before_replace,
+            changes=proto.DiffResponse.DIFF_SOME if changed else proto.DiffResponse.DIFF_NONE,
+            diffs=answer.diffs,
+            detailedDiff={
+                path: proto.PropertyDiff(kind=diff.kind.value, inputDiff=diff.input_diff)
+                for path, diff in answer.detailed_diff.items()
+            },
+            hasDetailedDiff=True,
+        )
+
+
+class _Errors(grpc.aio.ServerInterceptor):
+    """Turns exceptions into gRPC statuses that the engine shows well."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                return await handler.unary_unary(request, context)
+            except InitFailed as failure:
+                await context.abort_with_status(_init_status(failure))
+            except SandboxError as error:
+                await context.abort(grpc.StatusCode.UNKNOWN, str(error))
+            except NotImplementedError as error:
+                await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:
+                traceback.print_exc()
+                await context.abort(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
+
+        return grpc.unary_unary_rpc_method_handler(
+            guarded, handler.request_deserializer, handler.response_serializer
+        )
+
+
+def _init_status(failure: InitFailed) -> grpc.Status:
+    detail = provider_pb2.ErrorResourceInitFailed(
+        id=failure.resource_id,
+        properties=PropertyValue.marshal_map(failure.properties),
+        reasons=failure.reasons,
+        inputs=PropertyValue.marshal_map(failure.inputs),
+    )
+    body = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(failure))
+    body.details.add().Pack(detail)
+    status: Any = grpc.Status()
+    status.code, status.details = grpc.StatusCode.UNKNOWN, str(failure)
+    status.trailing_metadata = (("grpc-status-details-bin", body.SerializeToString()),)
+    return status
+
+
+async def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    os._exit(0)
+
+
+def serve(implementation: provider.Provider, version: str) -> None:
+    """Serves a provider until the engine that started this process stops it or ends.
+
+    `version` is that of the real provider it stands in for.
+    """
+    parser = argparse.ArgumentParser(description="Pulumi provider plugin; the engine starts it.")
+    parser.add_argument("engine", help="address of the engine")
+    engine: str = parser.parse_known_args()[0].engine
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        server = grpc.aio.server(interceptors=[_Errors()], options=_GRPC_CHANNEL_OPTIONS)
+        servicer = _Servicer(sys.argv[1:], version, implementation, engine_address=engine)
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        print(port, flush=True)
+        await _end_with(os.getppid())
+
+    try:
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        pass

@@ -1,0 +1,95 @@
+"""The sandbox's copy of a stack's settings. The stack's own file is read, never written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox.errors import SandboxError
+from sandbox.paths import Home
+
+PROJECT = "llm-gateway"
+_SECRETS_PROVIDER_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
+
+Settings = dict[str, Any]
+
+
+def read_stack_file(root: Path, stack: str) -> Settings:
+    """`Pulumi.<stack>.yaml` in the program's folder.
+
+    Raises SandboxError when there is none, it is not YAML, or it holds encrypted values.
+    """
+    file = root / f"Pulumi.{stack}.yaml"
+    try:
+        content = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        stacks = sorted(other.name[len("Pulumi.") : -len(".yaml")] for other in root.glob("Pulumi.*.yaml"))
+        raise SandboxError(
+            f"there is no stack {stack!r}: {file} does not exist. Stacks here: {', '.join(stacks) or 'none'}. "
+            "Choose one with STACK=..., or write that file."
+        ) from None
+    except yaml.YAMLError as error:
+        raise SandboxError(f"{file} is not YAML, so there are no settings to deploy: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("config", {}), dict):
+        raise SandboxError(f"{file} is not a stack file: its top level must be a mapping with `config:` below it.")
+    for key, value in content.get("config", {}).items():
+        if _is_encrypted(value):
+            raise SandboxError(
+                f"{key} in {file} is encrypted (`secure:`) with the stack's own secrets provider, whose key the "
+                "sandbox neither has nor asks for. Keep secrets in Secret Manager, where this program reads them, "
+                "or rehearse with a copy of the file without that key."
+            )
+    return content
+
+
+def prepare(content: Settings, charts: Path | None, overlay: Settings) -> Settings:
+    """The settings to run in the sandbox, without the stack's own secrets provider.
+
+    `charts` is the folder of contract charts, None for the upstream ones. `overlay` is merged over `config`, mappings
+    key by key.
+    """
+    prepared = {key: value for key, value in content.items() if key not in _SECRETS_PROVIDER_KEYS}
+    config = prepared.get("config") or {}
+    if charts:
+        config = _merge(config, {f"{PROJECT}:charts": {"mirror": str(charts)}})
+    return prepared | {"config": _merge(config, overlay)}
+
+
+def state_salt(home: Home, stack: str) -> str | None:
+    """What the sandbox's passphrase provider salts the state with, None while there is no such stack.
+
+    It belongs into the copy as `encryptionsalt`: without it the engine would make another one and write that to the
+    stack's own file.
+    """
+    try:
+        state = json.loads((home.state / ".pulumi" / "stacks" / PROJECT / f"{stack}.json").read_text())
+    except FileNotFoundError:
+        return None
+    return state["checkpoint"]["latest"]["secrets_providers"]["state"]["salt"]
+
+
+def section(content: Settings, name: str, *keys: str) -> tuple[str, ...]:
+    """Values of one `llm-gateway:<name>` section. Raises SandboxError naming the key that is missing."""
+    values = content["config"].get(f"{PROJECT}:{name}")
+    for key in keys:
+        if not isinstance(values, dict) or not isinstance(values.get(key), str):
+            raise SandboxError(
+                f"{PROJECT}:{name}.{key} is missing in the stack file, so there is no GKE cluster to emulate: "
+                f"write `{PROJECT}:{name}: {{{', '.join(f'{each}: ...' for each in keys)}}}`."
+            )
+    return tuple(values[key] for key in keys)
+
+
+def _merge(base: Any, over: Any) -> Any:
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {key: _merge(base.get(key), value) for key, value in over.items()}
+    return over
+
+
+def _is_encrypted(value: Any) -> bool:
+    if isinstance(value, dict):
+        return set(value) == {"secure"} or any(map(_is_encrypted, value.values()))
+    return isinstance(value, list) and any(map(_is_encrypted, value))

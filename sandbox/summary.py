@@ -1,0 +1,3 @@
+"""placeholder"""
+def read(log): return log
+def show(x): print(x)
