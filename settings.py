@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 PROJECT = "llm-gateway"
 
+# vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
+ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
 DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")]
 PoolName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
 ProjectId = Annotated[str, StringConstraints(pattern=r"^[a-z][-a-z0-9]{4,28}[a-z0-9]$")]
@@ -431,7 +433,7 @@ class LiteLLM(Section):
 class Model(Section):
     """A self-hosted model: vLLM serves it, LiteLLM routes its alias to it."""
 
-    alias: DnsLabel = setting(
+    alias: ModelAlias = setting(
         about="Model alias that clients ask for; also names the Deployment.",
         otherwise="the vLLM chart would render objects that the API server refuses",
         write="alias: qwen-local",

@@ -71,6 +71,8 @@ class Vllm(pulumi.ComponentResource):
                     "tag": VLLM_ROUTER_IMAGE.tag,
                     "imagePullPolicy": "IfNotPresent",
                     "labels": {"environment": "router", "release": f"{RELEASE}-router"},
+                    # The default kills a router that pulls its image or waits for engines after 20 s.
+                    "startupProbe": {"failureThreshold": 60},
                 },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[args.node_pool, args.api_key_synced]),
@@ -80,6 +82,13 @@ class Vllm(pulumi.ComponentResource):
 
 
 def _model_spec(model: Model, node_selector_terms: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    config: dict[str, object] = {
+        # The chart turns prefix caching off unless it is asked for.
+        "enablePrefixCaching": True,
+        "maxModelLen": model.max_model_len,
+    }
+    if model.gpus > 1:
+        config["tensorParallelSize"] = model.gpus
     spec: dict[str, object] = {
         "name": model.alias,
         "repository": VLLM_IMAGE.repository,
@@ -91,11 +100,9 @@ def _model_spec(model: Model, node_selector_terms: Sequence[Mapping[str, object]
         "requestGPU": model.gpus,
         "pvcStorage": model.cache_size,
         "pvcAccessMode": ["ReadWriteOnce"],
-        "vllmConfig": {"maxModelLen": model.max_model_len},
+        "vllmConfig": config,
         "nodeSelectorTerms": list(node_selector_terms),
     }
     if model.revision:
         spec["modelRevision"] = model.revision
-    if model.gpus > 1:
-        spec["vllmConfig"] = {"maxModelLen": model.max_model_len, "tensorParallelSize": model.gpus}
     return spec

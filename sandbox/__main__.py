@@ -27,7 +27,6 @@ from sandbox.cloud import Cloud
 from sandbox.crds import fetch_crds, install_crds
 from sandbox.environment import environment, make_directories
 from sandbox.errors import SandboxError
-from sandbox.golang import ToolchainError
 from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
 from sandbox.phases import say
 from sandbox.processes import running, stop_all
@@ -242,7 +241,7 @@ def dispatch(options: argparse.Namespace) -> int:
 def main() -> int:
     try:
         return dispatch(parse(sys.argv[1:]))
-    except (SandboxError, ToolchainError) as error:
+    except SandboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

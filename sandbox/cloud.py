@@ -20,7 +20,7 @@ from typing import Any
 
 Body = dict[str, Any]
 
-SECRET_ACCESSOR = "roles/secretmanager.secretAccessor"
+ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
 _STATUS = {
     "NOT_FOUND": 404,
     "PERMISSION_DENIED": 403,
@@ -150,9 +150,7 @@ class Cloud:
         """Set some of a resource's fields and leave the others as they are. Raises CloudError NOT_FOUND."""
         name = self._canonical(name)
         with self._transaction() as db:
-            row = db.execute(
-                "SELECT body FROM resource WHERE kind = ? AND name = ?", (kind, name)
-            ).fetchone()
+            row = db.execute("SELECT body FROM resource WHERE kind = ? AND name = ?", (kind, name)).fetchone()
             if row:
                 stored = {**json.loads(row[0]), **fields}
                 db.execute(
@@ -236,9 +234,9 @@ class Cloud:
         project_name = self._canonical(f"projects/{project}")
         name = f"{project_name}/secrets/{secret}"
         granted = [
-            *self._query("SELECT 1 FROM resource WHERE name = ?", member_name(name, SECRET_ACCESSOR, member)),
+            *self._query("SELECT 1 FROM resource WHERE name = ?", member_name(name, ACCESSOR_ROLE, member)),
             *self._query(
-                "SELECT 1 FROM resource WHERE name = ?", member_name(project_name, SECRET_ACCESSOR, member)
+                "SELECT 1 FROM resource WHERE name = ?", member_name(project_name, ACCESSOR_ROLE, member)
             ),
         ]
         asked = self._numbered(f"{name}/versions/{version}")

@@ -45,7 +45,7 @@ def run(
 
     `watch` is shown each line of either output and returns True for one that only tells of progress.
     `status` says how far the command is: printed with the elapsed time every ten seconds, on a terminal
-    every second in place. The command has a process group of its own, which ends when this process is interrupted.
+    every second in place. The command has a process group of its own, which ends when this process does.
     """
     with (
         _termination_raises(),

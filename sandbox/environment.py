@@ -37,6 +37,8 @@ def environment(home: Home, stack: str, ambient: Mapping[str, str] = os.environ)
         # Every command's --config-file: the engine reads the prepared copy.
         "PULUMI_OPTION_CONFIG_FILE": str(home.stack_file(stack)),
         "PULUMI_CREDENTIAL_STORE": "plaintext",
+        # Gives --event-log to the operations.
+        "PULUMI_DEBUG_COMMANDS": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
         "PULUMI_SKIP_UPDATE_CHECK": "true",

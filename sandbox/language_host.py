@@ -37,12 +37,14 @@ class LanguageHost(LanguageServer):
 
     def __init__(self) -> None:
         super().__init__(lambda: None)
+        self._engine = ""
 
     def Handshake(self, request, context) -> language_pb2.LanguageHandshakeResponse:
+        self._engine = request.engine_address
         return language_pb2.LanguageHandshakeResponse()
 
     def GetPluginInfo(self, request, context) -> plugin_pb2.PluginInfo:
-        return plugin_pb2.PluginInfo(version=pulumi.__dict__.get("__version__", ""))
+        return plugin_pb2.PluginInfo()
 
     def InstallDependencies(self, request, context) -> Iterator[language_pb2.InstallDependenciesResponse]:
         return iter(())
@@ -57,18 +59,18 @@ class LanguageHost(LanguageServer):
         return Empty()
 
     def Run(self, request, context) -> language_pb2.RunResponse:
-        return contextvars.copy_context().run(_run, request)
+        return contextvars.copy_context().run(_run, request, self._engine)
 
 
-def _run(request: language_pb2.RunRequest) -> language_pb2.RunResponse:
-    # Errors of the engine's own making reach the program's unawaited futures, too: the real host hushes these as well.
+def _run(request: language_pb2.RunRequest, engine: str) -> language_pb2.RunResponse:
+    # A failed resource leaves futures that nobody awaits; the real host does not report them either.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     reset_options(
         project=request.project,
         stack=request.stack,
         root_directory=request.info.root_directory,
         parallel=request.parallel,
-        engine_address=request.args[0],
+        engine_address=engine,
         monitor_address=request.monitor_address,
         preview=request.dryRun,
         organization=request.organization,
@@ -79,7 +81,7 @@ def _run(request: language_pb2.RunRequest) -> language_pb2.RunResponse:
     # The program must find its own modules, not this repository's of the same names.
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != REPOSITORY]
     sys.path.insert(0, request.info.program_directory)
-    sys.argv = [str(program), *request.args[1:]]
+    sys.argv = [str(program), *request.args]
 
     loop = asyncio.new_event_loop()
     executor = ThreadPoolExecutor(max_workers=max(request.parallel, 1) * 4)

@@ -77,15 +77,11 @@ def _known() -> dict[str, MachineType]:
     for cpus, gpus in {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}.items():
         types.append(MachineType(f"g2-standard-{cpus}", cpus, cpus * 4, {"nvidia-l4": (gpus,)}))
     for gpus in (1, 2, 4, 8):
-        types.append(
-            MachineType(f"a2-highgpu-{gpus}g", 12 * gpus, 85 * gpus, {"nvidia-tesla-a100": (gpus,)})
-        )
+        types.append(MachineType(f"a2-highgpu-{gpus}g", 12 * gpus, 85 * gpus, {"nvidia-tesla-a100": (gpus,)}))
         types.append(
             MachineType(f"a2-ultragpu-{gpus}g", 12 * gpus, 170 * gpus, {"nvidia-a100-80gb": (gpus,)})
         )
-        types.append(
-            MachineType(f"a3-highgpu-{gpus}g", 26 * gpus, 234 * gpus, {"nvidia-h100-80gb": (gpus,)})
-        )
+        types.append(MachineType(f"a3-highgpu-{gpus}g", 26 * gpus, 234 * gpus, {"nvidia-h100-80gb": (gpus,)}))
     return {machine.name: machine for machine in types}
 
 

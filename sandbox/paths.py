@@ -75,6 +75,16 @@ class Home:
         return self.root / "latency.yaml"
 
     @property
+    def plugins(self) -> Path:
+        """The engine's plugin folder."""
+        return self.pulumi_home / "plugins"
+
+    @property
+    def language_host(self) -> Path:
+        """The stand-in language host; not on PATH, where the engine would warn of it."""
+        return self.root / "language-host" / "pulumi-language-python"
+
+    @property
     def daemon_ready(self) -> Path:
         """Written by the emulators once they serve."""
         return self.root / "daemon.ready"

@@ -1,6 +1,6 @@
 """Times the phases of setting up, for the person who waits and for the figures in the README.
 
-Standard library only, and readable by any Python 3: bootstrap.py uses it before a supported Python is found.
+Standard library only, and readable by old Pythons: bootstrap.py uses it before a supported one is found.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def _check(what: str, result: Result) -> None:
 
 
 def main() -> int:
-    """Build what is missing, print the versions, write the report; returns the exit code."""
+    """Build what is missing and tell the versions of what there is then; returns the exit code."""
     phases = Phases()
     try:
         toolchain = ensure(phases)
@@ -220,6 +220,8 @@ def main() -> int:
     except KeyboardInterrupt:
         say("Interrupted: run the same command again to go on from there.")
         return 130
+    if not phases.seconds:
+        return 0
     manifest = Manifest.read()
     versions = {name: manifest.version(name) for name in manifest.packages}
     versions["pulumi"] = _ask_version(str(toolchain.pulumi))

@@ -122,19 +122,12 @@ class CloudNativePG:
 
     def _find(self, cluster: Json) -> Found:
         namespace, uid = cluster["metadata"]["namespace"], cluster["metadata"]["uid"]
-        return Found(
-            *(
-                [each for each in self._api.list(kind, namespace) if controlled_by(each, uid)]
-                for kind in ("Pod", "PersistentVolumeClaim", "Job")
-            )
-        )._replace(pods=self._instances(namespace, uid))
 
-    def _instances(self, namespace: str, uid: str) -> list[Json]:
-        return [
-            pod
-            for pod in self._api.list("Pod", namespace)
-            if controlled_by(pod, uid) and "cnpg.io/podRole" in pod["metadata"]["labels"]
-        ]
+        def owned(kind: str) -> list[Json]:
+            return [each for each in self._api.list(kind, namespace) if controlled_by(each, uid)]
+
+        claims = [each for each in owned("PersistentVolumeClaim") if "deletionTimestamp" not in each["metadata"]]
+        return Found(owned("Pod"), claims, owned("Job"))
 
     def _make_shared_objects(self, cluster: Json) -> None:
         namespace = cluster["metadata"]["namespace"]
@@ -324,19 +317,20 @@ class CloudNativePG:
             name = cluster["metadata"]["name"]
             ready = sorted(pod["metadata"]["name"] for pod in found.pods if _ready(pod))
             secret = self._api.get("Secret", cluster["metadata"]["namespace"], credentials(cluster).secret)
-            version = secret["metadata"]["resourceVersion"] if secret else None
             changes = {
                 "image": cluster["spec"]["imageName"],
                 "instanceNames": sorted(claim["metadata"]["name"] for claim in found.claims),
                 "instances": len(found.claims),
-                "instancesStatus": {"healthy": ready} if ready else {},
+                "instancesStatus": {"healthy": ready},
                 "jobCount": len(found.jobs),
                 "pvcCount": len(found.claims),
                 "readService": f"{name}-r",
                 "readyInstances": len(ready),
-                "secretsResourceVersion": {"applicationSecretVersion": version} if version else {},
                 "writeService": f"{name}-rw",
             }
+            if secret:
+                version = secret["metadata"]["resourceVersion"]
+                changes["secretsResourceVersion"] = {"applicationSecretVersion": version}
         if phase is not None:
             healthy = phase.name == HEALTHY
             changes |= {
@@ -351,7 +345,7 @@ class CloudNativePG:
                 ),
                 **(phase.status or {}),
             }
-        changes = {key: value for key, value in changes.items() if not _same(status.get(key), value)}
+        changes = {key: value for key, value in changes.items() if status.get(key) != value}
         if changes:
             self._api.patch("Cluster", cluster, {"status": changes}, "/status")
 
@@ -414,6 +408,3 @@ def _ready(pod: Json) -> bool:
 def _age(item: Json) -> float:
     return (datetime.now(UTC) - moment(item["metadata"]["creationTimestamp"])).total_seconds()
 
-
-def _same(known: object, wanted: object) -> bool:
-    return known == wanted or (not known and not wanted)

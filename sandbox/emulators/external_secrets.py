@@ -243,7 +243,7 @@ class ExternalSecrets:
         try:
             document = json.loads(payload)
         except ValueError as error:
-            raise LookupError("unable to unmarshal secret from JSON: %w") from error
+            raise LookupError("unable to unmarshal secret from JSON") from error
         found = document.get(wanted) if isinstance(document, dict) else None
         if found is None:
             raise LookupError(f"key {wanted} does not exist in secret {key}")

@@ -55,7 +55,9 @@ class Pool:
         self.autoscaled = scaling is not None
         start = int(spec.get("nodeCount", spec.get("initialNodeCount", 0)))
         self.zone_min = int(scaling.get("minNodeCount", 0)) if scaling else start
-        self.zone_max: int | None = int(scaling["maxNodeCount"]) if scaling and "maxNodeCount" in scaling else None
+        self.zone_max: int | None = (
+            int(scaling["maxNodeCount"]) if scaling and "maxNodeCount" in scaling else None
+        )
         self.total_min = int(scaling.get("totalMinNodeCount", 0)) if scaling else 0
         self.total_max: int | None = (
             int(scaling["totalMaxNodeCount"]) if scaling and "totalMaxNodeCount" in scaling else None
@@ -300,7 +302,9 @@ class Autoscaler:
             return
         slots = _slots(nodes, pods) + [_template(order.pool, order.zone) for order in self._orders]
         for pod in waiting:
-            slot = next((slot for slot in slots if not why_not(pod, slot.labels, slot.taints, slot.free)), None)
+            slot = next(
+                (slot for slot in slots if not why_not(pod, slot.labels, slot.taints, slot.free)), None
+            )
             if slot:
                 slot.take(pod)
                 continue
@@ -396,7 +400,7 @@ class NodePools:
 
     def __init__(self, home: Home, api_client: client.ApiClient, *, idle_seconds: float = 60) -> None:
         self._cloud = Cloud(home.cloud)
-        self._core = client.CoreV1Api(api_client)
+        self._core: Any = client.CoreV1Api(api_client)  # takes plain JSON, which its types do not say
         self._autoscaler = Autoscaler(lambda: seconds("nodePool"), idle_seconds)
         self._said: set[tuple[str, str, str]] = set()
         self._had_nodes = True
@@ -427,7 +431,11 @@ class NodePools:
             if pod["spec"].get("nodeName") == name:
                 meta = pod["metadata"]
                 _ignoring(
-                    404, self._core.delete_namespaced_pod, meta["name"], meta["namespace"], grace_period_seconds=0
+                    404,
+                    self._core.delete_namespaced_pod,
+                    meta["name"],
+                    meta["namespace"],
+                    grace_period_seconds=0,
                 )
         _ignoring(404, self._core.delete_node, name)
 
@@ -502,9 +510,7 @@ def _kept(node: Json, pools: dict[str, Pool]) -> bool:
     owner = _owner(node)
     if owner is None:
         return True
-    return owner in pools and quantities(node["status"]["capacity"]) == quantities(
-        pools[owner].sizes()[0]
-    )
+    return owner in pools and quantities(node["status"]["capacity"]) == quantities(pools[owner].sizes()[0])
 
 
 def _zone(node: Json) -> str:

@@ -6,7 +6,6 @@ spread, host ports, volumes' zones or priorities. Pure functions on the API's JS
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -16,6 +15,8 @@ from kubernetes.utils.quantity import parse_quantity
 Json = dict[str, Any]
 Resources = dict[str, Decimal]
 
+_NONE = Decimal(0)
+
 
 def quantities(amounts: Mapping[str, str]) -> Resources:
     """Resource quantities ("500m", "1Gi") as numbers."""
@@ -24,23 +25,17 @@ def quantities(amounts: Mapping[str, str]) -> Resources:
 
 def requests(pod: Json) -> Resources:
     """What a pod asks of a node: its containers and sidecars together, or its largest init step if that is more."""
-    running: Counter[str] = Counter()
+    running: Resources = {}
     peak: Resources = {}
     for container in pod["spec"].get("initContainers", []):
-        asked = _asked(container)
+        step = _sum(running, _asked(container))
+        peak = {name: max(amount, peak.get(name, _NONE)) for name, amount in (peak | step).items()}
         if container.get("restartPolicy") == "Always":
-            _add(running, asked)
-            asked = {}
-        for name in {*running, *asked}:
-            peak[name] = max(peak.get(name, Decimal(0)), running[name] + asked.get(name, Decimal(0)))
+            running = step
     for container in pod["spec"]["containers"]:
-        _add(running, _asked(container))
-    total = {
-        name: max(peak.get(name, Decimal(0)), Decimal(running[name] or 0)) for name in {*peak, *running}
-    }
-    for name, amount in quantities(pod["spec"].get("overhead", {})).items():
-        total[name] = total.get(name, Decimal(0)) + amount
-    return {**total, "pods": Decimal(1)}
+        running = _sum(running, _asked(container))
+    total = {name: max(running.get(name, _NONE), peak.get(name, _NONE)) for name in peak | running}
+    return {**_sum(total, quantities(pod["spec"].get("overhead", {}))), "pods": Decimal(1)}
 
 
 def why_not(pod: Json, labels: Mapping[str, str], taints: list[Json], free: Resources) -> list[str]:
@@ -58,7 +53,7 @@ def why_not(pod: Json, labels: Mapping[str, str], taints: list[Json], free: Reso
     reasons += [
         "Too many pods" if name == "pods" else f"Insufficient {name}"
         for name, amount in sorted(requests(pod).items())
-        if amount > free.get(name, Decimal(0))
+        if amount > free.get(name, _NONE)
     ]
     return reasons
 
@@ -68,9 +63,8 @@ def _asked(container: Json) -> Resources:
     return quantities({**resources.get("limits", {}), **resources.get("requests", {})})
 
 
-def _add(total: Counter[str], amounts: Resources) -> None:
-    for name, amount in amounts.items():
-        total[name] += amount  # type: ignore[assignment]  # a Counter of decimals
+def _sum(one: Resources, other: Resources) -> Resources:
+    return {name: one.get(name, _NONE) + other.get(name, _NONE) for name in one | other}
 
 
 def _tolerated(pod: Json, taint: Json) -> bool:
@@ -90,9 +84,7 @@ def _selected(pod: Json, labels: Mapping[str, str]) -> bool:
     if any(labels.get(key) != value for key, value in spec.get("nodeSelector", {}).items()):
         return False
     required = (
-        spec.get("affinity", {})
-        .get("nodeAffinity", {})
-        .get("requiredDuringSchedulingIgnoredDuringExecution")
+        spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
     )
     if required is None:
         return True

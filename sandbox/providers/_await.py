@@ -40,7 +40,9 @@ def timeout_seconds(body: Object, custom: float) -> float:
     return custom or (float(text) if text.isdigit() else DEFAULT_TIMEOUT)
 
 
-def wait_ready(cluster: Cluster, live: Object, inputs: Object, timeout: float, cancelled: threading.Event) -> Object:
+def wait_ready(
+    cluster: Cluster, live: Object, inputs: Object, timeout: float, cancelled: threading.Event
+) -> Object:
     """The live object once it is ready; raises NotReady when it has failed or `timeout` seconds are over."""
     if annotation(inputs, SKIP_AWAIT) == "true":
         return live
@@ -169,7 +171,9 @@ def _expression(expression: str) -> Callable[[Object], str | None]:
 
 def _lacks_condition(live: Object, name: str, value: str) -> str | None:
     status = live.get("status") or {}
-    if status.get("observedGeneration", live["metadata"].get("generation", 0)) < live["metadata"].get("generation", 0):
+    if status.get("observedGeneration", live["metadata"].get("generation", 0)) < live["metadata"].get(
+        "generation", 0
+    ):
         return "the controller has not seen this generation yet"
     if _condition(status, name) == value:
         return None
@@ -184,7 +188,9 @@ def json_path(path: str) -> Callable[[Any], Any]:
     path = path.removeprefix("$")
     steps = list(_STEP.finditer(path))
     if not steps or "".join(step[0] for step in steps) != path:
-        raise SandboxError(f"jsonpath {path!r} uses syntax that the sandbox does not emulate; see sandbox/providers/_await.py.")
+        raise SandboxError(
+            f"jsonpath {path!r} uses syntax that the sandbox does not emulate; see sandbox/providers/_await.py."
+        )
 
     def select(value: Any) -> Any:
         for step in steps:
@@ -246,7 +252,9 @@ def pod_problems(pod: Object) -> Iterator[str]:
             yield f"Pod {name}: {condition.get('reason', 'not scheduled')}: {condition.get('message', '')}"
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = container.get("state", {}).get("waiting")
-        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")
+        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get(
+            "terminated"
+        )
         where = f"Pod {name}, container {container['name']}"
         if waiting:
             yield f"{where}: {waiting.get('reason', 'waiting')}: {waiting.get('message', '')}"
@@ -259,7 +267,12 @@ def pod_problems(pod: Object) -> Iterator[str]:
 def _warnings(cluster: Cluster, subject: Object) -> list[str]:
     metadata = subject["metadata"]
     events = cluster.list(
-        "v1", "Event", metadata.get("namespace", "default"), fieldSelector=f"involvedObject.uid={metadata['uid']},type=Warning"
+        "v1",
+        "Event",
+        metadata.get("namespace", "default"),
+        fieldSelector=f"involvedObject.uid={metadata['uid']},type=Warning",
     )
-    texts = [f"{subject['kind']} {metadata['name']}: {e.get('reason', '')}: {e.get('message', '')}" for e in events]
+    texts = [
+        f"{subject['kind']} {metadata['name']}: {e.get('reason', '')}: {e.get('message', '')}" for e in events
+    ]
     return list(dict.fromkeys(texts))[-3:]

@@ -98,7 +98,9 @@ class Cluster:
             served = []
         for entry in served:
             if "/" not in entry["name"]:
-                self._resources[api_version, entry["kind"]] = Resource(f"{base}/%s{entry['name']}", entry["namespaced"])
+                self._resources[api_version, entry["kind"]] = Resource(
+                    f"{base}/%s{entry['name']}", entry["namespaced"]
+                )
         if (api_version, kind) not in self._resources:
             raise NoMatch(f'no matches for kind "{kind}" in version "{api_version}"')
         return self._resources[api_version, kind]
@@ -133,9 +135,15 @@ class Cluster:
 
     def delete(self, path: str, propagation: str) -> None:
         """Starts the deletion of an object."""
-        self.request("DELETE", path, body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation})
+        self.request(
+            "DELETE",
+            path,
+            body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation},
+        )
 
-    def request(self, method: str, path: str, query: dict[str, str] | None = None, body: Object | None = None) -> Any:
+    def request(
+        self, method: str, path: str, query: dict[str, str] | None = None, body: Object | None = None
+    ) -> Any:
         """A decoded answer; raises ApiError for a refusal and Unreachable where there is no answer."""
         import urllib3
 
@@ -144,7 +152,9 @@ class Cluster:
         for setting in client.configuration.auth_settings().values():
             headers[setting["key"]] = setting["value"]
         if body is not None:
-            headers["Content-Type"] = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+            headers["Content-Type"] = (
+                "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+            )
         try:
             answer = client.rest_client.pool_manager.request(
                 method,
@@ -155,7 +165,9 @@ class Cluster:
                 retries=urllib3.Retry(0, read=False),
             )
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"the Kubernetes API server {client.configuration.host} does not answer: {error}") from error
+            raise Unreachable(
+                f"the Kubernetes API server {client.configuration.host} does not answer: {error}"
+            ) from error
         if answer.status >= 400:
             raise _refusal(answer.status, answer.data)
         return json.loads(answer.data)

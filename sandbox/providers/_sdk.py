@@ -49,14 +49,18 @@ def args_type(package: str, token: str) -> type:
     return members.get(f"{name}InitArgs") or members[f"{name}Args"]
 
 
-def check_inputs(package: str, token: str, inputs: Mapping[str, Any], also: frozenset[str] = frozenset()) -> list[CheckFailure]:
+def check_inputs(
+    package: str, token: str, inputs: Mapping[str, Any], also: frozenset[str] = frozenset()
+) -> list[CheckFailure]:
     """A failure for every name in plain `inputs`, nested ones included, that the SDK does not have.
 
     `also` holds further top-level names to accept. Raises LookupError for an unknown token.
     """
     known = {name: value for name, value in inputs.items() if name not in also}
     return [
-        CheckFailure(path, f'{token} has no property "{path}"{_nearest(name, names)}; it would have no effect.')
+        CheckFailure(
+            path, f'{token} has no property "{path}"{_nearest(name, names)}; it would have no effect.'
+        )
         for path, name, names in _unknown(known, args_type(package, token), "")
     ]
 
@@ -64,7 +68,9 @@ def check_inputs(package: str, token: str, inputs: Mapping[str, Any], also: froz
 def check_names(token: str, inputs: Mapping[str, Any], names: set[str]) -> list[CheckFailure]:
     """A failure for every top-level name in `inputs` that is not one of `names`."""
     return [
-        CheckFailure(name, f'{token} has no property "{name}"{_nearest(name, names)}; it would have no effect.')
+        CheckFailure(
+            name, f'{token} has no property "{name}"{_nearest(name, names)}; it would have no effect.'
+        )
         for name in inputs
         if name not in names
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
 import traceback
@@ -157,7 +158,5 @@ def serve(implementation: provider.Provider, version: str) -> None:
         print(port, flush=True)
         await _end_with(os.getppid())
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run())
-    except KeyboardInterrupt:
-        pass

@@ -70,7 +70,9 @@ def property_value(value: Any, *like: PropertyValue | None) -> PropertyValue:
     if value is UNKNOWN:
         inner = rpc.UNKNOWN
     elif isinstance(value, Mapping):
-        inner = {key: property_value(item, *(_at(model, key) for model in models)) for key, item in value.items()}
+        inner = {
+            key: property_value(item, *(_at(model, key) for model in models)) for key, item in value.items()
+        }
     elif isinstance(value, list):
         secret = secret or any(model.contains_secret() and _length(model) != len(value) for model in models)
         inner = [property_value(item, *(_at(model, i) for model in models)) for i, item in enumerate(value)]
@@ -85,7 +87,9 @@ def property_map(values: Mapping[str, Any], *like: Mapping[str, PropertyValue]) 
 
 
 def _length(model: PropertyValue) -> int | None:
-    return len(model.value) if isinstance(model.value, Sequence) and not isinstance(model.value, str) else None
+    return (
+        len(model.value) if isinstance(model.value, Sequence) and not isinstance(model.value, str) else None
+    )
 
 
 def _at(model: PropertyValue, key: str | int) -> PropertyValue | None:

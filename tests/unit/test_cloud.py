@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.cloud import SECRET_ACCESSOR, Cloud, CloudError, member_name
+from sandbox.cloud import ACCESSOR_ROLE, Cloud, CloudError, member_name
 
 SECRET = "projects/demo/secrets/key"
 MEMBER = "serviceAccount:eso@demo.iam.gserviceaccount.com"
@@ -24,7 +24,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
 
 
 def grant(cloud: Cloud, resource: str = SECRET) -> None:
-    cloud.create("secretIamMember", member_name(resource, SECRET_ACCESSOR, MEMBER), {})
+    cloud.create("secretIamMember", member_name(resource, ACCESSOR_ROLE, MEMBER), {})
 
 
 def refused(cloud: Cloud, version: str) -> CloudError:
@@ -105,9 +105,7 @@ def test_several_writers_get_a_version_each(cloud: Cloud, tmp_path: Path) -> Non
     cloud.create("secret", SECRET, {})
     others = [Cloud(tmp_path / "cloud.db") for _ in range(3)]
     with ThreadPoolExecutor(8) as pool:
-        rows = list(
-            pool.map(lambda i: others[i % 3].add_secret_version(SECRET, str(i).encode()), range(30))
-        )
+        rows = list(pool.map(lambda i: others[i % 3].add_secret_version(SECRET, str(i).encode()), range(30)))
     assert sorted(int(row["version"]) for row in rows) == list(range(1, 31))
     for other in others:
         other.close()

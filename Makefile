@@ -1,0 +1,79 @@
+# Every command of this project; `make` alone lists them. PYTHON names another interpreter to start from.
+PYTHON ?= python3
+STACK ?= dev
+
+VENV := .venv/bin/python
+SANDBOX := $(VENV) -m sandbox
+BOOTSTRAP := $(PYTHON) -m sandbox.bootstrap
+COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help up preview refresh destroy down shell test test-unit test-sandbox lint format lock clean ready packages
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  STACK=dev chooses the stack of up, preview, refresh, destroy and shell.'
+
+up: ready ## bring the stack up in the sandbox, starting the sandbox if need be
+	@echo "Bringing up stack $(STACK) in its sandbox."
+	@$(SANDBOX) up --stack $(STACK)
+
+preview: ready ## show what `make up` would change
+	@echo "Previewing stack $(STACK) in its sandbox."
+	@$(SANDBOX) preview --stack $(STACK)
+
+refresh: ready ## compare the stack's state with what runs in the sandbox
+	@echo "Refreshing stack $(STACK) in its sandbox."
+	@$(SANDBOX) refresh --stack $(STACK)
+
+destroy: ready ## delete the stack's resources in the sandbox
+	@echo "Destroying stack $(STACK) in its sandbox."
+	@$(SANDBOX) destroy --stack $(STACK)
+
+down: ## stop this clone's sandboxes
+	@echo "Stopping this clone's sandboxes."
+	@if [ -d .sandbox ]; then $(BOOTSTRAP) --packages-only && $(SANDBOX) down; fi
+
+shell: ready ## a shell with pulumi, kubectl and the sandbox's kubeconfig
+	@echo "Opening a shell in the sandbox of stack $(STACK); exit leaves it."
+	@$(SANDBOX) shell --stack $(STACK)
+
+test: ready ## run every test, those with a real `pulumi up` too
+	@echo "Running every test."
+	@$(VENV) -m pytest tests
+
+test-unit: packages ## run the tests that need no sandbox: seconds
+	@echo "Running the unit tests."
+	@$(VENV) -m pytest tests/unit
+
+test-sandbox: ready ## run the tests with a real `pulumi up`: minutes
+	@echo "Running the sandbox tests."
+	@$(VENV) -m pytest tests/sandbox
+
+lint: packages ## check style, formatting and types
+	@echo "Checking style, formatting and types."
+	@$(VENV) -m ruff check .
+	@$(VENV) -m ruff format --check .
+	@.venv/bin/basedpyright
+
+format: packages ## put the code into its format
+	@echo "Formatting."
+	@$(VENV) -m ruff check --fix .
+	@$(VENV) -m ruff format .
+
+lock: packages ## pin the packages that pyproject.toml asks for, with hashes
+	@echo "Locking requirements.txt and requirements-dev.txt."
+	@$(COMPILE) pyproject.toml --output-file requirements.txt
+	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: down ## remove what was made in this clone; the toolchain, which clones share, stays
+	@echo "Removing the virtual environment, the sandboxes and caches."
+	@rm -rf .venv .sandbox .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+ready:
+	@$(BOOTSTRAP)
+
+packages:
+	@$(BOOTSTRAP) --packages-only

@@ -1,0 +1,10 @@
+"""Shared recordings: one run of the program serves every test that only reads it."""
+
+import pytest
+
+from tests.unit.engine import Recording, run_program
+
+
+@pytest.fixture(scope="session")
+def program() -> Recording:
+    return run_program()

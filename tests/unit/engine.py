@@ -1,0 +1,184 @@
+"""A recording mock engine: runs the whole program and keeps every registration as the engine would see it.
+
+It plans nothing and creates nothing. What it adds to Pulumi's own mocks are the requests themselves, which hold
+what MockResourceArgs hides: protect, ignoreChanges, retainOnDelete, dependencies, parents and hooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import runpy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import mocks, rpc
+from pulumi.runtime import settings as runtime
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.stack import run_in_stack
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = "dev"
+
+SETTINGS: Mapping[str, Any] = {
+    "gcp": {"project": "example-llm-dev"},
+    "cluster": {"name": "platform-dev", "location": "europe-west4"},
+    "models": [
+        {
+            "alias": "qwen-local",
+            "model": "Qwen/Qwen2.5-0.5B-Instruct",
+            "inputCostPerToken": 5e-08,
+            "outputCostPerToken": 2e-07,
+        }
+    ],
+}
+
+
+def secret_marker(name: str) -> str:
+    """The value that the mocked RandomBytes `name` has: findable wherever it leaks."""
+    return f"marker-of-{name}"
+
+
+class Mocks(mocks.Mocks):
+    """Outputs that the providers would compute."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        state = dict(args.inputs)
+        if args.typ == "random:index/randomBytes:RandomBytes":
+            state["hex"] = pulumi.Output.secret(secret_marker(args.name))
+        elif args.typ == "gcp:secretmanager/secret:Secret":
+            state["name"] = f"projects/{state['project']}/secrets/{state['secretId']}"
+            return state["name"], state
+        elif args.typ == "gcp:secretmanager/secretVersion:SecretVersion":
+            state["version"] = "3"
+        elif args.typ == "kubernetes:helm.sh/v3:Release":
+            state["status"] = {"name": state["name"], "revision": 1, "status": "deployed"}
+        return f"{args.name}-id", state
+
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        match args.token:
+            case "gcp:container/getCluster:getCluster":
+                return {
+                    "id": "projects/example-llm-dev/locations/europe-west4/clusters/platform-dev",
+                    "endpoint": "192.0.2.1",
+                    "masterAuths": [{"clusterCaCertificate": "Y2E="}],
+                }
+            case "gcp:organizations/getProject:getProject":
+                return {"number": "123456789012"}
+            case "gcp:secretmanager/getSecret:getSecret":
+                secret_id = args.args["secretId"]
+                return {"name": f"projects/example-llm-dev/secrets/{secret_id}", "secretId": secret_id}
+            case other:
+                raise AssertionError(f"the program called {other}, which these mocks do not answer")
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One resource as the engine was asked to register it."""
+
+    request: resource_pb2.RegisterResourceRequest
+    urn: str
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Inputs as plain values; secrets are unwrapped."""
+        return _plain(rpc.deserialize_properties(self.request.object, keep_unknowns=True))
+
+
+@dataclass
+class Recording:
+    """Everything one run of the program registered, by `(type, name)`."""
+
+    resources: dict[tuple[str, str], Registration] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    secret_outputs: set[str] = field(default_factory=set)
+    hooks: list[str] = field(default_factory=list)
+
+    def one(self, kind: str, name: str) -> Registration:
+        """The registration of `name` whose type's last part is `kind`."""
+        found = [r for (type_, n), r in self.resources.items() if n == name and type_.split(":")[-1] == kind]
+        assert len(found) == 1, (
+            f"{len(found)} resources {kind} {name!r}; there are: {sorted(n for _, n in self.resources)}"
+        )
+        return found[0]
+
+    def direct_dependencies(self, registration: Registration) -> set[str]:
+        """URNs that the engine completes before it starts this resource."""
+        return set(registration.request.dependencies)
+
+    def waits_for(self, registration: Registration) -> set[str]:
+        """URNs that this resource waits for, directly or through others."""
+        by_urn = {r.urn: r for r in self.resources.values()}
+        seen: set[str] = set()
+        todo = [registration.urn]
+        while todo:
+            for urn in self.direct_dependencies(by_urn[todo.pop()]):
+                if urn not in seen:
+                    seen.add(urn)
+                    todo.append(urn)
+        return seen
+
+
+def _plain(value: Any) -> Any:
+    if rpc.is_rpc_secret(value):
+        return _plain(rpc.unwrap_rpc_secret(value))
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+class RecordingMonitor(mocks.MockMonitor):
+    """MockMonitor that keeps the requests."""
+
+    def __init__(self) -> None:
+        super().__init__(Mocks())
+        self.recording = Recording()
+
+    def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802
+        response = super().RegisterResource(request)
+        self.recording.resources[(request.type, request.name)] = Registration(request, response.urn)
+        return response
+
+    def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:  # noqa: N802
+        if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
+            raw = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
+            self.recording.secret_outputs = {key for key, value in raw.items() if rpc.is_rpc_secret(value)}
+            self.recording.outputs = _plain(raw)
+        return super().RegisterResourceOutputs(request)
+
+
+class RecordingCallbacks:
+    """Stands where the callback server would; keeps the hooks' names and never calls them."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
+        self._recording.hooks.append(hook.name)
+
+
+def run_program(changes: Mapping[str, Any] | None = None, *, preview: bool = False) -> Recording:
+    """Run `__main__.py` with the dev-like settings, `changes` replacing whole sections (None removes one)."""
+    sections = {key: value for key, value in {**SETTINGS, **(changes or {})}.items() if value is not None}
+    monitor = RecordingMonitor()
+
+    async def program() -> None:
+        mocks.set_mocks(Mocks(), project="llm-gateway", stack=STACK, preview=preview, monitor=monitor)
+        runtime.set_root_resource(None)  # pyright: ignore[reportArgumentType]  # run_in_stack makes its own
+        runtime.SETTINGS.callbacks = RecordingCallbacks(monitor.recording)  # pyright: ignore[reportAttributeAccessIssue]
+        pulumi.runtime.set_all_config(
+            {f"llm-gateway:{key}": json.dumps(value) for key, value in sections.items()}
+        )
+        await run_in_stack(lambda: _ignore(runpy.run_path(str(ROOT / "__main__.py"))))
+
+    asyncio.run(program())
+    return monitor.recording
+
+
+def _ignore(_: object) -> None:
+    return None

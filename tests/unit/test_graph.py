@@ -1,0 +1,139 @@
+"""What waits for what: every ordering edge, on the registrations of the whole program."""
+
+import pytest
+
+from tests.unit.engine import Recording, run_program
+
+EDGES = [
+    ("Release", "external-secrets-release", "Namespace", "namespaces-external-secrets", "namespace exists"),
+    ("ConfigMap", "external-secrets-webhook-open", "Release", "external-secrets-release", "operator deployed"),
+    ("ClusterSecretStore", "secret-sync-store", "ConfigMap", "external-secrets-webhook-open", "webhook answers"),
+    ("Release", "cnpg-release", "Namespace", "namespaces-cnpg", "namespace exists"),
+    ("ConfigMap", "cnpg-webhook-open", "Release", "cnpg-release", "operator deployed"),
+    ("Cluster", "postgres-cluster", "ConfigMap", "cnpg-webhook-open", "webhook answers"),
+    ("Cluster", "postgres-cluster", "ExternalSecret", "secret-sync-litellm-pg-app", "owner's password synced"),
+    ("Release", "litellm-release", "Cluster", "postgres-cluster", "database healthy"),
+    ("Release", "litellm-release", "ExternalSecret", "secret-sync-litellm-secrets", "keys synced"),
+    ("Release", "vllm-release", "NodePool", "gpu-pool-nodes", "GPU nodes can be had"),
+    ("Release", "vllm-release", "ExternalSecret", "secret-sync-vllm-api-key", "key synced"),
+    *(
+        ("ExternalSecret", f"secret-sync-{target}", kind, dependency, fact)
+        for target, sources in {
+            "litellm-secrets": ("litellm-master-key", "litellm-salt-key", "vllm-api-key"),
+            "litellm-pg-app": ("litellm-db-password",),
+            "vllm-api-key": ("vllm-api-key",),
+        }.items()
+        for kind, dependency, fact in (
+            ("ClusterSecretStore", "secret-sync-store", "store ready"),
+            *(("SecretVersion", f"secrets-{source}", "version exists") for source in sources),
+            *(("SecretIamMember", f"secrets-{source}-reader", "IAM in force") for source in sources),
+        )
+    ),
+    *(
+        ("SecretVersion", f"secrets-{secret}", kind, f"secrets-{secret}", fact)
+        for secret in ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
+        for kind, fact in (("RandomBytes", "value made"), ("Secret", "secret exists"))
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "needs_kind", "needs", "fact"), EDGES, ids=[f"{e[1]}<-{e[3]}:{e[4]}" for e in EDGES]
+)
+def test_edge(program: Recording, kind: str, name: str, needs_kind: str, needs: str, fact: str) -> None:
+    dependent, dependency = program.one(kind, name), program.one(needs_kind, needs)
+    assert dependency.urn in program.direct_dependencies(dependent), f"{name} does not wait until: {fact}"
+
+
+def test_gateway_waits_neither_for_the_gpu_nor_for_vllm(program: Recording) -> None:
+    waited = program.waits_for(program.one("Release", "litellm-release"))
+    assert program.one("NodePool", "gpu-pool-nodes").urn not in waited
+    assert program.one("Release", "vllm-release").urn not in waited
+
+
+def test_gpu_and_database_chains_run_side_by_side(program: Recording) -> None:
+    assert not program.one("Release", "vllm-release").request.dependencies == []
+    assert program.one("Cluster", "postgres-cluster").urn not in program.waits_for(
+        program.one("Release", "vllm-release")
+    )
+    assert program.one("Release", "cnpg-release").urn not in program.waits_for(
+        program.one("Release", "external-secrets-release")
+    )
+
+
+def test_gates_prove_their_webhook_before_they_open(program: Recording) -> None:
+    for gate in ("external-secrets-webhook", "cnpg-webhook"):
+        hooks = program.one("ConfigMap", f"{gate}-open").request.hooks
+        assert list(hooks.before_create) == [f"{gate}-answers"]
+        assert list(hooks.before_update) == [f"{gate}-answers"]
+        assert f"{gate}-answers" in program.hooks
+
+
+def test_awaited_objects_are_waited_for(program: Recording) -> None:
+    for kind, name in (
+        ("ClusterSecretStore", "secret-sync-store"),
+        ("ExternalSecret", "secret-sync-litellm-secrets"),
+        ("ExternalSecret", "secret-sync-litellm-pg-app"),
+        ("ExternalSecret", "secret-sync-vllm-api-key"),
+        ("Cluster", "postgres-cluster"),
+    ):
+        annotations = program.one(kind, name).inputs["metadata"]["annotations"]
+        assert annotations == {"pulumi.com/waitFor": "condition=Ready"}, name
+
+
+def test_every_resource_has_an_explicit_provider(program: Recording) -> None:
+    for (type_, name), registration in program.resources.items():
+        if type_.startswith(("gcp:", "kubernetes:")):
+            provider = registration.request.provider
+            assert "::google::" in provider or "::gke::" in provider, f"{type_} {name} uses a default provider"
+
+
+def test_every_child_has_its_component_as_parent(program: Recording) -> None:
+    for (type_, name), registration in program.resources.items():
+        if not type_.startswith(("pulumi:", "llmgateway:")):
+            assert "llmgateway:" in registration.request.parent, f"{type_} {name} is parented to the stack"
+
+
+def test_an_existing_vllm_key_is_only_referenced() -> None:
+    recording = run_program({"secrets": {"existingVllmApiKey": "shared-vllm-key"}})
+    made = {name for type_, name in recording.resources if type_.startswith(("random:", "gcp:secretmanager"))}
+    assert "secrets-vllm-api-key" not in made
+    assert "secrets-shared-vllm-key-reader" in made
+    data = recording.one("ExternalSecret", "secret-sync-vllm-api-key").inputs["spec"]["data"]
+    assert data == [{"secretKey": "api-key", "remoteRef": {"key": "shared-vllm-key", "version": "latest"}}]
+
+
+def test_pool_is_never_replaced_by_its_node_count(program: Recording) -> None:
+    pool = program.one("NodePool", "gpu-pool-nodes")
+    assert set(pool.request.ignoreChanges) == {"initialNodeCount", "nodeCount"}
+    assert "nodeCount" not in pool.inputs
+    assert pool.inputs["autoscaling"] == {
+        "totalMinNodeCount": 0,
+        "totalMaxNodeCount": 1,
+        "locationPolicy": "ANY",
+    }
+
+
+def test_vllm_runs_on_the_pool_and_tolerates_its_taint(program: Recording) -> None:
+    pool = program.one("NodePool", "gpu-pool-nodes").inputs
+    engine = program.one("Release", "vllm-release").inputs["values"]["servingEngineSpec"]
+    taint = pool["nodeConfig"]["taints"][0]
+    assert engine["tolerations"] == [
+        {"key": taint["key"], "operator": "Equal", "value": taint["value"], "effect": "NoSchedule"}
+    ]
+    terms = engine["modelSpec"][0]["nodeSelectorTerms"]
+    assert terms == [
+        {
+            "matchExpressions": [
+                {"key": "cloud.google.com/gke-nodepool", "operator": "In", "values": [pool["name"]]}
+            ]
+        }
+    ]
+
+
+def test_charts_come_from_the_mirror_when_one_is_set() -> None:
+    folder = run_program({"charts": {"mirror": "/srv/charts"}})
+    assert folder.one("Release", "litellm-release").inputs["chart"] == "/srv/charts/litellm-helm"
+    web = run_program({"charts": {"mirror": "https://charts.example.com"}})
+    assert web.one("Release", "vllm-release").inputs["repositoryOpts"] == {"repo": "https://charts.example.com"}
+    assert web.one("Release", "vllm-release").inputs["chart"] == "vllm-stack"
