@@ -3,6 +3,7 @@
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
+import pulumi_random as random
 
 import outputs
 import settings
@@ -29,7 +30,8 @@ charts = ChartSource(stack.charts.mirror)
 google = gcp.Provider("google", project=stack.gcp.project)
 cluster = lookup_cluster(stack.gcp.project, stack.cluster.name, stack.cluster.location, google)
 gke = kubernetes.Provider("gke", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.id)
-in_cluster = pulumi.ResourceOptions(providers=[google, gke])
+entropy = random.Provider("entropy")
+in_stack = pulumi.ResourceOptions(providers=[google, gke, entropy])
 
 namespaces = Namespaces(
     "namespaces",
@@ -39,7 +41,7 @@ namespaces = Namespaces(
         cnpg=stack.namespaces.cnpg,
         external_secrets=stack.namespaces.external_secrets,
     ),
-    in_cluster,
+    in_stack,
 )
 
 gpu_pool = GpuNodePool(
@@ -51,7 +53,7 @@ gpu_pool = GpuNodePool(
         pool=stack.gpu_pool,
         timeout=stack.timeouts.node_pool,
     ),
-    in_cluster,
+    in_stack,
 )
 
 secrets = GatewaySecrets(
@@ -69,7 +71,7 @@ secrets = GatewaySecrets(
         database_password_generation=stack.secrets.database_password_generation,
         existing_vllm_api_key=stack.secrets.existing_vllm_api_key,
     ),
-    in_cluster,
+    in_stack,
 )
 
 external_secrets = ExternalSecretsOperator(
@@ -81,7 +83,7 @@ external_secrets = ExternalSecretsOperator(
         project=stack.gcp.project,
         timeout=stack.timeouts.operator,
     ),
-    in_cluster,
+    in_stack,
 )
 
 cnpg = CnpgOperator(
@@ -92,7 +94,7 @@ cnpg = CnpgOperator(
         kubeconfig=cluster.kubeconfig,
         timeout=stack.timeouts.operator,
     ),
-    in_cluster,
+    in_stack,
 )
 
 synced = SecretSync(
@@ -105,7 +107,7 @@ synced = SecretSync(
         operator_ready=external_secrets.ready,  # CRDs served, webhook answering
         timeout=stack.timeouts.secret_sync,
     ),
-    in_cluster,
+    in_stack,
 )
 
 postgres = PostgresCluster(
@@ -119,7 +121,7 @@ postgres = PostgresCluster(
         postgres=stack.postgres,
         timeout=stack.timeouts.postgres,
     ),
-    in_cluster,
+    in_stack,
 )
 
 vllm = Vllm(
@@ -135,7 +137,7 @@ vllm = Vllm(
         charts=charts,
         timeout=stack.timeouts.vllm,
     ),
-    in_cluster,
+    in_stack,
 )
 
 # Waits for the database and its secrets only: the gateway comes up while no GPU can be had.
@@ -155,7 +157,7 @@ litellm = LiteLLM(
         charts=charts,
         timeout=stack.timeouts.litellm,
     ),
-    in_cluster,
+    in_stack,
 )
 
 outputs.export(

@@ -50,11 +50,13 @@ class WebhookGate(pulumi.ComponentResource):
         hook = pulumi.ResourceHook(f"{name}-answers", prove)
         self.open = kubernetes.core.v1.ConfigMap(
             f"{name}-open",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=name, namespace=args.namespace),
-            data={
-                "proven-by": f"dry run of {args.probe['apiVersion']} {args.probe['kind']}",
-                "release-revision": args.release.status.revision.apply(str),
-            },
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=name,
+                namespace=args.namespace,
+                # An annotation, not data: changed data would replace the ConfigMap.
+                annotations={"llm-gateway/release-revision": args.release.status.revision.apply(str)},
+            ),
+            data={"proven-by": f"dry run of {args.probe['apiVersion']} {args.probe['kind']}"},
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[args.release],

@@ -24,14 +24,14 @@ import yaml
 
 from sandbox import base_objects, controlplane, emulators_daemon, latency, stack_file
 from sandbox.cloud import Cloud
-from sandbox.crds import fetch_crds, install_crds
+from sandbox.crds import crds_served, fetch_crds, install_crds
 from sandbox.environment import environment, make_directories
 from sandbox.errors import SandboxError
 from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
 from sandbox.phases import say
-from sandbox.processes import running, stop_all
+from sandbox.processes import running, stop
 from sandbox.shims import write_shims
-from sandbox.toolchain import Toolchain, ensure
+from sandbox.toolchain import ensure
 
 CHARTS = REPOSITORY / "sandbox" / "charts"
 OPERATIONS = ("up", "preview", "refresh", "destroy")
@@ -62,33 +62,58 @@ def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
     with controlplane.exclusive(box.home), ThreadPoolExecutor() as pool:
         make_directories(box.home)
         write_shims(box.home, toolchain)
-        cluster = pool.submit(_start_cluster, box, toolchain, settings)
+        is_up = controlplane.is_up(box.home)
+        if not is_up:
+            stop(box.home)
+        _drop_stale_locks(box.home)
         stack = pool.submit(_init_stack, box)
+        if not is_up:
+            crds = pool.submit(fetch_crds, box.home)
+            with timed(
+                "control plane: etcd, kube-apiserver, controller-manager, scheduler and kwok are ready"
+            ):
+                controlplane.start(box.home, toolchain, box.env)
+            crds.result()
+        contents = pool.submit(_fill_cluster, box, settings)
+        _seed_cloud(box, settings)
+        if not emulators_daemon.is_up(box.home):
+            with timed("emulators: External Secrets, CloudNativePG, node pools and kubelet are watching"):
+                emulators_daemon.start(box.home, box.env)
+        contents.result()
         stack.result()
-        cluster.result()
     copy = settings | {"encryptionsalt": stack_file.state_salt(box.home, box.stack)}
     box.home.stack_file(box.stack).write_text(yaml.safe_dump(copy, sort_keys=False))
 
 
-def _start_cluster(box: Sandbox, toolchain: Toolchain, settings: stack_file.Settings) -> None:
+def _drop_stale_locks(home: Home) -> None:
+    """Forget the state locks of engines that were killed; only this sandbox's engines use this state."""
+    if "pulumi" not in running(home).values():
+        shutil.rmtree(home.state / ".pulumi" / "locks", ignore_errors=True)
+
+
+def _fill_cluster(box: Sandbox, settings: stack_file.Settings) -> None:
+    """What a GKE cluster has from the start, and the operators' CRDs."""
     (project,) = stack_file.section(settings, "gcp", "project")
     name, location = stack_file.section(settings, "cluster", "name", "location")
-    if not controlplane.is_up(box.home):
-        fetch_crds(box.home)
-        with timed("control plane: etcd, kube-apiserver, controller-manager, scheduler and kwok are ready"):
-            api = controlplane.start(box.home, toolchain, box.env)
-        for node in base_objects.nodes(project, name, location):
-            api.create("/api/v1/nodes", node)
-        for storage_class in base_objects.storage_classes():
-            api.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
+    api = controlplane.api(box.home)
+    for node in base_objects.nodes(project, name, location):
+        api.create("/api/v1/nodes", node)
+    for storage_class in base_objects.storage_classes():
+        api.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
+    if not crds_served(api, box.home):
         with timed("CRDs of the operators are served"):
             install_crds(api, box.home)
+
+
+def _seed_cloud(box: Sandbox, settings: stack_file.Settings) -> None:
+    """The project and the cluster that the stack finds in the emulated cloud."""
+    (project,) = stack_file.section(settings, "gcp", "project")
+    name, location = stack_file.section(settings, "cluster", "name", "location")
     cluster = json.loads(box.home.kubeconfig.read_text())["clusters"][0]["cluster"]
     endpoint = cluster["server"].removeprefix("https://")
-    Cloud(box.home.cloud).ensure_cluster(project, location, name, endpoint, cluster["certificate-authority-data"])
-    if not emulators_daemon.is_up(box.home):
-        with timed("emulators: External Secrets, CloudNativePG, node pools and kubelet are watching"):
-            emulators_daemon.start(box.home, box.env)
+    Cloud(box.home.cloud).ensure_cluster(
+        project, location, name, endpoint, cluster["certificate-authority-data"]
+    )
 
 
 def _init_stack(box: Sandbox) -> None:
@@ -123,8 +148,10 @@ def operate(box: Sandbox, operation: str) -> int:
 
     log = box.home.event_log(box.stack, operation)
     log.unlink(missing_ok=True)
-    command = [str(box.home.bin / "pulumi"), operation, "--event-log", str(log), "--suppress-outputs"]
-    command += [] if operation == "preview" else ["--yes", "--skip-preview"]
+    command = ["pulumi", operation, "--event-log", str(log), "--suppress-outputs"]
+    command += [] if operation == "preview" else ["--yes"]
+    # Destroy keeps its preview: that is where the engine refuses, before it has deleted half of the stack.
+    command += ["--skip-preview"] if operation in ("up", "refresh") else []
     start = time.monotonic()
     code = run(command, box.env, box.root)
     if log.exists():
@@ -135,7 +162,10 @@ def operate(box: Sandbox, operation: str) -> int:
 
 def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
     """Run a command in the foreground; it decides what an interrupt means, we wait for it."""
-    with subprocess.Popen(command, env=env, cwd=cwd) as process:
+    program = shutil.which(command[0], path=env["PATH"])
+    if not program:
+        raise SandboxError(f"{command[0]} is not on the sandbox's PATH, {env['PATH']}")
+    with subprocess.Popen([program, *command[1:]], env=env, cwd=cwd) as process:
         previous = {
             signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
             signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
@@ -150,7 +180,7 @@ def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
 def shell(box: Sandbox) -> int:
     """An interactive shell in the sandbox's environment."""
     program = os.environ.get("SHELL") or "/bin/sh"
-    prompt = f"(sandbox {box.stack}) $ "
+    (box.home.user / ".bashrc").write_text(f"PS1='(sandbox {box.stack}) \\$ '\n")
     (box.home.user / ".zshrc").write_text(f"PROMPT='(sandbox {box.stack}) %# '\n")
     say(
         f"A shell in the sandbox {box.home.root}, stack {box.stack}; `exit` leaves it.\n"
@@ -158,7 +188,7 @@ def shell(box: Sandbox) -> int:
         "  plain `pulumi up`, `pulumi stack output` and so on act on this stack; KUBECONFIG is the sandbox's\n"
         f"  settings are the copy {box.home.stack_file(box.stack)}: the next `make up` writes it anew"
     )
-    return run([program, "-i"], box.env | {"PS1": prompt}, box.root)
+    return run([program, "-i"], box.env, box.root)
 
 
 def status(box: Sandbox) -> int:
@@ -177,7 +207,7 @@ def down(home: Home) -> int:
         say(f"no sandbox at {home.root}: nothing to stop")
         return 0
     with controlplane.exclusive(home), timed(f"sandbox {home.root}: nothing is running"):
-        for name in stop_all(home):
+        for name in stop(home):
             say(f"  stopped {name}")
         home.daemon_ready.unlink(missing_ok=True)
         home.daemon_pid.unlink(missing_ok=True)
@@ -186,23 +216,35 @@ def down(home: Home) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--stack", default="dev", help="which Pulumi.<stack>.yaml (default: dev)")
+    common.add_argument("--stack", help="which Pulumi.<stack>.yaml (default: dev; down: all)")
     common.add_argument("--home", type=Path, help="the sandbox's folder (default: .sandbox/<stack>)")
-    common.add_argument("--root", type=Path, default=REPOSITORY, help="the program's folder (default: this one)")
-    common.add_argument("--latency", type=_scale, metavar="SCALE", help="take time as GKE does, times SCALE; 0: none")
+    common.add_argument(
+        "--root", type=Path, default=REPOSITORY, help="the program's folder (default: this one)"
+    )
+    common.add_argument(
+        "--latency", type=_scale, metavar="SCALE", help="take time as GKE does, times SCALE; 0: none"
+    )
     settings = argparse.ArgumentParser(add_help=False)
-    settings.add_argument("--config-overlay", type=Path, metavar="FILE", help="YAML merged over the settings' config")
-    settings.add_argument("--charts", choices=("contract", "upstream"), default="contract", help="where charts are from")
+    settings.add_argument(
+        "--config-overlay", type=Path, metavar="FILE", help="YAML merged over the settings' config"
+    )
+    settings.add_argument(
+        "--charts", choices=("contract", "upstream"), default="contract", help="where charts are from"
+    )
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for operation in OPERATIONS:
         commands.add_parser(operation, parents=[common, settings], help=f"pulumi {operation} in the sandbox")
-    commands.add_parser("down", parents=[common], help="stop the sandbox")
+    commands.add_parser("down", parents=[common], help="stop the sandbox, or all of this clone")
     commands.add_parser("shell", parents=[common, settings], help="a shell in it")
     commands.add_parser("status", parents=[common], help="say what runs")
-    execute = commands.add_parser("exec", parents=[common, settings], help="run one command in it: exec -- COMMAND")
+    execute = commands.add_parser(
+        "exec", parents=[common, settings], help="run one command in it: exec -- COMMAND"
+    )
     execute.add_argument("arguments", nargs="+", metavar="COMMAND")
-    stockout = commands.add_parser("stockout", parents=[common], help="take the GPU capacity away, or give it back")
+    stockout = commands.add_parser(
+        "stockout", parents=[common], help="take the GPU capacity away, or give it back"
+    )
     stockout.add_argument("switch", choices=("on", "off"))
     return parser.parse_args(arguments)
 
@@ -210,25 +252,32 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _scale(text: str) -> float:
     scale = float(text)
     if not (math.isfinite(scale) and scale >= 0):
-        raise argparse.ArgumentTypeError(f"{text} is not a factor: give 0 (no latency), 1 (as on GKE) or one between")
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a factor: give 0 (no latency), 1 (as on GKE) or one between"
+        )
     return scale
 
 
 def dispatch(options: argparse.Namespace) -> int:
     root = options.root.resolve()
-    home = Home((options.home or root / ".sandbox" / options.stack).resolve())
     if os.environ.get(HOME_VARIABLE):
         raise SandboxError("this is a sandbox's shell: use plain pulumi here, or `exit` first.")
+    if options.command == "down" and not (options.home or options.stack):
+        return max((down(Home(each)) for each in sorted((root / ".sandbox").glob("*/"))), default=0)
+    stack = options.stack or "dev"
+    home = Home((options.home or root / ".sandbox" / stack).resolve())
     if options.command == "down":
         return down(home)
-    box = Sandbox(home, options.stack, root, environment(home, options.stack))
+    box = Sandbox(home, stack, root, environment(home, stack))
     if options.command == "status":
         return status(box)
     if options.command == "stockout":
+        if not home.cloud.exists():
+            raise SandboxError(f"there is no sandbox at {home.root} yet: `make up` makes it.")
         Cloud(home.cloud).set_switch(GPU_STOCKOUT, "true" if options.switch == "on" else "false")
         say(f"GPU capacity: {'none' if options.switch == 'on' else 'as asked for'}")
         return 0
-    bring_up(box, read_settings(root, options.stack, options.charts, options.config_overlay))
+    bring_up(box, read_settings(root, stack, options.charts, options.config_overlay))
     if options.latency is not None:
         latency.set_scale(home, options.latency)
     if options.command == "shell":

@@ -59,7 +59,9 @@ def storage_classes() -> list[Manifest]:
     """GKE's classes on the Compute Engine disk driver."""
     return [
         _storage_class("standard", "kubernetes.io/gce-pd", "pd-standard", "Immediate"),
-        _storage_class("standard-rwo", "pd.csi.storage.gke.io", "pd-balanced", "WaitForFirstConsumer", default=True),
+        _storage_class(
+            "standard-rwo", "pd.csi.storage.gke.io", "pd-balanced", "WaitForFirstConsumer", default=True
+        ),
         _storage_class("premium-rwo", "pd.csi.storage.gke.io", "pd-ssd", "WaitForFirstConsumer"),
     ]
 

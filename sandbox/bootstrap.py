@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from sandbox.cache import locked
 from sandbox.phases import Phases, say
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -122,7 +123,6 @@ def make_ready(packages_only: bool, phases: Phases) -> None:
 
 def write_report(phases: Phases) -> None:
     """Note what this run took, and on how many cores."""
-    REPORT.parent.mkdir(exist_ok=True)
     facts = {"cores": os.cpu_count(), "machine": platform.platform(), "seconds": phases.seconds}
     REPORT.write_text(json.dumps(facts, indent=2) + "\n")
 
@@ -132,7 +132,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     phases, start = Phases(), time.monotonic()
     try:
-        make_ready("--packages-only" in sys.argv[1:], phases)
+        with locked(REPORT.parent):
+            make_ready("--packages-only" in sys.argv[1:], phases)
     except BootstrapError as error:
         say(str(error))
         return 1

@@ -1,4 +1,7 @@
-"""The folder of built and downloaded programs that the clones on a machine share. Standard library only."""
+"""The folder of built and downloaded programs that the clones on a machine share, and how processes share it.
+
+Standard library only, and readable by old Pythons: bootstrap.py uses it before a supported one is found.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from sandbox.phases import say
 
 def cache() -> Path:
     """`LLM_GATEWAY_CACHE`, or `llm-gateway` in the user's cache folder."""
-    if chosen := os.environ.get("LLM_GATEWAY_CACHE"):
+    chosen = os.environ.get("LLM_GATEWAY_CACHE")
+    if chosen:
         return Path(chosen).expanduser().resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-gateway"
 

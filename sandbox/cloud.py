@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,9 @@ class Cloud:
 
     def __init__(self, path: Path) -> None:
         """Open the store, creating it readable by its owner only."""
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Never open an existing store but through SQLite: closing the descriptor would drop this process's locks.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
         self._lock = threading.Lock()
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")

@@ -70,5 +70,7 @@ class ClusterApi:
         except urllib3.exceptions.HTTPError as error:
             raise SandboxError(f"{method} {path}: {error}") from error
         if answer.status >= 400 and answer.status not in accepted:
-            raise SandboxError(f"{method} {path}: HTTP {answer.status} {answer.data.decode(errors='replace')[:500]}")
+            raise SandboxError(
+                f"{method} {path}: HTTP {answer.status} {answer.data.decode(errors='replace')[:500]}"
+            )
         return answer.data

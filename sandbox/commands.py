@@ -30,8 +30,8 @@ class Result:
 
     @property
     def tail(self) -> str:
-        """The last lines, indented."""
-        return "\n".join(f"  {line}" for line in self.lines[-LAST_LINES:])
+        """The last lines, each once, indented."""
+        return "\n".join(f"  {line}" for line in list(dict.fromkeys(self.lines))[-LAST_LINES:])
 
 
 def run(
@@ -62,9 +62,8 @@ def run(
         ) as process,
     ):
         try:
-            assert process.stdout
             with _ticking(status):
-                lines = [line.rstrip() for line in process.stdout if not watch(line.rstrip())]
+                lines = [line.rstrip() for line in process.stdout or () if not watch(line.rstrip())]
             return Result(process.wait(), lines)
         except BaseException:
             _end(process)

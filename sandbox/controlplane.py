@@ -11,7 +11,7 @@ import base64
 import fcntl
 import hashlib
 import json
-import random
+import secrets
 import shutil
 import socket
 import subprocess
@@ -24,9 +24,11 @@ from typing import Any
 import yaml
 
 from sandbox.cluster_api import ClusterApi
+from sandbox.emulators.egress import api_server_arguments
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
-from sandbox.processes import running, stop_all
+from sandbox.processes import running, stop
+from sandbox.shims import link_program
 from sandbox.toolchain import Toolchain
 
 ADDRESS = "127.0.0.1"
@@ -72,13 +74,13 @@ def start(home: Home, toolchain: Toolchain, environment: Mapping[str, str]) -> C
     """
     ports = _last_ports(home)
     for attempt in range(1, _ATTEMPTS + 1):
-        stop_all(home)
+        stop(home, _COMPONENTS | {"kwokctl"})
         ports = _free_ports(ports)
         try:
             return _start_once(home, toolchain, environment, ports)
         except SandboxError:
             if attempt == _ATTEMPTS:
-                stop_all(home)
+                stop(home, _COMPONENTS)
                 raise
             ports = {}
     raise AssertionError("unreachable")
@@ -94,7 +96,13 @@ def _start_once(
     home.kwok.mkdir(parents=True, exist_ok=True)
     configuration = home.kwok / "options.yaml"
     configuration.write_text(yaml.safe_dump(_configuration(toolchain, ports), sort_keys=False))
-    command = [str(toolchain.kwokctl), "create", "cluster", "--name", directory.name]
+    command = [
+        str(link_program(home, "kwokctl", toolchain.kwokctl)),
+        "create",
+        "cluster",
+        "--name",
+        directory.name,
+    ]
     command += ["--config", str(configuration)]
     command += ["--config", str(STAGES)] if STAGES.exists() else []
     for extra in (
@@ -103,13 +111,20 @@ def _start_once(
         # The lease of a killed predecessor would be waited for.
         "kube-controller-manager=leader-elect=false",
         "kube-scheduler=leader-elect=false",
+        # Nor do the nodes of a killed kwok run pods before its leases on them, by default 200 s, are over.
+        "kwok-controller=node-lease-duration-seconds=8",
         # An etcd of another sandbox on a port taken meanwhile must look empty, not shared.
         f"kube-apiserver=etcd-prefix=/{directory.name}",
+        *api_server_arguments(home),
     ):
         command += ["--extra-args", extra]
     answer = subprocess.run(
         command,
-        env={**environment, "KWOK_WORKDIR": str(home.kwok), "PATH": f"{_no_kubectl(home)}:{environment['PATH']}"},
+        env={
+            **environment,
+            "KWOK_WORKDIR": str(home.kwok),
+            "PATH": f"{_no_kubectl(home)}:{environment['PATH']}",
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -185,7 +200,7 @@ def _free_ports(wanted: dict[str, int]) -> dict[str, int]:
         port = wanted.get(name, 0)
         while not port or port in chosen.values() or not _is_free(port):
             # Below the range from which systems take the ports of outgoing connections.
-            port = random.randrange(20000, 32000)
+            port = 20000 + secrets.randbelow(12000)
         chosen[name] = port
     return chosen
 
@@ -211,7 +226,9 @@ def _write_kubeconfig(home: Home, server: str, pki: Path) -> None:
     content = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": data("ca.crt")}}],
+        "clusters": [
+            {"name": name, "cluster": {"server": server, "certificate-authority-data": data("ca.crt")}}
+        ],
         "users": [{"name": name, "user": user}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,

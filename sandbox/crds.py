@@ -42,28 +42,39 @@ def fetch_crds(home: Home) -> None:
         link.symlink_to(_cached(group, pin))
 
 
-def install_crds(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS, timeout: float = 30) -> int:
-    """Apply the groups' CRDs and wait until the API server serves them; returns how many there are.
+def install_crds(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS, timeout: float = 30) -> None:
+    """Apply the groups' CRDs and wait until the API server serves them.
 
     `groups` are keys of crds.json. `timeout` in seconds. Needs `fetch_crds(home)` before.
     Raises SandboxError when they are not served in time.
     """
-    manifests = [
+    manifests = _manifests(home, groups)
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: api.apply(path + name, manifests[name].encode()), manifests))
+    deadline = time.monotonic() + timeout
+    while missing := set(manifests) - _served(api):
+        if time.monotonic() > deadline:
+            raise SandboxError(
+                f"not served {timeout:.0f} s after they were applied: {', '.join(sorted(missing))}"
+            )
+        time.sleep(0.1)
+
+
+def crds_served(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS) -> bool:
+    """Whether the API server serves the groups' CRDs. Needs `fetch_crds(home)` before."""
+    return set(_manifests(home, groups)) <= _served(api)
+
+
+def _manifests(home: Home, groups: Iterable[str]) -> dict[str, str]:
+    """Every CRD of the groups, as YAML by its name."""
+    documents = (
         document
         for group in groups
         for document in _DOCUMENT.split((home.crds / f"{group}.yaml").read_text())
         if document.strip()
-    ]
-    names = [_name(manifest) for manifest in manifests]
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name, text: api.apply(path + name, text.encode()), names, manifests))
-    deadline = time.monotonic() + timeout
-    while missing := set(names) - _served(api):
-        if time.monotonic() > deadline:
-            raise SandboxError(f"not served {timeout:.0f} s after they were applied: {', '.join(sorted(missing))}")
-        time.sleep(0.1)
-    return len(names)
+    )
+    return {_name(document): document for document in documents}
 
 
 def _name(manifest: str) -> str:
@@ -93,7 +104,9 @@ def _cached(group: str, pin: dict[str, Any]) -> Path:
             module = _download(pin, work)
             sources = sorted(path for pattern in pin["files"] for path in module.glob(pattern))
             if not sources:
-                raise SandboxError(f"{pin['module']} {pin['version']} has no {pin['files']}: correct {PINS.name}.")
+                raise SandboxError(
+                    f"{pin['module']} {pin['version']} has no {pin['files']}: correct {PINS.name}."
+                )
             unfinished = Path(work, file.name)
             unfinished.write_text("\n---\n".join(source.read_text() for source in sources))
             unfinished.rename(file)

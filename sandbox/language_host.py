@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pulumi
@@ -39,26 +40,34 @@ class LanguageHost(LanguageServer):
         super().__init__(lambda: None)
         self._engine = ""
 
-    def Handshake(self, request, context) -> language_pb2.LanguageHandshakeResponse:
+    def Handshake(
+        self, request: Any, context: grpc.ServicerContext
+    ) -> language_pb2.LanguageHandshakeResponse:
         self._engine = request.engine_address
         return language_pb2.LanguageHandshakeResponse()
 
-    def GetPluginInfo(self, request, context) -> plugin_pb2.PluginInfo:
+    def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo()
 
-    def InstallDependencies(self, request, context) -> Iterator[language_pb2.InstallDependenciesResponse]:
+    def InstallDependencies(
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Iterator[language_pb2.InstallDependenciesResponse]:
         return iter(())
 
-    def RuntimeOptionsPrompts(self, request, context) -> language_pb2.RuntimeOptionsResponse:
+    def RuntimeOptionsPrompts(
+        self, request: Any, context: grpc.ServicerContext
+    ) -> language_pb2.RuntimeOptionsResponse:
         return language_pb2.RuntimeOptionsResponse()
 
-    def GetProgramDependencies(self, request, context) -> language_pb2.GetProgramDependenciesResponse:
+    def GetProgramDependencies(
+        self, request: Any, context: grpc.ServicerContext
+    ) -> language_pb2.GetProgramDependenciesResponse:
         return language_pb2.GetProgramDependenciesResponse()
 
-    def Cancel(self, request, context) -> Empty:
+    def Cancel(self, request: Any, context: grpc.ServicerContext) -> Empty:
         return Empty()
 
-    def Run(self, request, context) -> language_pb2.RunResponse:
+    def Run(self, request: Any, context: grpc.ServicerContext) -> language_pb2.RunResponse:
         return contextvars.copy_context().run(_run, request, self._engine)
 
 
@@ -83,11 +92,14 @@ def _run(request: language_pb2.RunRequest, engine: str) -> language_pb2.RunRespo
     sys.path.insert(0, request.info.program_directory)
     sys.argv = [str(program), *request.args]
 
+    def run_program() -> None:
+        runpy.run_path(str(program), run_name="__main__")
+
     loop = asyncio.new_event_loop()
     executor = ThreadPoolExecutor(max_workers=max(request.parallel, 1) * 4)
     loop.set_default_executor(executor)
     try:
-        loop.run_until_complete(run_in_stack(lambda: runpy.run_path(str(program), run_name="__main__")))
+        loop.run_until_complete(run_in_stack(run_program))
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
         return language_pb2.RunResponse(error="program exited with non-zero exit code: 1")

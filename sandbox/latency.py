@@ -32,7 +32,9 @@ async def pause(kind: str) -> None:
 def set_scale(home: Home, scale: float) -> None:
     """Give the sandbox the profile, every figure times `scale`; 0 switches latencies off."""
     if scale < 0:
-        raise SandboxError(f"latency scale {scale} is negative: give 0 (off), 1 (as on GKE) or a fraction of it.")
+        raise SandboxError(
+            f"latency scale {scale} is negative: give 0 (off), 1 (as on GKE) or a fraction of it."
+        )
     if scale == 0:
         home.latency.unlink(missing_ok=True)
         return

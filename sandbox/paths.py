@@ -75,6 +75,11 @@ class Home:
         return self.root / "latency.yaml"
 
     @property
+    def programs(self) -> Path:
+        """Links to the binaries that the shims in `bin` run."""
+        return self.root / "programs"
+
+    @property
     def plugins(self) -> Path:
         """The engine's plugin folder."""
         return self.pulumi_home / "plugins"

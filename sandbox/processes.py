@@ -1,11 +1,12 @@
 """The processes of one sandbox: told by their command line, so that a stale pid never hits someone else's process.
 
-The control plane's binaries run from links inside the home; Python processes carry the home in a `-X sandbox=` option
-(see `python_command`). Nothing else is ever signalled: not the user's shell, not an editor open on a log.
+Every binary runs from a link inside the home; Python processes carry the home in a `-X sandbox=` option (see
+`python_command`). Nothing else is ever signalled: not the user's shell, not an editor open on a log.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -31,7 +32,7 @@ def python_command(home: Home, module: str) -> list[str]:
 def is_ours(command: Sequence[str], home: Home) -> bool:
     """Whether a command line belongs to the sandbox at `home`."""
     return bool(command) and (
-        command[0].startswith(f"{home.kwok}{os.sep}") or f"sandbox={home.root}" in command[1:3]
+        command[0].startswith(f"{home.root}{os.sep}") or f"sandbox={home.root}" in command[1:3]
     )
 
 
@@ -39,48 +40,49 @@ def running(home: Home) -> dict[int, str]:
     """The sandbox's live processes: pid to program name."""
     commands = _commands_linux() if Path("/proc/self/cmdline").exists() else _commands_ps()
     return {
-        pid: Path(command[0]).name if command[0].startswith(str(home.kwok)) else command[-1]
+        pid: Path(command[0]).name if Path(command[0]).is_relative_to(home.root) else command[-1]
         for pid, command in commands.items()
         if is_ours(command, home)
     }
 
 
-def stop_all(home: Home) -> list[str]:
-    """Terminate every process of the sandbox, kill those that stay, and verify that none is left.
+def stop(home: Home, names: Set[str] | None = None) -> list[str]:
+    """Terminate the sandbox's processes, kill those that stay, and verify that none is left.
 
-    Returns the names of what was stopped. Raises SandboxError when something survives.
+    `names` are programs as `running` calls them; None is all. Returns the names of what was stopped. Raises
+    SandboxError when something survives.
     """
-    stopped = sorted(running(home).values())
+
+    wanted = set(running(home).values()) if names is None else names
+    stopped = sorted(name for name in running(home).values() if name in wanted)
     # etcd last: an API server that lost it takes long to stop.
-    for later in ({"etcd"}, set()):
-        if survivors := _stop(home, later):
-            names = ", ".join(f"{name} (pid {pid})" for pid, name in survivors.items())
-            raise SandboxError(f"could not stop {names}: end them by hand, then run `make down` again.")
+    for group in (wanted - {"etcd"}, wanted):
+        if survivors := _stop(home, group):
+            listed = ", ".join(f"{name} (pid {pid})" for pid, name in survivors.items())
+            raise SandboxError(f"could not stop {listed}: end them by hand, then run `make down` again.")
     return stopped
 
 
-def _stop(home: Home, spared: Set[str]) -> dict[int, str]:
-    left: dict[int, str] = {}
+def _stop(home: Home, names: Set[str]) -> dict[int, str]:
+    survivors: dict[int, str] = {}
     for sign in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + _PATIENCE
         signalled: set[int] = set()
-        while left := {pid: name for pid, name in running(home).items() if name not in spared}:
-            for pid in left.keys() - signalled:
+        while survivors := {pid: name for pid, name in running(home).items() if name in names}:
+            for pid in survivors.keys() - signalled:
                 _signal(pid, sign)
-            signalled |= left.keys()
+            signalled |= survivors.keys()
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
         else:
             break
-    return left
+    return survivors
 
 
 def _signal(pid: int, sign: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, sign)
-    except ProcessLookupError:
-        pass
 
 
 def _commands_linux() -> dict[int, list[str]]:
@@ -98,6 +100,8 @@ def _commands_linux() -> dict[int, list[str]]:
 
 
 def _commands_ps() -> dict[int, list[str]]:
-    listing = subprocess.run(["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True, check=True
+    )
     rows = (line.split() for line in listing.stdout.splitlines())
     return {int(pid): command for pid, *command in rows if command}

@@ -29,7 +29,7 @@ def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
     if kubectl := shutil.which("kubectl", path=user_path()):
         programs["kubectl"] = Path(kubectl)
     for name, program in programs.items():
-        _write(home.bin / name, [str(program)])
+        _write(home.bin / name, [str(link_program(home, name, program))])
     stand_ins = ["gke-gcloud-auth-plugin"]
     _write(home.bin / stand_ins[0], _module(home, "sandbox.auth_plugin"))
     if not toolchain.language_host:
@@ -54,6 +54,15 @@ def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
         target = home.bin if package == "gcp" and shutil.which(program, path=user_path()) else plugin
         _write(target / program, _module(home, f"sandbox.providers.{package}"))
     return stand_ins
+
+
+def link_program(home: Home, name: str, program: Path) -> Path:
+    """A link in the home to run a binary by, as that tells which sandbox's process it is."""
+    home.programs.mkdir(exist_ok=True)
+    link = home.programs / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(program)
+    return link
 
 
 def _user_plugins() -> Path:

@@ -33,16 +33,19 @@ def read_stack_file(root: Path, stack: str) -> Settings:
         ) from None
     except yaml.YAMLError as error:
         raise SandboxError(f"{file} is not YAML, so there are no settings to deploy: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("config", {}), dict):
-        raise SandboxError(f"{file} is not a stack file: its top level must be a mapping with `config:` below it.")
-    for key, value in content.get("config", {}).items():
+    config = (content.get("config") or {}) if isinstance(content, dict) else None
+    if not isinstance(config, dict):
+        raise SandboxError(
+            f"{file} is not a stack file: its top level must be a mapping with `config:` below it."
+        )
+    for key, value in config.items():
         if _is_encrypted(value):
             raise SandboxError(
                 f"{key} in {file} is encrypted (`secure:`) with the stack's own secrets provider, whose key the "
                 "sandbox neither has nor asks for. Keep secrets in Secret Manager, where this program reads them, "
                 "or rehearse with a copy of the file without that key."
             )
-    return content
+    return content | {"config": config}
 
 
 def prepare(content: Settings, charts: Path | None, overlay: Settings) -> Settings:
@@ -52,7 +55,7 @@ def prepare(content: Settings, charts: Path | None, overlay: Settings) -> Settin
     key by key.
     """
     prepared = {key: value for key, value in content.items() if key not in _SECRETS_PROVIDER_KEYS}
-    config = prepared.get("config") or {}
+    config = prepared["config"]
     if charts:
         config = _merge(config, {f"{PROJECT}:charts": {"mirror": str(charts)}})
     return prepared | {"config": _merge(config, overlay)}

@@ -12,19 +12,25 @@ from pathlib import Path
 from typing import Any
 
 _STACK = "pulumi:pulumi:Stack"
-# Marks of special values in the engine's JSON: pulumi/pulumi sdk/go/common/resource/plugin/rpc.go.
-_SIGNATURE = "4dabf18193072939515e22adb298388d"
-_SECRET = "1b47061264138c4ac30d75fd1eb44270"
+# How the engine marks secrets and values not yet known: pulumi/pulumi, sdk/go/common/resource/{sig,plugin}.
+_SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 _UNTOUCHED = frozenset({"same", "read", "refresh"})
-_WORDS = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted", "import": "imported"}
+_WORDS = {
+    "create": "created",
+    "update": "updated",
+    "replace": "replaced",
+    "delete": "deleted",
+    "import": "imported",
+    "fail": "failed",
+}
 _REPLACING = frozenset({"create-replacement", "delete-replaced", "discard-replaced", "read-replacement"})
 
 
 @dataclass(frozen=True)
 class Row:
-    """One component: how it came out, its changes by kind, and the seconds from its first step to its last."""
+    """One component: how it came out, its resources' changes by kind, the seconds from its first step to its last."""
 
     name: str
     type: str
@@ -71,13 +77,18 @@ def summarise(events: Iterable[dict[str, Any]]) -> Summary:
     result: dict[str, Any] = {}
     unregistered: set[str] = set()
     for event in events:
+        if "preludeEvent" in event:
+            # An operation that previews itself first starts over here.
+            steps, outputs, unregistered = {}, {}, set()
         result = event.get("summaryEvent", result)
         for kind in ("resourcePreEvent", "resOutputsEvent", "resOpFailedEvent"):
             if kind in event:
                 meta = event[kind]["metadata"]
                 _record(steps, kind, meta, event["timestamp"])
                 if meta["type"] == _STACK and kind == "resOutputsEvent":
-                    outputs = {name: _plain(value) for name, value in (meta["new"] or {}).get("outputs", {}).items()}
+                    outputs = {
+                        name: _plain(value) for name, value in (meta["new"] or {}).get("outputs", {}).items()
+                    }
         refused = event.get("diagnosticEvent", {})
         if refused.get("severity") == "error" and refused.get("urn") not in steps:
             unregistered.add(_type_path(refused.get("urn", "")).rpartition("$")[0])
@@ -115,8 +126,9 @@ def _row(urn: str, steps: dict[str, _Step], preview: bool) -> Row:
     inside = [steps[each] for each in _descendants(urn, steps) if not steps[each].component]
     changes: dict[str, int] = {}
     for step in inside:
-        if step.op not in _UNTOUCHED:
-            changes[step.op] = changes.get(step.op, 0) + 1
+        op = "fail" if step.failed else step.op
+        if op not in _UNTOUCHED and (step.done or step.failed):
+            changes[op] = changes.get(op, 0) + 1
     if steps[urn].failed or any(step.failed for step in inside):
         outcome = "failed"
     elif not inside or not all(step.done for step in inside):
@@ -141,7 +153,7 @@ def _descendants(urn: str, steps: dict[str, _Step]) -> Iterator[str]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        if value.get(_SIGNATURE) == _SECRET:
+        if _SECRET in value.items():
             return "[secret]"
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -164,9 +176,11 @@ def show(summary: Summary) -> None:
     for row in summary.rows:
         colour = _COLOURS.get(row.outcome, "dim")
         changes = ", ".join(f"{count} {_WORDS.get(op, op)}" for op, count in sorted(row.changes.items()))
-        table.add_row(row.name, row.type, f"[{colour}]{row.outcome}[/]", changes, f"{row.seconds} s" if changes else "")
+        table.add_row(
+            row.name, row.type, f"[{colour}]{row.outcome}[/]", changes, f"{row.seconds} s" if changes else ""
+        )
     console.print(table)
-    if summary.outputs:
+    if summary.outputs and summary.succeeded:
         table = Table("output", "value", title="Outputs", title_justify="left")
         for name, value in sorted(summary.outputs.items()):
             table.add_row(name, value if isinstance(value, str) else json.dumps(value))

@@ -156,7 +156,8 @@ def _ask_version(pulumi: str) -> str:
 
 def _build(manifest: Manifest, programs: list[str], work: Path, phases: Phases) -> None:
     """Build programs in `work`, then rename each, complete as it is, into the manifest's directory."""
-    say(f"Building {', '.join(f'{name} {manifest.version(name)}' for name in programs)} (once a machine).")
+    say(f"Building {', '.join(f'{name} {manifest.version(name)}' for name in programs)}.")
+    say(f"They are kept in {manifest.directory}, for every clone on this machine.")
     go, environment = go_command(phases)
     temporary, finished = work / "tmp", work / "bin"
     temporary.mkdir()

@@ -1,7 +1,7 @@
 """The emulators of one sandbox: one process, `python -m sandbox.emulators`, from `up` to `down`.
 
-Wakes when a watched object changes, and once a second for what time alone changes. An emulator that fails is logged
-and called again; the others go on.
+Wakes when a watched object changes, and once a second for what time alone changes. An emulator that fails is logged,
+once for each new reason, and called again; the others go on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import time
 from types import FrameType
 
 from kubernetes import config
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from sandbox.cloud import Cloud
 from sandbox.emulators.api import Api
@@ -30,6 +32,9 @@ from sandbox.paths import Home
 _TICK = 1.0
 _SETTLE = 0.02  # seconds in which changes that come together are waited for
 
+Watching = Webhooks | Disks | Kubelet | ExternalSecrets | CloudNativePG
+Emulator = Watching | NodePools
+
 _LOG = logging.getLogger("sandbox.emulators")
 
 
@@ -38,6 +43,7 @@ def main() -> None:
     logging.basicConfig(
         format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr
     )
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry is a warning to it
     client = config.new_client_from_config(str(home.kubeconfig))
     require_loopback(client.configuration.host)
     signal.signal(signal.SIGTERM, _stop)
@@ -46,20 +52,25 @@ def main() -> None:
     socket = socket_path(home)
     try:
         cloud, api = Cloud(home.cloud), Api(client)
-        emulators = [
+        failures: dict[Emulator, str] = {}
+        node_pools = NodePools(home, client)
+        emulators: list[Watching] = [
             Webhooks(api, socket),
-            NodePools(home, client),
             Disks(api),
             Kubelet(api),
             ExternalSecrets(api, cloud),
             CloudNativePG(api, cloud),
         ]
-        api.watch({kind for emulator in emulators for kind in getattr(emulator, "kinds", ())})
+        api.watch({kind for emulator in emulators for kind in emulator.kinds})
         home.daemon_ready.touch()
         _LOG.info("ready")
+        due = 0.0
         while True:
+            if time.monotonic() >= due:  # it lists nodes and pods each time
+                _reconcile(node_pools, failures)
+                due = time.monotonic() + _TICK
             for emulator in emulators:
-                _reconcile(emulator)
+                _reconcile(emulator, failures)
             api.wait(_TICK)
             time.sleep(_SETTLE)
     except _Stopped:
@@ -78,11 +89,16 @@ def _stop(signum: int, frame: FrameType | None) -> None:
     raise _Stopped
 
 
-def _reconcile(emulator: Webhooks | NodePools | Disks | Kubelet | ExternalSecrets | CloudNativePG) -> None:
+def _reconcile(emulator: Emulator, failures: dict[Emulator, str]) -> None:
     try:
         emulator.reconcile()
-    except Exception:
-        _LOG.exception("%s failed and is called again", type(emulator).__name__)
+        failures.pop(emulator, None)
+    except Exception as error:
+        if failures.get(emulator) != repr(error):
+            failures[emulator] = repr(error)
+            unforeseen = not isinstance(error, (ApiException, HTTPError))
+            words = " ".join(str(error).split())
+            _LOG.error("%s: %s; trying again", type(emulator).__name__, words, exc_info=unforeseen)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the operators' admission webhooks answer: defaults, and refusals worded as the operators word them.
 
 Rules follow the validators of CloudNativePG 1.29 (internal/webhook/v1) and External Secrets (apis/externalsecrets/v1),
-as far as they concern what the sandbox emulates. What it does not do: defaults beyond image, bootstrap and
+as far as they concern what the sandbox emulates. What it does not do: defaults beyond bootstrap and
 anti-affinity, validation of PostgreSQL parameters, and objects of other kinds, which are refused by name.
 """
 
@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 from kubernetes.utils.quantity import parse_quantity
 
 Json = dict[str, Any]
-
-DEFAULT_POSTGRES_IMAGE = "ghcr.io/cloudnative-pg/postgresql:18.3-system-trixie"
 
 
 class Refusal(NamedTuple):
@@ -40,8 +38,6 @@ def default(path: str, request: Json) -> Json:
     wanted = copy.deepcopy(request["object"])
     if path == "/mutate-postgresql-cnpg-io-v1-cluster":
         spec = wanted["spec"]
-        if "imageCatalogRef" not in spec:
-            spec.setdefault("imageName", DEFAULT_POSTGRES_IMAGE)
         bootstrap = spec.setdefault("bootstrap", {})
         if bootstrap.keys().isdisjoint({"recovery", "pg_basebackup"}):
             initdb = bootstrap.setdefault("initdb", {})
@@ -105,9 +101,7 @@ def _image_errors(image: str) -> Iterator[str]:
 
 def _storage_errors(storage: Json) -> Iterator[str]:
     size = storage.get("size", "")
-    in_template = (
-        storage.get("pvcTemplate", {}).get("resources", {}).get("requests", {}).get("storage")
-    )
+    in_template = storage.get("pvcTemplate", {}).get("resources", {}).get("requests", {}).get("storage")
     if size and _quantity(size) is None:
         yield _invalid("spec.storage.size", size, "Size value isn't valid")
     if not size and not in_template:
@@ -188,7 +182,10 @@ def _external_secret_errors(spec: Json) -> Iterator[str]:
     if not spec.get("data") and not spec.get("dataFrom"):
         yield "either data or dataFrom should be specified"
     for reference in spec.get("dataFrom", []):
-        if len(reference.keys() & {"find", "extract"}) + ("generatorRef" in reference.get("sourceRef", {})) > 1:
+        if (
+            len(reference.keys() & {"find", "extract"}) + ("generatorRef" in reference.get("sourceRef", {}))
+            > 1
+        ):
             yield "extract, find, or generatorRef cannot be set at the same time"
         if reference.keys().isdisjoint({"find", "extract", "sourceRef"}):
             yield "either extract, find, or sourceRef must be set to dataFrom"

@@ -73,7 +73,9 @@ class Api:
         filled = {kind: threading.Event() for kind in sorted(kinds)}
         for kind, event in filled.items():
             self._cache[kind] = {}
-            threading.Thread(target=self._follow, args=(kind, event), name=f"watch-{kind}", daemon=True).start()
+            threading.Thread(
+                target=self._follow, args=(kind, event), name=f"watch-{kind}", daemon=True
+            ).start()
         for event in filled.values():
             event.wait()
 
@@ -133,7 +135,13 @@ class Api:
                 raise
 
     def event(
-        self, kind: str, item: Json, level: Literal["Normal", "Warning"], reason: str, message: str, source: str
+        self,
+        kind: str,
+        item: Json,
+        level: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        source: str,
     ) -> None:
         """Record an Event about an object, as `source` would."""
         metadata = item["metadata"]
@@ -208,23 +216,25 @@ class Api:
     def _follow(self, kind: str, filled: threading.Event) -> None:
         resource = KINDS[kind]
         path = f"/{'apis' if '/' in resource.version else 'api'}/{resource.version}/{resource.plural}"
+        failure = ""
         while True:
             try:
                 version = self._fill(kind, path)
+                failure = ""
                 filled.set()
                 self._changed.set()
                 for change in self._changes(path, version):
                     self._apply(kind, change)
                     self._changed.set()
-            except ApiException as error:
-                if error.status == 404:
+            except Exception as error:  # whatever breaks a watch, it has to be taken up again
+                status = error.status if isinstance(error, ApiException) else None
+                if status == 404:
                     with self._lock:
                         self._cache[kind] = {}
                     filled.set()
-                elif error.status != 410:
-                    _LOG.warning("watching %s: %s %s", resource.plural, error.status, error.reason)
-            except Exception as error:  # whatever breaks a watch, it has to be taken up again
-                _LOG.warning("watching %s: %s", resource.plural, error)
+                elif status != 410 and failure != repr(error):
+                    failure = repr(error)
+                    _LOG.warning("watching %s: %s", resource.plural, error)
             time.sleep(_RETRY)
 
     def _fill(self, kind: str, path: str) -> str:
@@ -289,13 +299,19 @@ def with_condition(item: Json, type_: str, status: bool, reason: str, message: s
 
 
 def available(api: Api, app: str) -> Json | None:
-    """The Deployment labelled app.kubernetes.io/name=`app` that is Available: the operator runs."""
+    """The Deployment labelled app.kubernetes.io/name=`app` whose pods are available: the operator runs."""
     for deployment in api.list("Deployment"):
-        labels = deployment["metadata"].get("labels", {})
-        found = condition(deployment, "Available")
-        if labels.get("app.kubernetes.io/name") == app and found and found["status"] == "True":
+        if deployment["metadata"].get("labels", {}).get("app.kubernetes.io/name") == app and serves(
+            deployment
+        ):
             return deployment
     return None
+
+
+def serves(deployment: Json) -> bool:
+    """Is a Deployment Available, with a pod to show for it? One scaled to zero counts as Available by itself."""
+    found = condition(deployment, "Available")
+    return bool(found and found["status"] == "True" and deployment["status"].get("availableReplicas"))
 
 
 def owner(kind: str, item: Json) -> Json:

@@ -126,7 +126,9 @@ class CloudNativePG:
         def owned(kind: str) -> list[Json]:
             return [each for each in self._api.list(kind, namespace) if controlled_by(each, uid)]
 
-        claims = [each for each in owned("PersistentVolumeClaim") if "deletionTimestamp" not in each["metadata"]]
+        claims = [
+            each for each in owned("PersistentVolumeClaim") if "deletionTimestamp" not in each["metadata"]
+        ]
         return Found(owned("Pod"), claims, owned("Job"))
 
     def _make_shared_objects(self, cluster: Json) -> None:
@@ -143,7 +145,10 @@ class CloudNativePG:
             known = self._api.get(kind, namespace, item["metadata"]["name"])
             if known is None:
                 self._api.create(kind, item)
-            elif kind == "PodDisruptionBudget" and known["spec"]["minAvailable"] != item["spec"]["minAvailable"]:
+            elif (
+                kind == "PodDisruptionBudget"
+                and known["spec"]["minAvailable"] != item["spec"]["minAvailable"]
+            ):
                 self._api.patch(kind, known, {"spec": {"minAvailable": item["spec"]["minAvailable"]}})
         budgets = {item["metadata"]["name"] for kind, item in wanted if kind == "PodDisruptionBudget"}
         for budget in self._api.list("PodDisruptionBudget", namespace):
@@ -166,7 +171,8 @@ class CloudNativePG:
             return None
         if any(not _active(pod) for pod in found.pods):
             return Phase(
-                "Waiting for the instances to become active", "Some instances are not yet active. Please wait."
+                "Waiting for the instances to become active",
+                "Some instances are not yet active. Please wait.",
             )
         primary = status.get("targetPrimary")
         if not all(_ready(pod) for pod in found.pods):
@@ -277,12 +283,14 @@ class CloudNativePG:
         return None
 
     def _grow(self, cluster: Json, claim: Json) -> None:
-        size = cluster["spec"]["storage"].get("size")
-        if size and claim["spec"]["resources"]["requests"]["storage"] != size:
-            if cluster["spec"]["storage"].get("resizeInUseVolumes", True):
-                self._api.patch(
-                    "PersistentVolumeClaim", claim, {"spec": {"resources": {"requests": {"storage": size}}}}
-                )
+        storage = cluster["spec"]["storage"]
+        size = storage.get("size", claim["spec"]["resources"]["requests"]["storage"])
+        if (
+            storage.get("resizeInUseVolumes", True)
+            and claim["spec"]["resources"]["requests"]["storage"] != size
+        ):
+            wanted = {"spec": {"resources": {"requests": {"storage": size}}}}
+            self._api.patch("PersistentVolumeClaim", claim, wanted)
 
     def _take_password(self, cluster: Json) -> str | None:
         """Set the emulated owner's password from the Secret; what is wrong with the Secret, if anything is."""
@@ -407,4 +415,3 @@ def _ready(pod: Json) -> bool:
 
 def _age(item: Json) -> float:
     return (datetime.now(UTC) - moment(item["metadata"]["creationTimestamp"])).total_seconds()
-

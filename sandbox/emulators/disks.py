@@ -19,7 +19,9 @@ _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 class Disks:
     """Reconciles claims, volumes and attachments of the driver."""
 
-    kinds = frozenset({"Node", "PersistentVolume", "PersistentVolumeClaim", "StorageClass", "VolumeAttachment"})
+    kinds = frozenset(
+        {"Node", "PersistentVolume", "PersistentVolumeClaim", "StorageClass", "VolumeAttachment"}
+    )
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -72,8 +74,8 @@ class Disks:
         if claim["status"].get("capacity", {}).get("storage") == asked:
             return
         if volume["spec"]["capacity"]["storage"] != asked:
-            if self._api.patch("PersistentVolume", volume, {"spec": {"capacity": {"storage": asked}}}) is None:
-                return
+            self._api.patch("PersistentVolume", volume, {"spec": {"capacity": {"storage": asked}}})
+            return
         status = {"capacity": {"storage": asked}, "conditions": None, "allocatedResources": None}
         if self._api.patch("PersistentVolumeClaim", claim, {"status": status}, "/status"):
             self._api.event(

@@ -107,7 +107,11 @@ class ExternalSecrets:
                 "conditions": with_condition(store, "Ready", True, "Valid", "store validated"),
             }
             level, reason, message = "Normal", "Valid", "store validated"
-        if ready and ready["reason"] == reason and self._told.get(store["metadata"]["uid"], message) == message:
+        if (
+            ready
+            and ready["reason"] == reason
+            and self._told.get(store["metadata"]["uid"], message) == message
+        ):
             return
         if self._api.patch(kind, store, {"status": status}, "/status"):
             self._told[store["metadata"]["uid"]] = message
@@ -289,7 +293,10 @@ def why_invalid(store: Json) -> str | None:
         return f"spec.provider.{next(iter(store['spec'].get('provider', {})), '')} is not emulated by the sandbox"
     if not gcpsm.get("projectID"):
         return "unable to find ProjectID in storeSpec"
-    refused = sorted(gcpsm.keys() - {"projectID", "auth"}) + [f"auth.{key}" for key in gcpsm.get("auth", {})]
+    refused = sorted(gcpsm.keys() - {"projectID", "auth", "secretVersionSelectionPolicy"})
+    refused += [f"auth.{key}" for key in gcpsm.get("auth", {})]
+    if gcpsm.get("secretVersionSelectionPolicy", "LatestOrFail") != "LatestOrFail":
+        refused.append("secretVersionSelectionPolicy")
     if refused:
         return f"spec.provider.gcpsm.{refused[0]} is not emulated by the sandbox"
     if any("namespaceSelector" in each for each in store["spec"].get("conditions", [])):
@@ -331,7 +338,7 @@ def secret_for(item: Json, name: str, existing: Json | None, values: Mapping[str
     """The Secret that an ExternalSecret wants, made from the one that exists. Raises TemplateError."""
     target = item["spec"].get("target", {})
     template: Json | None = target.get("template")
-    metadata = dict(existing["metadata"]) if existing else {"name": name}
+    metadata: Json = dict(existing["metadata"]) if existing else {"name": name}
     metadata["namespace"] = item["metadata"]["namespace"]
     manager = field_manager(item)
     labels = _unmanaged(metadata, "labels", manager)

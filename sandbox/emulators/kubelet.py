@@ -90,7 +90,11 @@ class Kubelet:
         found = self._api.get("PersistentVolumeClaim", namespace, claim)
         if found is None:
             return f'persistentvolumeclaim "{claim}" not found'
-        return None if found["status"].get("phase") == "Bound" else f'persistentvolumeclaim "{claim}" is not bound'
+        return (
+            None
+            if found["status"].get("phase") == "Bound"
+            else f'persistentvolumeclaim "{claim}" is not bound'
+        )
 
     def _missing_in_containers(self, pod: Json) -> Iterator[tuple[str, str]]:
         namespace = pod["metadata"]["namespace"]
@@ -176,7 +180,9 @@ def waiting_status(pod: Json, blocked: tuple[str, str] | None) -> Json:
             ),
         ],
         "initContainerStatuses": waiting(initial, "PodInitializing"),
-        "containerStatuses": waiting(spec["containers"], "PodInitializing" if at_init else "ContainerCreating"),
+        "containerStatuses": waiting(
+            spec["containers"], "PodInitializing" if at_init else "ContainerCreating"
+        ),
     }
 
 

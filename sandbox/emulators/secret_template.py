@@ -23,7 +23,9 @@ FUNCTIONS: dict[str, Callable[[str], str]] = {
     "urlquery": quote_plus,
 }
 
-_ACTION = re.compile(r"(?P<before>\s*)\{\{(?P<left>-\s)?(?P<body>.*?)(?P<right>\s-)?\}\}(?P<after>\s*)", re.DOTALL)
+_ACTION = re.compile(
+    r"(?P<before>\s*)\{\{(?P<left>-\s)?(?P<body>.*?)(?P<right>\s-)?\}\}(?P<after>\s*)", re.DOTALL
+)
 _FIELD = re.compile(r"\.(?P<field>\w+)|index \. \"(?P<index>[^\"]+)\"|(?P<text>\"(?:[^\"\\]|\\.)*\")")
 
 
@@ -50,7 +52,7 @@ def _evaluate(key: str, line: int, body: str, values: Mapping[str, str]) -> str:
     if field is None:
         raise TemplateError(
             f"unable to parse template at key {key}: {where}: {{{{ {body} }}}} is not emulated by the sandbox, "
-            f'which knows {{{{ .name }}}} piped through {", ".join(sorted(FUNCTIONS))}'
+            f"which knows {{{{ .name }}}} piped through {', '.join(sorted(FUNCTIONS))}"
         )
     if field["text"]:
         result = json.loads(field["text"])

@@ -21,12 +21,12 @@ import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import trustme
 
 from sandbox.emulators import admission
-from sandbox.emulators.api import Api, Json, condition, moment
+from sandbox.emulators.api import Api, Json, condition, moment, serves
 from sandbox.latency import seconds
 
 _LOG = logging.getLogger(__name__)
@@ -73,8 +73,8 @@ class Webhooks:
             return False
         for deployment in self._api.list("Deployment", namespace):
             labels = deployment["spec"]["template"]["metadata"].get("labels", {})
-            found = condition(deployment, "Available")
-            if selector.items() <= labels.items() and found and found["status"] == "True":
+            if selector.items() <= labels.items() and serves(deployment):
+                found = condition(deployment, "Available") or {}
                 since = moment(found["lastTransitionTime"])
                 return (datetime.now(UTC) - since).total_seconds() >= seconds("operator")
         return False
@@ -109,8 +109,6 @@ class _Network(socketserver.ThreadingUnixStreamServer):
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    server: _Network
-
     def handle(self) -> None:
         head = b""
         while not head.endswith(b"\r\n\r\n") and len(head) < _LONGEST_HEADER:
@@ -122,7 +120,7 @@ class _Connection(socketserver.BaseRequestHandler):
         if method != "CONNECT":
             self.request.sendall(b"HTTP/1.1 405 only CONNECT is spoken here\r\n\r\n")
             return
-        context = self.server.webhooks.context_for(rest.split(" ", 1)[0])
+        context = cast(_Network, self.server).webhooks.context_for(rest.split(" ", 1)[0])
         if isinstance(context, str):
             self.request.sendall(f"HTTP/1.1 503 {context}\r\n\r\n".encode())
             return

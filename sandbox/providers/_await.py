@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sandbox.errors import SandboxError
-from sandbox.providers._cluster import ApiError, Cluster, NoMatch, Object
+from sandbox.providers._cluster import Cluster, Object
 
 WAIT_FOR = "pulumi.com/waitFor"
 SKIP_AWAIT = "pulumi.com/skipAwait"
@@ -96,6 +96,8 @@ def _rollout(kind: str, live: Object, spec: Object, status: Object) -> str | Non
         available = status.get("availableReplicas", 0)
     if updated < wanted or available < wanted:
         return f"{updated} of {wanted} replicas updated, {available} available"
+    if status.get("replicas", 0) > updated:
+        return f"{status['replicas'] - updated} replicas of an earlier version are still there"
     if kind == "Deployment" and wanted and _condition(status, "Available") != "True":
         return "the Deployment is not Available"
     return None
@@ -218,8 +220,9 @@ def causes(cluster: Cluster, live: Object) -> list[str]:
         pods = _pods(cluster, live)
         found = [*_bad_conditions(live), *(text for pod in pods for text in pod_problems(pod))]
         found += [text for subject in [live, *pods] for text in _warnings(cluster, subject)]
-    except (ApiError, NoMatch) as error:
-        found = [f"(the cause could not be read: {error})"]
+    except Exception as error:
+        # Whatever is wrong here must not hide the failure that is being explained.
+        found = [f"(the cause could not be read: {error!r})"]
     return list(dict.fromkeys(found))
 
 
@@ -273,6 +276,8 @@ def _warnings(cluster: Cluster, subject: Object) -> list[str]:
         fieldSelector=f"involvedObject.uid={metadata['uid']},type=Warning",
     )
     texts = [
-        f"{subject['kind']} {metadata['name']}: {e.get('reason', '')}: {e.get('message', '')}" for e in events
+        f"{subject['kind']} {metadata['name']}: {event.get('reason', '')}: {event.get('message', '')}"
+        for event in events
+        if event.get("reason") != "FailedScheduling"  # The pod's condition says the same.
     ]
     return list(dict.fromkeys(texts))[-3:]

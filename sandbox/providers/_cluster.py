@@ -108,6 +108,7 @@ class Cluster:
     def path(self, api_version: str, kind: str, namespace: str | None, name: str = "") -> str:
         """The API path of an object, or of a namespace's (or, without one, the cluster's) objects of a kind."""
         resource = self.resource(api_version, kind)
+        namespace = namespace or (self.namespace if name else None)
         scope = f"namespaces/{quote(namespace)}/" if resource.namespaced and namespace else ""
         return resource.path % scope + (f"/{quote(name)}" if name else "")
 
@@ -122,7 +123,8 @@ class Cluster:
 
     def list(self, api_version: str, kind: str, namespace: str | None, **selectors: str) -> list[Object]:
         """Live objects; `selectors` are labelSelector and fieldSelector."""
-        return self.request("GET", self.path(api_version, kind, namespace), selectors)["items"]
+        items = self.request("GET", self.path(api_version, kind, namespace), selectors)["items"]
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
 
     def apply(self, body: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
         """Server-side apply with strict field validation; the object as the server has (or would have) it."""
@@ -207,7 +209,8 @@ def private_directory() -> Any:
 def _refusal(status: int, data: bytes) -> ApiError:
     try:
         body = json.loads(data)
-        return ApiError(status, body["reason"], body["message"], (body.get("details") or {}).get("kind", ""))
+        kind = (body.get("details") or {}).get("kind", "")
+        return ApiError(status, body.get("reason", "Unknown"), body["message"], kind)
     except (ValueError, KeyError, TypeError):
         text = data.decode(errors="replace").strip()
         return ApiError(status, "Unknown", f"HTTP {status} from the Kubernetes API server: {text[:500]}")

@@ -140,7 +140,7 @@ def one_of(inputs: Json, path: str, *allowed: str) -> Iterator[CheckFailure]:
 def not_emulated(token: str, inputs: Json, *paths: str) -> Iterator[CheckFailure]:
     """A failure for every dotted path that is set although the sandbox would ignore it."""
     for path in paths:
-        if at(inputs, path) is not None:
+        if at(inputs, path) not in (None, UNKNOWN):
             yield CheckFailure(
                 path, f"the sandbox does not emulate {token}'s {path}; leave it out of a rehearsal here."
             )

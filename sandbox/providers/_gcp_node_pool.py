@@ -18,6 +18,7 @@ from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.base_objects import ZONES, region_of
 from sandbox.cloud import CloudError
+from sandbox.emulators.gke_nodes import Pool
 from sandbox.errors import SandboxError
 from sandbox.machine_types import MACHINE_TYPES
 from sandbox.providers._gcp_base import (
@@ -228,7 +229,8 @@ class NodePool(Resource):
 
     def update(self, resource_id: str, state: Json, inputs: Json, timeout: float) -> Made:
         doing = "error updating NodePool"
-        old: Json = calling(doing, lambda: self.cloud.get("nodePool", resource_id))["spec"]
+        row = calling(doing, lambda: self.cloud.get("nodePool", resource_id))
+        old: Json = row["spec"]
         kept = {name: old["nodeConfig"][name] for name in _NODE_COMPUTED if name in old["nodeConfig"]}
         config = {**kept, **inputs.get("nodeConfig", {})}
         _check_machine(config)
@@ -236,7 +238,10 @@ class NodePool(Resource):
         kept = {name: old[name] for name in self.computed_inputs if name in old}
         spec = {**kept, **inputs, "nodeConfig": config}
         zones = self._zones(inputs, parsed(_POOL, resource_id, "NodePool id")[1])
-        calling(doing, lambda: self.cloud.change("nodePool", resource_id, spec=spec, zones=zones))
+        status = "PROVISIONING" if row["status"] == "ERROR" else row["status"]
+        calling(
+            doing, lambda: self.cloud.change("nodePool", resource_id, spec=spec, zones=zones, status=status)
+        )
         return self._rested(resource_id, inputs, timeout, "updated")
 
     def delete(self, resource_id: str, state: Json) -> None:
@@ -256,17 +261,13 @@ class NodePool(Resource):
 
     def _zones(self, inputs: Json, location: str) -> list[str]:
         region = region_of(location)
-        valid = [f"{region}-{zone}" for zone in ZONES]
-        zones: list[str] = inputs.get("nodeLocations") or ([location] if location != region else valid)
+        whole = [f"{region}-{zone}" for zone in ZONES]
+        zones: list[str] = inputs.get("nodeLocations") or ([location] if location != region else whole)
         for zone in zones:
-            if region_of(zone) != region or zone == region:
+            if not re.fullmatch(rf"{re.escape(region)}-[a-z]", zone):
                 raise invalid(
                     _CREATING,
                     f'Location "{zone}" is not valid: node locations must be zones of the cluster\'s region {region}',
-                )
-            if zone not in valid:
-                raise SandboxError(
-                    f"the sandbox does not know the zone {zone}; its regions have the zones {', '.join(valid)}."
                 )
         return sorted(zones)
 
@@ -295,11 +296,7 @@ class NodePool(Resource):
 
     def _made(self, row: Json, inputs: Json) -> Made:
         spec: Json = row["spec"]
-        groups = [
-            f"https://www.googleapis.com/compute/v1/projects/{row['project']}/zones/{zone}/instanceGroupManagers/"
-            f"gke-{row['cluster']}-{row['pool']}-grp"
-            for zone in row["zones"]
-        ]
+        groups = [Pool(row).group_url(zone) for zone in row["zones"]]
         taints = spec["nodeConfig"].get("taints", [])
         state = {
             **spec,
@@ -318,8 +315,10 @@ class NodePool(Resource):
                 **spec.get("upgradeSettings", {}),
             },
             "nodeConfig": {**spec["nodeConfig"], "effectiveTaints": taints},
-            "instanceGroupUrls": groups,
-            "managedInstanceGroupUrls": [group.replace("Managers", "s") for group in groups],
+            "instanceGroupUrls": [
+                url.replace("/instanceGroups/", "/instanceGroupManagers/") for url in groups
+            ],
+            "managedInstanceGroupUrls": groups,
             "operation": "",
             "deletionPolicy": inputs.get("deletionPolicy", self.settings.deletion_policy),
         }

@@ -221,9 +221,8 @@ class SecretVersion(Resource):
             try:
                 base64.b64decode(data, validate=True)
             except binascii.Error:
-                yield CheckFailure(
-                    "secretData", "isSecretDataBase64 is set, but secretData is not valid base64"
-                )
+                # Named for this property: the engine shows the value with a failure.
+                yield CheckFailure("isSecretDataBase64", "is set, but secretData is not valid base64")
 
     def create(self, inputs: Json, timeout: float) -> Made:
         doing = "Error creating SecretVersion"

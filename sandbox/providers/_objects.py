@@ -12,7 +12,7 @@ from typing import Any
 
 from sandbox.errors import SandboxError
 from sandbox.providers import _await
-from sandbox.providers._cluster import ApiError, Cluster, NoMatch, Object
+from sandbox.providers._cluster import ApiError, Cluster, NoMatch, Object, Unreachable
 from sandbox.providers._values import UNKNOWN
 
 FIELD_MANAGER = "__fieldManager"
@@ -80,12 +80,15 @@ def update(
 
 
 def dry_run(cluster: Cluster, inputs: Object, manager: str, *, new: bool, force: bool) -> Object | None:
-    """The outputs an apply would lead to, or None where only the inputs can tell: kind or namespace to come, name taken."""
+    """The outputs an apply would lead to, or None where only the inputs can tell.
+
+    That is when the kind, the namespace or the cluster is still to come, or the name is taken.
+    """
     try:
         if new and _live(cluster, inputs):
             return None
         live = _apply(cluster, inputs, manager, force=new or force or _forced(inputs), dry_run=True)
-    except NoMatch:
+    except (NoMatch, Unreachable):
         return None
     except ApiError as error:
         if error.namespace_missing or error.status == 403:
@@ -122,9 +125,8 @@ def read(
             problem = missing and f"{missing}{_await.lines(_await.causes(cluster, live))}"
         except _await.NotReady as failure:
             problem = str(failure)
-    live_inputs = (
-        inputs if _unchanged(cluster, inputs, field_manager, live) else prune(_readable(live), inputs)
-    )
+    would_be = _made_of(cluster, inputs, field_manager)
+    live_inputs = as_live(inputs, _readable(would_be), _readable(live))
     return _outputs(live, field_manager), live_inputs, problem
 
 
@@ -156,12 +158,19 @@ def delete(cluster: Cluster, state: Object, timeout: float, cancelled: threading
         pause = min(pause * 1.5, 1.0)
 
 
-def prune(live: Any, inputs: Any) -> Any:
-    """The parts of a live value that the inputs speak of."""
-    if isinstance(live, dict) and isinstance(inputs, dict):
-        return {key: prune(live[key], inputs[key]) for key in inputs if key in live}
-    if isinstance(live, list) and isinstance(inputs, list):
-        return [prune(item, inputs[i]) if i < len(inputs) else item for i, item in enumerate(live)]
+def as_live(inputs: Any, would_be: Any, live: Any) -> Any:
+    """Inputs with what is otherwise in the cluster; only the places that the inputs speak of.
+
+    `would_be` is what the server makes of the inputs, so that a quantity written another way is no difference.
+    """
+    if would_be == live:
+        return inputs
+    if isinstance(inputs, dict) and isinstance(live, dict):
+        made = would_be if isinstance(would_be, dict) else {}
+        return {key: as_live(value, made.get(key), live[key]) for key, value in inputs.items() if key in live}
+    lists = isinstance(inputs, list) and isinstance(live, list) and isinstance(would_be, list)
+    if lists and len(inputs) == len(would_be) == len(live):
+        return [as_live(*places) for places in zip(inputs, would_be, live, strict=True)]
     return live
 
 
@@ -238,25 +247,19 @@ def _as_inputs(live: Object) -> Object:
 
 
 def _readable(live: Object) -> Object:
-    """The live object, with a Secret's data as stringData, too: that field is write-only."""
+    """An object, with a Secret's data as stringData, too: that field is write-only."""
     if live["kind"] != "Secret":
         return live
     texts = {
         key: base64.b64decode(value).decode(errors="replace")
         for key, value in (live.get("data") or {}).items()
     }
-    return {**live, "stringData": texts}
+    return {**live, "stringData": texts | (live.get("stringData") or {})}
 
 
-def _unchanged(cluster: Cluster, inputs: Object, manager: str, live: Object) -> bool:
-    """Whether applying the inputs would leave the live object as it is; the server knows what it normalises."""
+def _made_of(cluster: Cluster, inputs: Object, manager: str) -> Object:
+    """What the server makes of the inputs, or the inputs where it would not take them now."""
     try:
-        would_be = cluster.apply(inputs, manager, force=True, dry_run=True)
+        return cluster.apply(inputs, manager, force=True, dry_run=True)
     except (ApiError, NoMatch):
-        return False
-
-    def comparable(body: Object) -> Object:
-        metadata = {key: value for key, value in body["metadata"].items() if key not in _SERVER_MADE}
-        return {**body, "metadata": metadata, "status": None}
-
-    return comparable(would_be) == comparable(live)
+        return inputs

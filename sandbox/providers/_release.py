@@ -21,7 +21,7 @@ from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 from sandbox.errors import SandboxError
 from sandbox.latency import seconds
 from sandbox.providers import _await
-from sandbox.providers._cluster import ApiError, Cluster, NoMatch, Object
+from sandbox.providers._cluster import Cluster, Object
 from sandbox.providers._helm import HelmError, helm, helm_on, live_release
 from sandbox.providers._sdk import check_inputs
 from sandbox.providers._values import detailed_diff, has_unknown, under
@@ -109,12 +109,13 @@ def install(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tup
             f"cannot re-use a name that is still in use: release {name} exists in namespace {namespace}. "
             f"Import it (id {identifier(inputs)}), uninstall it, or choose another name."
         )
-    return _run(cluster, "install", inputs, _INSTALL_FLAGS, cancelled)
+    return _run(cluster, "install", inputs, _INSTALL_FLAGS, 0, cancelled)
 
 
 def upgrade(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tuple[Object, str | None]:
-    """The upgraded release's outputs and, where it failed, why; raises HelmError where there is no such release."""
-    return _run(cluster, "upgrade", inputs, _UPGRADE_FLAGS, cancelled)
+    """The upgraded release's outputs and, where it failed, why; raises HelmError where no new revision was made."""
+    before = live_release(cluster, inputs["namespace"], inputs["name"])
+    return _run(cluster, "upgrade", inputs, _UPGRADE_FLAGS, before["version"] if before else 0, cancelled)
 
 
 def read(cluster: Cluster, resource_id: str, inputs: Object) -> tuple[Object, Object, str | None] | None:
@@ -157,7 +158,12 @@ def _chart(inputs: Object) -> list[str]:
 
 
 def _run(
-    cluster: Cluster, verb: str, inputs: Object, own_flags: Mapping[str, str], cancelled: threading.Event
+    cluster: Cluster,
+    verb: str,
+    inputs: Object,
+    own_flags: Mapping[str, str],
+    revision: int,
+    cancelled: threading.Event,
 ) -> tuple[Object, str | None]:
     namespace, name = inputs["namespace"], inputs["name"]
     arguments = [verb, name, *_chart(inputs), "--values", "-", "--output", "json"]
@@ -173,13 +179,12 @@ def _run(
     problem = None
     try:
         values = json.dumps(inputs.get("values") or {})
-        live: Object | None = json.loads(
-            helm_on(cluster, namespace, arguments, stdin=values, cancelled=cancelled)
-        )
+        live: Object = json.loads(helm_on(cluster, namespace, arguments, stdin=values, cancelled=cancelled))
     except HelmError as error:
-        live = live_release(cluster, namespace, name)
-        if live is None or live["info"]["status"] == "deployed":
+        kept = live_release(cluster, namespace, name)
+        if kept is None or kept["version"] == revision or kept["info"]["status"] == "deployed":
             raise
+        live = kept
         problem = f"Helm release {identifier(inputs)} failed: {error}{_await.lines(_causes(cluster, live))}"
     time.sleep(seconds("release"))
     return _outputs(inputs, live, _status(cluster, live)), problem
@@ -236,8 +241,9 @@ def _causes(cluster: Cluster, live: Object) -> list[str]:
             missing = current and _await.unready(cluster, current)
         except _await.NotReady as failure:
             found.append(f"{where}: {failure}")
-        except (ApiError, NoMatch):
-            continue
+        except Exception as error:
+            # Whatever is wrong here must not hide the failure that is being explained.
+            found.append(f"{where}: (could not be read: {error!r})")
         else:
             if current and missing:
                 found.append(f"{where}: {missing}{_await.lines(_await.causes(cluster, current))}")

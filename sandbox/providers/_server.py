@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -28,6 +28,14 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 from sandbox.errors import SandboxError
 
 THREADS = 64
+
+
+def _type_of(urn: str) -> str:
+    return urn.split("::")[2].rpartition("$")[2] if urn.count("::") >= 3 else ""
+
+
+# The SDK leaves the types of the parents in: `parent$type` for a child of a component.
+provider._extract_type = _type_of
 
 
 class InitFailed(SandboxError):
@@ -83,7 +91,7 @@ class _Servicer(ProviderServicer):
             changes=proto.DiffResponse.DIFF_SOME if changed else proto.DiffResponse.DIFF_NONE,
             diffs=answer.diffs,
             detailedDiff={
-                path: proto.PropertyDiff(kind=diff.kind.value, inputDiff=diff.input_diff)
+                path: proto.PropertyDiff(kind=cast(Any, diff.kind.value), inputDiff=diff.input_diff)
                 for path, diff in answer.detailed_diff.items()
             },
             hasDetailedDiff=True,
@@ -98,7 +106,7 @@ class _Errors(grpc.aio.ServerInterceptor):
         if handler is None or handler.unary_unary is None:
             return handler
 
-        async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async def guarded(request: Any, context: Any) -> Any:
             try:
                 return await handler.unary_unary(request, context)
             except InitFailed as failure:

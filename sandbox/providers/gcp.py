@@ -76,16 +76,18 @@ class Gcp(provider.Provider):
     async def check_config(self, request: provider.CheckRequest) -> provider.CheckResponse:
         inputs = plain_map(request.new_inputs)
         failures = check_names(_PROVIDER, inputs, input_names("gcp", _PROVIDER) | {"version"})
-        for name in inputs:
-            if name in _CREDENTIALS:
-                reason = (
-                    f"the sandbox never talks to a real project: leave {name} out, it needs no credentials."
-                )
-                failures.append(provider.CheckFailure(name, reason))
-            elif name not in _SETTINGS and not any(failure.property == name for failure in failures):
-                failures.append(
-                    provider.CheckFailure(name, f"the sandbox does not emulate the gcp provider's {name}.")
-                )
+        if given := sorted(_CREDENTIALS & set(inputs)):
+            # Not a CheckFailure: the engine shows the value with it.
+            raise SandboxError(
+                f"the sandbox never talks to a real project and needs no credentials: leave {given} of the gcp "
+                "provider out, here and in the environment."
+            )
+        known = input_names("gcp", _PROVIDER)
+        failures += [
+            provider.CheckFailure(name, f"the sandbox does not emulate the gcp provider's {name}.")
+            for name in inputs
+            if name in known and name not in _SETTINGS
+        ]
         return provider.CheckResponse(inputs=request.new_inputs, failures=failures)
 
     async def diff_config(self, request: provider.DiffRequest) -> provider.DiffResponse:

@@ -66,6 +66,8 @@ CONFIGURATION = frozenset(
         "upsertExistingObjects",
     }
 )
+# The kinds for which pulumi.com/skipAwait goes for deletion, too.
+SKIPS_DELETION = frozenset({"DaemonSet", "Deployment", "Job", "Namespace", "Pod", "StatefulSet"})
 _ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
 _NOT_EMULATED = ("kubernetes:helm.sh/v4", "kubernetes:kustomize", "kubernetes:yaml")
 AUTONAMED = "pulumi.com/autonamed"
@@ -137,10 +139,9 @@ class KubernetesProvider(Provider):
         test = replaces(new, "enableConfigMapMutable" in self._on, "enableSecretMutable" in self._on)
         changes = detailed_diff(_namespaced(old), _namespaced(new), test)
         replacing = [path for path, change in changes.items() if "REPLACE" in change.kind.name]
-        same_place = old.get("metadata", {}).get("name") == new["metadata"].get("name") and _place(
-            old
-        ) == _place(new)
-        autonamed = annotation(new, AUTONAMED) == "true"
+        before, after = _metadata(old), _metadata(new)
+        same_place = before.get("name") == after.get("name") and _place(old) == _place(new)
+        autonamed = (after.get("annotations") or {}).get(AUTONAMED) == "true"
         return DiffResponse(
             bool(changes),
             replaces=replacing,
@@ -179,7 +180,9 @@ class KubernetesProvider(Provider):
             failures = []
         api_version, kind = _objects.kind_of(request.type)
         body = {"apiVersion": api_version, "kind": kind, **copy.deepcopy(new)}
-        metadata: dict[str, Any] = body.setdefault("metadata", {})
+        metadata: Any = body.setdefault("metadata", {})
+        if metadata is UNKNOWN:
+            return CheckResponse(property_map(body, request.new_inputs), failures)
         if "generateName" in metadata:
             failures.append(
                 CheckFailure(
@@ -288,7 +291,7 @@ class KubernetesProvider(Provider):
             if request.type == RELEASE:
                 _release.uninstall(self._connected, state, self._cancelled)
             else:
-                skip = annotation(state, SKIP_AWAIT) == "true"
+                skip = annotation(state, SKIP_AWAIT) == "true" and state["kind"] in SKIPS_DELETION
                 _objects.delete(
                     self._connected,
                     state,
@@ -331,13 +334,19 @@ def _cluster_entry(config: dict[str, Any]) -> Any:
     return active_cluster(kubeconfig, config.get("context"))[1]
 
 
+def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = body.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
 def _place(body: Mapping[str, Any]) -> str:
-    return (body.get("metadata") or {}).get("namespace") or "default"
+    return _metadata(body).get("namespace") or "default"
 
 
 def _namespaced(body: dict[str, Any]) -> dict[str, Any]:
-    metadata = body.get("metadata") or {}
-    return {**body, "metadata": {**metadata, "namespace": _place(body)}}
+    if body.get("metadata") is UNKNOWN:
+        return body
+    return {**body, "metadata": {**_metadata(body), "namespace": _place(body)}}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.cloud import ACCESSOR_ROLE, Cloud, CloudError, member_name
+from sandbox.paths import REPOSITORY
 
 SECRET = "projects/demo/secrets/key"
 MEMBER = "serviceAccount:eso@demo.iam.gserviceaccount.com"
@@ -57,7 +60,8 @@ def test_get_update_delete_and_their_errors(cloud: Cloud) -> None:
 
 def test_a_project_number_stands_for_its_id(cloud: Cloud) -> None:
     number = cloud.ensure_project("demo")
-    assert number == cloud.ensure_project("demo") and len(str(number)) == 12
+    assert number == cloud.ensure_project("demo")
+    assert len(str(number)) == 12
     cloud.create("secret", f"projects/{number}/secrets/key", {})
     assert cloud.get("secret", SECRET) == cloud.get("secret", f"projects/{number}/secrets/key")
     assert [row["name"] for row in cloud.list("secret", f"projects/{number}/")] == [SECRET]
@@ -77,7 +81,8 @@ def test_a_secret_is_read_only_by_a_member_with_the_role(cloud: Cloud) -> None:
     cloud.create("secret", SECRET, {})
     cloud.add_secret_version(SECRET, b"one")
     denied = refused(cloud, "latest")
-    assert denied.status == 403 and "'secretmanager.versions.access' denied" in denied.message
+    assert denied.status == 403
+    assert "'secretmanager.versions.access' denied" in denied.message
     grant(cloud)
     cloud.add_secret_version(SECRET, b"two")
     assert cloud.access_secret_version("demo", "key", "1", MEMBER) == ("1", b"one")
@@ -92,7 +97,8 @@ def test_missing_and_disabled_versions(cloud: Cloud) -> None:
     assert refused(cloud, "7").reason == "NOT_FOUND"
     cloud.update("secretVersion", version["name"], {**version, "state": "DISABLED"})
     disabled = refused(cloud, "1")
-    assert disabled.reason == "FAILED_PRECONDITION" and "is in DISABLED state" in disabled.message
+    assert disabled.reason == "FAILED_PRECONDITION"
+    assert "is in DISABLED state" in disabled.message
 
 
 def test_a_missing_secret_is_not_found_only_to_who_may_read_the_project(cloud: Cloud) -> None:
@@ -111,7 +117,30 @@ def test_several_writers_get_a_version_each(cloud: Cloud, tmp_path: Path) -> Non
         other.close()
 
 
+def test_changing_some_fields_leaves_the_others(cloud: Cloud) -> None:
+    cloud.create("secret", SECRET, {"a": 1, "b": {"c": 2}})
+    cloud.change("secret", SECRET, b={"d": 3})
+    assert cloud.get("secret", SECRET) == {"name": SECRET, "a": 1, "b": {"d": 3}}
+    with pytest.raises(CloudError, match="not found"):
+        cloud.change("secret", SECRET + "-2", a=1)
+
+
 def test_switches(cloud: Cloud) -> None:
     assert cloud.get_switch("gpu_stockout") is None
     cloud.set_switch("gpu_stockout", "true")
     assert cloud.get_switch("gpu_stockout") == "true"
+
+
+def test_two_stores_in_one_process_see_what_another_process_wrote(tmp_path: Path) -> None:
+    """SQLite loses its locks when the process closes any other descriptor of the file."""
+    path = tmp_path / "cloud.db"
+    stores = [Cloud(path), Cloud(path)]
+    write = "import sys; from pathlib import Path; from sandbox.cloud import Cloud; "
+    write += "Cloud(Path(sys.argv[1])).create('secret', sys.argv[2], {})"
+    for secret in (SECRET, SECRET + "-2"):
+        stores[0].list("secret")
+        subprocess.run([sys.executable, "-c", write, str(path), secret], check=True, cwd=REPOSITORY)
+        for store in stores:
+            assert store.get("secret", secret)["name"] == secret
+    for store in stores:
+        store.close()

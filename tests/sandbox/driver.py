@@ -1,0 +1,137 @@
+"""Drives a throw-away sandbox as a person would, through its commands, and reads what came out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+import yaml
+from kubernetes.client import ApiClient, AppsV1Api, BatchV1Api, CoreV1Api, CustomObjectsApi
+
+from sandbox.cloud import Cloud
+from sandbox.paths import REPOSITORY, Home
+
+PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "settings.py", "versions.py", "outputs.py", "components")
+PROJECT = "example-llm-dev"
+UNCHANGED = {"same", "read", "refresh"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended: exit code and everything it printed."""
+
+    code: int
+    text: str
+
+    def succeeded(self) -> Result:
+        assert self.code == 0, self.text
+        return self
+
+    def failed(self) -> Result:
+        assert self.code != 0, self.text
+        return self
+
+
+@dataclass(frozen=True)
+class Step:
+    """One resource operation of an engine run, from the event log."""
+
+    op: str
+    type: str
+    name: str
+    urn: str
+
+
+class Sandbox:
+    """A copy of the program and a sandbox for it, both under one folder."""
+
+    def __init__(self, folder: Path, stack: str = "dev") -> None:
+        self.root = folder / "program"
+        self.home = Home(folder / "home")
+        self.stack = stack
+        self.root.mkdir(parents=True)
+        for name in PROGRAM:
+            source = REPOSITORY / name
+            if source.is_dir():
+                shutil.copytree(source, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, self.root / name)
+        (self.root / ".venv").symlink_to(sys.prefix)
+
+    def run(self, command: str, *arguments: str, config: dict[str, Any] | None = None) -> Result:
+        """Run one sandbox command; `config` is merged over the stack's settings for that run."""
+        line = [sys.executable, "-m", "sandbox", command, "--stack", self.stack]
+        line += ["--home", str(self.home.root), "--root", str(self.root)]
+        if config is not None:
+            overlay = self.root / "overlay.yaml"
+            overlay.write_text(yaml.safe_dump(config))
+            line += ["--config-overlay", str(overlay)]
+        done = subprocess.run(
+            [*line, *arguments],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout)
+
+    def patch(self, file: str, old: str, new: str) -> None:
+        """Change the program's code; `old` must be there exactly once."""
+        path = self.root / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{file} holds {old!r} {text.count(old)} times"
+        path.write_text(text.replace(old, new))
+
+    def events(self, operation: str) -> Iterator[dict[str, Any]]:
+        """The engine's events of the last run of an operation, in order."""
+        with self.home.event_log(self.stack, operation).open() as lines:
+            for line in lines:
+                yield json.loads(line)
+
+    def steps(self, operation: str) -> list[Step]:
+        """The completed steps of the last run, in order of completion."""
+        metadata = [e["resOutputsEvent"]["metadata"] for e in self.events(operation) if "resOutputsEvent" in e]
+        return [Step(m["op"], m["type"], m["urn"].split("::")[-1], m["urn"]) for m in metadata]
+
+    def export(self) -> dict[str, Any]:
+        """The stack's state, secrets still encrypted."""
+        return json.loads(self.home.state.joinpath(f".pulumi/stacks/llm-gateway/{self.stack}.json").read_text())
+
+    @property
+    def cloud(self) -> Cloud:
+        return Cloud(self.home.cloud)
+
+    def secret(self, secret_id: str, version: str = "latest") -> str:
+        """The payload that Secret Manager holds, read past IAM."""
+        rows = [row for row in self.cloud.list("secretVersion", f"projects/{PROJECT}/secrets/{secret_id}/versions/")]
+        row = rows[-1] if version == "latest" else next(r for r in rows if r["name"].endswith(f"/{version}"))
+        return str(row["payload"])
+
+    @property
+    def api(self) -> ApiClient:
+        return kubernetes.config.new_client_from_config(str(self.home.kubeconfig))
+
+    @property
+    def core(self) -> CoreV1Api:
+        return CoreV1Api(self.api)
+
+    @property
+    def apps(self) -> AppsV1Api:
+        return AppsV1Api(self.api)
+
+    @property
+    def batch(self) -> BatchV1Api:
+        return BatchV1Api(self.api)
+
+    @property
+    def custom(self) -> CustomObjectsApi:
+        return CustomObjectsApi(self.api)

@@ -1,0 +1,192 @@
+"""A real `up` of the dev stack, and what a stranger would check of it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+
+import pytest
+from kubernetes.client import V1Container, V1EnvFromSource, V1ObjectMeta, V1Pod, V1PodSpec, V1SecretEnvSource
+
+from tests.edges import EDGES, Edge
+from tests.sandbox.driver import UNCHANGED, Sandbox
+from tests.sandbox.watcher import Watcher
+
+GENERATED = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
+
+
+def secret_data(sandbox: Sandbox, namespace: str, name: str) -> dict[str, str]:
+    data = sandbox.core.read_namespaced_secret(name, namespace).data
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+
+def test_up_ends_with_a_table_of_components_and_outputs(dev: Sandbox) -> None:
+    text = dev.root.parent.joinpath("up.txt").read_text()
+    for component in ("gpu-pool", "secrets", "external-secrets", "cnpg", "postgres", "litellm", "vllm"):
+        line = next(line for line in text.splitlines() if line.strip().startswith(f"{component} "))
+        assert "ready" in line, line
+    assert "http://litellm.llm-gateway.svc.cluster.local:4000" in text
+
+
+@pytest.mark.parametrize("edge", EDGES, ids=str)
+def test_edge_is_kept_by_the_engine(dev: Sandbox, edge: Edge) -> None:
+    started: dict[tuple[str, str], int] = {}
+    completed: dict[tuple[str, str], int] = {}
+    for position, event in enumerate(dev.events("up")):
+        for kind, times in (("resourcePreEvent", started), ("resOutputsEvent", completed)):
+            if kind in event:
+                urn = event[kind]["metadata"]["urn"].split("::")
+                times[(urn[2].split(":")[-1], urn[3])] = position
+    assert completed[(edge.needs_kind, edge.needs)] < started[(edge.kind, edge.name)]
+
+
+def test_secrets_in_the_cluster_hold_what_secret_manager_holds(dev: Sandbox) -> None:
+    assert secret_data(dev, "llm-gateway", "litellm-secrets") == {
+        "PROXY_MASTER_KEY": dev.secret("litellm-master-key"),
+        "LITELLM_SALT_KEY": dev.secret("litellm-salt-key"),
+        "UPSTREAM_API_KEY": dev.secret("vllm-api-key"),
+    }
+    assert secret_data(dev, "vllm", "vllm-api-key") == {"api-key": dev.secret("vllm-api-key")}
+    assert secret_data(dev, "llm-gateway", "litellm-pg-app") == {
+        "username": "litellm",
+        "password": dev.secret("litellm-db-password"),
+    }
+    assert dev.core.read_namespaced_secret("litellm-pg-app", "llm-gateway").type == "kubernetes.io/basic-auth"
+    assert dev.secret("litellm-master-key").startswith("sk-")
+    assert [len(dev.secret(secret)) for secret in GENERATED] == [51, 64, 48, 48]
+
+
+def test_vllm_sits_on_the_gpu_node(dev: Sandbox) -> None:
+    (pod,) = dev.core.list_namespaced_pod("vllm", label_selector="model=qwen-local").items
+    assert pod.status.phase == "Running"
+    node = dev.core.read_node(pod.spec.node_name)
+    assert node.metadata.labels["cloud.google.com/gke-nodepool"] == "llm-gpu"
+    assert node.status.allocatable["nvidia.com/gpu"] == "1"
+    assert any(taint.key == "nvidia.com/gpu" and taint.effect == "NoSchedule" for taint in node.spec.taints)
+
+
+def test_migration_completed_before_the_proxy_was_made(dev: Sandbox, watcher: Watcher) -> None:
+    jobs = watcher.revisions("Job", "litellm-migrations")
+    completed = [
+        revision
+        for revision, job in jobs
+        if any(c["type"] == "Complete" and c["status"] == "True" for c in job["status"].get("conditions", []))
+    ]
+    proxy = watcher.revisions("Deployment", "litellm")
+    assert completed, "the migration Job was never seen complete"
+    assert completed[0] < proxy[0][0]
+
+
+def test_database_is_the_one_litellm_connects_to(dev: Sandbox) -> None:
+    cluster = dev.custom.get_namespaced_custom_object(
+        "postgresql.cnpg.io", "v1", "llm-gateway", "clusters", "litellm-pg"
+    )
+    assert cluster["status"]["phase"] == "Cluster in healthy state"
+    proxy = dev.apps.read_namespaced_deployment("litellm", "llm-gateway").spec.template.spec.containers[0]
+    env = {entry.name: entry for entry in proxy.env}
+    assert env["DATABASE_HOST"].value == "litellm-pg-rw.llm-gateway.svc.cluster.local"
+    assert env["DATABASE_PASSWORD"].value_from.secret_key_ref.name == "litellm-pg-app"
+    assert dev.core.read_namespaced_service("litellm-pg-rw", "llm-gateway").spec.ports[0].port == 5432
+
+
+def test_a_pod_whose_secret_is_missing_does_not_start(dev: Sandbox) -> None:
+    container = V1Container(
+        name="app",
+        image="example.com/app:1",
+        env_from=[V1EnvFromSource(secret_ref=V1SecretEnvSource(name="no-such-secret"))],
+    )
+    pod = V1Pod(metadata=V1ObjectMeta(name="lost"), spec=V1PodSpec(containers=[container]))
+    dev.core.create_namespaced_pod("default", pod)
+    try:
+        deadline = time.monotonic() + 30
+        waiting = None
+        while waiting is None and time.monotonic() < deadline:
+            statuses = dev.core.read_namespaced_pod("lost", "default").status.container_statuses or []
+            waiting = next((status.state.waiting for status in statuses), None)
+            time.sleep(0.5)
+        assert waiting is not None
+        assert waiting.reason == "CreateContainerConfigError"
+        assert "no-such-secret" in waiting.message
+    finally:
+        dev.core.delete_namespaced_pod("lost", "default", grace_period_seconds=0)
+
+
+def test_no_generated_value_is_in_plain_text_anywhere(dev: Sandbox) -> None:
+    values = {secret: dev.secret(secret).removeprefix("sk-").encode() for secret in GENERATED}
+    values |= {f"{name}, base64": base64.b64encode(value) for name, value in list(values.items())}
+    own_store = {dev.home.cloud.name, f"{dev.home.cloud.name}-wal", f"{dev.home.cloud.name}-shm"}
+    searched = 0
+    for folder, _, files in os.walk(dev.root.parent):
+        if "etcd" in folder.split(os.sep):
+            continue  # the API server's store, where the cluster's Secrets are
+        for file in files:
+            if file in own_store:
+                continue
+            content = open(os.path.join(folder, file), "rb").read()
+            searched += 1
+            for name, value in values.items():
+                assert value not in content, f"{name} is in {os.path.join(folder, file)}"
+    assert searched > 20
+    assert dev.home.event_log("dev", "up").stat().st_size > 0
+
+
+def test_outputs_name_the_secrets(dev: Sandbox) -> None:
+    outputs = dev.export()["checkpoint"]["latest"]["resources"][0]["outputs"]
+    assert outputs["secretNames"]["saltKey"].endswith("/secrets/litellm-salt-key")
+    assert outputs["gpuNodePool"] == "llm-gpu"
+
+
+def test_second_up_changes_nothing(dev: Sandbox) -> None:
+    dev.run("up").succeeded()
+    assert {step.op for step in dev.steps("up")} <= UNCHANGED
+
+
+def test_refresh_is_clean(dev: Sandbox) -> None:
+    dev.run("refresh").succeeded()
+    changed = [
+        event["resOutputsEvent"]["metadata"]["urn"]
+        for event in dev.events("refresh")
+        if "resOutputsEvent" in event and event["resOutputsEvent"]["metadata"].get("detailedDiff")
+    ]
+    assert changed == []
+    assert {step.op for step in dev.steps("refresh")} <= UNCHANGED
+
+
+def test_changing_every_input_of_the_salt_changes_nothing(dev: Sandbox) -> None:
+    before = dev.secret("litellm-salt-key")
+    original = (dev.root / "components/gateway_secrets.py").read_text()
+    dev.patch("components/gateway_secrets.py", '"litellm-salt-key", length=32', '"litellm-salt-key", length=48')
+    dev.patch(
+        "components/gateway_secrets.py",
+        '            replication=self._replication(),\n            deletion_protection=True,\n            deletion_policy="ABANDON",',
+        '            replication=gcp.secretmanager.SecretReplicationArgs(\n'
+        "                user_managed=gcp.secretmanager.SecretReplicationUserManagedArgs(\n"
+        '                    replicas=[{"location": "europe-west4"}]\n'
+        "                )\n"
+        "            ),\n"
+        '            labels={"changed": "yes"},\n'
+        "            deletion_protection=False,\n"
+        '            deletion_policy="DELETE",',
+    )
+    dev.patch(
+        "components/gateway_secrets.py",
+        '            secret_data=value.hex,\n            deletion_policy="ABANDON",',
+        '            secret_data="another value",\n            enabled=False,\n            deletion_policy="DELETE",',
+    )
+    try:
+        dev.run("up").succeeded()
+        salt = [step for step in dev.steps("up") if step.name == "secrets-litellm-salt-key"]
+        assert [step.op for step in salt] == ["same", "same", "same"]
+        assert dev.secret("litellm-salt-key") == before
+    finally:
+        (dev.root / "components/gateway_secrets.py").write_text(original)
+
+
+def test_destroy_is_refused_while_the_salt_is_protected(dev: Sandbox) -> None:
+    before = {resource["urn"] for resource in dev.export()["checkpoint"]["latest"]["resources"]}
+    result = dev.run("destroy").failed()
+    assert "protect" in result.text
+    assert "secrets-litellm-salt-key" in result.text
+    assert {resource["urn"] for resource in dev.export()["checkpoint"]["latest"]["resources"]} == before
+    assert dev.secret("litellm-salt-key")

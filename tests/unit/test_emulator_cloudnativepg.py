@@ -1,0 +1,143 @@
+"""What the CloudNativePG emulation makes of a Cluster."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sandbox.cloud import Cloud
+from sandbox.emulators import postgres_objects as objects
+from sandbox.emulators.api import Api, condition
+from sandbox.emulators.cloudnativepg import CloudNativePG, not_emulated, why_outdated
+from tests.unit.fake_cluster import FakeCluster
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    return {
+        "instances": 1,
+        "imageName": "postgres:17.5",
+        "bootstrap": {"initdb": {"database": "litellm", "owner": "litellm", "secret": {"name": "app"}}},
+        "storage": {"size": "10Gi"},
+        **changes,
+    }
+
+
+class World:
+    """A cluster with the operator, in which jobs and pods are done by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cluster, self.cloud = FakeCluster(), Cloud(folder / "cloud.db")
+        self.operator = CloudNativePG(cast(Api, self.cluster), self.cloud)
+        self.cluster.add(
+            "Deployment",
+            "cnpg",
+            "cnpg-system",
+            metadata={"labels": {"app.kubernetes.io/name": "cloudnative-pg"}},
+            spec={"template": {"spec": {"containers": [{"image": "cnpg:1.29.1"}]}}},
+            status={"availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]},
+        )
+
+    def secret(self, **data: str) -> None:
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        self.cluster.add("Secret", "app", "ns", metadata={"labels": {"cnpg.io/reload": "true"}}, data=encoded)
+
+    def step(self) -> dict[str, Any]:
+        """Reconcile until nothing changes, with every Job done and every Pod ready."""
+        for _ in range(20):
+            for job in self.cluster.list("Job"):
+                job["status"] = {"succeeded": 1}
+            for pod in self.cluster.list("Pod"):
+                pod["status"] = {
+                    "phase": "Running",
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                }
+            self.operator.reconcile()
+        return self.cluster.items["Cluster", "ns", "pg"]["status"]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("LLM_GATEWAY_SANDBOX", str(tmp_path))
+    return World(tmp_path)
+
+
+def test_the_bootstrap_waits_for_the_owners_secret(world: World) -> None:
+    world.cluster.add("Cluster", "pg", "ns", spec=spec())
+    world.operator.reconcile()
+    status = world.cluster.items["Cluster", "ns", "pg"]["status"]
+    assert (status["phase"], status["phaseReason"]) == (
+        "Setting up primary",
+        "Creating primary instance pg-1",
+    )
+    [container] = world.cluster.items["Job", "ns", "pg-1-initdb"]["spec"]["template"]["spec"]["containers"]
+    assert container["env"][-1]["valueFrom"]["secretKeyRef"]["name"] == "app"
+
+
+def test_a_cluster_becomes_healthy_with_the_secrets_password(world: World) -> None:
+    world.secret(username="litellm", password="one")
+    world.cluster.add("Cluster", "pg", "ns", spec=spec())
+    status = world.step()
+    assert status["phase"] == "Cluster in healthy state"
+    assert (status["readyInstances"], status["currentPrimary"]) == (1, "pg-1")
+    assert world.cloud.get("databaseRole", "ns/pg/litellm")["password"] == "one"
+    world.secret(username="litellm", password="two")
+    world.step()
+    assert world.cloud.get("databaseRole", "ns/pg/litellm")["password"] == "two"
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        ({"username": "bob", "password": "x"}, "wrong username 'bob' in secret, expected 'litellm'"),
+        ({"username": "litellm"}, "password key doesn't exist inside the secret"),
+    ],
+)
+def test_a_wrong_secret_keeps_the_cluster_unready(world: World, data: dict[str, str], cause: str) -> None:
+    world.secret(**data)
+    world.cluster.add("Cluster", "pg", "ns", spec=spec())
+    status = world.step()
+    assert status["phaseReason"] == f"while updating database owner password: {cause}"
+    ready = condition({"status": status}, "Ready")
+    assert ready is not None
+    assert (ready["status"], ready["reason"]) == ("False", "ClusterIsNotReady")
+
+
+def test_a_cluster_grows_by_replicas_and_shrinks_to_its_primary(world: World) -> None:
+    world.secret(username="litellm", password="one")
+    world.cluster.add("Cluster", "pg", "ns", spec=spec(instances=3))
+    assert world.step()["readyInstances"] == 3
+    budgets = [each["metadata"]["name"] for each in world.cluster.list("PodDisruptionBudget")]
+    assert budgets == ["pg", "pg-primary"]
+    world.cluster.items["Cluster", "ns", "pg"]["spec"]["instances"] = 1
+    assert world.step()["instanceNames"] == ["pg-1"]
+
+
+def test_anti_affinity_is_the_operators() -> None:
+    cluster = {"metadata": {"name": "pg"}, "spec": spec(affinity={"topologyKey": "zone"})}
+    [preferred] = objects.affinity(cluster)["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert preferred["podAffinityTerm"]["topologyKey"] == "zone"
+    cluster["spec"]["affinity"] = {"podAntiAffinityType": "required"}
+    [term] = objects.affinity(cluster)["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+    cluster["spec"]["affinity"] = {"enablePodAntiAffinity": False}
+    assert objects.affinity(cluster) == {}
+
+
+def test_an_image_change_names_both_images() -> None:
+    old, new = {"containers": [{"image": "a:1"}]}, {"containers": [{"image": "a:2"}]}
+    assert why_outdated(old, new) == "the instance is using a different image: a:1 -> a:2"
+    assert why_outdated(old, old) is None
+
+
+def test_what_is_not_emulated_is_named() -> None:
+    cluster = {"spec": spec(walStorage={}, bootstrap={"recovery": {}}, enableSuperuserAccess=True)}
+    assert list(not_emulated(cluster)) == [
+        "spec.walStorage",
+        "spec.enableSuperuserAccess",
+        "spec.bootstrap.recovery",
+    ]

@@ -1,0 +1,96 @@
+"""The sandbox's copy of a stack's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sandbox import stack_file
+from sandbox.errors import SandboxError
+from sandbox.paths import Home
+
+DEV = """\
+secretsprovider: gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k
+encryptedkey: c2VjcmV0
+encryptionsalt: v1:own
+config:
+  llm-gateway:gcp: {project: example-llm-dev}
+  llm-gateway:cluster: {name: platform-dev, location: europe-west4}
+  llm-gateway:postgres: {instances: 3, size: 20Gi}
+"""
+
+
+def program(folder: Path, dev: str = DEV) -> Path:
+    (folder / "Pulumi.dev.yaml").write_text(dev)
+    return folder
+
+
+def test_the_copy_has_the_settings_but_not_the_secrets_provider(tmp_path: Path) -> None:
+    prepared = stack_file.prepare(
+        stack_file.read_stack_file(program(tmp_path), "dev"), charts=None, overlay={}
+    )
+    assert prepared == {"config": yaml.safe_load(DEV)["config"]}
+    assert (tmp_path / "Pulumi.dev.yaml").read_text() == DEV
+
+
+def test_contract_charts_are_a_setting_of_the_copy() -> None:
+    content = {"config": {"llm-gateway:charts": {"mirror": "oci://registry.test/charts"}}}
+    prepared = stack_file.prepare(content, charts=Path("/repo/sandbox/charts"), overlay={})
+    assert prepared["config"]["llm-gateway:charts"] == {"mirror": "/repo/sandbox/charts"}
+    assert stack_file.prepare(content, charts=None, overlay={}) == content
+
+
+def test_an_overlay_is_merged_key_by_key() -> None:
+    content = {"config": {"llm-gateway:postgres": {"instances": 3, "size": "20Gi"}}}
+    overlay = {"llm-gateway:postgres": {"instances": 1}, "llm-gateway:models": [1]}
+    assert stack_file.prepare(content, None, overlay)["config"] == {
+        "llm-gateway:postgres": {"instances": 1, "size": "20Gi"},
+        "llm-gateway:models": [1],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "config:\n  llm-gateway:secrets:\n    - {key: {secure: AAAB}}\n",
+            "llm-gateway:secrets .* encrypted",
+        ),
+        ("config: [1]\n", "not a stack file"),
+        ("just text", "not a stack file"),
+        ("config: {a: 1\n", "not YAML"),
+    ],
+)
+def test_a_file_that_cannot_run_here_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SandboxError, match=words) as refused:
+        stack_file.read_stack_file(program(tmp_path, text), "dev")
+    assert str(tmp_path / "Pulumi.dev.yaml") in str(refused.value)
+
+
+def test_a_missing_stack_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=r"no stack 'qa'.*Stacks here: dev\."):
+        stack_file.read_stack_file(program(tmp_path), "qa")
+
+
+def test_an_empty_config_is_no_settings(tmp_path: Path) -> None:
+    assert stack_file.read_stack_file(program(tmp_path, "config:\n"), "dev")["config"] == {}
+
+
+def test_the_emulated_cluster_needs_its_settings() -> None:
+    content = {"config": {"llm-gateway:cluster": {"name": "platform-dev"}}}
+    assert stack_file.section(content, "cluster", "name") == ("platform-dev",)
+    with pytest.raises(SandboxError, match=r"llm-gateway:cluster\.location is missing"):
+        stack_file.section(content, "cluster", "name", "location")
+    with pytest.raises(SandboxError, match=r"llm-gateway:gcp\.project is missing"):
+        stack_file.section(content, "gcp", "project")
+
+
+def test_the_salt_is_the_one_of_the_state(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert stack_file.state_salt(home, "dev") is None
+    state = tmp_path / "state" / ".pulumi" / "stacks" / "llm-gateway" / "dev.json"
+    state.parent.mkdir(parents=True)
+    state.write_text('{"checkpoint": {"latest": {"secrets_providers": {"state": {"salt": "v1:sandbox"}}}}}')
+    assert stack_file.state_salt(home, "dev") == "v1:sandbox"
