@@ -1,6 +1,7 @@
 """The sandbox's commands: `python -m sandbox up|preview|refresh|destroy|down|shell|exec|status|stockout`.
 
-Every option of `up` that shapes the stack's settings (--charts, --config-overlay) holds for that one run.
+An operation reads the stack's settings anew, with what --charts and --config-overlay make of them; `shell` and `exec`
+work with those of the last operation.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sandbox.cloud import Cloud
 from sandbox.crds import crds_served, fetch_crds, install_crds
 from sandbox.environment import environment, make_directories
 from sandbox.errors import SandboxError
-from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
+from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home, write_whole
 from sandbox.phases import say
 from sandbox.processes import running, stop
 from sandbox.shims import write_shims
@@ -82,7 +83,7 @@ def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
         contents.result()
         stack.result()
     copy = settings | {"encryptionsalt": stack_file.state_salt(box.home, box.stack)}
-    box.home.stack_file(box.stack).write_text(yaml.safe_dump(copy, sort_keys=False))
+    write_whole(box.home.stack_file(box.stack), yaml.safe_dump(copy, sort_keys=False))
 
 
 def _drop_stale_locks(home: Home) -> None:
@@ -236,11 +237,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for operation in OPERATIONS:
         commands.add_parser(operation, parents=[common, settings], help=f"pulumi {operation} in the sandbox")
     commands.add_parser("down", parents=[common], help="stop the sandbox, or all of this clone")
-    commands.add_parser("shell", parents=[common, settings], help="a shell in it")
+    commands.add_parser("shell", parents=[common], help="a shell in it")
     commands.add_parser("status", parents=[common], help="say what runs")
-    execute = commands.add_parser(
-        "exec", parents=[common, settings], help="run one command in it: exec -- COMMAND"
-    )
+    execute = commands.add_parser("exec", parents=[common], help="run one command in it: exec -- COMMAND")
     execute.add_argument("arguments", nargs="+", metavar="COMMAND")
     stockout = commands.add_parser(
         "stockout", parents=[common], help="take the GPU capacity away, or give it back"
@@ -266,6 +265,11 @@ def dispatch(options: argparse.Namespace) -> int:
         return max((down(Home(each)) for each in sorted((root / ".sandbox").glob("*/"))), default=0)
     stack = options.stack or "dev"
     home = Home((options.home or root / ".sandbox" / stack).resolve())
+    if any(character.isspace() for character in str(home.root)):
+        raise SandboxError(
+            f"kwokctl cannot work in a folder with a space in its path, {str(home.root)!r}: move the clone, or choose "
+            "another folder with `python -m sandbox ... --home`."
+        )
     if options.command == "down":
         return down(home)
     box = Sandbox(home, stack, root, environment(home, stack))
@@ -277,7 +281,12 @@ def dispatch(options: argparse.Namespace) -> int:
         Cloud(home.cloud).set_switch(GPU_STOCKOUT, "true" if options.switch == "on" else "false")
         say(f"GPU capacity: {'none' if options.switch == 'on' else 'as asked for'}")
         return 0
-    bring_up(box, read_settings(root, stack, options.charts, options.config_overlay))
+    copy = home.stack_file(stack)
+    if options.command in OPERATIONS or not copy.exists():
+        charts, overlay = getattr(options, "charts", "contract"), getattr(options, "config_overlay", None)
+        bring_up(box, read_settings(root, stack, charts, overlay))
+    else:
+        bring_up(box, yaml.safe_load(copy.read_text()))
     if options.latency is not None:
         latency.set_scale(home, options.latency)
     if options.command == "shell":

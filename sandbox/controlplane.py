@@ -26,7 +26,7 @@ import yaml
 from sandbox.cluster_api import ClusterApi
 from sandbox.emulators.egress import api_server_arguments
 from sandbox.errors import SandboxError
-from sandbox.paths import REPOSITORY, Home
+from sandbox.paths import REPOSITORY, Home, write_whole
 from sandbox.processes import running, stop
 from sandbox.shims import link_program
 from sandbox.toolchain import Toolchain
@@ -93,6 +93,11 @@ def _start_once(
     for stale in ("pids", "bin", "logs"):
         shutil.rmtree(directory / stale, ignore_errors=True)
     (directory / "kwok.yaml").unlink(missing_ok=True)
+    if not all(
+        (directory / "pki" / name).exists() for name in ("ca.crt", "ca.key", "admin.crt", "admin.key")
+    ):
+        # kwokctl takes an existing folder for a complete one.
+        shutil.rmtree(directory / "pki", ignore_errors=True)
     home.kwok.mkdir(parents=True, exist_ok=True)
     configuration = home.kwok / "options.yaml"
     configuration.write_text(yaml.safe_dump(_configuration(toolchain, ports), sort_keys=False))
@@ -103,7 +108,7 @@ def _start_once(
         "--name",
         directory.name,
     ]
-    command += ["--config", str(configuration)]
+    command += ["--config", str(configuration), "--kubeconfig", ""]
     command += ["--config", str(STAGES)] if STAGES.exists() else []
     for extra in (
         # The data outlives a crash of any process; only a power cut could harm it.
@@ -216,7 +221,7 @@ def _is_free(port: int) -> bool:
 
 
 def _write_kubeconfig(home: Home, server: str, pki: Path) -> None:
-    """Self-contained, JSON (which is YAML), readable by its owner only."""
+    """Self-contained, and JSON (which is YAML), so that the credential plugin starts without a YAML library."""
 
     def data(name: str) -> str:
         return base64.b64encode((pki / name).read_bytes()).decode()
@@ -233,5 +238,4 @@ def _write_kubeconfig(home: Home, server: str, pki: Path) -> None:
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
     }
-    home.kubeconfig.touch(mode=0o600)
-    home.kubeconfig.write_text(json.dumps(content, indent=1))
+    write_whole(home.kubeconfig, json.dumps(content, indent=1))

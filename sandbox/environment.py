@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.paths import HOME_VARIABLE, Home
+from sandbox.paths import HOME_VARIABLE, Home, write_whole
 
 _KEPT = ("COLORTERM", "LANG", "LOGNAME", "NO_COLOR", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 
@@ -61,5 +61,4 @@ def make_directories(home: Home) -> None:
     for directory in (home.bin, home.state, home.pulumi_home, home.logs, home.stacks, home.events, home.user):
         directory.mkdir(exist_ok=True)
     if not home.passphrase.exists():
-        with open(os.open(home.passphrase, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
+        write_whole(home.passphrase, secrets.token_urlsafe(32))

@@ -10,6 +10,14 @@ HOME_VARIABLE = "LLM_GATEWAY_SANDBOX"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, so that a killed writer leaves the old one or none."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    unfinished.replace(path)
+
+
 @dataclass(frozen=True)
 class Home:
     """The directory of one sandbox; nothing of the sandbox is written outside it and the toolchain cache."""

@@ -273,11 +273,13 @@ def _warnings(cluster: Cluster, subject: Object) -> list[str]:
         "v1",
         "Event",
         metadata.get("namespace", "default"),
-        fieldSelector=f"involvedObject.uid={metadata['uid']},type=Warning",
+        fieldSelector=f"involvedObject.uid={metadata['uid']}",
     )
     texts = [
         f"{subject['kind']} {metadata['name']}: {event.get('reason', '')}: {event.get('message', '')}"
         for event in events
-        if event.get("reason") != "FailedScheduling"  # The pod's condition says the same.
+        # The autoscaler reports its refusal as Normal; FailedScheduling only repeats the pod's condition.
+        if event.get("reason") == "NotTriggerScaleUp"
+        or (event.get("type") == "Warning" and event.get("reason") != "FailedScheduling")
     ]
     return list(dict.fromkeys(texts))[-3:]

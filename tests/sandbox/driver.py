@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -112,9 +113,9 @@ class Sandbox:
 
     def secret(self, secret_id: str, version: str = "latest") -> str:
         """The payload that Secret Manager holds, read past IAM."""
-        rows = [row for row in self.cloud.list("secretVersion", f"projects/{PROJECT}/secrets/{secret_id}/versions/")]
+        rows = self.cloud.list("secretVersion", f"projects/{PROJECT}/secrets/{secret_id}/versions/")
         row = rows[-1] if version == "latest" else next(r for r in rows if r["name"].endswith(f"/{version}"))
-        return str(row["payload"])
+        return base64.b64decode(row["payload"]).decode()
 
     @property
     def api(self) -> ApiClient:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import time
 
 import pytest
@@ -24,7 +23,7 @@ def secret_data(sandbox: Sandbox, namespace: str, name: str) -> dict[str, str]:
 def test_up_ends_with_a_table_of_components_and_outputs(dev: Sandbox) -> None:
     text = dev.root.parent.joinpath("up.txt").read_text()
     for component in ("gpu-pool", "secrets", "external-secrets", "cnpg", "postgres", "litellm", "vllm"):
-        line = next(line for line in text.splitlines() if line.strip().startswith(f"{component} "))
+        line = next(line for line in text.splitlines() if line.startswith(f"│ {component} "))
         assert "ready" in line, line
     assert "http://litellm.llm-gateway.svc.cluster.local:4000" in text
 
@@ -117,16 +116,14 @@ def test_no_generated_value_is_in_plain_text_anywhere(dev: Sandbox) -> None:
     values |= {f"{name}, base64": base64.b64encode(value) for name, value in list(values.items())}
     own_store = {dev.home.cloud.name, f"{dev.home.cloud.name}-wal", f"{dev.home.cloud.name}-shm"}
     searched = 0
-    for folder, _, files in os.walk(dev.root.parent):
-        if "etcd" in folder.split(os.sep):
-            continue  # the API server's store, where the cluster's Secrets are
-        for file in files:
-            if file in own_store:
-                continue
-            content = open(os.path.join(folder, file), "rb").read()
-            searched += 1
-            for name, value in values.items():
-                assert value not in content, f"{name} is in {os.path.join(folder, file)}"
+    for path in dev.root.parent.rglob("*"):
+        # etcd is the API server's store, where the cluster's Secrets are.
+        if "etcd" in path.parts or path.name in own_store or not path.is_file():
+            continue
+        content = path.read_bytes()
+        searched += 1
+        for name, value in values.items():
+            assert value not in content, f"{name} is in {path}"
     assert searched > 20
     assert dev.home.event_log("dev", "up").stat().st_size > 0
 
