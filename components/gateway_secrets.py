@@ -53,7 +53,9 @@ class GatewaySecrets(pulumi.ComponentResource):
     database_password: StoredSecret
     vllm_api_key: StoredSecret
 
-    def __init__(self, name: str, args: GatewaySecretsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: GatewaySecretsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("llmgateway:gateway_secrets:GatewaySecrets", name, None, opts)
         self._name = name
         self._args = args

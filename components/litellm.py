@@ -92,9 +92,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "limits": {"memory": args.litellm.memory},
                 },
             },
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[args.database_ready, args.secrets_synced]
-            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.database_ready, args.secrets_synced]),
         )
         self.url = pulumi.Output.format("http://{0}.{1}.svc.cluster.local:{2}", RELEASE, args.namespace, PORT)
         self.register_outputs({"url": self.url})

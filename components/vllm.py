@@ -77,7 +77,9 @@ class Vllm(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[args.node_pool, args.api_key_synced]),
         )
-        self.url = pulumi.Output.format("http://{0}-router-service.{1}.svc.cluster.local/v1", RELEASE, args.namespace)
+        self.url = pulumi.Output.format(
+            "http://{0}-router-service.{1}.svc.cluster.local/v1", RELEASE, args.namespace
+        )
         self.register_outputs({"url": self.url})
 
 

@@ -81,7 +81,9 @@ def _wait_for_answer(
     with new_client_from_config_dict(dict(kubeconfig)) as api:
         while time.monotonic() < deadline:
             try:
-                resource = DynamicClient(api).resources.get(api_version=probe["apiVersion"], kind=probe["kind"])
+                resource = DynamicClient(api).resources.get(
+                    api_version=probe["apiVersion"], kind=probe["kind"]
+                )
                 resource.create(
                     body=probe, namespace=namespace if resource.namespaced else None, dry_run="All"
                 )

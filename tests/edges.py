@@ -26,10 +26,22 @@ _SYNCED = {
 _MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
 
 EDGES = [
-    Edge("Release", "external-secrets-release", "Namespace", "namespaces-external-secrets", "namespace exists"),
-    Edge("ConfigMap", "external-secrets-webhook-open", "Release", "external-secrets-release", "operator deployed"),
     Edge(
-        "ClusterSecretStore", "secret-sync-store", "ConfigMap", "external-secrets-webhook-open", "webhook answers"
+        "Release", "external-secrets-release", "Namespace", "namespaces-external-secrets", "namespace exists"
+    ),
+    Edge(
+        "ConfigMap",
+        "external-secrets-webhook-open",
+        "Release",
+        "external-secrets-release",
+        "operator deployed",
+    ),
+    Edge(
+        "ClusterSecretStore",
+        "secret-sync-store",
+        "ConfigMap",
+        "external-secrets-webhook-open",
+        "webhook answers",
     ),
     Edge("Release", "cnpg-release", "Namespace", "namespaces-cnpg", "namespace exists"),
     Edge("ConfigMap", "cnpg-webhook-open", "Release", "cnpg-release", "operator deployed"),

@@ -12,14 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import kubernetes
 import yaml
-from kubernetes.client import ApiClient, AppsV1Api, BatchV1Api, CoreV1Api, CustomObjectsApi
 
+from sandbox import controlplane
 from sandbox.cloud import Cloud
 from sandbox.paths import REPOSITORY, Home
 
-PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "settings.py", "versions.py", "outputs.py", "components")
+PROGRAM = (
+    "Pulumi.yaml",
+    "Pulumi.dev.yaml",
+    "__main__.py",
+    "settings.py",
+    "versions.py",
+    "outputs.py",
+    "components",
+)
 PROJECT = "example-llm-dev"
 UNCHANGED = {"same", "read", "refresh"}
 
@@ -100,12 +107,16 @@ class Sandbox:
 
     def steps(self, operation: str) -> list[Step]:
         """The completed steps of the last run, in order of completion."""
-        metadata = [e["resOutputsEvent"]["metadata"] for e in self.events(operation) if "resOutputsEvent" in e]
+        metadata = [
+            e["resOutputsEvent"]["metadata"] for e in self.events(operation) if "resOutputsEvent" in e
+        ]
         return [Step(m["op"], m["type"], m["urn"].split("::")[-1], m["urn"]) for m in metadata]
 
     def export(self) -> dict[str, Any]:
         """The stack's state, secrets still encrypted."""
-        return json.loads(self.home.state.joinpath(f".pulumi/stacks/llm-gateway/{self.stack}.json").read_text())
+        return json.loads(
+            self.home.state.joinpath(f".pulumi/stacks/llm-gateway/{self.stack}.json").read_text()
+        )
 
     @property
     def cloud(self) -> Cloud:
@@ -117,22 +128,11 @@ class Sandbox:
         row = rows[-1] if version == "latest" else next(r for r in rows if r["name"].endswith(f"/{version}"))
         return base64.b64decode(row["payload"]).decode()
 
-    @property
-    def api(self) -> ApiClient:
-        return kubernetes.config.new_client_from_config(str(self.home.kubeconfig))
+    def get(self, path: str) -> Any:
+        """What the API server answers to a GET."""
+        return controlplane.api(self.home).get(path)
 
-    @property
-    def core(self) -> CoreV1Api:
-        return CoreV1Api(self.api)
-
-    @property
-    def apps(self) -> AppsV1Api:
-        return AppsV1Api(self.api)
-
-    @property
-    def batch(self) -> BatchV1Api:
-        return BatchV1Api(self.api)
-
-    @property
-    def custom(self) -> CustomObjectsApi:
-        return CustomObjectsApi(self.api)
+    def namespaced(self, kind: str, namespace: str, name: str = "", group: str = "") -> Any:
+        """One object (or, without a name, the list) of a plural kind in a namespace; group is `apps/v1` or such."""
+        prefix = f"/apis/{group}" if group else "/api/v1"
+        return self.get(f"{prefix}/namespaces/{namespace}/{kind}/{name}".rstrip("/"))

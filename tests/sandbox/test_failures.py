@@ -28,7 +28,11 @@ def test_missing_toleration(fresh: Callable[[], Sandbox]) -> None:
 
 def test_missing_iam_binding(fresh: Callable[[], Sandbox]) -> None:
     sandbox = fresh()
-    sandbox.patch("__main__.py", "stack.namespaces.external_secrets,\n            SERVICE_ACCOUNT,", '"elsewhere",\n            SERVICE_ACCOUNT,')
+    sandbox.patch(
+        "__main__.py",
+        "stack.namespaces.external_secrets,\n            SERVICE_ACCOUNT,",
+        '"elsewhere",\n            SERVICE_ACCOUNT,',
+    )
     text = sandbox.run("up", config=FAST).failed().text
     assert "secretmanager.versions.access" in text
     assert "SecretSyncedError" in text
@@ -60,6 +64,6 @@ def test_gateway_comes_up_when_no_gpu_can_be_had(fresh: Callable[[], Sandbox]) -
     sandbox.run("stockout", "on").succeeded()
     text = sandbox.run("up", config={"llm-gateway:timeouts": {"vllm": 60}}).failed().text
     assert "vllm-release" in text
-    deployment = sandbox.apps.read_namespaced_deployment("litellm", "llm-gateway")
-    assert deployment.status.ready_replicas == 1
+    proxy = sandbox.namespaced("deployments", "llm-gateway", "litellm", group="apps/v1")
+    assert proxy["status"]["readyReplicas"] == 1
     assert "GCE_STOCKOUT" in text or "ZONE_RESOURCE_POOL_EXHAUSTED" in text or "out of resources" in text

@@ -6,8 +6,8 @@ import base64
 import time
 
 import pytest
-from kubernetes.client import V1Container, V1EnvFromSource, V1ObjectMeta, V1Pod, V1PodSpec, V1SecretEnvSource
 
+from sandbox import controlplane
 from tests.edges import EDGES, Edge
 from tests.sandbox.driver import UNCHANGED, Sandbox
 from tests.sandbox.watcher import Watcher
@@ -16,7 +16,7 @@ GENERATED = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "v
 
 
 def secret_data(sandbox: Sandbox, namespace: str, name: str) -> dict[str, str]:
-    data = sandbox.core.read_namespaced_secret(name, namespace).data
+    data = sandbox.namespaced("secrets", namespace, name)["data"]
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
@@ -51,18 +51,19 @@ def test_secrets_in_the_cluster_hold_what_secret_manager_holds(dev: Sandbox) -> 
         "username": "litellm",
         "password": dev.secret("litellm-db-password"),
     }
-    assert dev.core.read_namespaced_secret("litellm-pg-app", "llm-gateway").type == "kubernetes.io/basic-auth"
+    assert dev.namespaced("secrets", "llm-gateway", "litellm-pg-app")["type"] == "kubernetes.io/basic-auth"
     assert dev.secret("litellm-master-key").startswith("sk-")
     assert [len(dev.secret(secret)) for secret in GENERATED] == [51, 64, 48, 48]
 
 
 def test_vllm_sits_on_the_gpu_node(dev: Sandbox) -> None:
-    (pod,) = dev.core.list_namespaced_pod("vllm", label_selector="model=qwen-local").items
-    assert pod.status.phase == "Running"
-    node = dev.core.read_node(pod.spec.node_name)
-    assert node.metadata.labels["cloud.google.com/gke-nodepool"] == "llm-gpu"
-    assert node.status.allocatable["nvidia.com/gpu"] == "1"
-    assert any(taint.key == "nvidia.com/gpu" and taint.effect == "NoSchedule" for taint in node.spec.taints)
+    pods = dev.namespaced("pods", "vllm")["items"]
+    (engine,) = [pod for pod in pods if pod["metadata"]["labels"].get("model") == "qwen-local"]
+    assert engine["status"]["phase"] == "Running"
+    node = dev.get(f"/api/v1/nodes/{engine['spec']['nodeName']}")
+    assert node["metadata"]["labels"]["cloud.google.com/gke-nodepool"] == "llm-gpu"
+    assert node["status"]["allocatable"]["nvidia.com/gpu"] == "1"
+    assert {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"} in node["spec"]["taints"]
 
 
 def test_migration_completed_before_the_proxy_was_made(dev: Sandbox, watcher: Watcher) -> None:
@@ -78,37 +79,34 @@ def test_migration_completed_before_the_proxy_was_made(dev: Sandbox, watcher: Wa
 
 
 def test_database_is_the_one_litellm_connects_to(dev: Sandbox) -> None:
-    cluster = dev.custom.get_namespaced_custom_object(
-        "postgresql.cnpg.io", "v1", "llm-gateway", "clusters", "litellm-pg"
-    )
+    cluster = dev.namespaced("clusters", "llm-gateway", "litellm-pg", group="postgresql.cnpg.io/v1")
     assert cluster["status"]["phase"] == "Cluster in healthy state"
-    proxy = dev.apps.read_namespaced_deployment("litellm", "llm-gateway").spec.template.spec.containers[0]
-    env = {entry.name: entry for entry in proxy.env}
-    assert env["DATABASE_HOST"].value == "litellm-pg-rw.llm-gateway.svc.cluster.local"
-    assert env["DATABASE_PASSWORD"].value_from.secret_key_ref.name == "litellm-pg-app"
-    assert dev.core.read_namespaced_service("litellm-pg-rw", "llm-gateway").spec.ports[0].port == 5432
+    proxy = dev.namespaced("deployments", "llm-gateway", "litellm", group="apps/v1")
+    env = {entry["name"]: entry for entry in proxy["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["DATABASE_HOST"]["value"] == "litellm-pg-rw.llm-gateway.svc.cluster.local"
+    password = {"name": "litellm-pg-app", "key": "password"}
+    assert env["DATABASE_PASSWORD"]["valueFrom"]["secretKeyRef"] == password
+    assert dev.namespaced("services", "llm-gateway", "litellm-pg-rw")["spec"]["ports"][0]["port"] == 5432
+    used = dev.cloud.get("databaseRole", "llm-gateway/litellm-pg/litellm")["password"]
+    assert used == dev.secret("litellm-db-password")
 
 
 def test_a_pod_whose_secret_is_missing_does_not_start(dev: Sandbox) -> None:
-    container = V1Container(
-        name="app",
-        image="example.com/app:1",
-        env_from=[V1EnvFromSource(secret_ref=V1SecretEnvSource(name="no-such-secret"))],
-    )
-    pod = V1Pod(metadata=V1ObjectMeta(name="lost"), spec=V1PodSpec(containers=[container]))
-    dev.core.create_namespaced_pod("default", pod)
-    try:
-        deadline = time.monotonic() + 30
-        waiting = None
-        while waiting is None and time.monotonic() < deadline:
-            statuses = dev.core.read_namespaced_pod("lost", "default").status.container_statuses or []
-            waiting = next((status.state.waiting for status in statuses), None)
-            time.sleep(0.5)
-        assert waiting is not None
-        assert waiting.reason == "CreateContainerConfigError"
-        assert "no-such-secret" in waiting.message
-    finally:
-        dev.core.delete_namespaced_pod("lost", "default", grace_period_seconds=0)
+    container = {
+        "name": "app",
+        "image": "example.com/app:1",
+        "envFrom": [{"secretRef": {"name": "no-such-secret"}}],
+    }
+    pod = {"metadata": {"name": "lost"}, "spec": {"containers": [container]}}
+    controlplane.api(dev.home).create("/api/v1/namespaces/default/pods", pod)
+    deadline = time.monotonic() + 30
+    waiting: list[dict[str, str]] = []
+    while not waiting and time.monotonic() < deadline:
+        statuses = dev.namespaced("pods", "default", "lost")["status"].get("containerStatuses", [])
+        waiting = [status["state"]["waiting"] for status in statuses]
+        time.sleep(0.5)
+    assert [each["reason"] for each in waiting] == ["CreateContainerConfigError"]
+    assert "no-such-secret" in waiting[0]["message"]
 
 
 def test_no_generated_value_is_in_plain_text_anywhere(dev: Sandbox) -> None:
@@ -153,11 +151,13 @@ def test_refresh_is_clean(dev: Sandbox) -> None:
 def test_changing_every_input_of_the_salt_changes_nothing(dev: Sandbox) -> None:
     before = dev.secret("litellm-salt-key")
     original = (dev.root / "components/gateway_secrets.py").read_text()
-    dev.patch("components/gateway_secrets.py", '"litellm-salt-key", length=32', '"litellm-salt-key", length=48')
+    dev.patch(
+        "components/gateway_secrets.py", '"litellm-salt-key", length=32', '"litellm-salt-key", length=48'
+    )
     dev.patch(
         "components/gateway_secrets.py",
         '            replication=self._replication(),\n            deletion_protection=True,\n            deletion_policy="ABANDON",',
-        '            replication=gcp.secretmanager.SecretReplicationArgs(\n'
+        "            replication=gcp.secretmanager.SecretReplicationArgs(\n"
         "                user_managed=gcp.secretmanager.SecretReplicationUserManagedArgs(\n"
         '                    replicas=[{"location": "europe-west4"}]\n'
         "                )\n"

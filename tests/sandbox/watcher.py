@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ class Watcher:
     """Objects as each event showed them; `metadata.resourceVersion` is etcd's revision, one order for all kinds."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.seen: list[dict[str, Any]] = []
         self._done = threading.Event()
 
     @contextmanager
@@ -44,8 +43,8 @@ class Watcher:
             with suppress(Exception):  # the control plane is still to come, or going
                 api = kubernetes.config.new_client_from_config(str(home.kubeconfig))
                 source = BatchV1Api(api) if "job" in list_ else AppsV1Api(api)
-                for event in Watch().stream(getattr(source, list_), namespace, timeout_seconds=2):
-                    self.seen.append((str(event["type"]), json.loads(json.dumps(event["raw_object"]))))
+                events: Any = Watch().stream(getattr(source, list_), namespace, timeout_seconds=2)
+                self.seen.extend(event["raw_object"] for event in events)
             time.sleep(0.1)
 
     def revisions(self, kind: str, name: str) -> list[tuple[int, dict[str, Any]]]:
@@ -53,7 +52,7 @@ class Watcher:
         return sorted(
             (
                 (int(body["metadata"]["resourceVersion"]), body)
-                for _, body in self.seen
+                for body in self.seen
                 if body["kind"] == kind and body["metadata"]["name"] == name
             ),
             key=lambda pair: pair[0],

@@ -139,12 +139,12 @@ class RecordingMonitor(mocks.MockMonitor):
         super().__init__(Mocks())
         self.recording = Recording()
 
-    def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802
+    def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:
         response = super().RegisterResource(request)
         self.recording.resources[(request.type, request.name)] = Registration(request, response.urn)
         return response
 
-    def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:  # noqa: N802
+    def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:
         if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
             raw = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
             self.recording.secret_outputs = {key for key, value in raw.items() if rpc.is_rpc_secret(value)}

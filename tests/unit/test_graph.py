@@ -5,6 +5,7 @@ import pytest
 from tests.edges import EDGES, Edge
 from tests.unit.engine import Recording, run_program
 
+
 @pytest.mark.parametrize("edge", EDGES, ids=str)
 def test_edge(program: Recording, edge: Edge) -> None:
     dependent, dependency = program.one(edge.kind, edge.name), program.one(edge.needs_kind, edge.needs)
@@ -100,5 +101,7 @@ def test_charts_come_from_the_mirror_when_one_is_set() -> None:
     folder = run_program({"charts": {"mirror": "/srv/charts"}})
     assert folder.one("Release", "litellm-release").inputs["chart"] == "/srv/charts/litellm-helm"
     web = run_program({"charts": {"mirror": "https://charts.example.com"}})
-    assert web.one("Release", "vllm-release").inputs["repositoryOpts"] == {"repo": "https://charts.example.com"}
+    assert web.one("Release", "vllm-release").inputs["repositoryOpts"] == {
+        "repo": "https://charts.example.com"
+    }
     assert web.one("Release", "vllm-release").inputs["chart"] == "vllm-stack"

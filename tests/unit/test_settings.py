@@ -21,8 +21,16 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"models": []}, "llm-gateway:models", "alias"),
     ({"models": [{**MODEL, "alias": "qwen2.5"}]}, "llm-gateway:models[0].alias", "qwen-local"),
     ({"models": [{**MODEL, "model": "qwen"}]}, "llm-gateway:models[0].model", "Qwen/"),
-    ({"models": [{**MODEL, "inputCostPerToken": 0}]}, "llm-gateway:models[0].inputCostPerToken", "0.00000005"),
-    ({"models": [{k: v for k, v in MODEL.items() if k != "outputCostPerToken"}]}, "outputCostPerToken", "0.0"),
+    (
+        {"models": [{**MODEL, "inputCostPerToken": 0}]},
+        "llm-gateway:models[0].inputCostPerToken",
+        "0.00000005",
+    ),
+    (
+        {"models": [{k: v for k, v in MODEL.items() if k != "outputCostPerToken"}]},
+        "outputCostPerToken",
+        "0.0",
+    ),
     ({"models": [MODEL, MODEL]}, "llm-gateway:models: two models have the alias", "different alias"),
     ({"models": [{**MODEL, "gpus": 2}]}, "llm-gateway:models[0].gpus", "gpus: 1"),
     ({"models": [{**MODEL, "gpu": 1}]}, "llm-gateway:models[0].gpu: no such key", "gpus"),
@@ -48,7 +56,9 @@ def test_refused_with_key_consequence_and_fix(changes: dict[str, Any], key: str,
     sections = {name: value for name, value in {**SETTINGS, **changes}.items() if value is not None}
     with pytest.raises(settings.SettingsError) as refusal:
         settings.parse({f"llm-gateway:{name}": json.dumps(value) for name, value in sections.items()}, "dev")
-    mistake = next(part for part in str(refusal.value).split("\n  llm-gateway:") if key.split(":", 1)[-1] in part)
+    mistake = next(
+        part for part in str(refusal.value).split("\n  llm-gateway:") if key.split(":", 1)[-1] in part
+    )
     assert "What would happen: " in mistake
     assert fix in mistake.split("Write instead: ")[1]
 
