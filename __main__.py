@@ -28,7 +28,7 @@ stack = settings.load()
 charts = ChartSource(stack.charts.mirror)
 
 google = gcp.Provider("google", project=stack.gcp.project)
-cluster = lookup_cluster(stack.gcp.project, stack.cluster.name, stack.cluster.location, google)
+cluster = lookup_cluster(stack.gcp.project, stack.cluster.name or "", stack.cluster.location or "", google)
 gke = kubernetes.Provider("gke", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.id)
 entropy = random.Provider("entropy")
 in_stack = pulumi.ResourceOptions(providers=[google, gke, entropy])
@@ -49,7 +49,7 @@ gpu_pool = GpuNodePool(
     GpuNodePoolArgs(
         cluster=cluster.id,
         project=stack.gcp.project,
-        location=stack.cluster.location,
+        location=stack.cluster.location or "",
         pool=stack.gpu_pool,
         timeout=stack.timeouts.node_pool,
     ),
@@ -128,7 +128,7 @@ vllm = Vllm(
     "vllm",
     VllmArgs(
         namespace=namespaces.serving,
-        models=stack.models,
+        models={model.alias: model.vllm for model in stack.models if model.vllm},
         node_pool=gpu_pool.node_pool,  # engines can be scheduled
         tolerations=gpu_pool.tolerations,
         node_selector_terms=gpu_pool.node_selector_terms,
@@ -146,7 +146,7 @@ litellm = LiteLLM(
     LiteLLMArgs(
         namespace=namespaces.gateway,
         models=stack.models,
-        upstream_url=vllm.url,
+        vllm_url=vllm.url,
         database_host=postgres.host,
         database=postgres.database,
         database_secret=secret_sync.DATABASE_SECRET,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-import settings
 from components.charts import ChartSource
+from settings import gateway
 from versions import LITELLM_CHART, LITELLM_IMAGE
 
 RELEASE = "litellm"
@@ -22,19 +22,19 @@ class LiteLLMArgs:
 
     `database_ready` says that the database answers, `secrets_synced` that `secrets` (PROXY_MASTER_KEY,
     LITELLM_SALT_KEY, UPSTREAM_API_KEY) is in the namespace. `database_secret` holds `username` and `password`.
-    `upstream_url` is the base URL of the models' API. `timeout` is in seconds, migration included.
+    `vllm_url` is the base URL of the self-hosted models' API. `timeout` is in seconds, migration included.
     """
 
     namespace: pulumi.Input[str]
-    models: Sequence[settings.Model]
-    upstream_url: pulumi.Input[str]
+    models: Sequence[gateway.Model]
+    vllm_url: pulumi.Input[str]
     database_host: pulumi.Input[str]
     database: str
     database_secret: str
     database_ready: pulumi.Resource
     secrets: str
     secrets_synced: pulumi.Resource
-    litellm: settings.LiteLLM
+    litellm: gateway.LiteLLM
     charts: ChartSource
     timeout: int
 
@@ -84,7 +84,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "LITELLM_LOG": args.litellm.log_level,
                 },
                 "proxy_config": {
-                    "model_list": [_route(model, args.upstream_url) for model in args.models],
+                    "model_list": [_route(model, args.vllm_url) for model in args.models],
                     "general_settings": {"master_key": "os.environ/PROXY_MASTER_KEY"},
                 },
                 "resources": {
@@ -98,13 +98,14 @@ class LiteLLM(pulumi.ComponentResource):
         self.register_outputs({"url": self.url})
 
 
-def _route(model: settings.Model, upstream_url: pulumi.Input[str]) -> dict[str, object]:
+def _route(model: gateway.Model, vllm_url: pulumi.Input[str]) -> dict[str, object]:
     """A `model_list` entry, https://docs.litellm.ai/docs/proxy/configs."""
+    assert model.vllm
     return {
         "model_name": model.alias,
         "litellm_params": {
-            "model": f"hosted_vllm/{model.model}",
-            "api_base": upstream_url,
+            "model": f"hosted_vllm/{model.vllm.model}",
+            "api_base": vllm_url,
             "api_key": "os.environ/UPSTREAM_API_KEY",
         },
         "model_info": {

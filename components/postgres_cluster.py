@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from settings import Postgres
+from settings.data import Postgres
 from versions import POSTGRES_IMAGE
 
 CLUSTER = "litellm-pg"

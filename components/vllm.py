@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.charts import ChartSource
-from settings import Model
+from settings.gateway import VllmModel
 from versions import VLLM_CHART, VLLM_IMAGE, VLLM_ROUTER_IMAGE
 
 RELEASE = "vllm"
@@ -21,12 +21,12 @@ STARTUP_PERIOD = 10
 class VllmArgs:
     """Arguments of Vllm.
 
-    `node_pool` is the pool the engines run on, with the `tolerations` and `node_selector_terms` that lead there;
+    `models` are by alias; `node_pool` is the pool the engines run on, with the `tolerations` and `node_selector_terms` that lead there;
     `api_key_synced` says that `api_key_secret` (key `api-key`) is in the namespace. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
-    models: Sequence[Model]
+    models: Mapping[str, VllmModel]
     node_pool: pulumi.Resource
     tolerations: Sequence[Mapping[str, str]]
     node_selector_terms: Sequence[Mapping[str, object]]
@@ -64,7 +64,10 @@ class Vllm(pulumi.ComponentResource):
                     # The default kills an engine that still downloads its model after ten minutes.
                     "startupProbe": {"failureThreshold": args.timeout // STARTUP_PERIOD},
                     "tolerations": list(args.tolerations),
-                    "modelSpec": [_model_spec(model, args.node_selector_terms) for model in args.models],
+                    "modelSpec": [
+                        _model_spec(alias, model, args.node_selector_terms)
+                        for alias, model in args.models.items()
+                    ],
                 },
                 "routerSpec": {
                     "repository": VLLM_ROUTER_IMAGE.repository,
@@ -83,7 +86,9 @@ class Vllm(pulumi.ComponentResource):
         self.register_outputs({"url": self.url})
 
 
-def _model_spec(model: Model, node_selector_terms: Sequence[Mapping[str, object]]) -> dict[str, object]:
+def _model_spec(
+    alias: str, model: VllmModel, node_selector_terms: Sequence[Mapping[str, object]]
+) -> dict[str, object]:
     config: dict[str, object] = {
         # The chart turns prefix caching off unless it is asked for.
         "enablePrefixCaching": True,
@@ -92,7 +97,7 @@ def _model_spec(model: Model, node_selector_terms: Sequence[Mapping[str, object]
     if model.gpus > 1:
         config["tensorParallelSize"] = model.gpus
     spec: dict[str, object] = {
-        "name": model.alias,
+        "name": alias,
         "repository": VLLM_IMAGE.repository,
         "tag": VLLM_IMAGE.tag,
         "modelURL": model.model,

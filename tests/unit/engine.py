@@ -29,9 +29,9 @@ SETTINGS: Mapping[str, Any] = {
     "models": [
         {
             "alias": "qwen-local",
-            "model": "Qwen/Qwen2.5-0.5B-Instruct",
             "inputCostPerToken": 5e-08,
             "outputCostPerToken": 2e-07,
+            "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct"},
         }
     ],
 }

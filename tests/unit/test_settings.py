@@ -9,6 +9,7 @@ import settings
 from tests.unit.engine import SETTINGS, run_program
 
 MODEL = SETTINGS["models"][0]
+VLLM = MODEL["vllm"]
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"gcp": None}, "llm-gateway:gcp: the key is missing", "project: my-project-id"),
@@ -20,7 +21,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"modles": []}, "llm-gateway:modles: no such key", "models"),
     ({"models": []}, "llm-gateway:models", "alias"),
     ({"models": [{**MODEL, "alias": "qwen2.5"}]}, "llm-gateway:models[0].alias", "qwen-local"),
-    ({"models": [{**MODEL, "model": "qwen"}]}, "llm-gateway:models[0].model", "Qwen/"),
+    ({"models": [{**MODEL, "vllm": {"model": "qwen"}}]}, "llm-gateway:models[0].vllm.model", "Qwen/"),
     (
         {"models": [{**MODEL, "inputCostPerToken": 0}]},
         "llm-gateway:models[0].inputCostPerToken",
@@ -32,9 +33,13 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "0.0",
     ),
     ({"models": [MODEL, MODEL]}, "llm-gateway:models: two models have the alias", "different alias"),
-    ({"models": [{**MODEL, "gpus": 2}]}, "llm-gateway:models[0].gpus", "gpus: 1"),
-    ({"models": [{**MODEL, "gpu": 1}]}, "llm-gateway:models[0].gpu: no such key", "gpus"),
-    ({"models": [{**MODEL, "memory": "lots"}]}, "llm-gateway:models[0].memory", "8Gi"),
+    ({"models": [{**MODEL, "vllm": VLLM | {"gpus": 2}}]}, "llm-gateway:models[0].vllm.gpus", "gpus: 1"),
+    (
+        {"models": [{**MODEL, "vllm": VLLM | {"gpu": 1}}]},
+        "llm-gateway:models[0].vllm.gpu: no such key",
+        "gpus",
+    ),
+    ({"models": [{**MODEL, "vllm": VLLM | {"memory": "lots"}}]}, "llm-gateway:models[0].vllm.memory", "8Gi"),
     ({"gpuPool": {"minNodes": 2}}, "llm-gateway:gpuPool.minNodes", "minNodes: 1"),
     ({"gpuPool": {"maxNodes": 0}}, "llm-gateway:gpuPool.maxNodes", "maxNodes: 1"),
     ({"gpuPool": {"maxNodes": "1"}}, "llm-gateway:gpuPool.maxNodes", "maxNodes: 1"),
@@ -43,7 +48,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"gpuPool": {"maxUnavailable": 0}}, "llm-gateway:gpuPool.maxUnavailable", "maxUnavailable: 1"),
     ({"gpuPool": {"taint": {"effect": "NoSchedule"}}}, "llm-gateway:gpuPool.taint.effect", "NO_SCHEDULE"),
     ({"namespaces": {"serving": "llm-gateway"}}, "llm-gateway:namespaces", "four different names"),
-    ({"litellm": {"replicas": 2}}, "llm-gateway:litellm.replicas", "replicas: 1"),
+    ({"litellm": {"replicas": 2}}, "llm-gateway:litellm.sharedState.kind", "kind: valkey"),
     ({"secrets": {"masterKeyGeneration": 0}}, "llm-gateway:secrets.masterKeyGeneration", "2"),
     ({"charts": {"mirror": "charts"}}, "llm-gateway:charts.mirror", "oci://"),
     ({"timeouts": {"vllm": 1}}, "llm-gateway:timeouts.vllm", "vllm: 1800"),

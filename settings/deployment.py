@@ -1,0 +1,118 @@
+"""How the stack is deployed: namespaces, charts, timeouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from settings.base import Broken, DnsLabel, Seconds, Section, setting
+
+
+class Namespaces(Section):
+    """The namespaces this stack makes and owns."""
+
+    gateway: DnsLabel = setting(
+        "llm-gateway",
+        about="LiteLLM, its database and their secrets.",
+        otherwise="the API server would refuse the namespace",
+        write="gateway: llm-gateway",
+    )
+    serving: DnsLabel = setting(
+        "vllm",
+        about="vLLM's engines and router.",
+        otherwise="the API server would refuse the namespace",
+        write="serving: vllm",
+    )
+    cnpg: DnsLabel = setting(
+        "cnpg-system",
+        about="The CloudNativePG operator.",
+        otherwise="the API server would refuse the namespace",
+        write="cnpg: cnpg-system",
+    )
+    external_secrets: DnsLabel = setting(
+        "external-secrets",
+        about="The External Secrets operator.",
+        otherwise="the API server would refuse the namespace",
+        write="externalSecrets: external-secrets",
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        names = [self.gateway, self.serving, self.cnpg, self.external_secrets]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Broken(
+                "",
+                f"two namespaces are both called {name!r}",
+                "two components would fight over one namespace and deleting one would delete the other",
+                "four different names",
+            )
+
+
+class Charts(Section):
+    """Where the Helm charts come from."""
+
+    mirror: str | None = setting(
+        None,
+        pattern=r"^(oci://|https://|/).+[^/]$",
+        about="oci:// or https:// prefix, or an absolute folder, that holds all four charts; unset means upstream.",
+        otherwise="Helm would not find the charts",
+        write="mirror: oci://europe-west4-docker.pkg.dev/my-project-id/charts",
+    )
+
+
+class Network(Section):
+    """Who may talk to whom inside the cluster."""
+
+    policies: bool = setting(
+        True,
+        about="Deny by default and allow exactly the graph, by NetworkPolicies; the cluster must enforce them "
+        "(GKE Dataplane V2, or network policy enforcement).",
+        otherwise="every pod of the cluster could reach the database",
+        write="policies: true",
+    )
+    client_namespaces: list[DnsLabel] = setting(
+        default_factory=list,
+        about="Namespaces whose pods may call the gateway; empty means all.",
+        otherwise="the API server would refuse the policy",
+        write="clientNamespaces: [apps]",
+    )
+
+
+class Timeouts(Section):
+    """How long `up` waits, in seconds, before it fails and names what it waited for."""
+
+    node_pool: Seconds = setting(
+        1800,
+        about="GPU node pool, s.",
+        otherwise="`up` would give up too early or hang",
+        write="nodePool: 1800",
+    )
+    operator: Seconds = setting(
+        300,
+        about="An operator's Release, and then its webhook, s.",
+        otherwise="`up` would give up too early or hang",
+        write="operator: 300",
+    )
+    secret_sync: Seconds = setting(
+        180,
+        about="An ExternalSecret becoming Ready, s; a new IAM binding may take minutes to be in force.",
+        otherwise="`up` would give up too early or hang",
+        write="secretSync: 180",
+    )
+    postgres: Seconds = setting(
+        900,
+        about="The database becoming healthy, s.",
+        otherwise="`up` would give up too early or hang",
+        write="postgres: 900",
+    )
+    litellm: Seconds = setting(
+        900,
+        about="LiteLLM's migration and proxy together, s.",
+        otherwise="`up` would give up too early or hang",
+        write="litellm: 900",
+    )
+    vllm: Seconds = setting(
+        1800,
+        about="vLLM: GPU node, image pull, weights and start-up together, s.",
+        otherwise="`up` would give up too early or hang",
+        write="vllm: 1800",
+    )

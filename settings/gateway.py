@@ -1,0 +1,285 @@
+"""The proxy, the state its replicas share, and the models it routes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+from settings.base import Broken, DnsLabel, Quantity, SecretId, Section, section, setting
+
+# vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
+ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
+
+
+class SharedState(Section):
+    """The Redis that replicas share TPM, RPM and budget counts through."""
+
+    kind: Literal["none", "valkey", "redis"] = setting(
+        "none",
+        about="none: each pod counts for itself; valkey: one is run in the cluster; redis: one at `host`.",
+        otherwise="limits would be counted by each pod on its own",
+        write="kind: valkey",
+    )
+    host: str | None = setting(
+        None,
+        pattern=r"^[A-Za-z0-9.-]+$",
+        about="Host name or address, for kind redis.",
+        otherwise="the proxy could not share its counts",
+        write="host: 10.0.0.3",
+    )
+    port: int = setting(
+        6379,
+        ge=1,
+        le=65535,
+        about="Port, for kind redis.",
+        otherwise="the proxy could not share its counts",
+        write="port: 6379",
+    )
+    password_secret: SecretId | None = setting(
+        None,
+        about="Id of the Secret Manager secret with the password, for kind redis; unset means none.",
+        otherwise="the Redis would refuse the proxy",
+        write="passwordSecret: redis-password",
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        if self.kind == "redis" and self.host is None:
+            yield Broken(
+                "host", "kind redis needs a host", "the proxy could not share its counts", "host: 10.0.0.3"
+            )
+        if self.kind != "redis" and (self.host or self.password_secret):
+            yield Broken(
+                "kind",
+                "`host` and `passwordSecret` are for kind redis",
+                "they would be ignored",
+                "kind: redis",
+            )
+
+
+class LiteLLM(Section):
+    """The LiteLLM proxy."""
+
+    replicas: int = setting(
+        1,
+        ge=1,
+        le=50,
+        about="Proxy pods; more than one needs sharedState.",
+        otherwise="the API server would refuse the Deployment",
+        write="replicas: 2",
+    )
+    serve_without_database: bool = setting(
+        False,
+        about="true: keep answering while the database is away, with keys that cannot be checked let through "
+        "(fail open); false: refuse (fail closed).",
+        otherwise="it would not be clear what happens without a database",
+        write="serveWithoutDatabase: true",
+    )
+    shared_state: SharedState = section(SharedState, "State that replicas share.")
+    cpu: Quantity = setting(
+        "1",
+        about="CPU request of a pod; LiteLLM asks for about one a worker.",
+        otherwise="the API server would refuse the pods",
+        write='cpu: "1"',
+    )
+    memory: Quantity = setting(
+        "4Gi",
+        about="Memory request and limit of a pod; LiteLLM asks for about 4Gi a worker.",
+        otherwise="the pod would be killed for lack of memory",
+        write="memory: 4Gi",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
+        "INFO",
+        about="LITELLM_LOG.",
+        otherwise="LiteLLM would not start",
+        write="logLevel: INFO",
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        if self.replicas > 1 and self.shared_state.kind == "none":
+            yield Broken(
+                "sharedState.kind",
+                f"{self.replicas} replicas share no rate-limit state",
+                "each pod would count TPM and RPM on its own, so every limit would be multiplied by the pods",
+                "kind: valkey, or replicas: 1",
+            )
+
+
+class VllmModel(Section):
+    """A self-hosted model: vLLM serves it on the GPU pool."""
+
+    model: str = setting(
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        about="Hugging Face repository that vLLM loads, also the served model name.",
+        otherwise="vLLM would fail to load the model and restart for ever",
+        write="model: Qwen/Qwen2.5-0.5B-Instruct",
+    )
+    revision: str | None = setting(
+        None,
+        pattern=r"^[\w./-]+$",
+        about="Branch, tag or commit of the repository; unset means its default branch.",
+        otherwise="vLLM would fail to load the model",
+        write="revision: main",
+    )
+    hugging_face_token: SecretId | None = setting(
+        None,
+        about="Id of the Secret Manager secret with a Hugging Face token, for gated models.",
+        otherwise="the model could not be downloaded",
+        write="huggingFaceToken: hf-token",
+    )
+    replicas: int = setting(
+        1,
+        ge=0,
+        le=100,
+        about="vLLM engines; 0 means none runs and none is paid for, and the gateway answers with an error for it.",
+        otherwise="the API server would refuse the Deployment",
+        write="replicas: 1",
+    )
+    gpus: int = setting(
+        1,
+        ge=1,
+        le=16,
+        about="GPUs an engine (tensor parallel size).",
+        otherwise="the engine would be scheduled without a GPU and crash",
+        write="gpus: 1",
+    )
+    cpu: int = setting(
+        2,
+        ge=1,
+        le=512,
+        about="CPU request of an engine, cores.",
+        otherwise="the vLLM chart would refuse the model",
+        write="cpu: 2",
+    )
+    memory: Quantity = setting(
+        "8Gi",
+        about="Memory request of an engine.",
+        otherwise="the API server would refuse the pods",
+        write="memory: 8Gi",
+    )
+    max_model_len: int = setting(
+        4096,
+        ge=128,
+        le=999_999,
+        about="Longest context, tokens; the chart writes a million and more as 1e+06.",
+        otherwise="vLLM would refuse to start",
+        write="maxModelLen: 4096",
+    )
+    cache_size: Quantity = setting(
+        "20Gi",
+        about="Volume that keeps the model's weights between restarts.",
+        otherwise="the engine would run out of disk while downloading the model",
+        write="cacheSize: 20Gi",
+    )
+    extra_args: list[str] = setting(
+        default_factory=list,
+        about="More arguments of `vllm serve`.",
+        otherwise="vLLM would refuse to start",
+        write='extraArgs: ["--kv-cache-dtype", "fp8"]',
+    )
+
+
+class HostedModel(Section):
+    """A model somebody else hosts, reached by LiteLLM's provider for it."""
+
+    model: str = setting(
+        pattern=r"^[\w.-]+/\S+$",
+        about="LiteLLM's name of the model, provider first.",
+        otherwise="LiteLLM would refuse every request for it",
+        write="model: anthropic/claude-sonnet-4-5",
+    )
+    api_key_secret: SecretId = setting(
+        about="Id of the Secret Manager secret with the provider's API key.",
+        otherwise="the provider would refuse every request",
+        write="apiKeySecret: anthropic-api-key",
+    )
+
+
+class EndpointModel(Section):
+    """A model behind any OpenAI-compatible URL, such as an existing inference gateway."""
+
+    url: str = setting(
+        pattern=r"^https?://[^\s/]+(/\S*)?$",
+        about="Base URL of the API.",
+        otherwise="LiteLLM could not reach the model",
+        write="url: http://inference-gateway.models.svc.cluster.local/v1",
+    )
+    model: str = setting(
+        pattern=r"^\S+$",
+        about="Model name the endpoint knows.",
+        otherwise="the endpoint would refuse every request",
+        write="model: llama-3.1-8b-instruct",
+    )
+    api_key_secret: SecretId | None = setting(
+        None,
+        about="Id of the Secret Manager secret with the endpoint's API key; unset means it wants none.",
+        otherwise="the endpoint would refuse every request",
+        write="apiKeySecret: inference-gateway-key",
+    )
+
+
+class Model(Section):
+    """A model that clients can ask for by its alias: exactly one of vllm, hosted and endpoint says where it is."""
+
+    alias: ModelAlias = setting(
+        about="Model alias that clients ask for; also names vLLM's Deployment.",
+        otherwise="the vLLM chart would render objects that the API server refuses",
+        write="alias: qwen-local",
+    )
+    input_cost_per_token: float = setting(
+        gt=0,
+        allow_inf_nan=False,
+        about="USD a prompt token.",
+        otherwise="every request would cost $0 and no budget would ever bind",
+        write="inputCostPerToken: 0.00000005",
+    )
+    output_cost_per_token: float = setting(
+        gt=0,
+        allow_inf_nan=False,
+        about="USD a completion token.",
+        otherwise="every request would cost $0 and no budget would ever bind",
+        write="outputCostPerToken: 0.0000002",
+    )
+    tpm: int | None = setting(
+        None,
+        ge=1,
+        about="Tokens a minute the upstream takes; unset means no limit.",
+        otherwise="no request would ever be routed to it",
+        write="tpm: 100000",
+    )
+    rpm: int | None = setting(
+        None,
+        ge=1,
+        about="Requests a minute the upstream takes; unset means no limit.",
+        otherwise="no request would ever be routed to it",
+        write="rpm: 600",
+    )
+    vllm: VllmModel | None = setting(
+        None,
+        about="Served by vLLM on the GPU pool.",
+        otherwise="the section could not be read",
+        write="vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}",
+    )
+    hosted: HostedModel | None = setting(
+        None,
+        about="Hosted by a provider that LiteLLM knows.",
+        otherwise="the section could not be read",
+        write="hosted: {model: anthropic/claude-sonnet-4-5, apiKeySecret: anthropic-api-key}",
+    )
+    endpoint: EndpointModel | None = setting(
+        None,
+        about="Behind an OpenAI-compatible URL.",
+        otherwise="the section could not be read",
+        write="endpoint: {url: http://inference-gateway.models.svc.cluster.local/v1, model: llama-3.1-8b-instruct}",
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        given = [key for key in ("vllm", "hosted", "endpoint") if getattr(self, key)]
+        if len(given) != 1:
+            yield Broken(
+                "",
+                f"{' and '.join(given) or 'none'} of vllm, hosted and endpoint is given",
+                "LiteLLM would not know where to send its requests",
+                "exactly one, such as vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}",
+            )

@@ -1,0 +1,285 @@
+"""Google Cloud: the project, the cluster and the GPU node pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from settings.base import Broken, ClusterName, Location, ProjectId, Section, Zone, section, setting
+
+TaintEffect = Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"]
+
+# Machine families that carry a GPU of their own, with the counts each size has:
+# https://cloud.google.com/compute/docs/gpus (G2, A2, A3 machine types).
+_BUILT_IN_GPUS: Mapping[str, tuple[str, Mapping[str, int]]] = {
+    "g2-standard": (
+        "nvidia-l4",
+        {"4": 1, "8": 1, "12": 1, "16": 1, "24": 2, "32": 1, "48": 4, "96": 8},
+    ),
+    "a2-highgpu": ("nvidia-tesla-a100", {"1g": 1, "2g": 2, "4g": 4, "8g": 8}),
+    "a2-ultragpu": ("nvidia-a100-80gb", {"1g": 1, "2g": 2, "4g": 4, "8g": 8}),
+}
+
+
+class Gcp(Section):
+    """The Google Cloud project everything is made in."""
+
+    project: ProjectId = setting(
+        about="Project id (not number) that holds the cluster and the secrets.",
+        otherwise="Google Cloud would refuse every call, half-way through the first `up`",
+        write="project: my-project-id",
+    )
+
+
+class Cluster(Section):
+    """The existing GKE cluster: by name and location, or from the outputs of the stack that made it."""
+
+    name: ClusterName | None = setting(
+        None,
+        about="Name of the cluster, with `location`.",
+        otherwise="the cluster lookup would fail",
+        write="name: platform-dev",
+    )
+    location: Location | None = setting(
+        None,
+        about="Region or zone of the cluster, with `name`.",
+        otherwise="the cluster lookup would fail",
+        write="location: europe-west4",
+    )
+    project: ProjectId | None = setting(
+        None,
+        about="Project of the cluster, with `name`; unset means gcp.project.",
+        otherwise="the cluster lookup would fail",
+        write="project: my-platform-project",
+    )
+    stack: str | None = setting(
+        None,
+        pattern=r"^[\w.-]+/[\w.-]+/[\w.-]+$",
+        about="Stack whose outputs clusterName, clusterLocation and clusterProject name the cluster, in place of `name`.",
+        otherwise="the stack's outputs could not be read",
+        write="stack: organization/gke-cluster/dev",
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        if self.stack and (self.name or self.location or self.project):
+            yield Broken(
+                "stack",
+                "both `stack` and `name`, `location` or `project` are given",
+                "it would not be clear which cluster is meant, and the wrong one could be changed",
+                "either `stack` alone, or `name` and `location`",
+            )
+        if not self.stack:
+            for key, value in (("name", self.name), ("location", self.location)):
+                if value is None:
+                    yield Broken(
+                        key,
+                        "the key is missing",
+                        "the cluster lookup would fail",
+                        "name: platform-dev and location: europe-west4, or stack: organization/gke-cluster/dev",
+                    )
+
+
+class Taint(Section):
+    """The taint that keeps other workloads off the GPU nodes."""
+
+    key: str = setting(
+        "nvidia.com/gpu",
+        min_length=1,
+        about="Taint key.",
+        otherwise="GKE would refuse the node pool",
+        write="key: nvidia.com/gpu",
+    )
+    value: str = setting(
+        "present",
+        about="Taint value.",
+        otherwise="GKE would refuse the node pool",
+        write="value: present",
+    )
+    effect: TaintEffect = setting(
+        "NO_SCHEDULE",
+        about="Taint effect.",
+        otherwise="GKE would refuse the node pool",
+        write="effect: NO_SCHEDULE",
+    )
+
+
+class GpuPool(Section):
+    """The autoscaled node pool vLLM runs on."""
+
+    name: ClusterName = setting(
+        "llm-gpu",
+        about="Name of the node pool; changing it replaces the pool.",
+        otherwise="GKE would refuse the node pool",
+        write="name: llm-gpu",
+    )
+    machine_type: str = setting(
+        "g2-standard-4",
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$",
+        about="Compute Engine machine type of a node.",
+        otherwise="GKE would refuse the node pool",
+        write="machineType: g2-standard-4",
+    )
+    accelerator: str = setting(
+        "nvidia-l4",
+        pattern=r"^nvidia(-[a-z0-9]+)+$",
+        about="GPU type of a node.",
+        otherwise="GKE would refuse the node pool",
+        write="accelerator: nvidia-l4",
+    )
+    accelerator_count: int = setting(
+        1,
+        ge=1,
+        le=16,
+        about="GPUs a node.",
+        otherwise="GKE would refuse the node pool",
+        write="acceleratorCount: 1",
+    )
+    min_nodes: int = setting(
+        0,
+        ge=0,
+        le=1000,
+        about="Fewest nodes the autoscaler keeps, over all zones; 0 means no GPU bill while nothing is asked for.",
+        otherwise="GKE would refuse the autoscaling limits",
+        write="minNodes: 0",
+    )
+    max_nodes: int = setting(
+        1,
+        ge=1,
+        le=1000,
+        about="Most nodes the autoscaler makes, over all zones: the upper bound of the GPU bill.",
+        otherwise="no GPU node could ever be made and vLLM would wait until its timeout",
+        write="maxNodes: 1",
+    )
+    zones: list[Zone] = setting(
+        default_factory=list,
+        about="Zones to put nodes in; empty means the cluster's own zones.",
+        otherwise="GKE would refuse the node pool",
+        write="zones: [europe-west4-a, europe-west4-b]",
+    )
+    disk_size_gb: int = setting(
+        100,
+        ge=50,
+        le=65536,
+        about="Boot disk of a node, GB; vLLM's image alone takes over 10 GB.",
+        otherwise="nodes would run out of disk while pulling the image",
+        write="diskSizeGb: 100",
+    )
+    disk_type: Literal["pd-standard", "pd-balanced", "pd-ssd", "hyperdisk-balanced"] = setting(
+        "pd-balanced",
+        about="Boot disk type of a node.",
+        otherwise="GKE would refuse the node pool",
+        write="diskType: pd-balanced",
+    )
+    image_type: Literal["COS_CONTAINERD", "UBUNTU_CONTAINERD"] = setting(
+        "COS_CONTAINERD",
+        about="Node image.",
+        otherwise="GKE would refuse the node pool",
+        write="imageType: COS_CONTAINERD",
+    )
+    driver_version: Literal["DEFAULT", "LATEST"] = setting(
+        "DEFAULT",
+        about="NVIDIA driver that GKE installs.",
+        otherwise="nodes would come up without a driver and offer no GPU",
+        write="driverVersion: DEFAULT",
+    )
+    spot: bool = setting(
+        False,
+        about="Use spot capacity: cheaper, taken away at any time.",
+        otherwise="GKE would refuse the node pool",
+        write="spot: true",
+    )
+    reservation: str | None = setting(
+        None,
+        pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
+        about="Compute Engine reservation the nodes are taken from; unset means none.",
+        otherwise="GKE would refuse the node pool",
+        write="reservation: l4-europe-west4",
+    )
+    image_streaming: bool = setting(
+        False,
+        about="Stream container images from Artifact Registry (GKE image streaming).",
+        otherwise="GKE would refuse the node pool",
+        write="imageStreaming: true",
+    )
+    max_surge: int = setting(
+        0,
+        ge=0,
+        le=20,
+        about="Extra nodes an upgrade may make; 0 where GPUs are scarce.",
+        otherwise="an upgrade would wait for GPUs that cannot be had",
+        write="maxSurge: 0",
+    )
+    max_unavailable: int = setting(
+        1,
+        ge=0,
+        le=20,
+        about="Nodes an upgrade may take away at once.",
+        otherwise="an upgrade could not proceed",
+        write="maxUnavailable: 1",
+    )
+    service_account: str | None = setting(
+        None,
+        pattern=r"^[^@\s]+@[^@\s]+\.iam\.gserviceaccount\.com$",
+        about="Service account (email) of the nodes; unset means the project's default one.",
+        otherwise="GKE would refuse the node pool",
+        write="serviceAccount: gke-nodes@my-project-id.iam.gserviceaccount.com",
+    )
+    labels: dict[str, str] = setting(
+        default_factory=dict,
+        about="More Kubernetes labels of the nodes.",
+        otherwise="GKE would refuse the node pool",
+        write="labels: {team: platform}",
+    )
+    taint: Taint = setting(
+        default_factory=Taint,
+        about="Taint of the nodes.",
+        otherwise="GKE would refuse the node pool",
+        write="taint: {key: nvidia.com/gpu, value: present, effect: NO_SCHEDULE}",
+    )
+
+    def rules(self) -> Iterator[Broken]:
+        if self.spot and self.reservation:
+            yield Broken(
+                "spot",
+                "spot nodes cannot be taken from a reservation",
+                "GKE would refuse the node pool",
+                "spot: false, or no reservation",
+            )
+        if self.min_nodes > self.max_nodes:
+            yield Broken(
+                "minNodes",
+                f"minNodes {self.min_nodes} is more than maxNodes {self.max_nodes}",
+                "GKE would refuse the autoscaling limits",
+                f"minNodes: {self.max_nodes}",
+            )
+        if self.max_surge + self.max_unavailable == 0:
+            yield Broken(
+                "maxUnavailable",
+                "maxSurge and maxUnavailable are both 0",
+                "GKE would refuse the pool: an upgrade could neither add nor take away a node",
+                "maxUnavailable: 1",
+            )
+        family, _, size = self.machine_type.rpartition("-")
+        if family in _BUILT_IN_GPUS:
+            accelerator, counts = _BUILT_IN_GPUS[family]
+            if self.accelerator != accelerator:
+                yield Broken(
+                    "accelerator",
+                    f"{self.machine_type} carries {accelerator}, not {self.accelerator}",
+                    "GKE would refuse the node pool",
+                    f"accelerator: {accelerator}",
+                )
+            if size not in counts:
+                yield Broken(
+                    "machineType",
+                    f"there is no {self.machine_type}",
+                    "GKE would refuse the node pool",
+                    f"machineType: one of {', '.join(f'{family}-{each}' for each in counts)}",
+                )
+            elif self.accelerator_count != counts[size]:
+                yield Broken(
+                    "acceleratorCount",
+                    f"{self.machine_type} carries {counts[size]} {accelerator}, not {self.accelerator_count}",
+                    "GKE would refuse the node pool",
+                    f"acceleratorCount: {counts[size]}",
+                )
