@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from settings.base import Broken, DnsLabel, Quantity, SecretId, Section, section, setting
+from settings.base import Broken, Quantity, SecretId, Section, section, setting
 
 # vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]

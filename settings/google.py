@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from settings.base import Broken, ClusterName, Location, ProjectId, Section, Zone, section, setting
+from settings.base import Broken, ClusterName, Location, ProjectId, Section, Zone, setting
 
 TaintEffect = Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"]
 

@@ -22,7 +22,7 @@ PROGRAM = (
     "Pulumi.yaml",
     "Pulumi.dev.yaml",
     "__main__.py",
-    "settings.py",
+    "settings",
     "versions.py",
     "outputs.py",
     "components",
