@@ -17,19 +17,19 @@ help: ## list these commands
 
 up: ready ## bring the stack up in the sandbox, starting the sandbox if need be
 	@echo "Bringing up stack $(STACK) in its sandbox."
-	@$(SANDBOX) up --stack $(STACK)
+	@$(SANDBOX) up --stack $(STACK) $(OPTIONS)
 
 preview: ready ## show what `make up` would change
 	@echo "Previewing stack $(STACK) in its sandbox."
-	@$(SANDBOX) preview --stack $(STACK)
+	@$(SANDBOX) preview --stack $(STACK) $(OPTIONS)
 
 refresh: ready ## compare the stack's state with what runs in the sandbox
 	@echo "Refreshing stack $(STACK) in its sandbox."
-	@$(SANDBOX) refresh --stack $(STACK)
+	@$(SANDBOX) refresh --stack $(STACK) $(OPTIONS)
 
 destroy: ready ## delete the stack's resources in the sandbox
 	@echo "Destroying stack $(STACK) in its sandbox."
-	@$(SANDBOX) destroy --stack $(STACK)
+	@$(SANDBOX) destroy --stack $(STACK) $(OPTIONS)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."
@@ -37,7 +37,7 @@ down: ## stop this clone's sandboxes
 
 shell: ready ## a shell with pulumi, kubectl and the sandbox's kubeconfig
 	@echo "Opening a shell in the sandbox of stack $(STACK); exit leaves it."
-	@$(SANDBOX) shell --stack $(STACK)
+	@$(SANDBOX) shell --stack $(STACK) $(OPTIONS)
 
 test: ready ## run every test, those with a real `pulumi up` too
 	@echo "Running every test."

@@ -25,9 +25,7 @@ _PROVIDERS = {"gcp": False, "kubernetes": True, "random": True}
 def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
     """Make the home's programs and plugins; returns the names of the stand-ins among them."""
     shutil.rmtree(home.bin, ignore_errors=True)
-    programs = {"pulumi": toolchain.pulumi, "helm": toolchain.helm}
-    if kubectl := shutil.which("kubectl", path=user_path()):
-        programs["kubectl"] = Path(kubectl)
+    programs = {"pulumi": toolchain.pulumi, "helm": toolchain.helm, "kubectl": toolchain.kubectl}
     for name, program in programs.items():
         _write(home.bin / name, [str(link_program(home, name, program))])
     stand_ins = ["gke-gcloud-auth-plugin"]

@@ -48,6 +48,7 @@ class Toolchain:
 
     pulumi: Path
     helm: Path
+    kubectl: Path
     kwok: Path
     kwokctl: Path
     etcd: Path

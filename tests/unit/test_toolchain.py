@@ -90,6 +90,8 @@ class Machine:
             env={**os.environ, "FAKE_GO": mode},
             stderr=subprocess.PIPE,
             text=True,
+            # A shell starts background jobs, which a test run may be, with interrupts ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 
