@@ -13,7 +13,8 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  STACK=dev chooses the stack of up, preview, refresh, destroy and shell.'
+	@echo "  STACK=dev chooses the stack of up, preview, refresh, destroy and shell; OPTIONS='--latency 0.1' passes options"
+	@echo '  on to the sandbox: time as GKE takes it, scaled; --charts upstream; python -m sandbox up --help lists them.'
 
 up: ready ## bring the stack up in the sandbox, starting the sandbox if need be
 	@echo "Bringing up stack $(STACK) in its sandbox."
