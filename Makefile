@@ -9,7 +9,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh destroy down shell test test-unit test-sandbox lint format lock clean ready packages
+.PHONY: help up preview refresh destroy down shell test test-unit test-sandbox lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ format: packages ## put the code into its format
 	@echo "Formatting."
 	@$(VENV) -m ruff check --fix .
 	@$(VENV) -m ruff format .
+
+docs: packages ## write stack.schema.json, docs/settings.md and docs/outputs.md anew from the code
+	@echo "Writing what is made from the code."
+	@$(VENV) -m settings.generate
 
 lock: packages ## pin the packages that pyproject.toml asks for, with hashes
 	@echo "Locking requirements.txt and requirements-dev.txt."

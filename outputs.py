@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pulumi
@@ -15,29 +15,56 @@ import versions
 class Outputs:
     """Stack outputs, camelCase in the stack. None holds a secret: secrets are named, never shown."""
 
-    gateway_url: pulumi.Input[str]
-    """Base URL of the OpenAI-compatible API inside the cluster."""
-    namespaces: dict[str, pulumi.Input[str]]
-    """Namespace of each part."""
-    model_aliases: list[str]
-    """Model names that clients can ask for."""
-    secret_names: dict[str, pulumi.Input[str]]
-    """Secret Manager resource name of each secret, `projects/<project>/secrets/<id>`."""
-    database_host: pulumi.Input[str]
-    """Host name of the database's primary inside the cluster, port 5432."""
-    gpu_node_pool: pulumi.Input[str]
-    """Name of the GPU node pool."""
-    chart_versions: dict[str, str]
-    """Version of each chart."""
-    images: list[str]
-    """Container images, `repository:tag`."""
+    gateway_url: pulumi.Input[str] = field(
+        metadata={"about": "Base URL of the OpenAI-compatible API inside the cluster."}
+    )
+    namespaces: dict[str, pulumi.Input[str]] = field(metadata={"about": "Namespace of each part."})
+    model_aliases: list[str] = field(metadata={"about": "Model names that clients can ask for."})
+    secret_names: dict[str, pulumi.Input[str]] = field(
+        metadata={
+            "about": "Secret Manager resource name of each secret, `projects/<project>/secrets/<id>`; those of absent parts are left out."
+        }
+    )
+    database_host: pulumi.Input[str] = field(
+        metadata={"about": "Host name of the database's primary inside the cluster, port 5432."}
+    )
+    gpu_node_pool: pulumi.Input[str] = field(
+        metadata={"about": "Name of the GPU node pool; empty where no model is self-hosted."}
+    )
+    chart_versions: dict[str, str] = field(metadata={"about": "Version of each chart."})
+    images: list[str] = field(metadata={"about": "Container images, `repository:tag`."})
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One output as it is promised: name in the stack, type, what it is."""
+
+    name: str
+    type: str
+    about: str
+
+
+_TYPES = {
+    "pulumi.Input[str]": "string",
+    "list[str]": "list of strings",
+    "dict[str, str]": "map of strings",
+    "dict[str, pulumi.Input[str]]": "map of strings",
+}
+
+
+def contract() -> list[Contract]:
+    """Every output, in order."""
+    return [
+        Contract(to_camel(each.name), _TYPES[str(each.type)], each.metadata["about"])
+        for each in fields(Outputs)
+    ]
 
 
 def export(outputs: Outputs) -> None:
     """Export every field."""
-    for field in fields(outputs):
-        value: Any = getattr(outputs, field.name)
-        pulumi.export(to_camel(field.name), value)
+    for each in fields(outputs):
+        value: Any = getattr(outputs, each.name)
+        pulumi.export(to_camel(each.name), value)
 
 
 def chart_versions() -> dict[str, str]:

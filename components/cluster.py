@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
+from settings.google import Cluster
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterHandle:
@@ -18,28 +20,80 @@ class ClusterHandle:
     """
 
     id: pulumi.Output[str]
+    name: pulumi.Output[str]
+    location: pulumi.Output[str]
+    """Region or zone."""
+    project: pulumi.Output[str]
+    """Project that the cluster is in, which need not be the one of the secrets."""
     kubeconfig: pulumi.Output[str]
+    service_addresses: pulumi.Output[str]
+    """Range of the cluster's Services, CIDR."""
     workload_identity_principals: pulumi.Output[str]
     """Prefix of the IAM members that Kubernetes service accounts of this project's clusters are."""
 
 
-def lookup_cluster(project: str, name: str, location: str, provider: gcp.Provider) -> ClusterHandle:
-    """Find the cluster `name` in `location`; the invoke fails with Google's error when there is none."""
+def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> ClusterHandle:
+    """Find the cluster that the settings name, or the stack they name; the invoke fails with Google's error when there is none.
+
+    `project` is the cluster's unless the settings name another one. Raises pulumi.RunError when the stack named has
+    no such outputs.
+    """
+    where = _ClusterName.of(cluster, project)
     invoke = pulumi.InvokeOutputOptions(provider=provider)
-    cluster = gcp.container.get_cluster_output(project=project, location=location, name=name, opts=invoke)
-    number = gcp.organizations.get_project_output(project_id=project, opts=invoke).number
+    found = gcp.container.get_cluster_output(
+        project=where.project, location=where.location, name=where.name, opts=invoke
+    )
+    number = gcp.organizations.get_project_output(project_id=where.project, opts=invoke).number
 
     return ClusterHandle(
-        id=cluster.id,
-        kubeconfig=pulumi.Output.all(cluster.endpoint, cluster.master_auths).apply(
-            lambda found: _kubeconfig(endpoint=found[0], ca_certificate=found[1][0]["cluster_ca_certificate"])
+        id=found.id,
+        name=where.name,
+        location=where.location,
+        project=where.project,
+        kubeconfig=pulumi.Output.all(found.endpoint, found.master_auths).apply(
+            lambda each: _kubeconfig(endpoint=each[0], ca_certificate=each[1][0]["cluster_ca_certificate"])
         ),
+        service_addresses=found.services_ipv4_cidr,
         workload_identity_principals=pulumi.Output.format(
             "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog/subject",
             number,
-            project,
+            where.project,
         ),
     )
+
+
+@dataclass(frozen=True)
+class _ClusterName:
+    """What names a cluster in Google Cloud."""
+
+    name: pulumi.Output[str]
+    location: pulumi.Output[str]
+    project: pulumi.Output[str]
+
+    @classmethod
+    def of(cls, cluster: Cluster, project: str) -> _ClusterName:
+        if cluster.name and cluster.location:
+            return cls(
+                pulumi.Output.from_input(cluster.name),
+                pulumi.Output.from_input(cluster.location),
+                pulumi.Output.from_input(cluster.project or project),
+            )
+        stack = str(cluster.stack)  # one or the other, by the settings' rules
+        reference = pulumi.StackReference(stack)
+
+        def output(key: str) -> pulumi.Output[str]:
+            return reference.get_output(key).apply(lambda value: _required(value, key, stack))
+
+        return cls(output("clusterName"), output("clusterLocation"), output("clusterProject"))
+
+
+def _required(value: object, key: str, stack: str) -> str:
+    if not isinstance(value, str):
+        raise pulumi.RunError(
+            f"llm-gateway:cluster.stack: {stack} has no output {key}, so the cluster cannot be found. Export "
+            "clusterName, clusterLocation and clusterProject there, or write name and location in place of stack."
+        )
+    return value
 
 
 def _kubeconfig(endpoint: str, ca_certificate: str) -> str:

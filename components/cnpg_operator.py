@@ -40,7 +40,7 @@ class CnpgOperator(pulumi.ComponentResource):
             **args.charts.inputs(CNPG_CHART),
             timeout=args.timeout,
             values={
-                "image": {"repository": CNPG_IMAGE.repository, "tag": CNPG_IMAGE.tag},
+                "image": {"repository": CNPG_IMAGE.repository, "tag": CNPG_IMAGE.pinned_tag},
                 "webhook": {"port": PRIVATE_CLUSTER_PORT},
                 "resources": {
                     "requests": {"cpu": "100m", "memory": "128Mi"},

@@ -35,7 +35,7 @@ class ExternalSecretsOperator(pulumi.ComponentResource):
         self, name: str, args: ExternalSecretsOperatorArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("llmgateway:external_secrets_operator:ExternalSecretsOperator", name, None, opts)
-        image = {"repository": EXTERNAL_SECRETS_IMAGE.repository, "tag": EXTERNAL_SECRETS_IMAGE.tag}
+        image = {"repository": EXTERNAL_SECRETS_IMAGE.repository, "tag": EXTERNAL_SECRETS_IMAGE.pinned_tag}
         resources = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}
 
         release = kubernetes.helm.v3.Release(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_random as random
 
+from settings.secrets import Adopt
+
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
-SALT_VERSION = "1"
-"""The salt is written once: its first version is its only one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,9 @@ class GatewaySecretsArgs:
     """Arguments of GatewaySecrets.
 
     `reader` is the IAM member that may read each secret. A generation is raised by one to rotate its secret.
-    `existing_vllm_api_key` is the id of a secret to use instead of making one.
+    `serves_models` and `runs_redis` ask for the keys of these parts; `existing_vllm_api_key` is the id of a secret to
+    use instead of making one, `existing` are those of more secrets made elsewhere. `adopt` names the secrets that
+    exist and the version each keeps. `protect` keeps every Secret from deletion; the salt always is.
     """
 
     project: str
@@ -27,7 +29,13 @@ class GatewaySecretsArgs:
     replica_locations: Sequence[str]
     master_key_generation: int
     database_password_generation: int
+    serves_models: bool
+    vllm_api_key_generation: int
     existing_vllm_api_key: str | None
+    runs_redis: bool
+    existing: Collection[str]
+    adopt: Adopt
+    protect: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +54,20 @@ class GatewaySecrets(pulumi.ComponentResource):
 
     The salt encrypts every credential LiteLLM stores: losing or changing it makes them unreadable. So each of
     its resources is protected, ignores every change, and is left in place when it leaves the state.
+
+    Of the others `protect` covers the Secrets alone. The engine refuses to replace what is protected, and
+    rotation replaces value and version; an old version is disabled, which can be undone.
     """
 
     master_key: StoredSecret
     salt_key: StoredSecret
     database_password: StoredSecret
-    vllm_api_key: StoredSecret
+    vllm_api_key: StoredSecret | None
+    """None where nothing is self-hosted."""
+    redis_password: StoredSecret | None
+    """None where no Redis is run."""
+    existing: Mapping[str, StoredSecret]
+    """The secrets made elsewhere, by id."""
 
     def __init__(
         self, name: str, args: GatewaySecretsArgs, opts: pulumi.ResourceOptions | None = None
@@ -59,53 +75,80 @@ class GatewaySecrets(pulumi.ComponentResource):
         super().__init__("llmgateway:gateway_secrets:GatewaySecrets", name, None, opts)
         self._name = name
         self._args = args
+        adopt = args.adopt
 
         self.master_key = self._rotating(
-            "litellm-master-key", prefix="sk-", length=24, generation=args.master_key_generation
+            "litellm-master-key",
+            prefix="sk-",
+            length=24,
+            generation=args.master_key_generation,
+            adopted=adopt.master_key,
         )
         self.database_password = self._rotating(
-            "litellm-db-password", length=24, generation=args.database_password_generation
+            "litellm-db-password",
+            length=24,
+            generation=args.database_password_generation,
+            adopted=adopt.database_password,
         )
-        self.salt_key = self._salt("litellm-salt-key", length=32)
-        self.vllm_api_key = (
-            self._existing(args.existing_vllm_api_key)
-            if args.existing_vllm_api_key
-            else self._rotating("vllm-api-key", length=24, generation=1)
+        self.salt_key = self._salt("litellm-salt-key", length=32, adopted=adopt.salt_key)
+        vllm_api_key = args.existing_vllm_api_key if args.serves_models else None
+        existing = {*args.existing, *filter(None, [vllm_api_key])}
+        self.existing = {secret_id: self._existing(secret_id) for secret_id in sorted(existing)}
+        self.vllm_api_key = None
+        if vllm_api_key:
+            self.vllm_api_key = self.existing[vllm_api_key]
+        elif args.serves_models:
+            self.vllm_api_key = self._rotating(
+                "vllm-api-key",
+                length=24,
+                generation=args.vllm_api_key_generation,
+                adopted=adopt.vllm_api_key,
+            )
+        self.redis_password = (
+            self._rotating("litellm-redis-password", length=24, generation=1, adopted=adopt.redis_password)
+            if args.runs_redis
+            else None
         )
         self.register_outputs({})
 
-    def _rotating(self, secret_id: str, *, length: int, generation: int, prefix: str = "") -> StoredSecret:
+    def _rotating(
+        self, secret_id: str, *, length: int, generation: int, adopted: int | None, prefix: str = ""
+    ) -> StoredSecret:
         """A secret whose value is made anew when its generation changes; old versions are disabled, not lost."""
-        child = pulumi.ResourceOptions(parent=self)
+        if adopted:
+            return self._adopted(secret_id, adopted)
         value = random.RandomBytes(
-            f"{self._name}-{secret_id}", length=length, keepers={"generation": str(generation)}, opts=child
+            f"{self._name}-{secret_id}",
+            length=length,
+            keepers={"generation": str(generation)},
+            opts=pulumi.ResourceOptions(parent=self),
         )
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
             project=self._args.project,
             secret_id=secret_id,
             replication=self._replication(),
-            opts=child,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=self._args.protect,
+                # Cannot change in place: another one would replace the secret, its versions with it.
+                ignore_changes=["replication"],
+            ),
         )
         version = gcp.secretmanager.SecretVersion(
             f"{self._name}-{secret_id}",
             secret=secret.id,
             secret_data=value.hex.apply(lambda hexadecimal: prefix + hexadecimal),
             deletion_policy="DISABLE",
-            opts=child,
+            opts=pulumi.ResourceOptions(parent=self),
         )
-        return StoredSecret(
-            secret_id=secret.secret_id,
-            version=version.version,
-            name=secret.name,
-            access=self._access(secret_id, secret.secret_id),
-        )
+        return self._stored(secret_id, secret, version)
 
-    def _salt(self, secret_id: str, *, length: int) -> StoredSecret:
+    def _salt(self, secret_id: str, *, length: int, adopted: int | None) -> StoredSecret:
         """The write-once salt."""
-        write_once = pulumi.ResourceOptions(
-            parent=self, protect=True, retain_on_delete=True, ignore_changes=["*"]
-        )
+        if adopted:
+            return self._adopted(secret_id, adopted, salt=True)
+        write_once = self._write_once(protect=True)
         value = random.RandomBytes(f"{self._name}-{secret_id}", length=length, opts=write_once)
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
@@ -123,10 +166,40 @@ class GatewaySecrets(pulumi.ComponentResource):
             deletion_policy="ABANDON",
             opts=write_once,
         )
+        return self._stored(secret_id, secret, version)
+
+    def _adopted(self, secret_id: str, version: int, *, salt: bool = False) -> StoredSecret:
+        """A secret made by other means, under its value's version: imported as it is, never changed or deleted.
+
+        It has no RandomBytes: that is imported by its value, which the state would keep in plain text as import id.
+        """
+        name = f"projects/{self._args.project}/secrets/{secret_id}"
+        secret = gcp.secretmanager.Secret(
+            f"{self._name}-{secret_id}",
+            project=self._args.project,
+            secret_id=secret_id,
+            replication=self._replication(),
+            opts=self._write_once(protect=salt or self._args.protect, existing=name),
+        )
+        kept = gcp.secretmanager.SecretVersion(
+            f"{self._name}-{secret_id}",
+            secret=secret.id,
+            # Only the salt is never replaced by a later generation.
+            opts=self._write_once(protect=salt, existing=f"{name}/versions/{version}"),
+        )
+        return self._stored(secret_id, secret, kept)
+
+    def _write_once(self, *, protect: bool, existing: str | None = None) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            parent=self, protect=protect, retain_on_delete=True, ignore_changes=["*"], import_=existing
+        )
+
+    def _stored(
+        self, secret_id: str, secret: gcp.secretmanager.Secret, version: gcp.secretmanager.SecretVersion
+    ) -> StoredSecret:
         return StoredSecret(
             secret_id=secret.secret_id,
-            # Waits for the version without following it: a later version must never be read.
-            version=version.version.apply(lambda _: SALT_VERSION),
+            version=version.version,
             name=secret.name,
             access=self._access(secret_id, secret.secret_id),
         )

@@ -12,16 +12,23 @@ from settings.google import GpuPool
 
 POOL_LABEL = "cloud.google.com/gke-nodepool"
 """Label that GKE puts on every node: the name of its pool."""
+RESERVATION_KEY = "compute.googleapis.com/reservation-name"
+"""Key that names a reservation, https://cloud.google.com/kubernetes-engine/docs/how-to/consuming-reservations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuNodePoolArgs:
-    """Arguments of GpuNodePool. `cluster` is the cluster's id, `timeout` is in seconds."""
+    """Arguments of GpuNodePool.
+
+    `cluster` is the cluster's id, `project` and `location` are the cluster's, `timeout` is in seconds. `protect` makes Pulumi and its provider refuse to delete
+    the pool, also where a change would replace it.
+    """
 
     cluster: pulumi.Input[str]
-    project: str
-    location: str
+    project: pulumi.Input[str]
+    location: pulumi.Input[str]
     pool: GpuPool
+    protect: bool
     timeout: int
 
 
@@ -44,9 +51,11 @@ class GpuNodePool(pulumi.ComponentResource):
             name=pool.name,
             project=args.project,
             location=args.location,
-            cluster=args.cluster,
+            # By its name, as an imported pool has it: the provider replaces a pool over another spelling.
+            cluster=pulumi.Output.from_input(args.cluster).apply(lambda cluster: cluster.rpartition("/")[2]),
             node_locations=pool.zones or None,
-            initial_node_count=pool.min_nodes,
+            # Counted a zone, unlike the bounds below: any other number could overshoot them. The autoscaler adds nodes.
+            initial_node_count=0,
             autoscaling=gcp.container.NodePoolAutoscalingArgs(
                 total_min_node_count=pool.min_nodes,
                 total_max_node_count=pool.max_nodes,
@@ -75,6 +84,13 @@ class GpuNodePool(pulumi.ComponentResource):
                         ),
                     )
                 ],
+                reservation_affinity=gcp.container.NodePoolNodeConfigReservationAffinityArgs(
+                    consume_reservation_type="SPECIFIC_RESERVATION",
+                    key=RESERVATION_KEY,
+                    values=[pool.reservation],
+                )
+                if pool.reservation
+                else None,
                 taints=[
                     gcp.container.NodePoolNodeConfigTaintArgs(
                         key=pool.taint.key, value=pool.taint.value, effect=pool.taint.effect
@@ -85,8 +101,10 @@ class GpuNodePool(pulumi.ComponentResource):
                 ),
                 gcfs_config=gcp.container.NodePoolNodeConfigGcfsConfigArgs(enabled=pool.image_streaming),
             ),
+            deletion_policy="PREVENT" if args.protect else "DELETE",
             opts=pulumi.ResourceOptions(
                 parent=self,
+                protect=args.protect,
                 # The autoscaler owns the count, and a changed initialNodeCount would replace the pool.
                 ignore_changes=["initialNodeCount", "nodeCount"],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from settings.data import Postgres
+from components.backup_store import OBJECT_STORE
+from components.barman_plugin import PLUGIN
+from settings.data import Postgres, Restore
 from versions import POSTGRES_IMAGE
 
-CLUSTER = "litellm-pg"
 DATABASE = "litellm"
+API_VERSION = "postgresql.cnpg.io/v1"
+ZONE = "topology.kubernetes.io/zone"
+_RESTORED = "restored"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +26,9 @@ class PostgresClusterArgs:
     """Arguments of PostgresCluster.
 
     `operator_ready` says that the operator's webhook answers, `credentials_synced` that the basic-auth Secret
-    `credentials` of `owner` is in the cluster. `timeout` is in seconds.
+    `credentials` of `owner` is in the cluster; `backups_ready` is what must be there before the first WAL is
+    archived or restored, nothing without an object store. `protect` refuses to delete or replace the Cluster.
+    `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
@@ -27,12 +36,14 @@ class PostgresClusterArgs:
     credentials: str
     credentials_synced: pulumi.Resource
     operator_ready: pulumi.Resource
+    backups_ready: Sequence[pulumi.Resource]
     postgres: Postgres
+    protect: bool
     timeout: int
 
 
 class PostgresCluster(pulumi.ComponentResource):
-    """A CloudNativePG Cluster, waited for until healthy. Dependents wait for `cluster`."""
+    """A CloudNativePG Cluster, waited for until healthy, and its backup schedule. Dependents wait for `cluster`."""
 
     cluster: kubernetes.apiextensions.CustomResource
     host: pulumi.Output[str]
@@ -44,41 +55,133 @@ class PostgresCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("llmgateway:postgres_cluster:PostgresCluster", name, None, opts)
         timeout = f"{args.timeout}s"
+        postgres = args.postgres
 
         self.cluster = kubernetes.apiextensions.CustomResource(
             f"{name}-cluster",
-            api_version="postgresql.cnpg.io/v1",
+            api_version=API_VERSION,
             kind="Cluster",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name=CLUSTER,
+                name=postgres.name,
                 namespace=args.namespace,
-                annotations={"pulumi.com/waitFor": "condition=Ready"},
+                annotations={"pulumi.com/waitFor": _healthy(postgres)},
             ),
             spec={
-                "instances": args.postgres.instances,
+                "instances": postgres.instances,
                 "imageName": str(POSTGRES_IMAGE),
-                "bootstrap": {
-                    "initdb": {
-                        "database": DATABASE,
-                        "owner": args.owner,
-                        "secret": {"name": args.credentials},
-                    }
-                },
-                "storage": {
-                    "size": args.postgres.storage_size,
-                    "storageClass": args.postgres.storage_class,
-                },
+                # Read when the Cluster is first made, and never again: a later change updates it without effect.
+                "bootstrap": _bootstrap(postgres.restore, args.owner, args.credentials),
+                "storage": {"size": postgres.storage_size, "storageClass": postgres.storage_class},
                 "resources": {
-                    "requests": {"cpu": args.postgres.cpu, "memory": args.postgres.memory},
-                    "limits": {"memory": args.postgres.memory},
+                    "requests": {"cpu": postgres.cpu, "memory": postgres.memory},
+                    "limits": {"memory": postgres.memory},
                 },
+                # A budget for a single instance would only keep its node from ever being drained.
+                "enablePDB": postgres.instances > 1,
+                **_replication(postgres),
+                **_backups(postgres),
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.operator_ready, args.credentials_synced],
+                depends_on=[args.operator_ready, args.credentials_synced, *args.backups_ready],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+                protect=args.protect,
+                # A restore gives the Cluster a new name, which replaces it: the old one stays until someone has
+                # looked at the new one and deletes it by hand.
+                retain_on_delete=args.protect,
             ),
         )
-        self.host = pulumi.Output.format("{0}-rw.{1}.svc.cluster.local", CLUSTER, args.namespace)
+        if postgres.backups.method != "none":
+            self._schedule(name, args)
+        self.host = pulumi.Output.format("{0}-rw.{1}.svc.cluster.local", postgres.name, args.namespace)
         self.database = DATABASE
         self.register_outputs({"host": self.host})
+
+    def _schedule(self, name: str, args: PostgresClusterArgs) -> None:
+        backups = args.postgres.backups
+        method: dict[str, Any] = (
+            {"method": "plugin", "pluginConfiguration": {"name": PLUGIN}}
+            if backups.method == "objectStore"
+            else {"method": "volumeSnapshot"}
+        )
+        kubernetes.apiextensions.CustomResource(
+            f"{name}-schedule",
+            api_version=API_VERSION,
+            kind="ScheduledBackup",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=args.postgres.name, namespace=args.namespace),
+            spec={
+                "cluster": {"name": args.postgres.name},
+                "schedule": backups.schedule,
+                # Without a first base backup nothing can be restored until the schedule's first time.
+                "immediate": True,
+                "backupOwnerReference": "self",
+                **method,
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.cluster]),
+        )
+
+
+def _healthy(postgres: Postgres) -> str:
+    """What is waited for: an `up` that succeeded has a database, and one whose WAL arrives in the bucket."""
+    if postgres.backups.method != "objectStore":
+        return "condition=Ready"
+    return json.dumps(["condition=Ready", "condition=ContinuousArchiving"])
+
+
+def _bootstrap(restore: Restore | None, owner: str, credentials: str) -> dict[str, Any]:
+    application = {"database": DATABASE, "owner": owner, "secret": {"name": credentials}}
+    if restore is None:
+        return {"initdb": application}
+    if restore.snapshot:
+        snapshot = {
+            "apiGroup": "snapshot.storage.k8s.io",
+            "kind": "VolumeSnapshot",
+            "name": restore.snapshot,
+        }
+        return {"recovery": {**application, "volumeSnapshots": {"storage": snapshot}}}
+    target = {"recoveryTarget": {"targetTime": restore.target_time}} if restore.target_time else {}
+    return {"recovery": {**application, "source": _RESTORED, **target}}
+
+
+def _replication(postgres: Postgres) -> dict[str, Any]:
+    if postgres.instances == 1:
+        return {}
+    spec: dict[str, Any] = {
+        # Not anti-affinity: preferred is only a wish, required forbids a fourth instance in three zones. The
+        # selector takes in the Jobs, as a volume's zone is that of the Job that first writes to it.
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": ZONE,
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"cnpg.io/cluster": postgres.name}},
+            }
+        ]
+    }
+    if postgres.synchronous_replicas:
+        spec["postgresql"] = {
+            "synchronous": {
+                "method": "any",
+                "number": postgres.synchronous_replicas,
+                "dataDurability": "preferred",
+            }
+        }
+    return spec
+
+
+def _backups(postgres: Postgres) -> dict[str, Any]:
+    backups, restore = postgres.backups, postgres.restore
+    spec: dict[str, Any] = {}
+    if backups.method == "objectStore":
+        spec["plugins"] = [
+            {"name": PLUGIN, "isWALArchiver": True, "parameters": {"barmanObjectName": OBJECT_STORE}}
+        ]
+    elif backups.method == "volumeSnapshot":
+        # Cold: a hot snapshot is of no use without the WAL that an archive would have. A standby is stopped for it
+        # where there is one, else the primary.
+        spec["backup"] = {"volumeSnapshot": {"className": backups.snapshot_class, "online": False}}
+    if restore and not restore.snapshot:
+        # The same store as the new Cluster's own: Barman keeps each Cluster under its name.
+        parameters = {"barmanObjectName": OBJECT_STORE, "serverName": restore.source}
+        spec["externalClusters"] = [{"name": _RESTORED, "plugin": {"name": PLUGIN, "parameters": parameters}}]
+    return spec

@@ -9,41 +9,66 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.gateway_secrets import GatewaySecrets, StoredSecret
+from components.sync_gate import SyncGate, SyncGateArgs
+from settings.gateway import REDIS_PASSWORD
 
 STORE = "gcp-secret-manager"
 LITELLM_SECRET = "litellm-secrets"
 DATABASE_SECRET = "litellm-pg-app"
 DATABASE_OWNER = "litellm"
 VLLM_SECRET = "vllm-api-key"
+HUGGING_FACE_SECRET = "hugging-face-tokens"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SecretSyncArgs:
-    """Arguments of SecretSync. `operator_ready` says that the operator's webhook answers; `timeout` is in seconds."""
+    """Arguments of SecretSync.
+
+    `litellm_keys` are further keys of LiteLLM's Secret, `hugging_face_tokens` those of vLLM's, each with the id of one of
+    the `existing` secrets. `operator_ready` says that the operator's webhook answers; `timeout` is in seconds.
+    """
 
     project: str
+    kubeconfig: pulumi.Input[str]
     gateway_namespace: pulumi.Input[str]
     serving_namespace: pulumi.Input[str]
     secrets: GatewaySecrets
+    litellm_keys: Mapping[str, str]
+    hugging_face_tokens: Mapping[str, str]
     operator_ready: pulumi.Resource
     timeout: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class SyncedSecret:
+    """A Secret in the cluster: `ready` stands for its holding the values of `versions`.
+
+    `versions` names ids and versions in Secret Manager, never values; it changes when one of them is rotated.
+    """
+
+    versions: pulumi.Output[str]
+    ready: pulumi.Resource
+
+
 class SecretSync(pulumi.ComponentResource):
-    """A ClusterSecretStore on Secret Manager and one ExternalSecret a Secret, each waited for until Ready.
+    """A ClusterSecretStore on Secret Manager and one ExternalSecret a Secret, each waited for until synced.
 
     The store names no credentials: the operator's own service account is the IAM member that may read
     (Workload Identity Federation for GKE), so there is no Google service account and no key.
     """
 
-    litellm: kubernetes.apiextensions.CustomResource
-    database: kubernetes.apiextensions.CustomResource
-    vllm: kubernetes.apiextensions.CustomResource
+    litellm: SyncedSecret
+    database: SyncedSecret
+    vllm: SyncedSecret | None
+    """None where nothing is self-hosted."""
+    serving_ready: list[pulumi.Resource]
+    """Each Secret of the serving namespace holds its values."""
 
     def __init__(self, name: str, args: SecretSyncArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:secret_sync:SecretSync", name, None, opts)
         self._name = name
         self._timeout = args.timeout
+        self._kubeconfig = args.kubeconfig
         secrets = args.secrets
 
         self._store = kubernetes.apiextensions.CustomResource(
@@ -56,14 +81,17 @@ class SecretSync(pulumi.ComponentResource):
                 parent=self, depends_on=[args.operator_ready], custom_timeouts=self._timeouts()
             ),
         )
+        litellm = {
+            "PROXY_MASTER_KEY": secrets.master_key,
+            "LITELLM_SALT_KEY": secrets.salt_key,
+            "UPSTREAM_API_KEY": secrets.vllm_api_key,
+            REDIS_PASSWORD: secrets.redis_password,
+            **{key: secrets.existing[secret_id] for key, secret_id in args.litellm_keys.items()},
+        }
         self.litellm = self._external_secret(
             LITELLM_SECRET,
             args.gateway_namespace,
-            {
-                "PROXY_MASTER_KEY": secrets.master_key,
-                "LITELLM_SALT_KEY": secrets.salt_key,
-                "UPSTREAM_API_KEY": secrets.vllm_api_key,
-            },
+            {key: secret for key, secret in litellm.items() if secret},
         )
         self.database = self._external_secret(
             DATABASE_SECRET,
@@ -77,9 +105,16 @@ class SecretSync(pulumi.ComponentResource):
                 "data": {"username": DATABASE_OWNER, "password": "{{ .password }}"},
             },
         )
-        self.vllm = self._external_secret(
-            VLLM_SECRET, args.serving_namespace, {"api-key": secrets.vllm_api_key}
+        self.vllm = (
+            self._external_secret(VLLM_SECRET, args.serving_namespace, {"api-key": secrets.vllm_api_key})
+            if secrets.vllm_api_key
+            else None
         )
+        tokens = {alias: secrets.existing[token] for alias, token in args.hugging_face_tokens.items()}
+        self.serving_ready = [self.vllm.ready] if self.vllm else []
+        if tokens:
+            hugging_face = self._external_secret(HUGGING_FACE_SECRET, args.serving_namespace, tokens)
+            self.serving_ready.append(hugging_face.ready)
         self.register_outputs({})
 
     def _external_secret(
@@ -88,7 +123,7 @@ class SecretSync(pulumi.ComponentResource):
         namespace: pulumi.Input[str],
         keys: Mapping[str, StoredSecret],
         template: Mapping[str, object] | None = None,
-    ) -> kubernetes.apiextensions.CustomResource:
+    ) -> SyncedSecret:
         target: dict[str, object] = {
             "name": secret_name,
             "creationPolicy": "Owner",
@@ -96,7 +131,10 @@ class SecretSync(pulumi.ComponentResource):
         }
         if template:
             target["template"] = template
-        return kubernetes.apiextensions.CustomResource(
+        versions = pulumi.Output.all(
+            *(pulumi.Output.format("{0}={1}", secret.secret_id, secret.version) for secret in keys.values())
+        ).apply(",".join)
+        external_secret = kubernetes.apiextensions.CustomResource(
             f"{self._name}-{secret_name}",
             api_version="external-secrets.io/v1",
             kind="ExternalSecret",
@@ -124,6 +162,19 @@ class SecretSync(pulumi.ComponentResource):
                 custom_timeouts=self._timeouts(),
             ),
         )
+        gate = SyncGate(
+            f"{self._name}-{secret_name}",
+            SyncGateArgs(
+                kubeconfig=self._kubeconfig,
+                namespace=namespace,
+                external_secret=external_secret,
+                secret_name=secret_name,
+                versions=versions,
+                timeout=self._timeout,
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return SyncedSecret(versions=versions, ready=gate.open)
 
     def _awaited(
         self, name: str, namespace: pulumi.Input[str] | None = None

@@ -1,5 +1,8 @@
 """A gate that opens when an operator's admission webhook answers."""
 
+# The cluster's own client is untyped.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import asyncio

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from sandbox.cloud import Cloud
 from sandbox.crds import crds_served, fetch_crds, install_crds
 from sandbox.environment import environment, make_directories
 from sandbox.errors import SandboxError
+from sandbox.other_stack import write_outputs
 from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home, write_whole
 from sandbox.phases import say
 from sandbox.processes import running, stop
@@ -50,7 +51,7 @@ class Sandbox:
 
 
 @contextmanager
-def timed(what: str) -> Iterator[None]:
+def timed(what: str) -> Generator[None]:
     """Say what was done and how long it took, once it is done."""
     start = time.monotonic()
     yield
@@ -94,10 +95,9 @@ def _drop_stale_locks(home: Home) -> None:
 
 def _fill_cluster(box: Sandbox, settings: stack_file.Settings) -> None:
     """What a GKE cluster has from the start, and the operators' CRDs."""
-    (project,) = stack_file.section(settings, "gcp", "project")
-    name, location = stack_file.section(settings, "cluster", "name", "location")
+    cluster = stack_file.cluster(settings)
     api = controlplane.api(box.home)
-    for node in base_objects.nodes(project, name, location):
+    for node in base_objects.nodes(cluster.project, cluster.name, cluster.location):
         api.create("/api/v1/nodes", node)
     for storage_class in base_objects.storage_classes():
         api.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
@@ -107,14 +107,26 @@ def _fill_cluster(box: Sandbox, settings: stack_file.Settings) -> None:
 
 
 def _seed_cloud(box: Sandbox, settings: stack_file.Settings) -> None:
-    """The project and the cluster that the stack finds in the emulated cloud."""
+    """The projects and the cluster that the stack finds in the emulated cloud, and the stack that names the cluster."""
     (project,) = stack_file.section(settings, "gcp", "project")
-    name, location = stack_file.section(settings, "cluster", "name", "location")
-    cluster = json.loads(box.home.kubeconfig.read_text())["clusters"][0]["cluster"]
-    endpoint = cluster["server"].removeprefix("https://")
-    Cloud(box.home.cloud).ensure_cluster(
-        project, location, name, endpoint, cluster["certificate-authority-data"]
+    cluster = stack_file.cluster(settings)
+    server = json.loads(box.home.kubeconfig.read_text())["clusters"][0]["cluster"]
+    cloud = Cloud(box.home.cloud)
+    cloud.ensure_project(project)
+    cloud.ensure_cluster(
+        cluster.project,
+        cluster.location,
+        cluster.name,
+        server["server"].removeprefix("https://"),
+        server["certificate-authority-data"],
     )
+    if cluster.stack:
+        named = {
+            "clusterName": cluster.name,
+            "clusterLocation": cluster.location,
+            "clusterProject": cluster.project,
+        }
+        write_outputs(box.home, cluster.stack, named)
 
 
 def _init_stack(box: Sandbox) -> None:

@@ -13,7 +13,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from sandbox.phases import say
@@ -33,7 +33,7 @@ def fingerprint(*parts: str) -> str:
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Generator[None]:
     """Make a folder and hold it alone; another process that holds it is waited for, with a message."""
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / ".lock", "w") as lock:
@@ -46,7 +46,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def workspace(directory: Path) -> Iterator[str]:
+def workspace(directory: Path) -> Generator[str]:
     """A temporary folder in a `locked` one, from which the caller renames what is complete into its place.
 
     What killed processes left in theirs is removed first.

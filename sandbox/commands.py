@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -82,7 +82,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 @contextlib.contextmanager
-def _termination_raises() -> Iterator[None]:
+def _termination_raises() -> Generator[None]:
     """Turn SIGTERM and SIGHUP into SystemExit, which unwinds as KeyboardInterrupt does."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -97,7 +97,7 @@ def _termination_raises() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ticking(status: Callable[[], str]) -> Iterator[None]:
+def _ticking(status: Callable[[], str]) -> Generator[None]:
     """Print the status until the block ends."""
     done = threading.Event()
     start = time.monotonic()

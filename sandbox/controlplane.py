@@ -16,7 +16,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ _PATIENCE = 60.0
 
 
 @contextmanager
-def exclusive(home: Home) -> Iterator[None]:
+def exclusive(home: Home) -> Generator[None]:
     """Hold the sandbox alone while it is started or stopped."""
     home.root.mkdir(parents=True, exist_ok=True)
     with home.lock.open("w") as lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,26 @@ def section(content: Settings, name: str, *keys: str) -> tuple[str, ...]:
                 f"write `{PROJECT}:{name}: {{{', '.join(f'{each}: ...' for each in keys)}}}`."
             )
     return tuple(values[key] for key in keys)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The GKE cluster that the settings mean. `stack` is the one whose outputs name it, None where they do themselves."""
+
+    project: str
+    name: str
+    location: str
+    stack: str | None = None
+
+
+def cluster(content: Settings) -> Cluster:
+    """The cluster to emulate. Raises SandboxError when the settings name none."""
+    (project,) = section(content, "gcp", "project")
+    named = content["config"].get(f"{PROJECT}:cluster")
+    if isinstance(named, dict) and named.get("stack"):
+        return Cluster(project, "of-another-stack", "europe-west4", named["stack"])
+    name, location = section(content, "cluster", "name", "location")
+    return Cluster(content["config"][f"{PROJECT}:cluster"].get("project", project), name, location)
 
 
 def _merge(base: Any, over: Any) -> Any:

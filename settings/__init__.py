@@ -13,12 +13,13 @@ from typing import Any
 import pulumi
 from pydantic import ValidationError
 
-from settings.base import Broken, Section, section, setting
+from settings.base import Broken, Section, gibibytes, rule, section, setting
 from settings.data import Postgres
 from settings.deployment import Charts, Namespaces, Network, Timeouts
-from settings.errors import SettingsError, describe
-from settings.gateway import LiteLLM, Model
+from settings.errors import SettingsError, broken_rules, readable, refused_settings
+from settings.gateway import REDIS_PASSWORD, LiteLLM, Model, VllmModel
 from settings.google import Cluster, Gcp, GpuPool
+from settings.machines import MACHINES
 from settings.secrets import Secrets
 
 PROJECT = "llm-gateway"
@@ -50,6 +51,13 @@ class Settings(Section):
         otherwise="a `pulumi destroy`, or a change that replaces them, could delete them",
         write="protect: true",
     )
+    recover: bool = setting(
+        False,
+        about="Take over Kubernetes objects that exist under this stack's names; only to recover from a lost state "
+        "(docs/operations.md).",
+        otherwise="an `up` would fail on what exists, or take over what is another installation's",
+        write="recover: true",
+    )
     namespaces: Namespaces = section(Namespaces, "The namespaces.")
     gpu_pool: GpuPool = section(GpuPool, "The GPU node pool.")
     secrets: Secrets = section(Secrets, "The secrets.")
@@ -59,7 +67,26 @@ class Settings(Section):
     charts: Charts = section(Charts, "The Helm charts' source.")
     timeouts: Timeouts = section(Timeouts, "Timeouts.")
 
-    def rules(self) -> Iterator[Broken]:
+    @property
+    def self_hosted(self) -> Mapping[str, VllmModel]:
+        """The models that vLLM serves, by alias."""
+        return {model.alias: model.vllm for model in self.models if model.vllm}
+
+    @property
+    def litellm_keys(self) -> Mapping[str, str]:
+        """Environment variables of the proxy, and the ids of the secrets, made elsewhere, that they hold."""
+        keys = {model.api_key_variable: model.api_key_secret for model in self.models}
+        keys[REDIS_PASSWORD] = self.litellm.shared_state.password_secret
+        return {variable: secret for variable, secret in keys.items() if secret}
+
+    @property
+    def hugging_face_tokens(self) -> Mapping[str, str]:
+        """Aliases of the models that need a Hugging Face token, and the ids of the secrets, made elsewhere."""
+        tokens = {alias: model.hugging_face_token for alias, model in self.self_hosted.items()}
+        return {alias: secret for alias, secret in tokens.items() if secret}
+
+    @rule
+    def aliases_differ(self) -> Iterator[Broken]:
         aliases = [model.alias for model in self.models]
         for alias in sorted({alias for alias in aliases if aliases.count(alias) > 1}):
             yield Broken(
@@ -68,13 +95,81 @@ class Settings(Section):
                 "LiteLLM would spread requests over both and vLLM's objects would overwrite each other",
                 "a different alias for each model",
             )
+
+    @rule
+    def engines_fit_a_node(self) -> Iterator[Broken]:
+        pool, machine = self.gpu_pool, MACHINES.get(self.gpu_pool.machine_type)
         for index, model in enumerate(self.models):
-            if model.vllm and model.vllm.gpus > self.gpu_pool.accelerator_count:
+            if not model.vllm:
+                continue
+            key = f"models[{index}].vllm"
+            if model.vllm.gpus > pool.accelerator_count:
                 yield Broken(
-                    f"models[{index}].vllm.gpus",
-                    f"{model.vllm.gpus} GPUs are asked for, a node of gpuPool has {self.gpu_pool.accelerator_count}",
+                    f"{key}.gpus",
+                    f"{model.vllm.gpus} GPUs are asked for, a node of gpuPool has {pool.accelerator_count}",
                     "the engine would fit no node and stay Pending",
-                    f"gpus: {self.gpu_pool.accelerator_count}, or a larger gpuPool.machineType",
+                    f"gpus: {pool.accelerator_count}, or a larger gpuPool.machineType",
+                )
+            if machine and model.vllm.cpu >= machine.cpus:
+                yield Broken(
+                    f"{key}.cpu",
+                    f"{model.vllm.cpu} cores are asked for, {pool.machine_type} has {machine.cpus} and GKE keeps some",
+                    "the engine would fit no node and stay Pending",
+                    f"cpu: {max(1, machine.cpus - 2)}, or a larger gpuPool.machineType",
+                )
+            if machine and gibibytes(model.vllm.memory) > machine.memory * 0.9:
+                yield Broken(
+                    f"{key}.memory",
+                    f"{model.vllm.memory} are asked for, {pool.machine_type} has {machine.memory:g}Gi and GKE keeps some",
+                    "the engine would fit no node and stay Pending",
+                    f"memory: {int(machine.memory / 2)}Gi, or a larger gpuPool.machineType",
+                )
+
+    @rule
+    def engines_fit_the_pool(self) -> Iterator[Broken]:
+        pool = self.gpu_pool
+        asked = sum(model.vllm.gpus * model.vllm.replicas for model in self.models if model.vllm)
+        if asked > pool.max_nodes * pool.accelerator_count:
+            yield Broken(
+                "gpuPool.maxNodes",
+                f"the models ask for {asked} GPUs, {pool.max_nodes} node(s) have "
+                f"{pool.max_nodes * pool.accelerator_count}",
+                "an engine would stay Pending and `up` would wait for it until its timeout",
+                f"maxNodes: {-(-asked // pool.accelerator_count)}, or fewer replicas",
+            )
+
+    @rule
+    def zones_are_in_the_region(self) -> Iterator[Broken]:
+        location = self.cluster.location
+        region = "-".join(location.split("-")[:2]) if location else ""
+        for index, zone in enumerate(self.gpu_pool.zones):
+            if region and not zone.startswith(f"{region}-"):
+                yield Broken(
+                    f"gpuPool.zones[{index}]",
+                    f"{zone} is not in {region}, where the cluster is",
+                    "GKE would refuse the node pool",
+                    f"zones: [{region}-a]",
+                )
+
+    @rule
+    def own_secrets_stay_apart(self) -> Iterator[Broken]:
+        own = {"litellm-master-key", "litellm-salt-key", "litellm-db-password", "litellm-redis-password"}
+        if self.secrets.existing_vllm_api_key is None:
+            own.add("vllm-api-key")
+        read = {"secrets.existingVllmApiKey": self.secrets.existing_vllm_api_key}
+        read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
+        for index, model in enumerate(self.models):
+            key = f"models[{index}]"
+            read[f"{key}.vllm.huggingFaceToken"] = model.vllm.hugging_face_token if model.vllm else None
+            for kind, upstream in (("hosted", model.hosted), ("endpoint", model.endpoint)):
+                read[f"{key}.{kind}.apiKeySecret"] = upstream.api_key_secret if upstream else None
+        for key, secret in read.items():
+            if secret in own:
+                yield Broken(
+                    key,
+                    f"{secret} is the gateway's own secret",
+                    "it would be sent to an upstream",
+                    f"{key.rpartition('.')[2]}: the id of a secret made for this",
                 )
 
 
@@ -96,14 +191,17 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
                 values[key] = json.loads(value)
             except json.JSONDecodeError:
                 values[key] = value
+    mistakes: list[Broken] = []
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as failure:
-        mistakes = [text for error in failure.errors(include_url=False) for text in describe(Settings, error)]
-        listed = "\n  ".join(f"{PROJECT}:{mistake}" for mistake in mistakes)
-        raise SettingsError(
-            f"Pulumi.{stack}.yaml: {len(mistakes)} wrong setting(s); nothing was touched.\n  {listed}"
-        ) from None
+        errors = failure.errors(include_url=False)
+        mistakes += refused_settings(Settings, errors)
+        settings = readable(Settings, values, {error["loc"] for error in errors})
+    mistakes += broken_rules(settings)
+    if mistakes:
+        raise SettingsError(PROJECT, stack, mistakes)
+    return settings
 
 
 def load() -> Settings:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
 DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
 ProjectId = Annotated[str, StringConstraints(pattern=r"^[a-z][-a-z0-9]{4,28}[a-z0-9]$")]
 Location = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+(-[a-z])?$")]
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+$")]
 Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$")]
 SecretId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
-Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]i?)?$")]
+DnsSubdomain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Cpu = Annotated[
+    str, StringConstraints(pattern=r"^([1-9][0-9]{0,4}m?|0\.[1-9][0-9]?|[1-9][0-9]{0,2}\.[0-9]{1,2})$")
+]
+Bytes = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}(\.[0-9]{1,2})?[MGT]i?$")]
+LabelKey = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([a-z0-9]([-a-z0-9.]{0,60}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
+    ),
+]
+LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$")]
 Seconds = Annotated[int, Field(ge=30, le=7200)]
 
 
@@ -30,6 +41,12 @@ class Broken:
     write: str
 
 
+def rule(method: Callable[[Any], Iterator[Broken]]) -> Callable[[Any], Iterator[Broken]]:
+    """Mark a method of a Section as a rule between its settings: it yields what does not hold."""
+    method.__dict__["rule"] = True
+    return method
+
+
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values are frozen, keys are camelCase in the file."""
 
@@ -37,15 +54,23 @@ class Section(BaseModel):
         extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=False
     )
 
-    def rules(self) -> Iterator[Broken]:
-        """Every rule between this section's settings that does not hold."""
-        yield from ()
+    def broken(self) -> Iterator[Broken]:
+        """Every rule of this section that does not hold; one that asks for a refused setting is passed over."""
+        for name, method in vars(type(self)).items():
+            if not getattr(method, "rule", False):
+                continue
+            try:
+                yield from list(getattr(self, name)())
+            except AttributeError as missing:
+                if not (isinstance(missing.obj, Section) and missing.name in type(missing.obj).model_fields):
+                    raise
 
-    @model_validator(mode="after")
-    def _hold(self) -> Self:
-        if broken := list(self.rules()):
-            raise PydanticCustomError("rules", "rules are broken", {"broken": broken})
-        return self
+
+def gibibytes(quantity: str) -> float:
+    """A Kubernetes quantity such as `8Gi` or `500M`, in GiB."""
+    units = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+    number = quantity.rstrip("MGTi")
+    return float(number) * units[quantity.removeprefix(number)] / 2**30
 
 
 def setting(default: Any = ..., *, about: str, otherwise: str, write: str, **constraints: Any) -> Any:

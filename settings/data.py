@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from settings.base import Broken, DnsLabel, Location, Quantity, Section, section, setting
+from settings.base import Broken, Bytes, Cpu, DnsLabel, DnsSubdomain, Region, Section, rule, section, setting
 
 
 class Backups(Section):
@@ -20,7 +20,7 @@ class Backups(Section):
     )
     schedule: str = setting(
         "0 0 2 * * *",
-        pattern=r"^(\S+ ){5}\S+$",
+        pattern=r"^([0-9*/,?-]+ ){4}[0-9A-Za-z*/,?-]+ [0-9A-Za-z*/,?-]+$",
         about="When a base backup is taken: cron with six fields, seconds first, UTC.",
         otherwise="CloudNativePG would refuse the schedule",
         write='schedule: "0 0 2 * * *"',
@@ -29,22 +29,28 @@ class Backups(Section):
         30,
         ge=1,
         le=3650,
-        about="How long backups are kept, days.",
+        about="How long backups are kept, days, in the object store; volume snapshots stay until someone deletes them.",
         otherwise="the plugin would refuse the retention",
         write="retentionDays: 30",
     )
     bucket: str | None = setting(
         None,
         pattern=r"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$",
-        about="Name of the bucket that is made for objectStore; unset means <project>-<cluster>-litellm-pg.",
+        about="Name of the bucket that is made for objectStore; unset means `<project>-<cluster>-litellm-pg`.",
         otherwise="Cloud Storage would refuse the bucket",
         write="bucket: my-project-id-litellm-pg",
     )
-    bucket_location: Location | None = setting(
+    bucket_location: Region | None = setting(
         None,
         about="Region of the bucket; unset means the cluster's region.",
         otherwise="Cloud Storage would refuse the bucket",
         write="bucketLocation: europe-west4",
+    )
+    adopt_bucket: bool = setting(
+        False,
+        about="Take over `bucket`, which exists, instead of making it: one that an earlier stack left behind.",
+        otherwise="Cloud Storage would refuse to make a bucket that is there already",
+        write="adoptBucket: true",
     )
     install_cert_manager: bool = setting(
         True,
@@ -52,14 +58,15 @@ class Backups(Section):
         otherwise="the plugin would have no certificate and no backup would be taken",
         write="installCertManager: true",
     )
-    snapshot_class: DnsLabel | None = setting(
+    snapshot_class: DnsSubdomain | None = setting(
         None,
         about="VolumeSnapshotClass for volumeSnapshot.",
         otherwise="no snapshot could be taken",
         write="snapshotClass: pd-snapshots",
     )
 
-    def rules(self) -> Iterator[Broken]:
+    @rule
+    def snapshots_have_a_class(self) -> Iterator[Broken]:
         if self.method == "volumeSnapshot" and self.snapshot_class is None:
             yield Broken(
                 "snapshotClass",
@@ -67,6 +74,31 @@ class Backups(Section):
                 "no snapshot could be taken and the schedule would fail every night",
                 "snapshotClass: <a VolumeSnapshotClass of the cluster>",
             )
+
+    @rule
+    def adopted_bucket_is_named(self) -> Iterator[Broken]:
+        if self.adopt_bucket and self.bucket is None:
+            yield Broken(
+                "bucket",
+                "a bucket to take over needs a name",
+                "another bucket than the one meant could be taken over",
+                "bucket: <name of the existing bucket>",
+            )
+
+    @rule
+    def keys_are_used(self) -> Iterator[Broken]:
+        for key, value, method in (
+            ("bucket", self.bucket, "objectStore"),
+            ("bucketLocation", self.bucket_location, "objectStore"),
+            ("snapshotClass", self.snapshot_class, "volumeSnapshot"),
+        ):
+            if value is not None and self.method != method:
+                yield Broken(
+                    key,
+                    f"{key} is for method {method}, the method is {self.method}",
+                    "it would be ignored, and backups be missed the day they are needed",
+                    f"method: {method}, or no {key}",
+                )
 
 
 class Restore(Section):
@@ -84,12 +116,22 @@ class Restore(Section):
         otherwise="CloudNativePG would refuse the recovery",
         write='targetTime: "2030-01-31T12:00:00Z"',
     )
-    snapshot: DnsLabel | None = setting(
+    snapshot: DnsSubdomain | None = setting(
         None,
         about="VolumeSnapshot to restore, for backups by volumeSnapshot; unset means the object store.",
         otherwise="the recovery would wait for a snapshot that is not there",
         write="snapshot: litellm-pg-20300131",
     )
+
+    @rule
+    def snapshots_are_points_in_time(self) -> Iterator[Broken]:
+        if self.snapshot and self.target_time:
+            yield Broken(
+                "targetTime",
+                "a volume snapshot is a point in time of its own",
+                "the recovery would wait for WAL that no archive has",
+                "either snapshot or targetTime",
+            )
 
 
 class Postgres(Section):
@@ -97,6 +139,7 @@ class Postgres(Section):
 
     name: DnsLabel = setting(
         "litellm-pg",
+        max_length=50,  # CloudNativePG's own limit
         about="Name of the Cluster; a restore is made under a new name.",
         otherwise="the API server would refuse the Cluster",
         write="name: litellm-pg",
@@ -117,25 +160,25 @@ class Postgres(Section):
         otherwise="a failover could lose the latest spend",
         write="synchronousReplicas: 1",
     )
-    storage_size: Quantity = setting(
+    storage_size: Bytes = setting(
         "10Gi",
         about="Volume of an instance; can grow, never shrink.",
         otherwise="CloudNativePG would refuse the Cluster",
         write="storageSize: 10Gi",
     )
-    storage_class: DnsLabel = setting(
+    storage_class: DnsSubdomain = setting(
         "standard-rwo",
         about="StorageClass of the volumes.",
         otherwise="the volumes would stay Pending and the Cluster never become ready",
         write="storageClass: standard-rwo",
     )
-    cpu: Quantity = setting(
+    cpu: Cpu = setting(
         "500m",
         about="CPU request of an instance.",
         otherwise="the API server would refuse the pods",
         write="cpu: 500m",
     )
-    memory: Quantity = setting(
+    memory: Bytes = setting(
         "1Gi",
         about="Memory request and limit of an instance.",
         otherwise="the API server would refuse the pods",
@@ -149,7 +192,8 @@ class Postgres(Section):
         write="restore: {source: litellm-pg}",
     )
 
-    def rules(self) -> Iterator[Broken]:
+    @rule
+    def standbys_are_enough(self) -> Iterator[Broken]:
         if self.synchronous_replicas >= self.instances:
             yield Broken(
                 "synchronousReplicas",
@@ -157,10 +201,23 @@ class Postgres(Section):
                 "CloudNativePG would refuse the Cluster: the primary cannot wait for itself",
                 f"synchronousReplicas: {self.instances - 1}, or more instances",
             )
+
+    @rule
+    def is_restored_from_another(self) -> Iterator[Broken]:
         if self.restore and self.restore.source == self.name:
             yield Broken(
                 "restore.source",
                 f"{self.name!r} cannot be restored into itself",
                 "the recovery would overwrite the backups it reads",
                 "another `name` for the restored Cluster",
+            )
+
+    @rule
+    def restore_has_a_store(self) -> Iterator[Broken]:
+        if self.restore and not self.restore.snapshot and self.backups.method != "objectStore":
+            yield Broken(
+                "backups.method",
+                f"a restore from the object store with backups by method {self.backups.method}",
+                "there would be no object store to restore from",
+                "method: objectStore, or restore.snapshot for a restore from a volume snapshot",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings.base import Broken, DnsLabel, Seconds, Section, setting
+from settings.base import Broken, DnsLabel, Seconds, Section, rule, setting
 
 
 class Namespaces(Section):
@@ -34,16 +34,34 @@ class Namespaces(Section):
         otherwise="the API server would refuse the namespace",
         write="externalSecrets: external-secrets",
     )
+    cert_manager: DnsLabel = setting(
+        "cert-manager",
+        about="cert-manager, where postgres.backups has it installed.",
+        otherwise="the API server would refuse the namespace",
+        write="certManager: cert-manager",
+    )
 
-    def rules(self) -> Iterator[Broken]:
-        names = [self.gateway, self.serving, self.cnpg, self.external_secrets]
+    @rule
+    def are_apart(self) -> Iterator[Broken]:
+        names = [self.gateway, self.serving, self.cnpg, self.external_secrets, self.cert_manager]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield Broken(
                 "",
                 f"two namespaces are both called {name!r}",
                 "two components would fight over one namespace and deleting one would delete the other",
-                "four different names",
+                "five different names",
             )
+
+    @rule
+    def are_the_stacks_own(self) -> Iterator[Broken]:
+        for key, name in self.model_dump(by_alias=True).items():
+            if name == "default" or name.startswith(("kube-", "gke-", "gmp-")):
+                yield Broken(
+                    key,
+                    f"{name!r} belongs to Kubernetes or GKE",
+                    "the API server would refuse to make it, or a destroy would delete what others run in it",
+                    f"{key}: llm-gateway-{key.lower()}",
+                )
 
 
 class Charts(Section):
@@ -52,7 +70,7 @@ class Charts(Section):
     mirror: str | None = setting(
         None,
         pattern=r"^(oci://|https://|/).+[^/]$",
-        about="oci:// or https:// prefix, or an absolute folder, that holds all four charts; unset means upstream.",
+        about="oci:// or https:// prefix, or an absolute folder, that holds all charts; unset means upstream.",
         otherwise="Helm would not find the charts",
         write="mirror: oci://europe-west4-docker.pkg.dev/my-project-id/charts",
     )
@@ -74,6 +92,16 @@ class Network(Section):
         otherwise="the API server would refuse the policy",
         write="clientNamespaces: [apps]",
     )
+
+    @rule
+    def clients_are_told_apart(self) -> Iterator[Broken]:
+        if self.client_namespaces and not self.policies:
+            yield Broken(
+                "clientNamespaces",
+                "clientNamespaces without policies",
+                "every pod of the cluster could call the gateway all the same",
+                "policies: true",
+            )
 
 
 class Timeouts(Section):
@@ -102,6 +130,12 @@ class Timeouts(Section):
         about="The database becoming healthy, s.",
         otherwise="`up` would give up too early or hang",
         write="postgres: 900",
+    )
+    valkey: Seconds = setting(
+        300,
+        about="Valkey, where litellm.sharedState has it run, s.",
+        otherwise="`up` would give up too early or hang",
+        write="valkey: 300",
     )
     litellm: Seconds = setting(
         900,

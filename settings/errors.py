@@ -6,52 +6,99 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import pulumi
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from settings.base import Section
+from settings.base import Broken, Section
+
+Location = tuple[int | str, ...]
+S = TypeVar("S", bound=Section)
 
 
 class SettingsError(pulumi.RunError):
     """The stack file is wrong; the message lists every mistake. Nothing was registered."""
 
-
-def describe(root: type[Section], error: ErrorDetails) -> Iterator[str]:
-    """The mistakes in one of pydantic's errors: key, problem, consequence and fix each."""
-    key, field, parent = _locate(root, error["loc"])
-    if error["type"] == "rules":
-        for broken in error["ctx"]["broken"]:  # pyright: ignore[reportTypedDictNotRequiredAccess]
-            yield _text(_join(key, broken.key), broken.problem, broken.otherwise, broken.write)
-    elif error["type"] == "extra_forbidden":
-        known = list(_fields(parent))
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        instead = close[0] if close else f"one of {', '.join(known)}"
-        yield _text(key, "no such key", "it would be ignored and a default used in its place", instead)
-    else:
-        extra = field.json_schema_extra if field else None
-        hints: dict[str, Any] = extra if isinstance(extra, dict) else {}
-        problem = f"{error['msg']} (it is {json.dumps(error['input'], default=str)})"
-        if error["type"] == "missing":
-            problem = "the key is missing"
-        yield _text(key, problem, hints["otherwise"], hints["write"])
+    def __init__(self, project: str, stack: str, mistakes: Sequence[Broken]) -> None:
+        listed = "\n  ".join(
+            f"{project}:{each.key}: {each.problem}.\n"
+            f"    What would happen: {each.otherwise}.\n"
+            f"    Write instead: {each.write}"
+            for each in mistakes
+        )
+        super().__init__(
+            f"Pulumi.{stack}.yaml: {len(mistakes)} wrong setting(s); nothing was touched.\n  {listed}"
+        )
+        self.mistakes = mistakes
 
 
-def _text(key: str, problem: str, otherwise: str, write: str) -> str:
-    return f"{key}: {problem}.\n    What would happen: {otherwise}.\n    Write instead: {write}"
+def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Iterator[Broken]:
+    """Pydantic's errors as mistakes."""
+    for error in errors:
+        key, field, parent = _locate(root, error["loc"])
+        if error["type"] == "extra_forbidden":
+            known = list(_fields(parent))
+            close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+            instead = close[0] if close else f"one of {', '.join(known)}"
+            yield Broken(key, "no such key", "it would be ignored and a default used in its place", instead)
+        else:
+            hints = cast(dict[str, str], field.json_schema_extra if field else {})
+            problem = f"{error['msg']} (it is {json.dumps(error['input'], default=str)})"
+            if error["type"] == "missing":
+                problem = "the key is missing"
+            yield Broken(key, problem, hints["otherwise"], hints["write"])
+
+
+def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location], at: Location = ()) -> S:
+    """The section without the settings that were refused (reading one raises AttributeError), for its rules."""
+    kept: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        key = to_camel(name)
+        where = (*at, key)
+        inner = section_in(field.annotation)
+        if where in refused or (inner is None and any(each[: len(where)] == where for each in refused)):
+            continue
+        value = values.get(key)
+        if key not in values:
+            kept[name] = field.get_default(call_default_factory=True)
+        elif inner is None or value is None:
+            kept[name] = value
+        elif not isinstance(value, list):
+            kept[name] = readable(inner, value, refused, where)
+        else:
+            items = list(enumerate(cast(list[Mapping[str, Any]], value)))
+            if not any((*where, index) in refused for index, _ in items):
+                kept[name] = [readable(inner, each, refused, (*where, index)) for index, each in items]
+    made = section.model_construct(**kept)
+    for name in set(vars(made)) - set(kept):
+        object.__delattr__(made, name)  # past `frozen`: model_construct put the default there
+    return made
+
+
+def broken_rules(section: Section, at: str = "") -> Iterator[Broken]:
+    """What does not hold between settings, inside out."""
+    for name, value in section:
+        key = _join(at, to_camel(name))
+        if isinstance(value, Section):
+            yield from broken_rules(value, key)
+        elif isinstance(value, list):
+            for index, each in enumerate(cast(list[object], value)):
+                if isinstance(each, Section):
+                    yield from broken_rules(each, f"{key}[{index}]")
+    for broken in section.broken():
+        yield replace(broken, key=_join(at, broken.key))
 
 
 def _join(key: str, below: str) -> str:
     return f"{key}{'' if below.startswith('[') or not (key and below) else '.'}{below}"
 
 
-def _locate(
-    root: type[Section], location: tuple[int | str, ...]
-) -> tuple[str, FieldInfo | None, type[Section]]:
+def _locate(root: type[Section], location: Location) -> tuple[str, FieldInfo | None, type[Section]]:
     """The key as written in the file, its field if there is one, and the section it is in."""
     key, field, inside = "", None, root
     section: type[Section] | None = root
@@ -63,7 +110,7 @@ def _locate(
         if section is not None:
             inside = section
             field = _fields(section).get(part, field)
-            section = _section_in(field.annotation) if field else None
+            section = section_in(field.annotation) if field else None
     return key, field, inside
 
 
@@ -71,8 +118,8 @@ def _fields(section: type[Section]) -> dict[str, FieldInfo]:
     return {to_camel(name): field for name, field in section.model_fields.items()}
 
 
-def _section_in(annotation: Any) -> type[Section] | None:
+def section_in(annotation: Any) -> type[Section] | None:
     """The Section inside an annotation such as `list[Model]` or `Restore | None`."""
     if isinstance(annotation, types.GenericAlias | types.UnionType):
-        return next(filter(None, map(_section_in, typing.get_args(annotation))), None)
+        return next(filter(None, map(section_in, typing.get_args(annotation))), None)
     return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None

@@ -7,10 +7,26 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from settings.base import Broken, Quantity, SecretId, Section, section, setting
+from settings.base import Broken, Bytes, Cpu, SecretId, Section, rule, section, setting
 
 # vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
+
+
+_ARGUMENTS_WITH_A_SETTING = {
+    "--model": "model",
+    "--revision": "revision",
+    "--served-model-name": "alias",
+    "--max-model-len": "maxModelLen",
+    "--tensor-parallel-size": "gpus",
+    "--api-key": "secrets.existingVllmApiKey: an argument would be readable by all who can see the pod",
+    "--host": "leave it out: the chart's Service leads to 0.0.0.0:8000",
+    "--port": "leave it out: the chart's Service leads to 0.0.0.0:8000",
+}
+
+
+REDIS_PASSWORD = "REDIS_PASSWORD"
+"""Environment variable that holds the password of the Redis."""
 
 
 class SharedState(Section):
@@ -44,11 +60,15 @@ class SharedState(Section):
         write="passwordSecret: redis-password",
     )
 
-    def rules(self) -> Iterator[Broken]:
+    @rule
+    def redis_is_somewhere(self) -> Iterator[Broken]:
         if self.kind == "redis" and self.host is None:
             yield Broken(
                 "host", "kind redis needs a host", "the proxy could not share its counts", "host: 10.0.0.3"
             )
+
+    @rule
+    def address_is_used(self) -> Iterator[Broken]:
         if self.kind != "redis" and (self.host or self.password_secret):
             yield Broken(
                 "kind",
@@ -77,13 +97,13 @@ class LiteLLM(Section):
         write="serveWithoutDatabase: true",
     )
     shared_state: SharedState = section(SharedState, "State that replicas share.")
-    cpu: Quantity = setting(
+    cpu: Cpu = setting(
         "1",
         about="CPU request of a pod; LiteLLM asks for about one a worker.",
         otherwise="the API server would refuse the pods",
         write='cpu: "1"',
     )
-    memory: Quantity = setting(
+    memory: Bytes = setting(
         "4Gi",
         about="Memory request and limit of a pod; LiteLLM asks for about 4Gi a worker.",
         otherwise="the pod would be killed for lack of memory",
@@ -96,7 +116,8 @@ class LiteLLM(Section):
         write="logLevel: INFO",
     )
 
-    def rules(self) -> Iterator[Broken]:
+    @rule
+    def replicas_count_together(self) -> Iterator[Broken]:
         if self.replicas > 1 and self.shared_state.kind == "none":
             yield Broken(
                 "sharedState.kind",
@@ -132,7 +153,8 @@ class VllmModel(Section):
         1,
         ge=0,
         le=100,
-        about="vLLM engines; 0 means none runs and none is paid for, and the gateway answers with an error for it.",
+        about="vLLM engines; 0 means none runs and no GPU or cache volume is paid for, and the gateway answers with an "
+        "error for it. The weights are downloaded anew afterwards.",
         otherwise="the API server would refuse the Deployment",
         write="replicas: 1",
     )
@@ -152,7 +174,7 @@ class VllmModel(Section):
         otherwise="the vLLM chart would refuse the model",
         write="cpu: 2",
     )
-    memory: Quantity = setting(
+    memory: Bytes = setting(
         "8Gi",
         about="Memory request of an engine.",
         otherwise="the API server would refuse the pods",
@@ -166,7 +188,7 @@ class VllmModel(Section):
         otherwise="vLLM would refuse to start",
         write="maxModelLen: 4096",
     )
-    cache_size: Quantity = setting(
+    cache_size: Bytes = setting(
         "20Gi",
         about="Volume that keeps the model's weights between restarts.",
         otherwise="the engine would run out of disk while downloading the model",
@@ -178,6 +200,18 @@ class VllmModel(Section):
         otherwise="vLLM would refuse to start",
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
     )
+
+    @rule
+    def arguments_are_not_given_twice(self) -> Iterator[Broken]:
+        for index, argument in enumerate(self.extra_args):
+            option = argument.partition("=")[0]
+            if option in _ARGUMENTS_WITH_A_SETTING:
+                yield Broken(
+                    f"extraArgs[{index}]",
+                    f"{option} is set by this program already",
+                    "vLLM would get it twice, and the one it obeys may not be the one the rest is built on",
+                    _ARGUMENTS_WITH_A_SETTING[option],
+                )
 
 
 class HostedModel(Section):
@@ -200,8 +234,8 @@ class EndpointModel(Section):
     """A model behind any OpenAI-compatible URL, such as an existing inference gateway."""
 
     url: str = setting(
-        pattern=r"^https?://[^\s/]+(/\S*)?$",
-        about="Base URL of the API.",
+        pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/\S*)?$",
+        about="Base URL of the API, without credentials.",
         otherwise="LiteLLM could not reach the model",
         write="url: http://inference-gateway.models.svc.cluster.local/v1",
     )
@@ -217,6 +251,17 @@ class EndpointModel(Section):
         otherwise="the endpoint would refuse every request",
         write="apiKeySecret: inference-gateway-key",
     )
+
+    @rule
+    def port_exists(self) -> Iterator[Broken]:
+        port = self.url.split("/")[2].partition(":")[2]
+        if port and not 1 <= int(port) <= 65535:
+            yield Broken(
+                "url",
+                f"there is no port {port}",
+                "LiteLLM could not reach the model",
+                "a port from 1 to 65535, or none",
+            )
 
 
 class Model(Section):
@@ -244,14 +289,14 @@ class Model(Section):
     tpm: int | None = setting(
         None,
         ge=1,
-        about="Tokens a minute the upstream takes; unset means no limit.",
+        about="Tokens a minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
         otherwise="no request would ever be routed to it",
         write="tpm: 100000",
     )
     rpm: int | None = setting(
         None,
         ge=1,
-        about="Requests a minute the upstream takes; unset means no limit.",
+        about="Requests a minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
         otherwise="no request would ever be routed to it",
         write="rpm: 600",
     )
@@ -274,7 +319,19 @@ class Model(Section):
         write="endpoint: {url: http://inference-gateway.models.svc.cluster.local/v1, model: llama-3.1-8b-instruct}",
     )
 
-    def rules(self) -> Iterator[Broken]:
+    @property
+    def api_key_secret(self) -> str | None:
+        """Id of the secret with the upstream's own API key; None where there is none, or vLLM's is meant."""
+        upstream = self.hosted or self.endpoint
+        return upstream.api_key_secret if upstream else None
+
+    @property
+    def api_key_variable(self) -> str:
+        """Environment variable that LiteLLM reads that key from; aliases differ, so these do."""
+        return f"MODEL_{self.alias.upper().replace('-', '_')}_API_KEY"
+
+    @rule
+    def is_in_one_place(self) -> Iterator[Broken]:
         given = [key for key in ("vllm", "hosted", "endpoint") if getattr(self, key)]
         if len(given) != 1:
             yield Broken(

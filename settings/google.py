@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Literal
 
-from settings.base import Broken, ClusterName, Location, ProjectId, Section, Zone, setting
+from settings.base import (
+    Broken,
+    ClusterName,
+    LabelKey,
+    LabelValue,
+    Location,
+    ProjectId,
+    Section,
+    Zone,
+    rule,
+    setting,
+)
+from settings.machines import MACHINES, machines_with
 
 TaintEffect = Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"]
-
-# Machine families that carry a GPU of their own, with the counts each size has:
-# https://cloud.google.com/compute/docs/gpus (G2, A2, A3 machine types).
-_BUILT_IN_GPUS: Mapping[str, tuple[str, Mapping[str, int]]] = {
-    "g2-standard": (
-        "nvidia-l4",
-        {"4": 1, "8": 1, "12": 1, "16": 1, "24": 2, "32": 1, "48": 4, "96": 8},
-    ),
-    "a2-highgpu": ("nvidia-tesla-a100", {"1g": 1, "2g": 2, "4g": 4, "8g": 8}),
-    "a2-ultragpu": ("nvidia-a100-80gb", {"1g": 1, "2g": 2, "4g": 4, "8g": 8}),
-}
 
 
 class Gcp(Section):
@@ -60,7 +61,8 @@ class Cluster(Section):
         write="stack: organization/gke-cluster/dev",
     )
 
-    def rules(self) -> Iterator[Broken]:
+    @rule
+    def is_named_once(self) -> Iterator[Broken]:
         if self.stack and (self.name or self.location or self.project):
             yield Broken(
                 "stack",
@@ -68,6 +70,9 @@ class Cluster(Section):
                 "it would not be clear which cluster is meant, and the wrong one could be changed",
                 "either `stack` alone, or `name` and `location`",
             )
+
+    @rule
+    def is_named(self) -> Iterator[Broken]:
         if not self.stack:
             for key, value in (("name", self.name), ("location", self.location)):
                 if value is None:
@@ -82,14 +87,13 @@ class Cluster(Section):
 class Taint(Section):
     """The taint that keeps other workloads off the GPU nodes."""
 
-    key: str = setting(
+    key: LabelKey = setting(
         "nvidia.com/gpu",
-        min_length=1,
         about="Taint key.",
         otherwise="GKE would refuse the node pool",
         write="key: nvidia.com/gpu",
     )
-    value: str = setting(
+    value: LabelValue = setting(
         "present",
         about="Taint value.",
         otherwise="GKE would refuse the node pool",
@@ -219,12 +223,12 @@ class GpuPool(Section):
     )
     service_account: str | None = setting(
         None,
-        pattern=r"^[^@\s]+@[^@\s]+\.iam\.gserviceaccount\.com$",
+        pattern=r"^([a-z][-a-z0-9]{4,28}[a-z0-9]@[a-z][-a-z0-9]{4,28}[a-z0-9]\.iam|[0-9]+-compute@developer)\.gserviceaccount\.com$",
         about="Service account (email) of the nodes; unset means the project's default one.",
         otherwise="GKE would refuse the node pool",
         write="serviceAccount: gke-nodes@my-project-id.iam.gserviceaccount.com",
     )
-    labels: dict[str, str] = setting(
+    labels: dict[LabelKey, LabelValue] = setting(
         default_factory=dict,
         about="More Kubernetes labels of the nodes.",
         otherwise="GKE would refuse the node pool",
@@ -237,7 +241,8 @@ class GpuPool(Section):
         write="taint: {key: nvidia.com/gpu, value: present, effect: NO_SCHEDULE}",
     )
 
-    def rules(self) -> Iterator[Broken]:
+    @rule
+    def spot_or_reserved(self) -> Iterator[Broken]:
         if self.spot and self.reservation:
             yield Broken(
                 "spot",
@@ -245,6 +250,9 @@ class GpuPool(Section):
                 "GKE would refuse the node pool",
                 "spot: false, or no reservation",
             )
+
+    @rule
+    def bounds_are_in_order(self) -> Iterator[Broken]:
         if self.min_nodes > self.max_nodes:
             yield Broken(
                 "minNodes",
@@ -252,6 +260,9 @@ class GpuPool(Section):
                 "GKE would refuse the autoscaling limits",
                 f"minNodes: {self.max_nodes}",
             )
+
+    @rule
+    def upgrades_can_proceed(self) -> Iterator[Broken]:
         if self.max_surge + self.max_unavailable == 0:
             yield Broken(
                 "maxUnavailable",
@@ -259,27 +270,58 @@ class GpuPool(Section):
                 "GKE would refuse the pool: an upgrade could neither add nor take away a node",
                 "maxUnavailable: 1",
             )
-        family, _, size = self.machine_type.rpartition("-")
-        if family in _BUILT_IN_GPUS:
-            accelerator, counts = _BUILT_IN_GPUS[family]
-            if self.accelerator != accelerator:
-                yield Broken(
-                    "accelerator",
-                    f"{self.machine_type} carries {accelerator}, not {self.accelerator}",
-                    "GKE would refuse the node pool",
-                    f"accelerator: {accelerator}",
-                )
-            if size not in counts:
-                yield Broken(
-                    "machineType",
-                    f"there is no {self.machine_type}",
-                    "GKE would refuse the node pool",
-                    f"machineType: one of {', '.join(f'{family}-{each}' for each in counts)}",
-                )
-            elif self.accelerator_count != counts[size]:
-                yield Broken(
-                    "acceleratorCount",
-                    f"{self.machine_type} carries {counts[size]} {accelerator}, not {self.accelerator_count}",
-                    "GKE would refuse the node pool",
-                    f"acceleratorCount: {counts[size]}",
-                )
+        if self.max_surge + self.max_unavailable > 20:
+            yield Broken(
+                "maxSurge",
+                f"maxSurge and maxUnavailable are {self.max_surge + self.max_unavailable} together",
+                "GKE would refuse the pool: an upgrade handles 20 nodes at once at most",
+                f"maxSurge: {20 - self.max_unavailable}",
+            )
+
+    @rule
+    def zones_differ(self) -> Iterator[Broken]:
+        for zone in sorted({zone for zone in self.zones if self.zones.count(zone) > 1}):
+            yield Broken(
+                "zones", f"{zone} is there twice", "GKE would refuse the node pool", "each zone once"
+            )
+
+    @rule
+    def machine_carries_the_accelerator(self) -> Iterator[Broken]:
+        machine = MACHINES.get(self.machine_type)
+        if machine is None:
+            alike = machines_with(self.accelerator, self.accelerator_count) or list(MACHINES)
+            yield Broken(
+                "machineType",
+                f"{self.machine_type} is no machine type that carries GPUs",
+                "GKE would refuse the node pool",
+                f"machineType: one of {', '.join(alike)}",
+            )
+            return
+        counts = machine.accelerators.get(self.accelerator)
+        if counts is None:
+            carried = list(machine.accelerators)
+            yield Broken(
+                "accelerator",
+                f"{self.machine_type} carries {' or '.join(carried)}, not {self.accelerator}",
+                "GKE would refuse the node pool",
+                f"accelerator: {carried[0]}",
+            )
+        elif self.accelerator_count not in counts:
+            yield Broken(
+                "acceleratorCount",
+                f"{self.machine_type} carries {' or '.join(map(str, counts))} {self.accelerator}, "
+                f"not {self.accelerator_count}",
+                "GKE would refuse the node pool",
+                f"acceleratorCount: {counts[0]}",
+            )
+
+    @rule
+    def machine_can_be_had(self) -> Iterator[Broken]:
+        machine = MACHINES.get(self.machine_type)
+        if machine and machine.spot_only and not self.spot:
+            yield Broken(
+                "spot",
+                f"{self.machine_type} exists as spot capacity only",
+                "Compute Engine would refuse every node of the pool",
+                "spot: true, or machineType: a3-highgpu-8g",
+            )

@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
-from settings.base import Location, SecretId, Section, setting
+from collections.abc import Iterator
+
+from settings.base import Broken, Region, SecretId, Section, rule, section, setting
+
+
+class Adopt(Section):
+    """Secrets that are in Secret Manager already, and the version whose value each keeps."""
+
+    master_key: int | None = setting(
+        None,
+        ge=1,
+        about="Version of the existing litellm-master-key to keep; unset means one is made.",
+        otherwise="the import would fail, or an old master key would come back",
+        write="masterKey: 1",
+    )
+    salt_key: int | None = setting(
+        None,
+        ge=1,
+        about="Version of the existing litellm-salt-key to keep; unset means one is made.",
+        otherwise="the import would fail, or every stored credential would be unreadable",
+        write="saltKey: 1",
+    )
+    database_password: int | None = setting(
+        None,
+        ge=1,
+        about="Version of the existing litellm-db-password to keep (characters that need no escape in a URL); "
+        "unset means one is made.",
+        otherwise="the import would fail, or an old password would come back",
+        write="databasePassword: 1",
+    )
+    vllm_api_key: int | None = setting(
+        None,
+        ge=1,
+        about="Version of the existing vllm-api-key to keep; unset means one is made.",
+        otherwise="the import would fail, or an old key would come back",
+        write="vllmApiKey: 1",
+    )
+    redis_password: int | None = setting(
+        None,
+        ge=1,
+        about="Version of the existing litellm-redis-password to keep; unset means one is made.",
+        otherwise="the import would fail, or an old password would come back",
+        write="redisPassword: 1",
+    )
 
 
 class Secrets(Section):
     """The secrets in Secret Manager."""
 
-    replica_locations: list[Location] = setting(
+    replica_locations: list[Region] = setting(
         default_factory=list,
         about="Regions Secret Manager keeps the secrets in; empty means automatic. Fixed once made.",
         otherwise="Secret Manager would refuse the secrets",
@@ -28,9 +71,54 @@ class Secrets(Section):
         otherwise="no new password would be made",
         write="databasePasswordGeneration: 2",
     )
+    vllm_api_key_generation: int = setting(
+        1,
+        ge=1,
+        about="Raise by one to rotate vLLM's API key.",
+        otherwise="no new key would be made",
+        write="vllmApiKeyGeneration: 2",
+    )
     existing_vllm_api_key: SecretId | None = setting(
         None,
         about="Id of an existing Secret Manager secret to use as vLLM's API key; unset means one is made.",
         otherwise="the vLLM key could not be read and vLLM would not start",
         write="existingVllmApiKey: vllm-api-key",
     )
+    adopt: Adopt = section(Adopt, "Existing secrets that a new stack takes over with their values.")
+
+    @rule
+    def rotated_or_adopted(self) -> Iterator[Broken]:
+        for key, adopted, generation in (
+            ("masterKey", self.adopt.master_key, self.master_key_generation),
+            ("databasePassword", self.adopt.database_password, self.database_password_generation),
+            ("vllmApiKey", self.adopt.vllm_api_key, self.vllm_api_key_generation),
+        ):
+            if adopted and generation > 1:
+                yield Broken(
+                    f"adopt.{key}",
+                    f"version {adopted} is kept, and {key}Generation: {generation} asks for a new value",
+                    "the raised generation would rotate nothing",
+                    f"only one of them: adopt.{key} keeps the value, {key}Generation replaces it",
+                )
+
+    @rule
+    def existing_key_is_not_managed(self) -> Iterator[Broken]:
+        if self.existing_vllm_api_key and (self.adopt.vllm_api_key or self.vllm_api_key_generation > 1):
+            yield Broken(
+                "existingVllmApiKey",
+                f"{self.existing_vllm_api_key} is only read, but vLLM's key is to be adopted or rotated",
+                "the key would be neither",
+                "existingVllmApiKey alone and a new version made where that secret is managed, or without it",
+            )
+
+    @rule
+    def replicas_differ(self) -> Iterator[Broken]:
+        for region in sorted(
+            {each for each in self.replica_locations if self.replica_locations.count(each) > 1}
+        ):
+            yield Broken(
+                "replicaLocations",
+                f"{region} is there twice",
+                "Secret Manager would refuse the secrets",
+                "each region once",
+            )

@@ -19,12 +19,14 @@ from urllib3.exceptions import HTTPError
 
 from sandbox.cloud import Cloud
 from sandbox.emulators.api import Api
+from sandbox.emulators.cert_manager import CertManager
 from sandbox.emulators.cloudnativepg import CloudNativePG
 from sandbox.emulators.disks import Disks
 from sandbox.emulators.egress import socket_path
 from sandbox.emulators.external_secrets import ExternalSecrets
 from sandbox.emulators.kubelet import Kubelet
 from sandbox.emulators.node_pools import NodePools
+from sandbox.emulators.postgres_backups import PostgresBackups
 from sandbox.emulators.webhooks import Webhooks
 from sandbox.loopback import require_loopback
 from sandbox.paths import Home
@@ -32,7 +34,7 @@ from sandbox.paths import Home
 _TICK = 1.0
 _SETTLE = 0.02  # seconds in which changes that come together are waited for
 
-Watching = Webhooks | Disks | Kubelet | ExternalSecrets | CloudNativePG
+Watching = Webhooks | Disks | Kubelet | ExternalSecrets | CertManager | CloudNativePG | PostgresBackups
 Emulator = Watching | NodePools
 
 _LOG = logging.getLogger("sandbox.emulators")
@@ -59,7 +61,9 @@ def main() -> None:
             Disks(api),
             Kubelet(api),
             ExternalSecrets(api, cloud),
+            CertManager(api),
             CloudNativePG(api, cloud),
+            PostgresBackups(api, cloud),
         ]
         api.watch({kind for emulator in emulators for kind in emulator.kinds})
         home.daemon_ready.touch()

@@ -1,7 +1,7 @@
 """What the operators' admission webhooks answer: defaults, and refusals worded as the operators word them.
 
-Rules follow the validators of CloudNativePG 1.29 (internal/webhook/v1) and External Secrets (apis/externalsecrets/v1),
-as far as they concern what the sandbox emulates. What it does not do: defaults beyond bootstrap and
+Rules follow the validators of CloudNativePG 1.29 (internal/webhook/v1), External Secrets (apis/externalsecrets/v1)
+and cert-manager (internal/apis/certmanager/validation), as far as they concern what the sandbox emulates. What it does not do: defaults beyond bootstrap and
 anti-affinity, validation of PostgreSQL parameters, and objects of other kinds, which are refused by name.
 """
 
@@ -11,6 +11,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from kubernetes.utils.quantity import parse_quantity
@@ -80,6 +81,20 @@ def _cluster_errors(cluster: Json) -> Iterator[str]:
     if most >= instances:
         message = "maxSyncReplicas must be lower than the number of instances"
         yield _invalid("spec.maxSyncReplicas", most, message)
+    synchronous = spec.get("postgresql", {}).get("synchronous")
+    if synchronous and synchronous["number"] >= instances + sum(
+        len(synchronous.get(key, [])) for key in ("standbyNamesPre", "standbyNamesPost")
+    ):
+        yield _invalid(
+            "spec.postgresql.synchronous",
+            synchronous,
+            "Invalid synchronous configuration: the number of synchronous replicas must be less than the "
+            "total number of instances and the provided standby names.",
+        )
+    yield from _recovery_errors(bootstrap.get("recovery", {}), spec.get("externalClusters", []))
+    archivers = [plugin["name"] for plugin in spec.get("plugins", []) if plugin.get("isWALArchiver")]
+    if len(archivers) > 1:
+        yield _invalid("spec.plugins", archivers, "Cannot enable more than one WAL archiver plugin")
     yield from _storage_errors(spec.get("storage", {}))
     if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
         yield _invalid("metadata.name", name, "cluster name must be a valid DNS label")
@@ -87,6 +102,29 @@ def _cluster_errors(cluster: Json) -> Iterator[str]:
         yield _invalid("metadata.name", name, "the maximum length of a cluster name is 50 characters")
     yield from _affinity_errors(spec.get("affinity", {}))
     yield from _resource_errors(spec.get("resources", {}))
+
+
+def _recovery_errors(recovery: Json, external: list[Json]) -> Iterator[str]:
+    path = "spec.bootstrap.recovery"
+    if recovery.get("database") and not recovery.get("owner"):
+        yield _invalid(f"{path}.owner", "", "You need to specify the database owner user")
+    if recovery.get("owner") and not recovery.get("database"):
+        yield _invalid(f"{path}.database", "", "You need to specify the database name")
+    source = recovery.get("source")
+    if source and source not in [each["name"] for each in external]:
+        yield _invalid(f"{path}.source", source, f"External cluster {source} not found")
+    target = recovery.get("recoveryTarget", {})
+    time = target.get("targetTime")
+    if time:
+        try:
+            datetime.fromisoformat(time.replace("Z", "+00:00"))
+        except ValueError:
+            yield _invalid(f"{path}.recoveryTarget", time, "The format of TargetTime is invalid")
+    names = [each["name"] for each in external]
+    if len(set(names)) != len(names):
+        yield _invalid(
+            "spec.externalClusters", names, "the list of external clusters contains duplicate values"
+        )
 
 
 def _image_errors(image: str) -> Iterator[str]:
@@ -141,6 +179,44 @@ def _cluster_changes(new: Json, old: Json) -> Iterator[str]:
     for key, title in (("postgresGID", "GID"), ("postgresUID", "UID")):
         if new["spec"].get(key) != old["spec"].get(key):
             yield _invalid(f"spec.{key}", new["spec"].get(key), f"{title} is an immutable field in the spec")
+
+
+def _backup(request: Json) -> Refusal | None:
+    backup = request["object"]
+    if backup["spec"].get("method") == "plugin" and not backup["spec"].get("pluginConfiguration"):
+        cause = _invalid("spec.pluginConfiguration", None, "cannot be empty when the backup method is plugin")
+        name = json.dumps(backup["metadata"]["name"])
+        return Refusal(422, f"Backup.postgresql.cnpg.io {name} is invalid: {cause}")
+    return None
+
+
+def _scheduled_backup(request: Json) -> Refusal | None:
+    schedule = request["object"]
+    fields = len(schedule["spec"]["schedule"].split())
+    if fields not in (5, 6):
+        cause = _invalid(
+            "spec.schedule", schedule["spec"]["schedule"], f"expected 5 to 6 fields, found {fields}"
+        )
+        name = json.dumps(schedule["metadata"]["name"])
+        return Refusal(422, f"ScheduledBackup.postgresql.cnpg.io {name} is invalid: {cause}")
+    return None
+
+
+def _cert_manager(request: Json) -> Refusal | None:
+    spec, kind = request["object"]["spec"], request["kind"]["kind"]
+    if kind == "Certificate" and not any(
+        spec.get(key) for key in ("commonName", "dnsNames", "literalSubject")
+    ):
+        return Refusal(
+            403,
+            "spec: Invalid value: at least one of commonName (from the commonName field or from a literalSubject), "
+            "dnsNames, uriSANs, ipAddresses, emailSANs or otherNames must be set",
+        )
+    if kind == "Issuer" and not spec:
+        return Refusal(403, "spec: Required value: at least one issuer must be configured")
+    if kind not in ("Certificate", "Issuer"):
+        return Refusal(403, f"{kind} objects are not emulated by the sandbox")
+    return None
 
 
 def _store(request: Json) -> Refusal | None:
@@ -209,6 +285,9 @@ def _quantity(text: str | None) -> Any:
 
 _VALIDATORS: dict[str, Callable[[Json], Refusal | None]] = {
     "/validate-postgresql-cnpg-io-v1-cluster": _cluster,
+    "/validate-postgresql-cnpg-io-v1-backup": _backup,
+    "/validate-postgresql-cnpg-io-v1-scheduledbackup": _scheduled_backup,
+    "/validate": _cert_manager,
     "/validate-external-secrets-io-v1-clustersecretstore": _store,
     "/validate-external-secrets-io-v1-secretstore": _store,
     "/validate-external-secrets-io-v1-externalsecret": _external_secret,

@@ -55,6 +55,11 @@ KINDS = {
     "SecretStore": Resource("external-secrets.io/v1", "secretstores"),
     "ClusterSecretStore": Resource("external-secrets.io/v1", "clustersecretstores"),
     "Cluster": Resource("postgresql.cnpg.io/v1", "clusters"),
+    "Backup": Resource("postgresql.cnpg.io/v1", "backups"),
+    "ScheduledBackup": Resource("postgresql.cnpg.io/v1", "scheduledbackups"),
+    "ObjectStore": Resource("barmancloud.cnpg.io/v1", "objectstores"),
+    "Certificate": Resource("cert-manager.io/v1", "certificates"),
+    "Issuer": Resource("cert-manager.io/v1", "issuers"),
 }
 
 

@@ -1,15 +1,17 @@
 """The CloudNativePG operator: a Cluster becomes Services, claims, a bootstrap Job and instances, one after another.
 
 It acts while the operator's Deployment is Available and words phases, conditions and events as the operator does. The
-emulated database knows one thing: its owner's password, as it was taken from the Secret (kind "databaseRole" in the
-emulated cloud's store, named NAMESPACE/CLUSTER/OWNER), so that a reader can tell whether the Secret is the one in use.
+emulated database (database.py) knows its owner's password, as it was taken from the Secret, so that a reader can tell
+whether the Secret is the one in use, and the rows that a test writes. With the Barman Cloud plugin, which is there while
+its Service is and its Deployment is Available, it archives to a bucket and is restored from one (barman.py).
 
-Stricter than the operator in one place: a Secret whose username is not the owner (or which lacks a key) leaves the
+Stricter than the operator in two places: a recovery that fails leaves the plugin's words as phaseReason, where the
+operator only lets its Job fail again and again; and a Secret whose username is not the owner (or which lacks a key) leaves the
 Cluster unready with the instance manager's words as its phaseReason. The operator writes them to the primary's log
 only, reports a healthy cluster and never sets the password.
 
 What it does not do: run PostgreSQL, replicate, fail over or switch over (an instance that goes is made again on its
-volume), recover, back up, run plugins, manage roles or services, poolers, tablespaces, separate WAL volumes, image
+volume), recover from or back up to volume snapshots, run other plugins than Barman Cloud, manage roles or services, poolers, tablespaces, separate WAL volumes, image
 catalogs, certificates, superuser access. It refuses each of these by name in the Cluster's phaseReason.
 """
 
@@ -22,6 +24,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sandbox.cloud import Cloud, CloudError
+from sandbox.emulators import database
 from sandbox.emulators import postgres_objects as objects
 from sandbox.emulators.api import (
     Api,
@@ -33,19 +36,20 @@ from sandbox.emulators.api import (
     timestamp,
     with_condition,
 )
+from sandbox.emulators.barman import BarmanError
+from sandbox.emulators.barman_plugin import PLUGIN, BarmanPlugin, archives, uses_plugin
 from sandbox.latency import seconds
 
 HEALTHY = "Cluster in healthy state"
+UNKNOWN_PLUGIN = "Cluster cannot proceed to reconciliation due to an unknown plugin being required"
 
 _SOURCE = "cloudnative-pg"
 _REFUSED = frozenset(
     {
         "backup",
         "certificates",
-        "externalClusters",
         "imageCatalogRef",
         "managed",
-        "plugins",
         "podSelectorRefs",
         "projectedVolumeTemplate",
         "replica",
@@ -55,6 +59,7 @@ _REFUSED = frozenset(
         "walStorage",
     }
 )
+_REFUSED_RECOVERY = frozenset({"backup", "volumeSnapshots"})
 _REFUSED_INITDB = frozenset(
     {
         "import",
@@ -86,8 +91,10 @@ class CloudNativePG:
     kinds = frozenset(
         {
             "Cluster",
+            "ConfigMap",
             "Deployment",
             "Job",
+            "ObjectStore",
             "PersistentVolumeClaim",
             "Pod",
             "PodDisruptionBudget",
@@ -100,25 +107,42 @@ class CloudNativePG:
     def __init__(self, api: Api, cloud: Cloud) -> None:
         self._api = api
         self._cloud = cloud
+        self._plugin = BarmanPlugin(api, cloud)
 
     def reconcile(self) -> None:
-        operator = available(self._api, "cloudnative-pg")
-        if operator is None:
+        deployment = available(self._api, "cloudnative-pg")
+        if deployment is None:
             return
-        image = operator["spec"]["template"]["spec"]["containers"][0]["image"]
+        image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+        sidecar = self._plugin.sidecar_image(deployment["metadata"]["namespace"])
         for cluster in self._api.list("Cluster"):
             if "deletionTimestamp" not in cluster["metadata"]:
-                self._reconcile(cluster, image)
+                self._reconcile(cluster, image, sidecar)
 
-    def _reconcile(self, cluster: Json, image: str) -> None:
+    def _reconcile(self, cluster: Json, image: str, sidecar_image: str | None) -> None:
         refused = next(not_emulated(cluster), None)
         if refused:
             reason = f"{refused} is not emulated by the sandbox"
             self._register(cluster, None, Phase("Unable to create required cluster objects", reason))
             return
+        operator = objects.Operator(image)
+        if uses_plugin(cluster):
+            if sidecar_image is None:
+                self._register(cluster, None, Phase(UNKNOWN_PLUGIN, _unknown(PLUGIN)))
+                return
+            if not self._plugin.has_stores(cluster):
+                return
+            operator = objects.Operator(image, self._plugin.sidecar(cluster, sidecar_image))
         self._make_shared_objects(cluster)
         found = self._find(cluster)
-        self._register(cluster, found, self._next(cluster, found, image))
+        phase = self._next(cluster, found, operator)
+        self._register(cluster, found, phase)
+        if (
+            archives(cluster)
+            and any(_ready(pod) for pod in found.pods)
+            and database.exists(self._cloud, cluster)
+        ):
+            self._plugin.archive(cluster)
 
     def _find(self, cluster: Json) -> Found:
         namespace, uid = cluster["metadata"]["namespace"], cluster["metadata"]["uid"]
@@ -139,7 +163,7 @@ class CloudNativePG:
             ("ServiceAccount", objects.service_account(cluster)),
         ]
         secret, database, user = credentials(cluster)
-        if "secret" not in cluster["spec"].get("bootstrap", {}).get("initdb", {}):
+        if "secret" not in application(cluster):
             wanted.append(("Secret", objects.application_secret(cluster, secret, database, user)))
         for kind, item in wanted:
             known = self._api.get(kind, namespace, item["metadata"]["name"])
@@ -158,16 +182,20 @@ class CloudNativePG:
             ):
                 self._api.delete("PodDisruptionBudget", budget)
 
-    def _next(self, cluster: Json, found: Found, image: str) -> Phase | None:
+    def _next(self, cluster: Json, found: Found, operator: objects.Operator) -> Phase | None:
         """Take the next step of a Cluster's life; the phase it is in now, None when it stays as it is."""
         status, spec = cluster.get("status", {}), cluster["spec"]
         if not found.claims:
-            return self._create_primary(cluster, image)
+            return self._create_primary(cluster, operator)
         if not all(_done(job) for job in found.jobs):
             return None
         for claim in found.claims:
             self._grow(cluster, claim)
-        if self._start_instances(cluster, found, image):
+        if not database.exists(self._cloud, cluster):
+            failure = self._fill(cluster)
+            if failure:
+                return Phase("Setting up primary", f"while restoring a backup: {failure}")
+        if self._start_instances(cluster, found, operator):
             return None
         if any(not _active(pod) for pod in found.pods):
             return Phase(
@@ -184,11 +212,11 @@ class CloudNativePG:
                 {"currentPrimary": primary, "currentPrimaryTimestamp": timestamp()},
             )
         if len(found.claims) < spec["instances"]:
-            return self._join_replica(cluster, image)
+            return self._join_replica(cluster, operator)
         if len(found.claims) > spec["instances"]:
             self._remove_replica(cluster, found)
             return None
-        outdated = self._restart_outdated(cluster, found, image)
+        outdated = self._restart_outdated(cluster, found, operator)
         if outdated:
             return outdated
         wrong = self._take_password(cluster)
@@ -198,7 +226,7 @@ class CloudNativePG:
             self._api.delete("Job", job)
         return Phase(HEALTHY)
 
-    def _create_primary(self, cluster: Json, image: str) -> Phase:
+    def _create_primary(self, cluster: Json, operator: objects.Operator) -> Phase:
         name = objects.instance_name(cluster, 1)
         if cluster.get("status", {}).get("latestGeneratedNode"):
             return Phase(
@@ -208,25 +236,43 @@ class CloudNativePG:
                 "To resolve this, restore the cluster from a recent backup.",
             )
         self._api.create("PersistentVolumeClaim", objects.claim(cluster, 1))
-        self._tell(cluster, "CreatingInstance", "Primary instance (initdb)")
-        self._api.create("Job", objects.job(cluster, 1, "initdb", image, credentials(cluster).secret))
+        if "recovery" in cluster["spec"].get("bootstrap", {}):
+            self._tell(cluster, "CreatingInstance", "Primary instance (from external cluster)")
+            job = objects.job(cluster, 1, "full-recovery", operator, "")
+        else:
+            self._tell(cluster, "CreatingInstance", "Primary instance (initdb)")
+            job = objects.job(cluster, 1, "initdb", operator, credentials(cluster).secret)
+        self._api.create("Job", job)
         return Phase(
             "Setting up primary",
             f"Creating primary instance {name}",
             {"latestGeneratedNode": 1, "targetPrimary": name, "targetPrimaryTimestamp": timestamp()},
         )
 
-    def _join_replica(self, cluster: Json, image: str) -> Phase:
+    def _fill(self, cluster: Json) -> str | None:
+        """Make the database that the first Job made on the primary's volume; why it could not."""
+        recovery = cluster["spec"].get("bootstrap", {}).get("recovery")
+        if recovery is None:
+            database.make(self._cloud, cluster)
+            return None
+        try:
+            restored = self._plugin.restore(cluster, recovery)
+        except BarmanError as error:
+            return str(error)
+        database.make(self._cloud, cluster, restored)
+        return None
+
+    def _join_replica(self, cluster: Json, operator: objects.Operator) -> Phase:
         serial = cluster["status"]["latestGeneratedNode"] + 1
         name = objects.instance_name(cluster, serial)
         self._tell(cluster, "CreatingInstance", f"Creating instance {name}")
-        self._api.create("Job", objects.job(cluster, serial, "join", image, ""))
+        self._api.create("Job", objects.job(cluster, serial, "join", operator, ""))
         self._api.create("PersistentVolumeClaim", objects.claim(cluster, serial))
         return Phase(
             "Creating a new replica", f"Creating replica {name}-join", {"latestGeneratedNode": serial}
         )
 
-    def _start_instances(self, cluster: Json, found: Found, image: str) -> bool:
+    def _start_instances(self, cluster: Json, found: Found, operator: objects.Operator) -> bool:
         """Make the Pod of every volume that has none and whose bootstrap has taken its time; is one awaited?"""
         running = {pod["metadata"]["name"] for pod in found.pods}
         started = {job["metadata"]["labels"][objects.INSTANCE]: job for job in found.jobs}
@@ -241,7 +287,7 @@ class CloudNativePG:
                 continue
             serial = int(claim["metadata"]["annotations"][objects.SERIAL])
             primary = name == cluster["status"].get("targetPrimary")
-            self._api.create("Pod", objects.pod(cluster, serial, primary, image))
+            self._api.create("Pod", objects.pod(cluster, serial, primary, operator))
         return awaited
 
     def _remove_replica(self, cluster: Json, found: Found) -> None:
@@ -257,14 +303,14 @@ class CloudNativePG:
             if pod["metadata"]["name"] == name:
                 self._api.delete("Pod", pod)
 
-    def _restart_outdated(self, cluster: Json, found: Found, image: str) -> Phase | None:
+    def _restart_outdated(self, cluster: Json, found: Found, operator: objects.Operator) -> Phase | None:
         primary = cluster["status"].get("currentPrimary")
         replicas_first = sorted(found.pods, key=lambda pod: pod["metadata"]["name"] == primary)
         for pod in replicas_first:
             metadata = pod["metadata"]
             serial = int(metadata["annotations"][objects.SERIAL])
             wanted = json.loads(
-                objects.pod(cluster, serial, False, image)["metadata"]["annotations"][objects.POD_SPEC]
+                objects.pod(cluster, serial, False, operator)["metadata"]["annotations"][objects.POD_SPEC]
             )
             reason = why_outdated(json.loads(metadata["annotations"][objects.POD_SPEC]), wanted)
             if reason is None:
@@ -369,10 +415,16 @@ class Credentials(NamedTuple):
 
 def credentials(cluster: Json) -> Credentials:
     """Where the application's database and owner are defined, with the operator's defaults."""
-    initdb = cluster["spec"].get("bootstrap", {}).get("initdb", {})
-    database = initdb.get("database", "app")
-    secret = initdb.get("secret", {}).get("name") or f"{cluster['metadata']['name']}-app"
-    return Credentials(secret, database, initdb.get("owner", database))
+    wanted = application(cluster)
+    database = wanted.get("database", "app")
+    secret = wanted.get("secret", {}).get("name") or f"{cluster['metadata']['name']}-app"
+    return Credentials(secret, database, wanted.get("owner", database))
+
+
+def application(cluster: Json) -> Json:
+    """The part of a Cluster's bootstrap that names the application's database."""
+    bootstrap = cluster["spec"].get("bootstrap", {})
+    return bootstrap.get("recovery") or bootstrap.get("initdb", {})
 
 
 def not_emulated(cluster: Json) -> Iterator[str]:
@@ -384,7 +436,19 @@ def not_emulated(cluster: Json) -> Iterator[str]:
     if "imageName" not in spec:
         yield "a Cluster without spec.imageName"
     bootstrap = spec.get("bootstrap", {})
-    yield from (f"spec.bootstrap.{key}" for key in sorted(bootstrap.keys() - {"initdb"}))
+    yield from (f"spec.bootstrap.{key}" for key in sorted(bootstrap.keys() - {"initdb", "recovery"}))
+    recovery = bootstrap.get("recovery", {})
+    yield from (f"spec.bootstrap.recovery.{key}" for key in sorted(recovery.keys() & _REFUSED_RECOVERY))
+    target = recovery.get("recoveryTarget", {})
+    yield from (
+        f"spec.bootstrap.recovery.recoveryTarget.{key}" for key in sorted(target.keys() - {"targetTime"})
+    )
+    for plugin in spec.get("plugins", []):
+        if plugin["name"] != PLUGIN or not plugin.get("enabled", True):
+            yield f"spec.plugins of name {plugin['name']} or turned off"
+    for external in spec.get("externalClusters", []):
+        if external.get("plugin", {}).get("name") != PLUGIN:
+            yield f"spec.externalClusters without plugin {PLUGIN}"
     refused = sorted(bootstrap.get("initdb", {}).keys() & _REFUSED_INITDB)
     yield from (f"spec.bootstrap.initdb.{key}" for key in refused)
 
@@ -398,6 +462,13 @@ def why_outdated(current: Json, wanted: Json) -> str | None:
         return f"the instance is using a different image: {before} -> {after}"
     key = min(key for key in current.keys() | wanted.keys() if current.get(key) != wanted.get(key))
     return f"original and target PodSpec differ in {key}"
+
+
+def _unknown(plugin: str) -> str:
+    return (
+        f"Unknown plugin: '{plugin}'. This may be caused by the plugin not being loaded correctly by the operator. "
+        "Check the operator and plugin logs for errors"
+    )
 
 
 def _done(job: Json) -> bool:

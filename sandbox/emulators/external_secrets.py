@@ -34,6 +34,7 @@ from sandbox.emulators.api import (
     with_condition,
 )
 from sandbox.emulators.secret_template import TemplateError, render
+from sandbox.emulators.workload_identity import principal
 
 FINALIZER = "externalsecrets.external-secrets.io/externalsecret-cleanup"
 DATA_HASH = "reconcile.external-secrets.io/data-hash"
@@ -217,17 +218,8 @@ class ExternalSecrets:
         return store["spec"]["provider"]["gcpsm"]["projectID"]
 
     def _member(self, controller: Json) -> str:
-        clusters = self._cloud.list("cluster")
-        if not clusters:
-            raise LookupError("unable to get credentials: the sandbox knows no GKE cluster yet")
-        project = clusters[0]["project"]
-        number = self._cloud.ensure_project(project)
-        namespace = controller["metadata"]["namespace"]
         account = controller["spec"]["template"]["spec"].get("serviceAccountName", "default")
-        return (
-            f"principal://iam.googleapis.com/projects/{number}/locations/global/workloadIdentityPools/"
-            f"{project}.svc.id.goog/subject/ns/{namespace}/sa/{account}"
-        )
+        return principal(self._cloud, controller["metadata"]["namespace"], account)
 
     def _read_one(self, project: str, member: str, reference: Json) -> bytes:
         key, wanted = reference["key"], reference.get("property")

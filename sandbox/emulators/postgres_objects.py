@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sandbox.emulators.api import Json, owner
 
@@ -29,12 +29,20 @@ _CONTAINER_SECURITY = {
     "runAsNonRoot": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+_COMMANDS = {"postgres": "run", "initdb": "init", "full-recovery": "restore"}
 _MOUNTS = [
     {"name": "pgdata", "mountPath": "/var/lib/postgresql/data"},
     {"name": "scratch-data", "mountPath": "/run"},
     {"name": "scratch-data", "mountPath": "/controller"},
     {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 a path in the pod
 ]
+
+
+class Operator(NamedTuple):
+    """What the operator puts into the pods it makes: its own image, and the sidecar a plugin adds, if one does."""
+
+    image: str
+    sidecar: Json | None = None
 
 
 def services(cluster: Json) -> list[Json]:
@@ -115,12 +123,16 @@ def claim(cluster: Json, serial: int) -> Json:
 
 
 def job(
-    cluster: Json, serial: int, role: Literal["initdb", "join"], operator_image: str, secret: str
+    cluster: Json,
+    serial: int,
+    role: Literal["initdb", "join", "full-recovery"],
+    operator: Operator,
+    secret: str,
 ) -> Json:
     """The Job that fills an instance's volume. `initdb` waits for the owner's Secret, as it names it in its env."""
     name = instance_name(cluster, serial)
     labels = {**_labels(cluster), INSTANCE: name, "cnpg.io/jobRole": role}
-    spec = _pod_spec(cluster, name, role, operator_image)
+    spec = _pod_spec(cluster, name, role, operator)
     if role == "initdb":
         reference = {"name": secret, "key": "username", "optional": False}
         spec["containers"][0]["env"].append(
@@ -134,10 +146,10 @@ def job(
     }
 
 
-def pod(cluster: Json, serial: int, primary: bool, operator_image: str) -> Json:
+def pod(cluster: Json, serial: int, primary: bool, operator: Operator) -> Json:
     """An instance."""
     name = instance_name(cluster, serial)
-    spec = _pod_spec(cluster, name, "postgres", operator_image)
+    spec = _pod_spec(cluster, name, "postgres", operator)
     spec["containers"][0]["ports"] = [
         {"name": "postgresql", "containerPort": _PORT, "protocol": "TCP"},
         {"name": "metrics", "containerPort": 9187, "protocol": "TCP"},
@@ -191,7 +203,7 @@ def affinity(cluster: Json) -> Json:
     return {key: value for key, value in found.items() if value}
 
 
-def _pod_spec(cluster: Json, instance: str, container: str, operator_image: str) -> Json:
+def _pod_spec(cluster: Json, instance: str, container: str, operator: Operator) -> Json:
     spec, metadata = cluster["spec"], cluster["metadata"]
     wanted = spec.get("affinity", {})
     shared = {
@@ -213,17 +225,18 @@ def _pod_spec(cluster: Json, instance: str, container: str, operator_image: str)
         "initContainers": [
             {
                 "name": "bootstrap-controller",
-                "image": operator_image,
+                "image": operator.image,
                 "command": ["/manager", "bootstrap", "/controller/manager"],
                 **shared,
-            }
+            },
+            # A plugin takes part in instances and in the recovery, in no other Job.
+            *([operator.sidecar] if operator.sidecar and container in ("postgres", "full-recovery") else []),
         ],
         "containers": [
             {
                 "name": container,
                 "image": spec["imageName"],
-                "command": ["/controller/manager", "instance"]
-                + (["run"] if container == "postgres" else [container.replace("initdb", "init")]),
+                "command": ["/controller/manager", "instance", _COMMANDS.get(container, container)],
                 "env": env,
                 "envFrom": spec.get("envFrom", []),
                 **shared,

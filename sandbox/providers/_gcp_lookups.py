@@ -13,6 +13,9 @@ from sandbox.errors import SandboxError
 from sandbox.providers._gcp_base import Json, Settings
 from sandbox.providers._gcp_secrets import secret_outputs
 
+SERVICES = "34.118.224.0/20"
+"""The range that GKE gives to the Services of a cluster by default."""
+
 
 def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
     """gcp:container/getCluster:getCluster."""
@@ -30,6 +33,7 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
         "project": row["project"],
         "location": row["location"],
         "endpoint": row["endpoint"],
+        "servicesIpv4Cidr": SERVICES,
         "masterAuths": [
             {
                 "clusterCaCertificate": row["caCertificate"],

@@ -1,7 +1,7 @@
 """Secret Manager: Secret, SecretVersion and SecretIamMember on the emulated cloud.
 
 What they do not do: rotation, topics, expiry, tags, version aliases, write-only data, IAM conditions, customer-managed
-keys; an unknown service account or user is not looked up. A policy's etag does not change with the policy.
+keys. A policy's etag does not change with the policy.
 Behaviour and wording: hashicorp/terraform-provider-google, google/services/secretmanager.
 """
 
@@ -31,6 +31,7 @@ from sandbox.providers._gcp_base import (
     one_of,
     parsed,
 )
+from sandbox.providers._gcp_iam import check_member, check_role, member_form
 from sandbox.providers._values import UNKNOWN
 
 _PARENT = "projects/<project>/secrets/<secret>"
@@ -52,15 +53,6 @@ _ROLES = frozenset(
         "editor",
         "viewer",
     )
-)
-_MEMBER = re.compile(r".+:.+|allUsers|allAuthenticatedUsers")
-_ACCOUNT = re.compile(r"(user|group|serviceAccount):[^@\s]+@[^@\s]+\.[^@\s]+")
-_OTHER_MEMBER = re.compile(
-    r"allUsers|allAuthenticatedUsers|domain:[^\s]+\.[^\s]+|project(Owner|Editor|Viewer):[^\s]+"
-)
-_PRINCIPAL = (
-    "principal://iam.googleapis.com/projects/<number>/locations/global/workloadIdentityPools/<pool>"
-    "/subject/ns/<namespace>/sa/<account>"
 )
 
 
@@ -306,13 +298,7 @@ class SecretIamMember(Resource):
 
     def check(self, inputs: Json) -> Iterator[CheckFailure]:
         yield from not_emulated(self.kind, inputs, "condition")
-        member = inputs.get("member")
-        if isinstance(member, str) and not _MEMBER.fullmatch(member):
-            yield CheckFailure(
-                "member",
-                f'invalid value "{member}" for member (IAM members must have one of the values outlined here: '
-                "https://cloud.google.com/billing/docs/reference/rest/v1/Policy#Binding)",
-            )
+        yield from member_form(inputs.get("member"))
 
     def create(self, inputs: Json, timeout: float) -> Made:
         secret, role, member = self._secret(inputs), inputs["role"], inputs["member"]
@@ -321,9 +307,8 @@ class SecretIamMember(Resource):
             lambda: self.cloud.get("secret", secret),
         )
         doing = f'Error setting IAM policy for secretmanager secret "{secret}"'
-        if role not in _ROLES and not re.fullmatch(r"(projects|organizations)/[^/]+/roles/[\w.]+", role):
-            raise invalid(doing, f"Role {role} is not supported for this resource.")
-        self._check_member(doing, member)
+        check_role(doing, role, _ROLES)
+        check_member(self.cloud, doing, member)
         with suppress(CloudError):  # granted already
             self.cloud.create(
                 "secretIamMember",
@@ -364,24 +349,6 @@ class SecretIamMember(Resource):
             parsed(_PARENT, secret_id, "secretId")
             return secret_id
         return f"projects/{self.settings.need_project(inputs)}/secrets/{secret_id}"
-
-    def _check_member(self, doing: str, member: str) -> None:
-        if member.startswith("principal://"):
-            number, pool, *_ = parsed(_PRINCIPAL, member, "member")
-            pools = {
-                str(row["number"]): f"{row['projectId']}.svc.id.goog" for row in self.cloud.list("project")
-            }
-            if pools.get(number) != pool:
-                raise invalid(
-                    doing,
-                    f"Identity Pool does not exist (projects/{number}/locations/global/workloadIdentityPools/{pool}). "
-                    "Please check that you specified a valid resource name as returned in the `name` attribute in the "
-                    "configuration API.",
-                )
-        elif member.startswith("principalSet://"):
-            raise SandboxError(f"the sandbox does not emulate principalSet:// members ({member}).")
-        elif not (_ACCOUNT.fullmatch(member) or _OTHER_MEMBER.fullmatch(member)):
-            raise invalid(doing, f"Invalid member: {member}")
 
     def _made(self, secret: str, role: str, member: str, inputs: Json) -> Made:
         state: dict[str, Any] = {

@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,7 +79,7 @@ def live_release(cluster: Cluster, namespace: str, name: str) -> dict[str, Any] 
 
 
 @contextmanager
-def _kubeconfig(cluster: Cluster) -> Iterator[str]:
+def _kubeconfig(cluster: Cluster) -> Generator[str]:
     descriptor, path = tempfile.mkstemp(prefix="kubeconfig-", dir=private_directory())
     try:
         with open(descriptor, "w") as file:

@@ -51,17 +51,19 @@ def create(
     timeout: float,
     *,
     upsert: bool,
+    force: bool,
     cancelled: threading.Event,
 ) -> tuple[Object, str | None]:
     """The created object's outputs and, where it did not become ready in `timeout` seconds, why not.
 
-    Raises ApiError when it exists already (unless `upsert`) or the server refuses it, NoMatch when its kind is not served.
+    Raises ApiError when it exists already (unless `upsert`), when another manager has its fields (unless `force`) or
+    the server refuses it, NoMatch when its kind is not served.
     """
 
     def attempt() -> Object:
         if not upsert and _live(cluster, inputs):
             raise ApiError(409, "AlreadyExists", _exists(inputs))
-        return cluster.apply(inputs, manager, force=_forced(inputs), dry_run=False)
+        return cluster.apply(inputs, manager, force=force or _forced(inputs), dry_run=False)
 
     live = _patiently(attempt, cancelled)
     return _settle(cluster, live, inputs, manager, timeout, cancelled)

@@ -23,13 +23,15 @@ from sandbox.providers._gcp_base import Json, Made, Resource, Settings
 from sandbox.providers._gcp_lookups import LOOKUPS
 from sandbox.providers._gcp_node_pool import NodePool
 from sandbox.providers._gcp_secrets import Secret, SecretIamMember, SecretVersion
+from sandbox.providers._gcp_storage import Bucket, BucketIAMMember
 from sandbox.providers._sdk import check_inputs, check_names, input_names
 from sandbox.providers._server import DiffRequest, InitFailed, serve
 from sandbox.providers._values import UNKNOWN, detailed_diff, has_unknown, plain_map, property_map, under
 
 _PROVIDER = "pulumi:providers:gcp"
 _RESOURCES: dict[str, type[Resource]] = {
-    resource.kind: resource for resource in (Secret, SecretVersion, SecretIamMember, NodePool)
+    resource.kind: resource
+    for resource in (Bucket, BucketIAMMember, NodePool, Secret, SecretIamMember, SecretVersion)
 }
 _DEFAULT_TIMEOUT = 30 * 60.0
 # Settings that mean something here, or whose absence changes nothing.

@@ -219,6 +219,7 @@ class KubernetesProvider(Provider):
                 manager,
                 timeout_seconds(inputs, request.timeout),
                 upsert="upsertExistingObjects" in self._on,
+                force="enablePatchForce" in self._on,
                 cancelled=self._cancelled,
             )
             identifier = _objects.identifier(live)

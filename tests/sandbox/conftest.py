@@ -38,6 +38,8 @@ def dev(tmp_path_factory: pytest.TempPathFactory, watcher: Watcher) -> Iterator[
     with watcher.watching(sandbox.home):
         up = sandbox.run("up")
     sandbox.root.parent.joinpath("up.txt").write_text(up.text)
-    up.succeeded()
-    yield sandbox
-    sandbox.run("down").succeeded()
+    try:
+        up.succeeded()
+        yield sandbox
+    finally:
+        sandbox.run("down").succeeded()

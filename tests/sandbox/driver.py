@@ -17,10 +17,12 @@ import yaml
 from sandbox import controlplane
 from sandbox.cloud import Cloud
 from sandbox.paths import REPOSITORY, Home
+from tests.edges import Edge
 
 PROGRAM = (
     "Pulumi.yaml",
     "Pulumi.dev.yaml",
+    "Pulumi.prod.yaml",
     "__main__.py",
     "settings",
     "versions.py",
@@ -104,6 +106,17 @@ class Sandbox:
         with self.home.event_log(self.stack, operation).open() as lines:
             for line in lines:
                 yield json.loads(line)
+
+    def kept(self, edge: Edge) -> bool:
+        """Whether the last `up` completed what an edge needs before it started what needs it."""
+        started: dict[tuple[str, str], int] = {}
+        completed: dict[tuple[str, str], int] = {}
+        for position, event in enumerate(self.events("up")):
+            for kind, times in (("resourcePreEvent", started), ("resOutputsEvent", completed)):
+                if kind in event:
+                    urn = event[kind]["metadata"]["urn"].split("::")
+                    times[(urn[2].split(":")[-1], urn[3])] = position
+        return completed[(edge.needs_kind, edge.needs)] < started[(edge.kind, edge.name)]
 
     def steps(self, operation: str) -> list[Step]:
         """The completed steps of the last run, in order of completion."""

@@ -87,7 +87,20 @@ VLLM: Values = {
         "resources": {"requests": {"cpu": "400m"}},
     },
 }
+BARMAN: Values = {
+    "image": {"registry": "ghcr.io", "repository": "cloudnative-pg/plugin-barman-cloud", "tag": "v0.13.0"},
+    "resources": {"requests": {"cpu": "50m"}},
+}
+CERT_MANAGER: Values = {
+    "crds": {"enabled": True, "keep": True},
+    "global": {"leaderElection": {"namespace": "cert-manager"}},
+    "image": {"repository": "quay.io/jetstack/cert-manager-controller", "tag": "v1.21.1"},
+    "webhook": {"resources": {"requests": {"cpu": "20m"}}},
+    "startupapicheck": {"enabled": False},
+}
 RELEASES: dict[str, tuple[str, Values]] = {
+    "cert-manager": ("cert-manager", CERT_MANAGER),
+    "plugin-barman-cloud": ("plugin-barman-cloud", BARMAN),
     "litellm-helm": ("litellm", LITELLM),
     "cloudnative-pg": ("cnpg", CNPG),
     "external-secrets": ("external-secrets", EXTERNAL_SECRETS),
@@ -150,6 +163,14 @@ def with_value(values: Values, path: str, value: object) -> Values:
         node = node[int(parent)] if parent.isdigit() else node.setdefault(parent, {})
     node[key] = value
     return changed
+
+
+def something(chart: str, path: str) -> object:
+    """A value of the type that the chart's schema wants at a path."""
+    node = json.loads((schema.CHARTS / chart / "values.schema.json").read_text())
+    for key in path.split("."):
+        node = node.get("properties", {}).get(key, {})
+    return {"string": "a", "object": {"a": "b"}, "array": [{"a": "b"}]}.get(node.get("type"), True)
 
 
 @pytest.mark.parametrize("chart", RELEASES)
@@ -228,7 +249,7 @@ def test_vllm_model_requires(helm: Path, key: str) -> None:
 
 @pytest.mark.parametrize(("chart", "path"), NOT_EMULATED)
 def test_not_emulated_is_refused_by_name(helm: Path, chart: str, path: str) -> None:
-    value = {"loraAdapters": [{"name": "a"}], "routerSpec.hf_token": "a"}.get(path, True)
+    value = {"loraAdapters": [{"name": "a"}]}.get(path) or something(chart, path)
     result = run(helm, chart, with_value(RELEASES[chart][1], path, value))
     assert result.returncode != 0
     assert f"{path} is not emulated" in result.stderr
@@ -314,6 +335,39 @@ def test_cnpg_objects(helm: Path) -> None:
         assert cluster["failurePolicy"] == "Fail"
         assert cluster["rules"][0]["resources"] == ["clusters"]
         assert cluster["clientConfig"]["service"]["name"] == "cnpg-webhook-service"
+
+
+def test_barman_plugin_is_found_by_its_service_and_waits_for_its_certificates(helm: Path) -> None:
+    objects = render(helm, "plugin-barman-cloud")
+    service = objects["Service", "barman-cloud"]["metadata"]
+    assert service["labels"]["cnpg.io/pluginName"] == "barman-cloud.cloudnative-pg.io"
+    assert service["annotations"]["cnpg.io/pluginServerSecret"] == "barman-cloud-server-tls"
+    plugin = objects["Deployment", "plugin-barman-cloud"]
+    volumes = {
+        each["name"]: each["secret"]["secretName"] for each in plugin["spec"]["template"]["spec"]["volumes"]
+    }
+    made = {
+        certificate["spec"]["secretName"]
+        for (kind, _), certificate in objects.items()
+        if kind == "Certificate"
+    }
+    assert set(volumes.values()) == made
+    settings = objects["ConfigMap", "plugin-barman-cloud-config"]["data"]
+    assert settings["SIDECAR_IMAGE"].startswith("ghcr.io/cloudnative-pg/plugin-barman-cloud-sidecar:")
+
+
+def test_cert_manager_objects(helm: Path) -> None:
+    objects = render(helm, "cert-manager")
+    assert {name for kind, name in objects if kind == "Deployment"} == {
+        "cert-manager",
+        "cert-manager-webhook",
+        "cert-manager-cainjector",
+    }
+    arguments = container(objects["Deployment", "cert-manager"])["args"]
+    assert "--leader-election-namespace=cert-manager" in arguments
+    selector = objects["Service", "cert-manager-webhook"]["spec"]["selector"]
+    labels = objects["Deployment", "cert-manager-webhook"]["spec"]["template"]["metadata"]["labels"]
+    assert selector.items() <= labels.items()
 
 
 def test_external_secrets_objects(helm: Path) -> None:

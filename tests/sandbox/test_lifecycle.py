@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.sandbox.driver import UNCHANGED, Sandbox
 
@@ -28,6 +29,22 @@ def test_two_sandboxes_stop_clean_and_start_again(fresh: Callable[[], Sandbox]) 
     assert other.run("status").succeeded()
     one.run("exec", "--", "true").succeeded()
     assert len(one.get("/api/v1/nodes")["items"]) == 3
+
+
+def test_cluster_is_named_by_another_stacks_outputs(fresh: Callable[[], Sandbox]) -> None:
+    sandbox = fresh()
+    file = sandbox.root / "Pulumi.dev.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["config"]["llm-gateway:cluster"] = {"stack": "organization/gke-cluster/dev"}
+    file.write_text(yaml.safe_dump(settings))
+    sandbox.run("preview").succeeded()
+    (pool,) = [
+        event["resourcePreEvent"]["metadata"]["new"]["inputs"]
+        for event in sandbox.events("preview")
+        if event.get("resourcePreEvent", {}).get("metadata", {}).get("type")
+        == "gcp:container/nodePool:NodePool"
+    ]
+    assert (pool["location"], pool["cluster"]) == ("europe-west4", "of-another-stack")
 
 
 def test_preview_comes_before_any_up(fresh: Callable[[], Sandbox]) -> None:

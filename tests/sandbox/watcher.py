@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ class Watcher:
         self._done = threading.Event()
 
     @contextmanager
-    def watching(self, home: Home, namespace: str = "llm-gateway") -> Iterator[None]:
+    def watching(self, home: Home, namespace: str = "llm-gateway") -> Generator[None]:
         """Watch while the block runs, from as soon as the control plane answers."""
         threads = [
             threading.Thread(target=self._follow, args=(home, namespace, list_), daemon=True)

@@ -2,9 +2,14 @@
 
 import pytest
 
-from tests.unit.engine import Recording, run_program
+from tests.unit.engine import EVERYTHING, Recording, run_program
 
 
 @pytest.fixture(scope="session")
 def program() -> Recording:
     return run_program()
+
+
+@pytest.fixture(scope="session")
+def everything() -> Recording:
+    return run_program(EVERYTHING)

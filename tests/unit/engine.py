@@ -36,6 +36,22 @@ SETTINGS: Mapping[str, Any] = {
     ],
 }
 
+EVERYTHING: Mapping[str, Any] = {
+    "models": [
+        *SETTINGS["models"],
+        {
+            "alias": "claude",
+            "inputCostPerToken": 1e-06,
+            "outputCostPerToken": 2e-06,
+            "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
+        },
+    ],
+    "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
+    "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
+    "network": {"clientNamespaces": ["apps"]},
+}
+"""Changes that have every part of the program deployed."""
+
 
 def secret_marker(name: str) -> str:
     """The value that the mocked RandomBytes `name` has: findable wherever it leaks."""
@@ -52,8 +68,20 @@ class Mocks(mocks.Mocks):
         elif args.typ == "gcp:secretmanager/secret:Secret":
             state["name"] = f"projects/{state['project']}/secrets/{state['secretId']}"
             return state["name"], state
+        elif args.typ == "pulumi:pulumi:StackReference":
+            state["outputs"] = {
+                "clusterName": "shared",
+                "clusterLocation": "us-central1-c",
+                "clusterProject": "platform",
+            }
+            state["secretOutputNames"] = []
+            if args.name.endswith("/empty"):
+                state["outputs"] = {}
         elif args.typ == "gcp:secretmanager/secretVersion:SecretVersion":
             state["version"] = "3"
+        elif args.typ == "kubernetes:discovery.k8s.io/v1:EndpointSlice":
+            state["endpoints"] = [{"addresses": ["10.100.0.2"]}]
+            state["ports"] = [{"name": "https", "protocol": "TCP", "port": 443}]
         elif args.typ == "kubernetes:helm.sh/v3:Release":
             state["status"] = {"name": state["name"], "revision": 1, "status": "deployed"}
         return f"{args.name}-id", state
@@ -64,6 +92,7 @@ class Mocks(mocks.Mocks):
                 return {
                     "id": "projects/example-llm-dev/locations/europe-west4/clusters/platform-dev",
                     "endpoint": "192.0.2.1",
+                    "servicesIpv4Cidr": "34.118.224.0/20",
                     "masterAuths": [{"clusterCaCertificate": "Y2E="}],
                 }
             case "gcp:organizations/getProject:getProject":
@@ -118,7 +147,8 @@ class Recording:
             for urn in self.direct_dependencies(by_urn[todo.pop()]):
                 if urn not in seen:
                     seen.add(urn)
-                    todo.append(urn)
+                    if urn in by_urn:  # what is only read is not registered
+                        todo.append(urn)
         return seen
 
 
@@ -141,7 +171,10 @@ class RecordingMonitor(mocks.MockMonitor):
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:
         response = super().RegisterResource(request)
-        self.recording.resources[(request.type, request.name)] = Registration(request, response.urn)
+        key = (request.type, request.name)
+        if request.type != "pulumi:pulumi:Stack":  # set_mocks registers one, and run_in_stack
+            assert key not in self.recording.resources, f"two resources {key}"
+        self.recording.resources[key] = Registration(request, response.urn)
         return response
 
     def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:
@@ -174,7 +207,12 @@ def run_program(changes: Mapping[str, Any] | None = None, *, preview: bool = Fal
         pulumi.runtime.set_all_config(
             {f"llm-gateway:{key}": json.dumps(value) for key, value in sections.items()}
         )
-        await run_in_stack(lambda: _ignore(runpy.run_path(str(ROOT / "__main__.py"))))
+        try:
+            await run_in_stack(lambda: _ignore(runpy.run_path(str(ROOT / "__main__.py"))))
+        finally:
+            # A run that fails leaves tasks of its event loop behind, which the next run would wait for.
+            runtime.SETTINGS.outputs.clear()  # pyright: ignore[reportAttributeAccessIssue]
+            runtime.SETTINGS.rpc_manager.clear()  # pyright: ignore[reportAttributeAccessIssue]
 
     asyncio.run(program())
     return monitor.recording

@@ -25,11 +25,13 @@ def test_defaults_satisfy_schema(chart: Path) -> None:
     jsonschema.validate(values, json.loads((chart / "values.schema.json").read_text()))
 
 
-def test_the_four_charts_are_here() -> None:
+def test_all_charts_are_here() -> None:
     assert [chart.name for chart in CHARTS] == [
+        "cert-manager",
         "cloudnative-pg",
         "external-secrets",
         "litellm-helm",
+        "plugin-barman-cloud",
         "vllm-stack",
     ]
 

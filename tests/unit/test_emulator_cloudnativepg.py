@@ -8,11 +8,16 @@ from typing import Any, cast
 
 import pytest
 
-from sandbox.cloud import Cloud
+from sandbox.cloud import Cloud, member_name
 from sandbox.emulators import postgres_objects as objects
 from sandbox.emulators.api import Api, condition
+from sandbox.emulators.barman_plugin import PLUGIN
 from sandbox.emulators.cloudnativepg import CloudNativePG, not_emulated, why_outdated
+from sandbox.emulators.postgres_backups import PostgresBackups
+from sandbox.emulators.workload_identity import principal
 from tests.unit.fake_cluster import FakeCluster
+
+ROLES = ("roles/storage.objectUser", "roles/storage.legacyBucketReader")
 
 
 def spec(**changes: Any) -> dict[str, Any]:
@@ -43,6 +48,40 @@ class World:
     def secret(self, **data: str) -> None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         self.cluster.add("Secret", "app", "ns", metadata={"labels": {"cnpg.io/reload": "true"}}, data=encoded)
+
+    def allow(self, account: str) -> None:
+        for role in ROLES:
+            name = member_name("backups", role, principal(self.cloud, "ns", account))
+            self.cloud.create("bucketIamMember", name, {})
+
+    def forbid(self, account: str) -> None:
+        for role in ROLES:
+            name = member_name("backups", role, principal(self.cloud, "ns", account))
+            self.cloud.delete("bucketIamMember", name)
+
+    def plugin(self, replicas: int) -> None:
+        namespace = "cnpg-system"
+        self.cluster.add(
+            "Service", "barman-cloud", namespace, metadata={"labels": {"cnpg.io/pluginName": PLUGIN}}
+        )
+        self.cluster.add(
+            "ConfigMap", "plugin-barman-cloud-config", namespace, data={"SIDECAR_IMAGE": "sidecar:1"}
+        )
+        self.cluster.add(
+            "Deployment",
+            "plugin-barman-cloud",
+            namespace,
+            metadata={"labels": {"app.kubernetes.io/name": "plugin-barman-cloud"}},
+            status={
+                "availableReplicas": replicas,
+                "conditions": [{"type": "Available", "status": "True" if replicas else "False"}],
+            },
+        )
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        found = condition(self.cluster.items["Cluster", "ns", "pg"], kind)
+        assert found is not None
+        return found
 
     def step(self) -> dict[str, Any]:
         """Reconcile until nothing changes, with every Job done and every Pod ready."""
@@ -116,7 +155,7 @@ def test_a_cluster_grows_by_replicas_and_shrinks_to_its_primary(world: World) ->
 
 
 def test_anti_affinity_is_the_operators() -> None:
-    cluster = {"metadata": {"name": "pg"}, "spec": spec(affinity={"topologyKey": "zone"})}
+    cluster: dict[str, Any] = {"metadata": {"name": "pg"}, "spec": spec(affinity={"topologyKey": "zone"})}
     [preferred] = objects.affinity(cluster)["podAntiAffinity"][
         "preferredDuringSchedulingIgnoredDuringExecution"
     ]
@@ -134,10 +173,101 @@ def test_an_image_change_names_both_images() -> None:
     assert why_outdated(old, old) is None
 
 
+STORE = {"configuration": {"destinationPath": "gs://backups", "googleCredentials": {"gkeEnvironment": True}}}
+ARCHIVED = {"plugins": [{"name": PLUGIN, "isWALArchiver": True, "parameters": {"barmanObjectName": "store"}}]}
+
+
+@pytest.fixture
+def archiving(world: World) -> World:
+    """A world with a bucket, who may use it, and the plugin."""
+    world.cloud.ensure_cluster("p", "europe-west4", "c", "127.0.0.1:1", "")
+    world.cloud.create("bucket", "backups", {})
+    world.allow("pg")
+    world.plugin(replicas=1)
+    world.cluster.add("ObjectStore", "store", "ns", spec=STORE)
+    world.secret(username="litellm", password="one")
+    return world
+
+
+def test_a_plugin_that_does_not_run_is_unknown(archiving: World) -> None:
+    archiving.plugin(replicas=0)
+    archiving.cluster.add("Cluster", "pg", "ns", spec=spec(**ARCHIVED))
+    status = archiving.step()
+    assert "unknown plugin being required" in status["phase"]
+    assert PLUGIN in status["phaseReason"]
+
+
+def test_archiving_that_may_not_write_says_so(archiving: World) -> None:
+    archiving.cluster.add("Cluster", "pg", "ns", spec=spec(**ARCHIVED))
+    archiving.step()
+    assert archiving.condition("ContinuousArchiving")["status"] == "True"
+    archiving.forbid("pg")
+    archiving.step()
+    failing = archiving.condition("ContinuousArchiving")
+    assert failing["reason"] == "ContinuousArchivingFailing"
+    assert "storage.buckets.get" in failing["message"]
+
+
+def test_the_plugins_sidecar_is_in_every_instance(archiving: World) -> None:
+    archiving.cluster.add("Cluster", "pg", "ns", spec=spec(instances=2))
+    archiving.step()
+    archiving.cluster.items["Cluster", "ns", "pg"]["spec"] |= ARCHIVED
+    archiving.step()
+    for pod in archiving.cluster.list("Pod"):
+        names = [each["name"] for each in pod["spec"]["initContainers"]]
+        assert names == ["bootstrap-controller", "plugin-barman-cloud"]
+
+
+def test_backups_are_taken_once_and_say_why_they_fail(archiving: World) -> None:
+    archiving.cluster.add("Cluster", "pg", "ns", spec=spec(**ARCHIVED))
+    schedule = {
+        "cluster": {"name": "pg"},
+        "schedule": "0 0 2 * * *",
+        "immediate": True,
+        "method": "plugin",
+        "pluginConfiguration": {"name": PLUGIN},
+    }
+    archiving.cluster.add("ScheduledBackup", "pg", "ns", spec=schedule)
+    backups = PostgresBackups(cast(Api, archiving.cluster), archiving.cloud)
+    backups.reconcile()
+    [backup] = archiving.cluster.list("Backup")
+    assert backup["status"]["phase"] == "pending"
+    archiving.step()
+    for _ in range(3):
+        backups.reconcile()
+    [backup] = archiving.cluster.list("Backup")
+    assert backup["status"]["phase"] == "completed"
+    archiving.forbid("pg")
+    by_hand = {key: schedule[key] for key in ("cluster", "method", "pluginConfiguration")}
+    archiving.cluster.add("Backup", "by-hand", "ns", spec=by_hand)
+    backups.reconcile()
+    failed = archiving.cluster.items["Backup", "ns", "by-hand"]["status"]
+    assert failed["phase"] == "failed"
+    assert "storage.buckets.get" in failed["error"]
+
+
+def test_a_recovery_that_finds_no_backup_says_so(archiving: World) -> None:
+    source = {"name": PLUGIN, "parameters": {"barmanObjectName": "store", "serverName": "old"}}
+    recovery = {"source": "old", "database": "litellm", "owner": "litellm", "secret": {"name": "app"}}
+    archiving.cluster.add(
+        "Cluster",
+        "pg",
+        "ns",
+        spec=spec(
+            bootstrap={"recovery": recovery}, externalClusters=[{"name": "old", "plugin": source}], **ARCHIVED
+        ),
+    )
+    status = archiving.step()
+    assert status["phaseReason"] == "while restoring a backup: no target backup found"
+    assert archiving.cluster.list("Pod") == []
+
+
 def test_what_is_not_emulated_is_named() -> None:
-    cluster = {"spec": spec(walStorage={}, bootstrap={"recovery": {}}, enableSuperuserAccess=True)}
+    cluster = {
+        "spec": spec(walStorage={}, bootstrap={"recovery": {"backup": {}}}, enableSuperuserAccess=True)
+    }
     assert list(not_emulated(cluster)) == [
         "spec.walStorage",
         "spec.enableSuperuserAccess",
-        "spec.bootstrap.recovery",
+        "spec.bootstrap.recovery.backup",
     ]

@@ -12,6 +12,7 @@ SALT = [
     ("SecretVersion", "secrets-litellm-salt-key"),
 ]
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
+ROTATING = tuple(secret for secret in MADE if secret != "litellm-salt-key")
 
 
 @pytest.mark.parametrize(("kind", "name"), SALT)
@@ -28,11 +29,11 @@ def test_salt_is_kept_by_google_too(program: Recording) -> None:
     assert program.one("SecretVersion", "secrets-litellm-salt-key").inputs["deletionPolicy"] == "ABANDON"
 
 
-def test_salt_has_no_keepers_and_reads_its_first_version_for_ever(program: Recording) -> None:
+def test_salt_has_no_keepers_and_every_version_is_pinned(program: Recording) -> None:
     assert program.one("RandomBytes", "secrets-litellm-salt-key").inputs == {"length": 32}
     data = program.one("ExternalSecret", "secret-sync-litellm-secrets").inputs["spec"]["data"]
     versions = {entry["remoteRef"]["key"]: entry["remoteRef"]["version"] for entry in data}
-    assert versions == {"litellm-salt-key": "1", "litellm-master-key": "3", "vllm-api-key": "3"}
+    assert versions == dict.fromkeys(("litellm-salt-key", "litellm-master-key", "vllm-api-key"), "3")
 
 
 def test_values_have_the_agreed_form(program: Recording) -> None:
@@ -47,15 +48,70 @@ def test_values_have_the_agreed_form(program: Recording) -> None:
     assert [length(secret) for secret in MADE] == [24, 32, 24, 24]
 
 
-def test_a_generation_rotates_its_secret_and_no_other(program: Recording) -> None:
-    rotated = run_program({"secrets": {"masterKeyGeneration": 2}})
+@pytest.mark.parametrize(
+    ("generation", "rotates"),
+    [
+        ("masterKeyGeneration", "litellm-master-key"),
+        ("databasePasswordGeneration", "litellm-db-password"),
+        ("vllmApiKeyGeneration", "vllm-api-key"),
+    ],
+)
+def test_a_generation_rotates_its_secret_and_no_other(
+    program: Recording, generation: str, rotates: str
+) -> None:
+    rotated = run_program({"secrets": {generation: 2}})
     changed = {
         secret
         for secret in MADE
         if rotated.one("RandomBytes", f"secrets-{secret}").inputs
         != program.one("RandomBytes", f"secrets-{secret}").inputs
     }
-    assert changed == {"litellm-master-key"}
+    assert changed == {rotates}
+
+
+def test_protect_covers_every_secret_and_lets_values_rotate() -> None:
+    protected = run_program({"protect": True})
+    for secret in MADE:
+        assert protected.one("Secret", f"secrets-{secret}").request.protect is True
+        for kind in ("RandomBytes", "SecretVersion"):
+            assert protected.one(kind, f"secrets-{secret}").request.protect is (secret == "litellm-salt-key")
+
+
+def test_a_rotated_version_is_disabled_and_not_destroyed(program: Recording) -> None:
+    for secret in ROTATING:
+        assert program.one("SecretVersion", f"secrets-{secret}").inputs["deletionPolicy"] == "DISABLE"
+
+
+def test_no_setting_replaces_a_secret(program: Recording) -> None:
+    for secret in ROTATING:
+        assert list(program.one("Secret", f"secrets-{secret}").request.ignoreChanges) == ["replication"]
+
+
+def test_adopted_secrets_are_imported_as_they_are_and_have_no_random_value() -> None:
+    versions = {"masterKey": 2, "saltKey": 7, "databasePassword": 1, "vllmApiKey": 3}
+    adopted = run_program({"secrets": {"adopt": versions}})
+    assert not [type_ for type_, _ in adopted.resources if type_.endswith("RandomBytes")]
+    for secret, version in zip(MADE, (2, 7, 1, 3), strict=True):
+        name = f"projects/example-llm-dev/secrets/{secret}"
+        for kind, imported in (("Secret", name), ("SecretVersion", f"{name}/versions/{version}")):
+            request = adopted.one(kind, f"secrets-{secret}").request
+            assert request.importId == imported
+            assert request.retainOnDelete is True
+            assert list(request.ignoreChanges) == ["*"]
+            assert request.protect is (secret == "litellm-salt-key")
+        assert "secretData" not in adopted.one("SecretVersion", f"secrets-{secret}").inputs
+
+
+def test_pods_restart_with_the_versions_they_read_and_with_no_others(program: Recording) -> None:
+    litellm = program.one("Release", "litellm-release").inputs["values"]["podAnnotations"]
+    assert litellm == {
+        "llm-gateway/litellm-secrets": "litellm-master-key=3,litellm-salt-key=3,vllm-api-key=3",
+        "llm-gateway/litellm-pg-app": "litellm-db-password=3",
+    }
+    vllm = program.one("Release", "vllm-release").inputs["values"]
+    key = {"llm-gateway/vllm-api-key": "vllm-api-key=3"}
+    assert [each["podAnnotations"] for each in vllm["servingEngineSpec"]["modelSpec"]] == [key]
+    assert vllm["routerSpec"]["podAnnotations"] == key
 
 
 def test_access_is_granted_secret_by_secret_to_the_operator_alone(program: Recording) -> None:
@@ -87,3 +143,10 @@ def test_values_reach_the_engine_marked_secret(program: Recording) -> None:
     for secret in MADE:
         request = program.one("SecretVersion", f"secrets-{secret}").request
         assert rpc.is_rpc_secret(rpc.deserialize_properties(request.object)["secretData"])
+
+
+def test_existing_objects_are_taken_over_only_to_recover(program: Recording) -> None:
+    recovered = run_program({"recover": True})
+    for recording, expected in ((program, "false"), (recovered, "true")):
+        provider = recording.resources[("pulumi:providers:kubernetes", "gke")].inputs
+        assert provider["upsertExistingObjects"] == expected

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.edges import EDGES, Edge
+from tests.edges import EDGES, PROD_EDGES, Edge
 from tests.unit.engine import Recording, run_program
 
 
@@ -10,6 +10,12 @@ from tests.unit.engine import Recording, run_program
 def test_edge(program: Recording, edge: Edge) -> None:
     dependent, dependency = program.one(edge.kind, edge.name), program.one(edge.needs_kind, edge.needs)
     assert dependency.urn in program.direct_dependencies(dependent)
+
+
+@pytest.mark.parametrize("edge", [*EDGES, *PROD_EDGES], ids=str)
+def test_edge_with_every_part(everything: Recording, edge: Edge) -> None:
+    dependent, dependency = everything.one(edge.kind, edge.name), everything.one(edge.needs_kind, edge.needs)
+    assert dependency.urn in everything.direct_dependencies(dependent)
 
 
 def test_gateway_waits_neither_for_the_gpu_nor_for_vllm(program: Recording) -> None:
@@ -33,6 +39,14 @@ def test_gates_prove_their_webhook_before_they_open(program: Recording) -> None:
         assert list(hooks.before_create) == [f"{gate}-answers"]
         assert list(hooks.before_update) == [f"{gate}-answers"]
         assert f"{gate}-answers" in program.hooks
+
+
+def test_gates_prove_a_sync_before_they_open(program: Recording) -> None:
+    for secret in ("litellm-secrets", "litellm-pg-app", "vllm-api-key"):
+        hooks = program.one("ConfigMap", f"secret-sync-{secret}-synced").request.hooks
+        assert list(hooks.before_create) == [f"secret-sync-{secret}-synced"]
+        assert list(hooks.before_update) == [f"secret-sync-{secret}-synced"]
+        assert f"secret-sync-{secret}-synced" in program.hooks
 
 
 def test_awaited_objects_are_waited_for(program: Recording) -> None:

@@ -163,8 +163,8 @@ def test_what_a_preview_does_not_know_is_not_checked(engine: Engine) -> None:
 
 
 def test_what_is_not_emulated_is_refused_by_name(engine: Engine) -> None:
-    with pytest.raises(SandboxError, match="does not emulate gcp:storage/bucket:Bucket"):
-        engine.check("gcp:storage/bucket:Bucket", {})
+    with pytest.raises(SandboxError, match="does not emulate gcp:storage/notification:Notification"):
+        engine.check("gcp:storage/notification:Notification", {})
     with pytest.raises(SandboxError, match="does not emulate gcp:compute/getZones:getZones"):
         engine.invoke("gcp:compute/getZones:getZones", {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -85,6 +86,19 @@ def test_the_emulated_cluster_needs_its_settings() -> None:
         stack_file.section(content, "cluster", "name", "location")
     with pytest.raises(SandboxError, match=r"llm-gateway:gcp\.project is missing"):
         stack_file.section(content, "gcp", "project")
+
+
+def test_the_cluster_is_named_by_the_settings_or_by_a_stack() -> None:
+    config: dict[str, Any] = {"llm-gateway:gcp": {"project": "secrets-project"}}
+
+    def cluster(**named: str) -> stack_file.Cluster:
+        return stack_file.cluster({"config": config | {"llm-gateway:cluster": named}})
+
+    assert cluster(name="a", location="b") == stack_file.Cluster("secrets-project", "a", "b")
+    assert cluster(name="a", location="b", project="c") == stack_file.Cluster("c", "a", "b")
+    assert cluster(stack="organization/gke/dev").stack == "organization/gke/dev"
+    with pytest.raises(SandboxError, match=r"llm-gateway:cluster\.location is missing"):
+        cluster(name="a")
 
 
 def test_the_salt_is_the_one_of_the_state(tmp_path: Path) -> None:

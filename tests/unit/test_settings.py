@@ -11,6 +11,23 @@ from tests.unit.engine import SETTINGS, run_program
 MODEL = SETTINGS["models"][0]
 VLLM = MODEL["vllm"]
 
+HOSTED: dict[str, Any] = {
+    **{key: value for key, value in MODEL.items() if key != "vllm"},
+    "alias": "claude",
+    "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
+}
+LONG = "a" * 51
+
+
+def endpoint(**changes: Any) -> dict[str, Any]:
+    upstream = {"url": "http://gateway.models.svc.cluster.local/v1", "model": "llama"} | changes
+    return {**{key: value for key, value in HOSTED.items() if key != "hosted"}, "endpoint": upstream}
+
+
+def vllm(**changes: Any) -> dict[str, Any]:
+    return {"models": [{**MODEL, "vllm": VLLM | changes}]}
+
+
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"gcp": None}, "llm-gateway:gcp: the key is missing", "project: my-project-id"),
     ({"gcp": {"project": "X"}}, "llm-gateway:gcp.project", "project: my-project-id"),
@@ -47,22 +64,189 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"gpuPool": {"acceleratorCount": 2}}, "llm-gateway:gpuPool.acceleratorCount", "acceleratorCount: 1"),
     ({"gpuPool": {"maxUnavailable": 0}}, "llm-gateway:gpuPool.maxUnavailable", "maxUnavailable: 1"),
     ({"gpuPool": {"taint": {"effect": "NoSchedule"}}}, "llm-gateway:gpuPool.taint.effect", "NO_SCHEDULE"),
-    ({"namespaces": {"serving": "llm-gateway"}}, "llm-gateway:namespaces", "four different names"),
+    ({"namespaces": {"serving": "llm-gateway"}}, "llm-gateway:namespaces", "five different names"),
     ({"litellm": {"replicas": 2}}, "llm-gateway:litellm.sharedState.kind", "kind: valkey"),
     ({"secrets": {"masterKeyGeneration": 0}}, "llm-gateway:secrets.masterKeyGeneration", "2"),
     ({"charts": {"mirror": "charts"}}, "llm-gateway:charts.mirror", "oci://"),
     ({"timeouts": {"vllm": 1}}, "llm-gateway:timeouts.vllm", "vllm: 1800"),
     ({"postgres": {"storageSize": "10 GB"}}, "llm-gateway:postgres.storageSize", "10Gi"),
+    # Names within the limits of Google Cloud and of Kubernetes.
+    ({"gcp": {"project": "p" * 31}}, "llm-gateway:gcp.project", "project: my-project-id"),
+    ({"gcp": {"project": "123456789012"}}, "llm-gateway:gcp.project", "project: my-project-id"),
+    (
+        {"cluster": {"name": "c" * 41, "location": "europe-west4"}},
+        "llm-gateway:cluster.name",
+        "platform-dev",
+    ),
+    ({"gpuPool": {"name": "GPU"}}, "llm-gateway:gpuPool.name", "name: llm-gpu"),
+    ({"gpuPool": {"labels": {"team": "not a label"}}}, "llm-gateway:gpuPool.labels", "team: platform"),
+    ({"gpuPool": {"taint": {"key": "a b"}}}, "llm-gateway:gpuPool.taint.key", "nvidia.com/gpu"),
+    ({"gpuPool": {"serviceAccount": "me@example.com"}}, "llm-gateway:gpuPool.serviceAccount", "iam.gser"),
+    ({"gpuPool": {"reservation": "R"}}, "llm-gateway:gpuPool.reservation", "l4-europe-west4"),
+    ({"namespaces": {"gateway": "n" * 64}}, "llm-gateway:namespaces.gateway", "gateway: llm-gateway"),
+    ({"namespaces": {"gateway": "kube-system"}}, "llm-gateway:namespaces.gateway", "llm-gateway-gateway"),
+    ({"postgres": {"name": LONG}}, "llm-gateway:postgres.name", "litellm-pg"),
+    (
+        {"postgres": {"backups": {"method": "objectStore", "bucket": "My.Bucket"}}},
+        "llm-gateway:postgres.backups.bucket",
+        "bucket: ",
+    ),
+    ({"secrets": {"existingVllmApiKey": "a/b"}}, "llm-gateway:secrets.existingVllmApiKey", "vllm-api-key"),
+    # The cluster: by name, or from another stack, not both.
+    (
+        {"cluster": {"name": "a", "location": "europe-west4", "stack": "organization/gke/dev"}},
+        "llm-gateway:cluster.stack",
+        "either",
+    ),
+    ({"cluster": {}}, "llm-gateway:cluster.name", "organization/gke-cluster/dev"),
+    ({"cluster": {"stack": "gke/dev"}}, "llm-gateway:cluster.stack", "organization/gke-cluster/dev"),
+    # GPUs: type, count and machine type fit, and so do the engines.
+    ({"gpuPool": {"machineType": "e2-standard-4"}}, "llm-gateway:gpuPool.machineType", "g2-standard-4"),
+    ({"gpuPool": {"machineType": "g2-standard-5"}}, "llm-gateway:gpuPool.machineType", "g2-standard-4"),
+    (
+        {"gpuPool": {"machineType": "n1-standard-8"}},
+        "llm-gateway:gpuPool.accelerator",
+        "nvidia-tesla-t4",
+    ),
+    (
+        {
+            "gpuPool": {
+                "machineType": "n1-standard-8",
+                "accelerator": "nvidia-tesla-t4",
+                "acceleratorCount": 3,
+            }
+        },
+        "llm-gateway:gpuPool.acceleratorCount",
+        "acceleratorCount: 1",
+    ),
+    (
+        {"gpuPool": {"machineType": "a2-ultragpu-1g", "accelerator": "nvidia-tesla-a100"}},
+        "llm-gateway:gpuPool.accelerator",
+        "nvidia-a100-80gb",
+    ),
+    (
+        {"gpuPool": {"machineType": "a3-highgpu-1g", "accelerator": "nvidia-h100-80gb"}},
+        "llm-gateway:gpuPool.spot",
+        "spot: true",
+    ),
+    ({"gpuPool": {"spot": True, "reservation": "l4"}}, "llm-gateway:gpuPool.spot", "spot: false"),
+    ({"gpuPool": {"zones": ["us-central1-a"]}}, "llm-gateway:gpuPool.zones[0]", "europe-west4-a"),
+    (
+        {"gpuPool": {"zones": ["europe-west4-a", "europe-west4-a"]}},
+        "llm-gateway:gpuPool.zones",
+        "each zone once",
+    ),
+    ({"gpuPool": {"maxSurge": 20}}, "llm-gateway:gpuPool.maxSurge", "maxSurge: 19"),
+    (vllm(cpu=4), "llm-gateway:models[0].vllm.cpu", "cpu: 2"),
+    (vllm(memory="16Gi"), "llm-gateway:models[0].vllm.memory", "memory: 8Gi"),
+    (vllm(replicas=2), "llm-gateway:gpuPool.maxNodes", "maxNodes: 2"),
+    (vllm(maxModelLen=1_000_000), "llm-gateway:models[0].vllm.maxModelLen", "4096"),
+    (vllm(extraArgs=["--api-key=x"]), "llm-gateway:models[0].vllm.extraArgs[0]", "existingVllmApiKey"),
+    # Models: costs, and one place each.
+    ({"models": [{**MODEL, "outputCostPerToken": float("inf")}]}, "outputCostPerToken", "0.0000002"),
+    ({"models": [{**MODEL, "tpm": 0}]}, "llm-gateway:models[0].tpm", "tpm: 100000"),
+    ({"models": [{**MODEL, "alias": "m" * 48}]}, "llm-gateway:models[0].alias", "qwen-local"),
+    ({"models": [{k: v for k, v in MODEL.items() if k != "vllm"}]}, "llm-gateway:models[0]:", "exactly one"),
+    ({"models": [{**HOSTED, "vllm": VLLM}]}, "llm-gateway:models[0]:", "exactly one"),
+    (
+        {"models": [{**HOSTED, "hosted": {"model": "anthropic/claude-sonnet-4-5"}}]},
+        "llm-gateway:models[0].hosted.apiKeySecret",
+        "anthropic-api-key",
+    ),
+    (
+        {"models": [{**HOSTED, "hosted": {"model": "claude", "apiKeySecret": "a"}}]},
+        "llm-gateway:models[0].hosted.model",
+        "anthropic/",
+    ),
+    (
+        {"models": [{**HOSTED, "hosted": HOSTED["hosted"] | {"apiKeySecret": "litellm-salt-key"}}]},
+        "llm-gateway:models[0].hosted.apiKeySecret",
+        "a secret made for this",
+    ),
+    ({"models": [endpoint(url="gateway:8000")]}, "llm-gateway:models[0].endpoint.url", "http://"),
+    ({"models": [endpoint(url="https://me:key@host/v1")]}, "llm-gateway:models[0].endpoint.url", "http://"),
+    ({"models": [endpoint(url="https://host:99999/v1")]}, "llm-gateway:models[0].endpoint.url", "1 to 65535"),
+    # The database and its standbys.
+    ({"postgres": {"instances": 0}}, "llm-gateway:postgres.instances", "instances: 3"),
+    ({"postgres": {"synchronousReplicas": 1}}, "llm-gateway:postgres.synchronousReplicas", "more instances"),
+    (
+        {"postgres": {"instances": 2, "synchronousReplicas": 2}},
+        "llm-gateway:postgres.synchronousReplicas",
+        "synchronousReplicas: 1",
+    ),
+    ({"postgres": {"memory": "500m"}}, "llm-gateway:postgres.memory", "memory: 1Gi"),
+    ({"postgres": {"cpu": "half"}}, "llm-gateway:postgres.cpu", "cpu: 500m"),
+    ({"postgres": {"backups": {"method": "s3"}}}, "llm-gateway:postgres.backups.method", "objectStore"),
+    (
+        {"postgres": {"backups": {"method": "objectStore", "schedule": "0 2 * * *"}}},
+        "llm-gateway:postgres.backups.schedule",
+        "0 0 2 * * *",
+    ),
+    (
+        {"postgres": {"backups": {"method": "volumeSnapshot"}}},
+        "llm-gateway:postgres.backups.snapshotClass",
+        "snapshotClass: ",
+    ),
+    (
+        {"postgres": {"backups": {"bucket": "some-bucket"}}},
+        "llm-gateway:postgres.backups.bucket",
+        "method: objectStore",
+    ),
+    (
+        {"postgres": {"backups": {"method": "objectStore", "bucketLocation": "europe-west4-a"}}},
+        "llm-gateway:postgres.backups.bucketLocation",
+        "europe-west4",
+    ),
+    ({"postgres": {"restore": {"source": "litellm-pg"}}}, "llm-gateway:postgres.restore.source", "name"),
+    (
+        {"postgres": {"restore": {"source": "old", "targetTime": "yesterday"}}},
+        "llm-gateway:postgres.restore.targetTime",
+        "2030-01-31T12:00:00Z",
+    ),
+    # The proxy, the network and what else there is.
+    ({"litellm": {"replicas": 0}}, "llm-gateway:litellm.replicas", "replicas: 2"),
+    ({"litellm": {"sharedState": {"kind": "redis"}}}, "llm-gateway:litellm.sharedState.host", "10.0.0.3"),
+    ({"litellm": {"sharedState": {"host": "10.0.0.3"}}}, "llm-gateway:litellm.sharedState.kind", "redis"),
+    ({"litellm": {"serveWithoutDatabase": "yes"}}, "llm-gateway:litellm.serveWithoutDatabase", "true"),
+    (
+        {"network": {"policies": False, "clientNamespaces": ["apps"]}},
+        "llm-gateway:network.clientNamespaces",
+        "policies: true",
+    ),
+    (
+        {"secrets": {"replicaLocations": ["europe-west4", "europe-west4"]}},
+        "llm-gateway:secrets.replicaLocations",
+        "each region once",
+    ),
+    (
+        {"secrets": {"adopt": {"masterKey": 1}, "masterKeyGeneration": 2}},
+        "llm-gateway:secrets.adopt.masterKey",
+        "only one of them",
+    ),
+    ({"secrets": {"adopt": {"saltKey": 0}}}, "llm-gateway:secrets.adopt.saltKey", "saltKey: 1"),
+    (
+        {"secrets": {"existingVllmApiKey": "shared-key", "vllmApiKeyGeneration": 2}},
+        "llm-gateway:secrets.existingVllmApiKey",
+        "existingVllmApiKey alone",
+    ),
+    ({"recover": "yes"}, "llm-gateway:recover", "recover: true"),
+    ({"protect": "yes"}, "llm-gateway:protect", "protect: true"),
 ]
+
+
+def refusal(changes: dict[str, Any]) -> settings.SettingsError:
+    sections = {name: value for name, value in {**SETTINGS, **changes}.items() if value is not None}
+    with pytest.raises(settings.SettingsError) as refused:
+        settings.parse({f"llm-gateway:{name}": json.dumps(value) for name, value in sections.items()}, "dev")
+    return refused.value
 
 
 @pytest.mark.parametrize(("changes", "key", "fix"), BAD, ids=[key for _, key, _ in BAD])
 def test_refused_with_key_consequence_and_fix(changes: dict[str, Any], key: str, fix: str) -> None:
-    sections = {name: value for name, value in {**SETTINGS, **changes}.items() if value is not None}
-    with pytest.raises(settings.SettingsError) as refusal:
-        settings.parse({f"llm-gateway:{name}": json.dumps(value) for name, value in sections.items()}, "dev")
     mistake = next(
-        part for part in str(refusal.value).split("\n  llm-gateway:") if key.split(":", 1)[-1] in part
+        part
+        for part in str(refusal(changes)).split("\n  llm-gateway:")
+        if part.startswith(key.removeprefix("llm-gateway:")) or (":" not in key and key in part)
     )
     assert "What would happen: " in mistake
     assert fix in mistake.split("Write instead: ")[1]
@@ -71,6 +255,35 @@ def test_refused_with_key_consequence_and_fix(changes: dict[str, Any], key: str,
 def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(settings.SettingsError, match=r"Pulumi\.dev\.yaml: 3 wrong setting\(s\)"):
         settings.parse({"llm-gateway:gcp": '{"project": "X"}'}, "dev")
+
+
+def test_rules_are_judged_although_other_settings_are_wrong() -> None:
+    changes = {
+        "gcp": {"project": "X"},
+        "models": [
+            vllm(gpus=2)["models"][0],
+            {**MODEL, "alias": "other", "tpm": 0, "hosted": HOSTED["hosted"]},
+        ],
+        "postgres": {"storageSize": "10 GB", "instances": 2, "synchronousReplicas": 2},
+    }
+    assert {mistake.key for mistake in refusal(changes).mistakes} == {
+        "gcp.project",
+        "models[0].vllm.gpus",
+        "models[1]",
+        "models[1].tpm",
+        "gpuPool.maxNodes",
+        "postgres.storageSize",
+        "postgres.synchronousReplicas",
+    }
+
+
+def test_a_rule_on_a_refused_setting_is_passed_over() -> None:
+    """Its default says nothing about what was meant."""
+    keys = [
+        mistake.key
+        for mistake in refusal({"postgres": {"instances": "3", "synchronousReplicas": 1}}).mistakes
+    ]
+    assert keys == ["postgres.instances"]
 
 
 def test_nothing_is_registered_when_settings_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,119 @@
+"""Where the database's backups go: a bucket, who may write to it, and the plugin's ObjectStore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+import pulumi_kubernetes as kubernetes
+
+OBJECT_STORE = "litellm-pg-backups"
+ROLES = {
+    # Read, write and delete objects: retention deletes old backups.
+    "objects": "roles/storage.objectUser",
+    # Barman asks for the bucket itself before each archiving (storage.buckets.get), which no object role allows.
+    "lookup": "roles/storage.legacyBucketReader",
+}
+"""What a Cluster's instances may do with the bucket."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupStoreArgs:
+    """Arguments of BackupStore.
+
+    `bucket` is the bucket's name, `location` its region; `adopted` the name of one that exists and is taken over
+    instead. `writer` is the IAM member that the Cluster's instances are. `plugin_ready` says that the plugin's CRD
+    is served. `protect` refuses to delete the bucket.
+    """
+
+    project: str
+    bucket: pulumi.Input[str]
+    location: pulumi.Input[str]
+    adopted: str | None
+    writer: pulumi.Input[str]
+    namespace: pulumi.Input[str]
+    plugin_ready: pulumi.Resource
+    retention_days: int
+    protect: bool
+
+
+class BackupStore(pulumi.ComponentResource):
+    """A private bucket that nothing here ever deletes, and the ObjectStore that names it.
+
+    A Cluster waits for all of `ready`: without them its first WAL is refused.
+    """
+
+    bucket: gcp.storage.Bucket
+    ready: Sequence[pulumi.Resource]
+
+    def __init__(self, name: str, args: BackupStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmgateway:backup_store:BackupStore", name, None, opts)
+
+        self.bucket = gcp.storage.Bucket(
+            f"{name}-bucket",
+            name=args.bucket,
+            project=args.project,
+            location=args.location,
+            uniform_bucket_level_access=True,
+            public_access_prevention="enforced",
+            # No lifecycle rule, no versions: Barman deletes what is past its retention, and only it knows what
+            # a point in time still needs. Soft delete keeps a week to undo a mistake.
+            versioning=gcp.storage.BucketVersioningArgs(enabled=False),
+            soft_delete_policy=gcp.storage.BucketSoftDeletePolicyArgs(
+                retention_duration_seconds=7 * 24 * 3600
+            ),
+            force_destroy=False,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=args.protect,
+                # Backups outlive the stack that took them.
+                retain_on_delete=True,
+                import_=args.adopted,
+            ),
+        )
+        access = [
+            gcp.storage.BucketIAMMember(
+                f"{name}-{use}",
+                bucket=self.bucket.name,
+                role=role,
+                member=args.writer,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for use, role in ROLES.items()
+        ]
+        object_store = kubernetes.apiextensions.CustomResource(
+            f"{name}-object-store",
+            api_version="barmancloud.cnpg.io/v1",
+            kind="ObjectStore",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=OBJECT_STORE, namespace=args.namespace),
+            spec={
+                "configuration": {
+                    "destinationPath": pulumi.Output.format("gs://{0}", self.bucket.name),
+                    "googleCredentials": {"gkeEnvironment": True},
+                    "wal": {"compression": "gzip", "maxParallel": 4},
+                    "data": {"compression": "gzip"},
+                },
+                "retentionPolicy": f"{args.retention_days}d",
+                "instanceSidecarConfiguration": {
+                    "resources": {
+                        "requests": {"cpu": "50m", "memory": "128Mi"},
+                        "limits": {"memory": "512Mi"},
+                    }
+                },
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.plugin_ready]),
+        )
+        self.ready = [*access, object_store]
+        self.register_outputs({})
+
+
+def bucket_name(project: str, cluster: str) -> str:
+    """The bucket's name when the settings give none; Cloud Storage allows 63 characters."""
+    return f"{project}-{cluster}"[:52].rstrip("-") + "-litellm-pg"
+
+
+def region_of(location: str) -> str:
+    """The region of a cluster's location, which is a region or a zone."""
+    return location[:-2] if location[-2] == "-" else location

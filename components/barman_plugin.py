@@ -1,0 +1,61 @@
+"""CloudNativePG's Barman Cloud plugin, which archives WAL and takes base backups into a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.charts import ChartSource
+from versions import BARMAN_PLUGIN_CHART, BARMAN_PLUGIN_IMAGE, BARMAN_SIDECAR_IMAGE, Image
+
+PLUGIN = "barman-cloud.cloudnative-pg.io"
+"""The plugin's name in a Cluster and in a Backup."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarmanPluginArgs:
+    """Arguments of BarmanPlugin.
+
+    `namespace` is the operator's: it finds plugins by the Services of its own namespace. `needs` is what must be
+    ready first. `timeout` is in seconds.
+    """
+
+    namespace: pulumi.Input[str]
+    charts: ChartSource
+    needs: Sequence[pulumi.Resource]
+    timeout: int
+
+
+class BarmanPlugin(pulumi.ComponentResource):
+    """The plugin's Release. Dependents wait for `release`: its Deployment has its certificates and its CRD is served."""
+
+    release: kubernetes.helm.v3.Release
+
+    def __init__(self, name: str, args: BarmanPluginArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmgateway:barman_plugin:BarmanPlugin", name, None, opts)
+
+        self.release = kubernetes.helm.v3.Release(
+            f"{name}-release",
+            name="plugin-barman-cloud",
+            namespace=args.namespace,
+            **args.charts.inputs(BARMAN_PLUGIN_CHART),
+            timeout=args.timeout,
+            values={
+                "image": _image(BARMAN_PLUGIN_IMAGE),
+                "sidecarImage": _image(BARMAN_SIDECAR_IMAGE),
+                "resources": {
+                    "requests": {"cpu": "50m", "memory": "128Mi"},
+                    "limits": {"memory": "128Mi"},
+                },
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needs)),
+        )
+        self.register_outputs({})
+
+
+def _image(image: Image) -> dict[str, str]:
+    registry, _, repository = image.repository.partition("/")
+    return {"registry": registry, "repository": repository, "tag": image.pinned_tag}

@@ -1,0 +1,126 @@
+"""The Valkey that LiteLLM's replicas share their counts through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from versions import VALKEY_IMAGE
+
+SERVICE = "valkey"
+PORT = 6379
+USER = 999
+"""The user `valkey` of the image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValkeyArgs:
+    """Arguments of Valkey.
+
+    `password_synced` says that `password_key` of the Secret `password_secret` is in the namespace. `timeout` is in
+    seconds.
+    """
+
+    namespace: pulumi.Input[str]
+    password_secret: str
+    password_key: str
+    password_synced: pulumi.Resource
+    timeout: int
+
+
+class Valkey(pulumi.ComponentResource):
+    """One Valkey, in memory only: what it holds are counts of a minute or of a budget's period so far.
+
+    Lost with its pod, they start anew; spend itself is in the database. Dependents wait for `ready`.
+    """
+
+    host: pulumi.Output[str]
+    port: int
+    ready: pulumi.Resource
+
+    def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmgateway:valkey:Valkey", name, None, opts)
+        timeouts = pulumi.CustomTimeouts(create=f"{args.timeout}s", update=f"{args.timeout}s")
+        labels = {"app.kubernetes.io/name": "valkey", "app.kubernetes.io/instance": SERVICE}
+        metadata = kubernetes.meta.v1.ObjectMetaArgs(name=SERVICE, namespace=args.namespace, labels=labels)
+
+        server = kubernetes.apps.v1.Deployment(
+            f"{name}-server",
+            metadata=metadata,
+            spec=kubernetes.apps.v1.DeploymentSpecArgs(
+                replicas=1,
+                # Two at once would each hold a part of the counts.
+                strategy=kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+                selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels=labels),
+                template=kubernetes.core.v1.PodTemplateSpecArgs(
+                    metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels),
+                    spec=kubernetes.core.v1.PodSpecArgs(
+                        automount_service_account_token=False,
+                        security_context=kubernetes.core.v1.PodSecurityContextArgs(
+                            run_as_non_root=True, run_as_user=USER, run_as_group=USER
+                        ),
+                        containers=[_container(args)],
+                    ),
+                ),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[args.password_synced], custom_timeouts=timeouts
+            ),
+        )
+        self.ready = kubernetes.core.v1.Service(
+            f"{name}-service",
+            metadata=metadata,
+            spec=kubernetes.core.v1.ServiceSpecArgs(
+                selector=labels,
+                ports=[
+                    kubernetes.core.v1.ServicePortArgs(name="valkey", port=PORT, target_port="valkey"),
+                ],
+            ),
+            # There is a pod to lead to.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[server], custom_timeouts=timeouts),
+        )
+        self.host = pulumi.Output.format("{0}.{1}.svc.cluster.local", SERVICE, args.namespace)
+        self.port = PORT
+        self.register_outputs({"host": self.host})
+
+
+def _container(args: ValkeyArgs) -> kubernetes.core.v1.ContainerArgs:
+    probe = kubernetes.core.v1.ProbeArgs(
+        tcp_socket=kubernetes.core.v1.TCPSocketActionArgs(port="valkey"), period_seconds=5
+    )
+    return kubernetes.core.v1.ContainerArgs(
+        name="valkey",
+        image=str(VALKEY_IMAGE),
+        image_pull_policy="IfNotPresent",
+        command=["valkey-server"],
+        args=[
+            *("--requirepass", f"$({args.password_key})"),  # put in by the kubelet
+            *("--save", "", "--appendonly", "no"),
+            # Below the memory limit: the counts longest unused go, rather than the pod with all of them.
+            *("--maxmemory", "192mb", "--maxmemory-policy", "allkeys-lru"),
+        ],
+        env=[
+            kubernetes.core.v1.EnvVarArgs(
+                name=args.password_key,
+                value_from=kubernetes.core.v1.EnvVarSourceArgs(
+                    secret_key_ref=kubernetes.core.v1.SecretKeySelectorArgs(
+                        name=args.password_secret, key=args.password_key
+                    )
+                ),
+            )
+        ],
+        ports=[kubernetes.core.v1.ContainerPortArgs(name="valkey", container_port=PORT)],
+        readiness_probe=probe,
+        liveness_probe=probe,
+        resources=kubernetes.core.v1.ResourceRequirementsArgs(
+            requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "256Mi"}
+        ),
+        security_context=kubernetes.core.v1.SecurityContextArgs(
+            read_only_root_filesystem=True,
+            allow_privilege_escalation=False,
+            capabilities=kubernetes.core.v1.CapabilitiesArgs(drop=["ALL"]),
+            seccomp_profile=kubernetes.core.v1.SeccompProfileArgs(type="RuntimeDefault"),
+        ),
+    )

@@ -1,0 +1,133 @@
+"""Writes what is derived from the code: `stack.schema.json`, `docs/settings.md` and `docs/outputs.md`.
+
+python -m settings.generate
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import outputs
+from settings import PROJECT
+from settings.schema import Schema, settings_schema, stack_file_schema
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTE = "<!-- Made by `make docs` from the code: change it there. -->"
+
+
+def documents() -> dict[str, str]:
+    """The content of each generated file, by its path from the repository's root."""
+    return {
+        "stack.schema.json": json.dumps(stack_file_schema(), indent=2, ensure_ascii=False) + "\n",
+        "docs/settings.md": settings_page(),
+        "docs/outputs.md": outputs_page(),
+    }
+
+
+def settings_page() -> str:
+    """A table a section: key, type, default, what it is."""
+    schema = settings_schema()
+    lines = [
+        "# Settings",
+        "",
+        NOTE,
+        "",
+        f"What may stand in `Pulumi.<stack>.yaml` under `config`, each top-level key as `{PROJECT}:<key>`. "
+        "Whatever has a default can be left out. "
+        "Unknown keys are refused; so are combinations that cannot work, with the key, what would happen and what to "
+        "write instead. Editors complete the keys by the first line of the stack files, which names "
+        "[`stack.schema.json`](../stack.schema.json).",
+        "",
+        *_section(schema, "", schema, ""),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def outputs_page() -> str:
+    """A table of the stack's outputs."""
+    rows = [(f"`{each.name}`", each.type, each.about) for each in outputs.contract()]
+    lines = [
+        "# Outputs",
+        "",
+        NOTE,
+        "",
+        "What other stacks may rely on, by a StackReference and `require_output`. Outputs are only added: a name, its "
+        "type and that it is no secret stay as they are. Secrets are named, never shown: read them in Secret Manager.",
+        "",
+        *_table(("output", "type", "what it is"), rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _section(root: Schema, key: str, section: Schema, about: str) -> Iterator[str]:
+    """The table of a section's own keys, then its sections."""
+    if key:
+        yield from (f"## `{key}`", "", about, "")
+    below = {name: _inner(root, field) for name, field in section["properties"].items()}
+    rows = [
+        (
+            f"`{name}`",
+            _type(field),
+            "required" if name in section.get("required", []) else _default(field),
+            field["description"],
+        )
+        for name, field in section["properties"].items()
+        if below[name] is None
+    ]
+    if rows:
+        yield from _table(("key", "type", "default", "what it is"), rows)
+        yield ""
+    for name, field in section["properties"].items():
+        if inner := below[name]:
+            whole = f"{key}.{name}" if key else name
+            if field.get("type") == "array":
+                whole += "[]"
+            use = "" if name not in section.get("required", []) else " Required."
+            yield from _section(root, whole, inner, f"{field['description']}{use}")
+
+
+def _inner(root: Schema, field: Schema) -> Schema | None:
+    """The section that a field holds, or a list of."""
+    reference = field.get("$ref") or field.get("items", {}).get("$ref")
+    return root["$defs"][reference.rpartition("/")[2]] if reference else None
+
+
+def _type(field: Schema) -> str:
+    match field:
+        case {"enum": values}:
+            return " or ".join(f"`{value}`" for value in values)
+        case {"type": "array", "items": items}:
+            return f"list of {_type(items)}s"
+        case {"type": "object"}:
+            return "map of strings"
+        case {"type": "integer", "minimum": least, "maximum": most}:
+            return f"integer, {least} to {most}"
+        case {"type": "integer", "minimum": least}:
+            return f"integer, {least} or more"
+        case {"type": "number", "exclusiveMinimum": least}:
+            return f"number over {least:g}"
+        case _:
+            return str(field["type"])
+
+
+def _default(field: Schema) -> str:
+    value = field.get("default")
+    return "unset" if value in (None, [], {}) else f"`{json.dumps(value)}`"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    for row in (head, tuple("---" for _ in head), *rows):
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def main() -> None:
+    """Write every generated file."""
+    for name, content in documents().items():
+        (ROOT / name).write_text(content)
+        print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Compute Engine machine types that carry GPUs: which, how many, and the size of a node.
+
+Sources: https://cloud.google.com/compute/docs/gpus and https://cloud.google.com/compute/docs/accelerator-optimized-machines.
+Zones, quotas and stock are not weighed here: Google says when there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine type's vCPUs and memory (GiB), and the counts of each accelerator type it can carry."""
+
+    cpus: int
+    memory: float
+    accelerators: Mapping[str, tuple[int, ...]]
+    spot_only: bool = False
+
+
+_N1_ACCELERATORS = {
+    "nvidia-tesla-t4": (1, 2, 4),
+    "nvidia-tesla-p4": (1, 2, 4),
+    "nvidia-tesla-p100": (1, 2, 4),
+    "nvidia-tesla-v100": (1, 2, 4, 8),
+}
+
+MACHINES: Mapping[str, Machine] = {
+    **{
+        f"n1-standard-{cpus}": Machine(cpus, cpus * 3.75, _N1_ACCELERATORS)
+        for cpus in (1, 2, 4, 8, 16, 32, 64, 96)
+    },
+    **{
+        f"n1-highmem-{cpus}": Machine(cpus, cpus * 6.5, _N1_ACCELERATORS)
+        for cpus in (2, 4, 8, 16, 32, 64, 96)
+    },
+    **{
+        f"g2-standard-{cpus}": Machine(cpus, cpus * 4, {"nvidia-l4": (gpus,)})
+        for cpus, gpus in {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}.items()
+    },
+    **{
+        f"a2-highgpu-{gpus}g": Machine(12 * gpus, 85 * gpus, {"nvidia-tesla-a100": (gpus,)})
+        for gpus in (1, 2, 4, 8)
+    },
+    "a2-megagpu-16g": Machine(96, 1360, {"nvidia-tesla-a100": (16,)}),
+    **{
+        f"a2-ultragpu-{gpus}g": Machine(12 * gpus, 170 * gpus, {"nvidia-a100-80gb": (gpus,)})
+        for gpus in (1, 2, 4, 8)
+    },
+    **{
+        f"a3-highgpu-{gpus}g": Machine(
+            26 * gpus, 234 * gpus, {"nvidia-h100-80gb": (gpus,)}, spot_only=gpus < 8
+        )
+        for gpus in (1, 2, 4, 8)
+    },
+    "a3-megagpu-8g": Machine(208, 1872, {"nvidia-h100-mega-80gb": (8,)}),
+    "a3-ultragpu-8g": Machine(224, 2952, {"nvidia-h200-141gb": (8,)}),
+    "a4-highgpu-8g": Machine(224, 3968, {"nvidia-b200": (8,)}),
+}
+
+
+def machines_with(accelerator: str, count: int) -> list[str]:
+    """The machine types that carry so many of an accelerator."""
+    return [name for name, machine in MACHINES.items() if count in machine.accelerators.get(accelerator, ())]

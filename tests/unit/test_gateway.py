@@ -1,0 +1,252 @@
+"""The proxy, its models of all three kinds, and the state that replicas share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tests.unit.engine import SETTINGS, Recording, run_program
+
+COSTS = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}
+QWEN: Mapping[str, Any] = SETTINGS["models"][0]
+CLAUDE: Mapping[str, Any] = {
+    "alias": "claude-4",
+    **COSTS,
+    "tpm": 100_000,
+    "rpm": 60,
+    "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
+}
+LLAMA: Mapping[str, Any] = {
+    "alias": "llama",
+    **COSTS,
+    "endpoint": {"url": "http://igw.models.svc/v1", "model": "llama-3.1"},
+}
+PROD: Mapping[str, Any] = {
+    "models": [QWEN, CLAUDE, LLAMA],
+    "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
+}
+OPEN = "/health/liveliness"
+CLOSED = "/health/readiness"
+
+
+def values(recording: Recording, release: str) -> Any:
+    return recording.one("Release", f"{release}-release").inputs["values"]
+
+
+def routes(recording: Recording) -> dict[str, Any]:
+    return {
+        route["model_name"]: route for route in values(recording, "litellm")["proxy_config"]["model_list"]
+    }
+
+
+def synced(recording: Recording, secret: str) -> dict[str, str]:
+    """Keys of a Secret and the ids in Secret Manager they come from."""
+    data = recording.one("ExternalSecret", f"secret-sync-{secret}").inputs["spec"]["data"]
+    return {entry["secretKey"]: entry["remoteRef"]["key"] for entry in data}
+
+
+def names(recording: Recording, kinds: Sequence[str]) -> set[str]:
+    return {name for type_, name in recording.resources if type_.split(":")[-1] in kinds}
+
+
+@pytest.fixture(scope="module")
+def prod() -> Recording:
+    return run_program(PROD)
+
+
+def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -> None:
+    params = {alias: route["litellm_params"] for alias, route in routes(prod).items()}
+    assert params == {
+        "qwen-local": {
+            **{"input_cost_per_token": 5e-08, "output_cost_per_token": 2e-07},
+            "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
+            "api_base": "http://vllm-router-service.vllm.svc.cluster.local/v1",
+            "api_key": "os.environ/UPSTREAM_API_KEY",
+        },
+        "claude-4": {
+            **{"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
+            "model": "anthropic/claude-sonnet-4-5",
+            "api_key": "os.environ/MODEL_CLAUDE_4_API_KEY",
+            "tpm": 100_000,
+            "rpm": 60,
+        },
+        "llama": {
+            **{"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
+            "model": "openai/llama-3.1",
+            "api_base": "http://igw.models.svc/v1",
+            "api_key": "none",
+        },
+    }
+
+
+def test_limits_of_a_model_are_enforced(prod: Recording, program: Recording) -> None:
+    router = values(prod, "litellm")["proxy_config"]["router_settings"]
+    assert router["optional_pre_call_checks"] == ["enforce_model_rate_limits"]
+    assert "router_settings" not in values(program, "litellm")["proxy_config"]
+
+
+def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
+    assert "secrets-anthropic-api-key" not in names(prod, ["Secret", "SecretVersion", "RandomBytes"])
+    access = prod.one("SecretIamMember", "secrets-anthropic-api-key-reader")
+    assert access.urn in prod.direct_dependencies(prod.one("ExternalSecret", "secret-sync-litellm-secrets"))
+    assert synced(prod, "litellm-secrets") == {
+        "PROXY_MASTER_KEY": "litellm-master-key",
+        "LITELLM_SALT_KEY": "litellm-salt-key",
+        "UPSTREAM_API_KEY": "vllm-api-key",
+        "REDIS_PASSWORD": "litellm-redis-password",
+        "MODEL_CLAUDE_4_API_KEY": "anthropic-api-key",
+    }
+
+
+def test_models_may_share_a_key() -> None:
+    other = {**LLAMA, "endpoint": {**LLAMA["endpoint"], "apiKeySecret": "anthropic-api-key"}}
+    recording = run_program({"models": [CLAUDE, other]})
+    assert routes(recording)["llama"]["litellm_params"]["api_key"] == "os.environ/MODEL_LLAMA_API_KEY"
+    keys = synced(recording, "litellm-secrets")
+    assert keys["MODEL_LLAMA_API_KEY"] == keys["MODEL_CLAUDE_4_API_KEY"] == "anthropic-api-key"
+
+
+@pytest.mark.parametrize(("serve", "path"), [(True, OPEN), (False, CLOSED)])
+def test_readiness_agrees_with_serving_without_a_database(serve: bool, path: str) -> None:
+    litellm = values(run_program({"litellm": {"serveWithoutDatabase": serve}}), "litellm")
+    assert litellm["proxy_config"]["general_settings"]["allow_requests_on_db_unavailable"] is serve
+    assert litellm["readinessProbe"] == {"path": path}
+    assert litellm["startupProbe"] == {"path": path}
+
+
+def test_replicas_are_spread_and_disrupted_one_at_a_time(prod: Recording, program: Recording) -> None:
+    litellm = values(prod, "litellm")
+    assert litellm["replicaCount"] == 2
+    assert litellm["pdb"] == {"enabled": True, "maxUnavailable": 1}
+    assert [
+        (each["topologyKey"], each["whenUnsatisfiable"]) for each in litellm["topologySpreadConstraints"]
+    ] == [("kubernetes.io/hostname", "DoNotSchedule"), ("topology.kubernetes.io/zone", "ScheduleAnyway")]
+    assert not {"pdb", "topologySpreadConstraints"} & values(program, "litellm").keys()
+
+
+def test_no_rollout_goes_below_the_replicas(prod: Recording) -> None:
+    rolling = {"maxSurge": 1, "maxUnavailable": 0}
+    assert values(prod, "litellm")["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+
+
+def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recording) -> None:
+    config = values(prod, "litellm")["proxy_config"]
+    host, password = "valkey.llm-gateway.svc.cluster.local", "os.environ/REDIS_PASSWORD"
+    assert config["router_settings"] == {
+        "optional_pre_call_checks": ["enforce_model_rate_limits"],
+        "redis_host": host,
+        "redis_port": 6379,
+        "redis_password": password,
+    }
+    assert config["litellm_settings"] == {
+        "cache": True,
+        "cache_params": {
+            "type": "redis",
+            "supported_call_types": [],
+            "host": host,
+            "port": 6379,
+            "password": password,
+        },
+    }
+
+
+def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None:
+    server = prod.one("Deployment", "valkey-server").inputs
+    assert server["spec"]["strategy"] == {"type": "Recreate"}
+    (container,) = server["spec"]["template"]["spec"]["containers"]
+    assert container["args"][:6] == [
+        *("--requirepass", "$(REDIS_PASSWORD)", "--save", "", "--appendonly", "no"),
+    ]
+    key = {"name": "litellm-secrets", "key": "REDIS_PASSWORD"}
+    assert container["env"] == [{"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": key}}]
+    assert server["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert container["image"].startswith("valkey/valkey:")
+
+
+def test_a_redis_elsewhere_is_used_as_it_is() -> None:
+    state = {"kind": "redis", "host": "10.0.0.3", "port": 6380, "passwordSecret": "redis-password"}
+    recording = run_program({"litellm": {"replicas": 2, "sharedState": state}})
+    assert values(recording, "litellm")["proxy_config"]["router_settings"] == {
+        "redis_host": "10.0.0.3",
+        "redis_port": 6380,
+        "redis_password": "os.environ/REDIS_PASSWORD",
+    }
+    assert synced(recording, "litellm-secrets")["REDIS_PASSWORD"] == "redis-password"
+    assert not names(recording, ["Deployment"])
+    assert "secrets-litellm-redis-password" not in names(recording, ["Secret"])
+
+
+def test_a_redis_without_a_password_is_asked_for_none() -> None:
+    recording = run_program({"litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3"}}})
+    config = values(recording, "litellm")["proxy_config"]
+    assert config["router_settings"] == {"redis_host": "10.0.0.3", "redis_port": 6379}
+    assert "password" not in config["litellm_settings"]["cache_params"]
+
+
+def test_without_a_self_hosted_model_there_is_neither_vllm_nor_a_gpu() -> None:
+    recording = run_program({"models": [CLAUDE]})
+    assert not names(recording, ["NodePool", "Vllm", "GpuNodePool"])
+    assert "vllm-release" not in names(recording, ["Release"])
+    assert "secrets-vllm-api-key" not in names(recording, ["Secret"])
+    assert "secret-sync-vllm-api-key" not in names(recording, ["ExternalSecret"])
+    assert "UPSTREAM_API_KEY" not in synced(recording, "litellm-secrets")
+    assert list(routes(recording)) == ["claude-4"]
+    assert recording.outputs["gpuNodePool"] == ""
+    assert "vllmApiKey" not in recording.outputs["secretNames"]
+
+
+def engine(**changes: Any) -> tuple[Recording, dict[str, Any]]:
+    """A run with one self-hosted model so changed, and that model in vLLM's values."""
+    model = {**QWEN, "vllm": {**QWEN["vllm"], **changes}}
+    pool = {"machineType": "g2-standard-24", "acceleratorCount": 2}
+    recording = run_program({"models": [model], "gpuPool": pool})
+    (spec,) = values(recording, "vllm")["servingEngineSpec"]["modelSpec"]
+    return recording, spec
+
+
+def test_a_model_without_replicas_asks_for_no_volume() -> None:
+    recording, spec = engine(replicas=0)
+    assert spec["replicaCount"] == 0
+    assert "pvcStorage" not in spec
+    assert "qwen-local" in routes(recording)
+
+
+def test_an_engine_gets_its_arguments() -> None:
+    _, spec = engine(gpus=2, extraArgs=["--kv-cache-dtype", "fp8"], revision="main")
+    assert spec["requestGPU"] == spec["vllmConfig"]["tensorParallelSize"] == 2
+    assert spec["vllmConfig"]["extraArgs"] == ["--kv-cache-dtype", "fp8"]
+    assert spec["modelRevision"] == "main"
+
+
+def test_a_gated_model_gets_its_token() -> None:
+    recording, spec = engine(huggingFaceToken="hf-token")
+    assert spec["hf_token"] == {"secretName": "hugging-face-tokens", "secretKey": "qwen-local"}
+    assert synced(recording, "hugging-face-tokens") == {"qwen-local": "hf-token"}
+    gate = recording.one("ConfigMap", "secret-sync-hugging-face-tokens-synced")
+    assert gate.urn in recording.direct_dependencies(recording.one("Release", "vllm-release"))
+
+
+def test_protect_covers_the_pool(program: Recording) -> None:
+    pool = run_program({"protect": True}).one("NodePool", "gpu-pool-nodes")
+    assert pool.request.protect is True
+    assert pool.inputs["deletionPolicy"] == "PREVENT"
+    assert program.one("NodePool", "gpu-pool-nodes").request.protect is False
+    assert program.one("NodePool", "gpu-pool-nodes").inputs["deletionPolicy"] == "DELETE"
+
+
+def test_nodes_come_from_a_reservation_only_if_there_is_one(program: Recording) -> None:
+    reserved = run_program({"gpuPool": {"reservation": "l4-west"}}).one("NodePool", "gpu-pool-nodes")
+    assert reserved.inputs["nodeConfig"]["reservationAffinity"] == {
+        "consumeReservationType": "SPECIFIC_RESERVATION",
+        "key": "compute.googleapis.com/reservation-name",
+        "values": ["l4-west"],
+    }
+    assert "reservationAffinity" not in program.one("NodePool", "gpu-pool-nodes").inputs["nodeConfig"]
+
+
+def test_a_pool_starts_empty_whatever_its_bounds() -> None:
+    pool = run_program({"gpuPool": {"minNodes": 1, "maxNodes": 2}}).one("NodePool", "gpu-pool-nodes").inputs
+    assert pool["initialNodeCount"] == 0
+    assert pool["autoscaling"]["totalMinNodeCount"] == 1

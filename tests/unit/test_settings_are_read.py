@@ -1,0 +1,77 @@
+"""No dead setting: the program reads every one that the model has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+import settings
+from settings.base import Section
+from settings.errors import section_in
+from tests.unit.engine import EVERYTHING, SETTINGS, run_program
+
+HOSTED = EVERYTHING["models"][-1]
+RUNS: list[Mapping[str, Any]] = [
+    EVERYTHING,
+    {
+        "cluster": {"stack": "organization/gke-cluster/dev"},
+        "litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3", "passwordSecret": "redis-password"}},
+        "models": [
+            *SETTINGS["models"],
+            {key: value for key, value in HOSTED.items() if key != "hosted"}
+            | {"endpoint": {"url": "https://models.example.com/v1", "model": "llama"}},
+        ],
+        "postgres": {
+            "name": "litellm-pg-2",
+            "backups": {"method": "volumeSnapshot", "snapshotClass": "pd"},
+            "restore": {"source": "litellm-pg", "snapshot": "litellm-pg-20300131"},
+        },
+    },
+    {
+        "postgres": {
+            "name": "litellm-pg-2",
+            "backups": {"method": "objectStore"},
+            "restore": {"source": "litellm-pg", "targetTime": "2030-01-31T12:00:00Z"},
+        },
+    },
+]
+"""Settings that have every branch of the program taken."""
+
+
+def leaves(section: type[Section]) -> Iterator[tuple[str, str]]:
+    """Section and name of every setting that holds a value."""
+    for name, field in section.model_fields.items():
+        if inner := section_in(field.annotation):
+            yield from leaves(inner)
+        else:
+            yield section.__name__, name
+
+
+@pytest.fixture(scope="module")
+def read() -> set[tuple[str, str]]:
+    """Section and name of every setting that the program read, once they were validated."""
+    found: set[tuple[str, str]] = set()
+    load = settings.load
+
+    def get(section: Section, name: str) -> Any:
+        if not name.startswith("_"):
+            found.add((type(section).__name__, name))
+        return object.__getattribute__(section, name)
+
+    def loaded_and_watched() -> settings.Settings:
+        stack = load()
+        patch.setattr(Section, "__getattribute__", get)
+        return stack
+
+    for changes in RUNS:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(settings, "load", loaded_and_watched)
+            run_program(changes)
+    return found
+
+
+@pytest.mark.parametrize("leaf", list(leaves(settings.Settings)), ids=".".join)
+def test_setting_is_read(read: set[tuple[str, str]], leaf: tuple[str, str]) -> None:
+    assert leaf in read

@@ -1,0 +1,152 @@
+"""Whatever settings the model accepts, the program registers its resources without an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, assume, given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+import settings
+from settings.machines import MACHINES
+from settings.schema import Schema, settings_schema
+from tests.unit.engine import run_program
+
+SCHEMA = settings_schema()
+PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
+
+
+def values(schema: Schema, path: str = "") -> st.SearchStrategy[Any]:
+    """Values that keep to the schema of the settings at a path."""
+    if path in SPECIAL:
+        return SPECIAL[path](schema)
+    if "$ref" in schema:
+        return values(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]], path)
+    match schema:
+        case {"enum": choices}:
+            return st.sampled_from(choices)
+        case {"type": "boolean"}:
+            return st.booleans()
+        case {"type": "integer"}:
+            return st.integers(schema.get("minimum"), schema.get("maximum", 10**6))
+        case {"type": "number"}:
+            return st.floats(1e-12, 1)
+        case {"type": "string"}:
+            longest = schema.get("maxLength", 10**6)
+            return st.from_regex(schema.get("pattern", "^.*$"), fullmatch=True, alphabet=PRINTABLE).filter(
+                lambda text: len(text) <= longest
+            )
+        case {"type": "array"}:
+            return st.lists(
+                values(schema["items"], f"{path}[]"), min_size=schema.get("minItems", 0), max_size=3
+            )
+        case {"patternProperties": patterns}:
+            (key, value), *_ = patterns.items()
+            return st.dictionaries(values({"type": "string", "pattern": key}), values(value), max_size=2)
+        case _:
+            return mapping(schema, path)
+
+
+def mapping(schema: Schema, path: str) -> st.SearchStrategy[dict[str, Any]]:
+    fields = {key: values(field, f"{path}.{key}".lstrip(".")) for key, field in schema["properties"].items()}
+    required = set(schema.get("required", []))
+    return st.fixed_dictionaries(
+        {key: field for key, field in fields.items() if key in required},
+        optional={key: field for key, field in fields.items() if key not in required},
+    )
+
+
+def cluster(_: Schema) -> st.SearchStrategy[Any]:
+    schema = SCHEMA["$defs"]["Cluster"]
+    named = schema | {"properties": {k: v for k, v in schema["properties"].items() if k != "stack"}}
+    return mapping(named | {"required": ["name", "location"]}, "cluster") | st.just(
+        {"stack": "organization/gke-cluster/dev"}
+    )
+
+
+def model(_: Schema) -> st.SearchStrategy[Any]:
+    schema = SCHEMA["$defs"]["Model"]
+    kinds = {"vllm", "hosted", "endpoint"}
+
+    def of(kind: str) -> st.SearchStrategy[Any]:
+        properties = {k: v for k, v in schema["properties"].items() if k not in kinds - {kind}}
+        return mapping(
+            schema | {"properties": properties, "required": [*schema["required"], kind]}, "models[]"
+        )
+
+    return st.one_of([of(kind) for kind in sorted(kinds)])
+
+
+def gpu_pool(_: Schema) -> st.SearchStrategy[Any]:
+    fits = [
+        {
+            "machineType": name,
+            "accelerator": accelerator,
+            "acceleratorCount": count,
+            "spot": machine.spot_only,
+        }
+        for name, machine in MACHINES.items()
+        for accelerator, counts in machine.accelerators.items()
+        for count in counts
+    ]
+    return st.builds(
+        lambda pool, fit: pool | fit, mapping(SCHEMA["$defs"]["GpuPool"], "gpuPool"), st.sampled_from(fits)
+    )
+
+
+# Where values drawn one by one would hardly ever fit together.
+SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
+    "cluster": cluster,
+    "models[]": model,
+    "gpuPool": gpu_pool,
+    "gpuPool.maxNodes": lambda _: st.integers(20, 1000),
+    "gpuPool.minNodes": lambda _: st.integers(0, 20),
+    "models[].vllm.replicas": lambda _: st.integers(0, 2),
+    "models[].vllm.gpus": lambda _: st.integers(1, 4),
+    "models[].vllm.cpu": lambda _: st.integers(1, 4),
+}
+
+
+def accepted(sections: dict[str, Any]) -> dict[str, Any]:
+    """The sections without the keys that the rules refuse: their defaults fit more often."""
+    for _ in range(4):
+        try:
+            settings.parse(
+                {f"llm-gateway:{key}": json.dumps(value) for key, value in sections.items()}, "dev"
+            )
+        except settings.SettingsError as refusal:
+            for mistake in refusal.mistakes:
+                drop(sections, [int(p) if p.isdigit() else p for p in re.findall(r"\w+", mistake.key)])
+        else:
+            return sections
+    assume(False)
+    raise AssertionError
+
+
+def drop(sections: Any, path: list[int | str]) -> None:
+    *above, last = path
+    for part in above:
+        inside = part < len(sections) if isinstance(part, int) else part in sections
+        if not inside:
+            return
+        sections = sections[part]
+    if isinstance(sections, dict):
+        sections.pop(last, None)
+
+
+@given(sections=mapping(SCHEMA, "").map(accepted))
+@profile(
+    max_examples=25,
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_accepted_settings_register(sections: dict[str, Any]) -> None:
+    absent = dict.fromkeys(("gcp", "cluster", "models"))
+    recording = run_program({**absent, **sections})
+    assert recording.outputs["modelAliases"] == [each["alias"] for each in sections["models"]]
