@@ -50,7 +50,7 @@ def test_cluster_is_named_by_another_stacks_outputs(fresh: Callable[[], Sandbox]
 def test_preview_comes_before_any_up(fresh: Callable[[], Sandbox]) -> None:
     sandbox = fresh()
     sandbox.run("preview").succeeded()
-    assert {step.op for step in sandbox.steps("preview")} == {"create"}
+    assert {step.op for step in sandbox.steps("preview")} == {"create", "read"}
     assert sandbox.get("/api/v1/namespaces?fieldSelector=metadata.name=llm-gateway")["items"] == []
     assert sandbox.cloud.list("secret") == []
 
