@@ -26,7 +26,7 @@ class Gcp(Section):
     """The Google Cloud project everything is made in."""
 
     project: ProjectId = setting(
-        about="Project id (not number) that holds the cluster and the secrets.",
+        about="Project id (not number) of the secrets and backups, and of the cluster unless it has a project of its own.",
         otherwise="Google Cloud would refuse every call, half-way through the first `up`",
         write="project: my-project-id",
     )
