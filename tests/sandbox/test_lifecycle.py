@@ -93,3 +93,4 @@ def test_an_upgraded_operator_is_proven_again_and_its_objects_stay(dev: Sandbox)
         assert changed == {"cnpg-release": "update", "cnpg-webhook-open": "update"}
     finally:
         (dev.root / "components/cnpg_operator.py").write_text(source)
+        dev.run("up").succeeded()
