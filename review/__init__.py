@@ -1,0 +1,1 @@
+"""What an engine operation does or would do, for people to review."""
