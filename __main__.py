@@ -29,6 +29,7 @@ from components.namespaces import Namespaces, NamespacesArgs
 from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
 from components.secret_sync import SecretSync, SecretSyncArgs
+from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
 from components.vllm import Vllm, VllmArgs
 from settings.gateway import REDIS_PASSWORD
@@ -74,6 +75,7 @@ if stack.network.policies:
             models=stack.models,
             shared_state=stack.litellm.shared_state,
             object_store=object_store,
+            tenants=stack.declares_tenants,
         ),
         in_stack,
     )
@@ -96,6 +98,7 @@ secrets = GatewaySecrets(
         existing_vllm_api_key=stack.secrets.existing_vllm_api_key,
         runs_redis=stack.litellm.shared_state.kind == "valkey",
         existing=[*stack.litellm_keys.values(), *stack.hugging_face_tokens.values()],
+        virtual_keys=stack.virtual_keys or [],
         adopt=stack.secrets.adopt,
         protect=stack.protect,
     ),
@@ -284,6 +287,25 @@ litellm = LiteLLM(
     in_stack,
 )
 
+if stack.declares_tenants:
+    Tenants(
+        "tenants",
+        TenantsArgs(
+            namespace=namespaces.gateway,
+            url=litellm.url,
+            proxy=litellm.release,  # its admin API answers
+            managed_by=f"{pulumi.get_project()}/{pulumi.get_stack()}",
+            teams=stack.teams or [],
+            virtual_keys=stack.virtual_keys or [],
+            master_key_secret=secret_sync.LITELLM_SECRET,
+            master_key="PROXY_MASTER_KEY",
+            key_values_secret=secret_sync.TENANT_KEYS_SECRET,
+            key_values=synced.tenant_keys,  # a key is made with the value that applications read
+            timeout=stack.timeouts.tenants,
+        ),
+        in_stack,
+    )
+
 outputs.export(
     outputs.Outputs(
         gateway_url=litellm.url,
@@ -298,6 +320,9 @@ outputs.export(
             **({"vllmApiKey": secrets.vllm_api_key.name} if secrets.vllm_api_key else {}),
             **({"redisPassword": secrets.redis_password.name} if secrets.redis_password else {}),
         },
+        virtual_key_secrets={name: key.name for name, key in secrets.virtual_keys.items()},
+        secret_store=secret_sync.STORE,
+        cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
         database_host=postgres.host,
         gpu_node_pool=gpu_pool_name,
         chart_versions=outputs.chart_versions(),

@@ -25,6 +25,19 @@ class Outputs:
             "about": "Secret Manager resource name of each secret, `projects/<project>/secrets/<id>`; those of absent parts are left out."
         }
     )
+    virtual_key_secrets: dict[str, pulumi.Input[str]] = field(
+        metadata={
+            "about": "Secret Manager resource name of each virtual key's value, by the key's name; empty where none is declared."
+        }
+    )
+    secret_store: str = field(
+        metadata={
+            "about": "Name of the ClusterSecretStore with which an ExternalSecret reads what the gateway's stack lets it read."
+        }
+    )
+    cluster: dict[str, pulumi.Input[str]] = field(
+        metadata={"about": "The GKE cluster: `name`, `location` and `project`."}
+    )
     database_host: pulumi.Input[str] = field(
         metadata={"about": "Host name of the database's primary inside the cluster, port 5432."}
     )
@@ -45,6 +58,7 @@ class Contract:
 
 
 _TYPES = {
+    "str": "string",
     "pulumi.Input[str]": "string",
     "list[str]": "list of strings",
     "dict[str, str]": "map of strings",

@@ -10,6 +10,7 @@ import pulumi_gcp as gcp
 import pulumi_random as random
 
 from settings.secrets import Adopt
+from settings.tenants import VirtualKey
 
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
 
@@ -21,7 +22,8 @@ class GatewaySecretsArgs:
     `reader` is the IAM member that may read each secret. A generation is raised by one to rotate its secret.
     `serves_models` and `runs_redis` ask for the keys of these parts; `existing_vllm_api_key` is the id of a secret to
     use instead of making one, `existing` are those of more secrets made elsewhere. `adopt` names the secrets that
-    exist and the version each keeps. `protect` keeps every Secret from deletion; the salt always is.
+    exist and the version each keeps. `protect` keeps every Secret from deletion; the salt always is, and a virtual key's
+    never: its Secret goes with the key.
     """
 
     project: str
@@ -34,6 +36,7 @@ class GatewaySecretsArgs:
     existing_vllm_api_key: str | None
     runs_redis: bool
     existing: Collection[str]
+    virtual_keys: Sequence[VirtualKey]
     adopt: Adopt
     protect: bool
 
@@ -68,6 +71,8 @@ class GatewaySecrets(pulumi.ComponentResource):
     """None where no Redis is run."""
     existing: Mapping[str, StoredSecret]
     """The secrets made elsewhere, by id."""
+    virtual_keys: Mapping[str, StoredSecret]
+    """The values of the virtual keys, by the keys' names."""
 
     def __init__(
         self, name: str, args: GatewaySecretsArgs, opts: pulumi.ResourceOptions | None = None
@@ -109,14 +114,36 @@ class GatewaySecrets(pulumi.ComponentResource):
             if args.runs_redis
             else None
         )
+        self.virtual_keys = {
+            key.name: self._rotating(
+                key.secret_id,
+                prefix="sk-",
+                length=24,
+                generation=key.generation,
+                adopted=key.adopt,
+                protect=False,
+            )
+            for key in args.virtual_keys
+        }
         self.register_outputs({})
 
     def _rotating(
-        self, secret_id: str, *, length: int, generation: int, adopted: int | None, prefix: str = ""
+        self,
+        secret_id: str,
+        *,
+        length: int,
+        generation: int,
+        adopted: int | None,
+        prefix: str = "",
+        protect: bool | None = None,
     ) -> StoredSecret:
-        """A secret whose value is made anew when its generation changes; old versions are disabled, not lost."""
+        """A secret whose value is made anew when its generation changes; old versions are disabled, not lost.
+
+        `protect` None means as the others.
+        """
+        protect = self._args.protect if protect is None else protect
         if adopted:
-            return self._adopted(secret_id, adopted)
+            return self._adopted(secret_id, adopted, protect=protect)
         value = random.RandomBytes(
             f"{self._name}-{secret_id}",
             length=length,
@@ -130,7 +157,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             replication=self._replication(),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                protect=self._args.protect,
+                protect=protect,
                 # Cannot change in place: another one would replace the secret, its versions with it.
                 ignore_changes=["replication"],
             ),
@@ -147,7 +174,7 @@ class GatewaySecrets(pulumi.ComponentResource):
     def _salt(self, secret_id: str, *, length: int, adopted: int | None) -> StoredSecret:
         """The write-once salt."""
         if adopted:
-            return self._adopted(secret_id, adopted, salt=True)
+            return self._adopted(secret_id, adopted, protect=True, salt=True)
         write_once = self._write_once(protect=True)
         value = random.RandomBytes(f"{self._name}-{secret_id}", length=length, opts=write_once)
         secret = gcp.secretmanager.Secret(
@@ -168,7 +195,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         )
         return self._stored(secret_id, secret, version)
 
-    def _adopted(self, secret_id: str, version: int, *, salt: bool = False) -> StoredSecret:
+    def _adopted(self, secret_id: str, version: int, *, protect: bool, salt: bool = False) -> StoredSecret:
         """A secret made by other means, under its value's version: imported as it is, never changed or deleted.
 
         It has no RandomBytes: that is imported by its value, which the state would keep in plain text as import id.
@@ -179,7 +206,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             project=self._args.project,
             secret_id=secret_id,
             replication=self._replication(),
-            opts=self._write_once(protect=salt or self._args.protect, existing=name),
+            opts=self._write_once(protect=protect, existing=name),
         )
         kept = gcp.secretmanager.SecretVersion(
             f"{self._name}-{secret_id}",

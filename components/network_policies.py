@@ -77,7 +77,8 @@ class NetworkPoliciesArgs:
     """Arguments of NetworkPolicies.
 
     `client_namespaces` may call the gateway, all may when it is empty. `service_addresses` is the range of the
-    cluster's Services, CIDR. `object_store` says that the database keeps or reads backups in Cloud Storage.
+    cluster's Services, CIDR. `object_store` says that the database keeps or reads backups in Cloud Storage, `tenants`
+    that a Job brings teams and keys into LiteLLM.
     """
 
     namespaces: StackNamespaces
@@ -86,6 +87,7 @@ class NetworkPoliciesArgs:
     models: Sequence[gateway.Model]
     shared_state: gateway.SharedState
     object_store: bool
+    tenants: bool
 
 
 class NetworkPolicies(pulumi.ComponentResource):
@@ -196,6 +198,8 @@ def _flows(args: NetworkPoliciesArgs, api_server: tuple[Elsewhere, Ports]) -> It
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         yield _to_host(litellm, parts.hostname or "", port)
 
+    if args.tenants:
+        yield Flow(_named("litellm-tenants", spaces.gateway), litellm, _tcp(4000))
     if args.shared_state.kind == "valkey":
         yield Flow(litellm, _named("valkey", spaces.gateway), _tcp(6379))
     if args.shared_state.host:

@@ -18,6 +18,7 @@ DATABASE_SECRET = "litellm-pg-app"
 DATABASE_OWNER = "litellm"
 VLLM_SECRET = "vllm-api-key"
 HUGGING_FACE_SECRET = "hugging-face-tokens"
+TENANT_KEYS_SECRET = "litellm-tenant-keys"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,8 @@ class SecretSync(pulumi.ComponentResource):
     """None where nothing is self-hosted."""
     serving_ready: list[pulumi.Resource]
     """Each Secret of the serving namespace holds its values."""
+    tenant_keys: SyncedSecret | None
+    """The virtual keys, each under its name; None where there is none."""
 
     def __init__(self, name: str, args: SecretSyncArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:secret_sync:SecretSync", name, None, opts)
@@ -115,6 +118,17 @@ class SecretSync(pulumi.ComponentResource):
         if tokens:
             hugging_face = self._external_secret(HUGGING_FACE_SECRET, args.serving_namespace, tokens)
             self.serving_ready.append(hugging_face.ready)
+        self.tenant_keys = (
+            self._external_secret(
+                TENANT_KEYS_SECRET,
+                args.gateway_namespace,
+                secrets.virtual_keys,
+                # Each read is billed, and their versions are pinned: what is asked for changes with the spec alone.
+                refresh_interval="1h",
+            )
+            if secrets.virtual_keys
+            else None
+        )
         self.register_outputs({})
 
     def _external_secret(
@@ -123,6 +137,7 @@ class SecretSync(pulumi.ComponentResource):
         namespace: pulumi.Input[str],
         keys: Mapping[str, StoredSecret],
         template: Mapping[str, object] | None = None,
+        refresh_interval: str = "1m",
     ) -> SyncedSecret:
         target: dict[str, object] = {
             "name": secret_name,
@@ -140,7 +155,7 @@ class SecretSync(pulumi.ComponentResource):
             kind="ExternalSecret",
             metadata=self._awaited(secret_name, namespace),
             spec={
-                "refreshInterval": "1m",
+                "refreshInterval": refresh_interval,
                 "secretStoreRef": {"kind": "ClusterSecretStore", "name": STORE},
                 "target": target,
                 "data": [

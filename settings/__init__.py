@@ -6,21 +6,22 @@ resource is registered, each with the key as written in the file, what would hap
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import pulumi
 from pydantic import ValidationError
 
+from settings import tenants
 from settings.base import Broken, Section, gibibytes, rule, section, setting
 from settings.data import Postgres
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
+from settings.flat import nested
 from settings.gateway import REDIS_PASSWORD, LiteLLM, Model, VllmModel
 from settings.google import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
 from settings.secrets import Secrets
+from settings.tenants import Team, VirtualKey
 
 PROJECT = "llm-gateway"
 
@@ -64,8 +65,28 @@ class Settings(Section):
     postgres: Postgres = section(Postgres, "The database.")
     litellm: LiteLLM = section(LiteLLM, "The proxy.")
     network: Network = section(Network, "Network policies.")
+    teams: list[Team] | None = setting(
+        None,
+        max_length=500,
+        about="Teams in LiteLLM. Unset, with virtualKeys unset, leaves all of them to others; [] deletes those made from here.",
+        otherwise="the teams could not be read",
+        write="- {name: search, budget: 100}",
+    )
+    virtual_keys: list[VirtualKey] | None = setting(
+        None,
+        max_length=1000,
+        about="Virtual keys in LiteLLM, each value in Secret Manager as litellm-key-<name>. "
+        "Unset, with teams unset, leaves all of them to others; [] deletes those made from here.",
+        otherwise="the keys could not be read",
+        write="- {name: search-app, team: search, budget: 50}",
+    )
     charts: Charts = section(Charts, "The Helm charts' source.")
     timeouts: Timeouts = section(Timeouts, "Timeouts.")
+
+    @property
+    def declares_tenants(self) -> bool:
+        """Whether teams and keys are this stack's to manage, were there none of them."""
+        return self.teams is not None or self.virtual_keys is not None
 
     @property
     def self_hosted(self) -> Mapping[str, VllmModel]:
@@ -152,6 +173,13 @@ class Settings(Section):
                 )
 
     @rule
+    def tenants_fit_together(self) -> Iterator[Broken]:
+        elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
+        elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
+        aliases = [model.alias for model in self.models]
+        yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, frozenset(elsewhere))
+
+    @rule
     def own_secrets_stay_apart(self) -> Iterator[Broken]:
         own = {"litellm-master-key", "litellm-salt-key", "litellm-db-password", "litellm-redis-password"}
         if self.secrets.existing_vllm_api_key is None:
@@ -183,14 +211,8 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
     Raises:
         SettingsError: with every mistake, each with key, consequence and fix.
     """
-    values: dict[str, Any] = {}
-    for entry, value in entries.items():
-        namespace, _, key = entry.partition(":")
-        if namespace == PROJECT:
-            try:
-                values[key] = json.loads(value)
-            except json.JSONDecodeError:
-                values[key] = value
+    own = f"{PROJECT}:"
+    values = nested({key.removeprefix(own): text for key, text in entries.items() if key.startswith(own)})
     mistakes: list[Broken] = []
     try:
         settings = Settings.model_validate(values)

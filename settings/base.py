@@ -56,7 +56,8 @@ class Section(BaseModel):
 
     def broken(self) -> Iterator[Broken]:
         """Every rule of this section that does not hold; one that asks for a refused setting is passed over."""
-        for name, method in vars(type(self)).items():
+        members = {name: member for kind in type(self).__mro__ for name, member in vars(kind).items()}
+        for name, method in members.items():
             if not getattr(method, "rule", False):
                 continue
             try:

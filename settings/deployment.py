@@ -143,6 +143,12 @@ class Timeouts(Section):
         otherwise="`up` would give up too early or hang",
         write="litellm: 900",
     )
+    tenants: Seconds = setting(
+        600,
+        about="The Job that brings teams and virtual keys into LiteLLM, retries included, s.",
+        otherwise="`up` would give up too early or hang",
+        write="tenants: 600",
+    )
     vllm: Seconds = setting(
         1800,
         about="vLLM: GPU node, image pull, weights and start-up together, s.",

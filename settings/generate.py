@@ -36,6 +36,8 @@ def settings_page() -> str:
         "",
         f"What may stand in `Pulumi.<stack>.yaml` under `config`, each top-level key as `{PROJECT}:<key>`. "
         "Whatever has a default can be left out. "
+        f"A key may also stand by its path, `{PROJECT}:gcp.project`, as `pulumi new` writes it; it then counts more than "
+        "what its section says. "
         "Unknown keys are refused; so are combinations that cannot work, with the key, what would happen and what to "
         "write instead. Editors complete the keys by the first line of the stack files, which names "
         "[`stack.schema.json`](../stack.schema.json).",

@@ -1,0 +1,234 @@
+"""Teams and virtual keys in LiteLLM, brought there by a Job inside the cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.secret_sync import SyncedSecret
+from settings import tenants
+from settings.tenants import MANAGED_BY
+from versions import LITELLM_IMAGE
+
+LABELS = {"app.kubernetes.io/name": "litellm-tenants"}
+"""Not the proxy's: its Service would lead to the Job's pod."""
+SCRIPT = Path(__file__).with_name("reconciler") / "reconcile.py"
+USER = 65534
+REFUSED = 2
+"""The script's exit code where trying again would not help."""
+_FILES = "/etc/llm-gateway"
+_KEYS = "/run/llm-gateway/keys"
+_MASTER_KEY = "/run/llm-gateway/master"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantsArgs:
+    """Arguments of Tenants.
+
+    `managed_by` marks in LiteLLM what this stack made. `proxy` stands for the gateway's answering at `url`. The Secret
+    `master_key_secret` holds the master key under `master_key`; `key_values_secret` the value of each virtual key under
+    its name, of the versions and once the resource of `key_values` says; None where no key is declared. `timeout` is in
+    seconds.
+    """
+
+    namespace: pulumi.Input[str]
+    url: pulumi.Input[str]
+    proxy: pulumi.Resource
+    managed_by: str
+    teams: Sequence[tenants.Team]
+    virtual_keys: Sequence[tenants.VirtualKey]
+    master_key_secret: str
+    master_key: str
+    key_values_secret: str
+    key_values: SyncedSecret | None
+    timeout: int
+
+
+class Team(pulumi.ComponentResource):
+    """A team as it is declared: it makes nothing, and shows a change in a preview under the team's name."""
+
+    def __init__(self, name: str, team: tenants.Team, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmgateway:tenants:Team", name, _shown(team), opts)
+        self.register_outputs({})
+
+
+class VirtualKey(pulumi.ComponentResource):
+    """A virtual key as it is declared: it makes nothing, and shows a change in a preview under the key's name."""
+
+    def __init__(
+        self, name: str, key: tenants.VirtualKey, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("llmgateway:tenants:VirtualKey", name, _shown(key), opts)
+        self.register_outputs({})
+
+
+class Tenants(pulumi.ComponentResource):
+    """What is declared, as a ConfigMap, and the Job that brings LiteLLM to it.
+
+    A ConfigMap's data and a Job's template cannot change in place: what is declared anew is a new ConfigMap, which the
+    Job names, and another version of a key is another annotation of its template, so either is a new run. The Job stays
+    when it is done (no ttl): it is the record of the last run.
+    """
+
+    job: kubernetes.batch.v1.Job
+
+    def __init__(self, name: str, args: TenantsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmgateway:tenants:Tenants", name, None, opts)
+        for team in args.teams:
+            Team(f"{name}-team-{team.name}", team, pulumi.ResourceOptions(parent=self))
+        for key in args.virtual_keys:
+            VirtualKey(f"{name}-key-{key.name}", key, pulumi.ResourceOptions(parent=self))
+
+        declared = kubernetes.core.v1.ConfigMap(
+            f"{name}-declared",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=LABELS),
+            data={
+                "declared.json": json.dumps(declaration(args), indent=1) + "\n",
+                SCRIPT.name: SCRIPT.read_text(),
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.job = kubernetes.batch.v1.Job(
+            f"{name}-reconcile",
+            # No name of its own: after a lost state the Job of before is there, and would not take another template.
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=LABELS),
+            spec=kubernetes.batch.v1.JobSpecArgs(
+                backoff_limit=3,
+                active_deadline_seconds=args.timeout,
+                pod_failure_policy=kubernetes.batch.v1.PodFailurePolicyArgs(
+                    rules=[
+                        kubernetes.batch.v1.PodFailurePolicyRuleArgs(
+                            action="FailJob",
+                            on_exit_codes=kubernetes.batch.v1.PodFailurePolicyOnExitCodesRequirementArgs(
+                                container_name="reconcile", operator="In", values=[REFUSED]
+                            ),
+                        )
+                    ]
+                ),
+                template=kubernetes.core.v1.PodTemplateSpecArgs(
+                    metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                        labels=LABELS,
+                        annotations={f"llm-gateway/{args.key_values_secret}": args.key_values.versions}
+                        if args.key_values
+                        else None,
+                    ),
+                    spec=_pod(args, declared.metadata.name),
+                ),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[args.proxy, *([args.key_values.ready] if args.key_values else [])],
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{args.timeout}s", update=f"{args.timeout}s"),
+                # Two at once would each undo what the other's declaration asks for.
+                delete_before_replace=True,
+            ),
+        )
+        self.register_outputs({})
+
+
+def declaration(args: TenantsArgs) -> dict[str, Any]:
+    """What the Job reads: fields as the admin API of LiteLLM 1.89.2 names them (proxy/_types.py), no key's value."""
+    return {
+        MANAGED_BY: args.managed_by,
+        "teams": [
+            {"team_id": team.name, "team_alias": team.name, **_limits(team, args.managed_by)}
+            for team in args.teams
+        ],
+        "keys": [
+            {
+                "key_alias": key.name,
+                "team_id": key.team,
+                **_limits(key, args.managed_by),
+                "expires": key.expires,
+            }
+            for key in args.virtual_keys
+        ],
+    }
+
+
+def _limits(tenant: tenants.Tenant, managed_by: str) -> dict[str, Any]:
+    return {
+        "max_budget": tenant.budget,
+        "budget_duration": tenant.budget_period,
+        "tpm_limit": tenant.tpm,
+        "rpm_limit": tenant.rpm,
+        "models": tenant.models,
+        "blocked": tenant.blocked,
+        "metadata": {**tenant.metadata, MANAGED_BY: managed_by},
+    }
+
+
+def _shown(tenant: tenants.Tenant) -> dict[str, Any]:
+    """A tenant's settings, as written in the stack's file."""
+    return tenant.model_dump(by_alias=True, exclude_none=True)
+
+
+def _pod(args: TenantsArgs, declared: pulumi.Input[str]) -> kubernetes.core.v1.PodSpecArgs:
+    command = ["python3", "-I", "-u", f"{_FILES}/{SCRIPT.name}"]
+    mounts = {
+        "declared": (
+            _FILES,
+            kubernetes.core.v1.VolumeArgs(
+                name="declared", config_map=kubernetes.core.v1.ConfigMapVolumeSourceArgs(name=declared)
+            ),
+        ),
+        "master-key": (_MASTER_KEY, _secret("master-key", args.master_key_secret, args.master_key)),
+    }
+    arguments = [
+        *("--url", args.url),
+        *("--declared", f"{_FILES}/declared.json"),
+        *("--master-key", f"{_MASTER_KEY}/{args.master_key}"),
+    ]
+    if args.key_values:
+        mounts["keys"] = (_KEYS, _secret("keys", args.key_values_secret))
+        arguments += ["--keys", _KEYS]
+    return kubernetes.core.v1.PodSpecArgs(
+        restart_policy="Never",
+        automount_service_account_token=False,
+        enable_service_links=False,
+        security_context=kubernetes.core.v1.PodSecurityContextArgs(
+            run_as_non_root=True, run_as_user=USER, run_as_group=USER, fs_group=USER
+        ),
+        containers=[
+            kubernetes.core.v1.ContainerArgs(
+                name="reconcile",
+                image=str(LITELLM_IMAGE),
+                image_pull_policy="IfNotPresent",
+                command=command,
+                args=arguments,
+                volume_mounts=[
+                    kubernetes.core.v1.VolumeMountArgs(name=name, mount_path=path, read_only=True)
+                    for name, (path, _) in mounts.items()
+                ],
+                resources=kubernetes.core.v1.ResourceRequirementsArgs(
+                    requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "256Mi"}
+                ),
+                security_context=kubernetes.core.v1.SecurityContextArgs(
+                    read_only_root_filesystem=True,
+                    allow_privilege_escalation=False,
+                    capabilities=kubernetes.core.v1.CapabilitiesArgs(drop=["ALL"]),
+                    seccomp_profile=kubernetes.core.v1.SeccompProfileArgs(type="RuntimeDefault"),
+                ),
+                # The Job's events then show what the script said last.
+                termination_message_policy="FallbackToLogsOnError",
+            )
+        ],
+        volumes=[volume for _, volume in mounts.values()],
+    )
+
+
+def _secret(volume: str, secret: str, only: str | None = None) -> kubernetes.core.v1.VolumeArgs:
+    return kubernetes.core.v1.VolumeArgs(
+        name=volume,
+        secret=kubernetes.core.v1.SecretVolumeSourceArgs(
+            secret_name=secret,
+            default_mode=0o440,
+            items=[kubernetes.core.v1.KeyToPathArgs(key=only, path=only)] if only else None,
+        ),
+    )

@@ -1,0 +1,239 @@
+"""Who may use the gateway: teams and virtual keys, in LiteLLM's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from settings.base import Broken, DnsLabel, Section, rule, setting
+
+# What LiteLLM 1.89.2 resets when it says (litellm_core_utils/duration_parser.py): it takes others too, but 30h is reset
+# at 6 the next morning, 1w at midnight, and 2mo fails.
+BudgetPeriod = Annotated[
+    str,
+    StringConstraints(pattern=r"^(([1-9]|[1-5][0-9])[sm]|([1-9]|1[0-9]|2[0-4])h|[1-9][0-9]{0,3}d|1mo)$"),
+]
+Instant = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+    ),
+]
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][-_.A-Za-z0-9]{0,62}$")]
+MetadataValue = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=20)]
+
+MANAGED_BY = "managed_by"
+"""Key in LiteLLM's metadata that says which stack made a team or a key."""
+_MEANS_MORE = frozenset(
+    {
+        MANAGED_BY,
+        *("model_rpm_limit", "model_tpm_limit", "mcp_rpm_limit", "rpm_limit_type", "tpm_limit_type"),
+        *("enforced_params", "temp_budget_increase", "temp_budget_expiry", "allowed_vector_store_indexes"),
+        *("enforced_batch_output_expires_after", "enforced_file_expires_after", "disable_global_guardrails"),
+        *("guardrails", "policies", "tags", "team_member_key_duration", "prompts", "logging"),
+        *("secret_manager_settings", "allowed_passthrough_routes", "service_account_id"),
+        *("team_member_budget_id", "callback_settings"),
+    }
+)
+"""Metadata that LiteLLM 1.89.2 acts on (proxy/_types.py), and our own mark."""
+
+
+class Tenant(Section):
+    """What a team and a virtual key have in common."""
+
+    name: DnsLabel = setting(
+        about="Its name, in LiteLLM and in the preview: a DNS label. Another name is another tenant.",
+        otherwise="its objects could not be named after it",
+        write="name: search",
+    )
+    budget: float | None = setting(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        about="USD it may spend a budgetPeriod; then LiteLLM refuses with 'Budget has been exceeded'. Unset means no limit.",
+        otherwise="LiteLLM would refuse every request, or never count",
+        write="budget: 50",
+    )
+    budget_period: BudgetPeriod = setting(
+        "1mo",
+        about="After which spend counts from zero: 1s to 59s, 1m to 59m, 1h to 24h, 1d to 9999d, or 1mo.",
+        otherwise="LiteLLM would reset the budget at another time than is written",
+        write="budgetPeriod: 1mo",
+    )
+    tpm: int | None = setting(
+        None,
+        ge=1,
+        about="Tokens a minute; more are refused. Unset means no limit.",
+        otherwise="LiteLLM would refuse every request",
+        write="tpm: 100000",
+    )
+    rpm: int | None = setting(
+        None,
+        ge=1,
+        about="Requests a minute; more are refused. Unset means no limit.",
+        otherwise="LiteLLM would refuse every request",
+        write="rpm: 600",
+    )
+    models: list[str] = setting(
+        default_factory=list,
+        about="Model aliases it may ask for; empty means all (a key: all of its team's).",
+        otherwise="it could call other models than is meant",
+        write="models: [qwen-local]",
+    )
+    metadata: Metadata = setting(
+        default_factory=dict,
+        about="Whatever is to be kept with it in LiteLLM.",
+        otherwise="LiteLLM would refuse it",
+        write="metadata: {costCentre: c-1042}",
+    )
+    blocked: bool = setting(
+        False,
+        about="Refuse its requests, and keep its spend and settings.",
+        otherwise="it could, or could not, call the gateway",
+        write="blocked: true",
+    )
+
+    @rule
+    def metadata_is_only_kept(self) -> Iterator[Broken]:
+        for key in sorted(self.metadata.keys() & _MEANS_MORE):
+            yield Broken(
+                f"metadata.{key}",
+                f"LiteLLM or this program acts on {key}",
+                "it would be more than a note: a limit, a route, or another owner",
+                "another key",
+            )
+
+
+class Team(Tenant):
+    """A team: what its keys may spend and ask for together."""
+
+
+class VirtualKey(Tenant):
+    """A virtual key: what an application calls the gateway with. Its value is in Secret Manager."""
+
+    team: DnsLabel | None = setting(
+        None,
+        about="The team it belongs to and whose limits hold for it, too.",
+        otherwise="its spend would be nobody's",
+        write="team: search",
+    )
+    expires: Instant | None = setting(
+        None,
+        about="Date, time and zone (ISO 8601, in quotes) from which LiteLLM refuses it; unset means never.",
+        otherwise="it would be refused at another time than is meant",
+        write='expires: "2027-01-31T00:00:00Z"',
+    )
+    generation: int = setting(
+        1,
+        ge=1,
+        about="Raise by one to rotate its value; the old one is refused from then on.",
+        otherwise="no new value would be made",
+        write="generation: 2",
+    )
+    adopt: int | None = setting(
+        None,
+        ge=1,
+        about="Version of the existing secret litellm-key-<name> to keep; unset means one is made.",
+        otherwise="the import would fail, or an old value would come back",
+        write="adopt: 1",
+    )
+
+    @property
+    def secret_id(self) -> str:
+        """Id of its secret in Secret Manager."""
+        return f"litellm-key-{self.name}"
+
+    @rule
+    def expires_at_a_time(self) -> Iterator[Broken]:
+        try:
+            datetime.fromisoformat(self.expires or "2000-01-01")
+        except ValueError as error:
+            yield Broken(
+                "expires",
+                f"{self.expires} is no date and time ({error})",
+                "it would never expire",
+                'expires: "2027-01-31T00:00:00Z"',
+            )
+
+    @rule
+    def rotated_or_adopted(self) -> Iterator[Broken]:
+        if self.adopt and self.generation > 1:
+            yield Broken(
+                "adopt",
+                f"version {self.adopt} is kept, and generation: {self.generation} asks for a new value",
+                "the raised generation would rotate nothing",
+                "only one of them: adopt keeps the value, generation replaces it",
+            )
+
+
+def broken(
+    teams: Sequence[Team], keys: Sequence[VirtualKey], aliases: Sequence[str], protected_ids: frozenset[str]
+) -> Iterator[Broken]:
+    """The rules between teams, keys, the models' aliases and the ids of secrets that are something else's."""
+    for kind, tenants in (("teams", teams), ("virtualKeys", keys)):
+        names = [tenant.name for tenant in tenants]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Broken(
+                kind,
+                f"two are called {name}",
+                "each would undo what the other asks for",
+                "a different name for each",
+            )
+        for index, tenant in enumerate(tenants):
+            for model in sorted(set(tenant.models) - set(aliases)):
+                yield Broken(
+                    f"{kind}[{index}].models",
+                    f"no model has the alias {model}",
+                    "every request for it would be refused",
+                    f"models: [{', '.join(aliases)}], or fewer",
+                )
+    by_name = {team.name: team for team in teams}
+    for index, key in enumerate(keys):
+        at = f"virtualKeys[{index}]"
+        if key.secret_id in protected_ids:
+            yield Broken(
+                f"{at}.name",
+                f"{key.secret_id} is read as another secret of this stack",
+                "a virtual key would be sent to an upstream",
+                "another name",
+            )
+        if key.team and key.team not in by_name:
+            yield Broken(
+                f"{at}.team",
+                f"there is no team {key.team}",
+                "LiteLLM would take the key, and no team's limit would hold for it",
+                f"team: one of {', '.join(by_name)}"
+                if by_name
+                else "a team of that name under llm-gateway:teams",
+            )
+        elif key.team:
+            yield from _within_team(at, key, by_name[key.team])
+
+
+def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Broken]:
+    limits: list[tuple[str, float | None, float | None]] = [
+        ("tpm", key.tpm, team.tpm),
+        ("rpm", key.rpm, team.rpm),
+    ]
+    if key.budget_period == team.budget_period:
+        limits.append(("budget", key.budget, team.budget))
+    for name, own, shared in limits:
+        if own and shared and own > shared:
+            yield Broken(
+                f"{at}.{name}",
+                f"{own:g} is more than team {team.name} has ({shared:g})",
+                "the team's would be reached first: the key's would never bind",
+                f"{name}: {shared:g}, or less",
+            )
+    outside = sorted(set(key.models) - set(team.models)) if team.models else []
+    if outside:
+        yield Broken(
+            f"{at}.models",
+            f"{', '.join(outside)}: not among the models of team {team.name}",
+            "every request for it would be refused",
+            f"models: [{', '.join(team.models)}], or fewer",
+        )
