@@ -1,0 +1,147 @@
+"""What policies are made from.
+
+A policy's check yields what is wrong; its description says what must hold, its remedy what to write instead. A policy
+that does not concern a resource says so, so that the engine counts only what was looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pulumi_policy import (
+    EnforcementLevel,
+    PolicyResource,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+    StackValidationArgs,
+    StackValidationPolicy,
+)
+from pulumi_policy.proxy import UnknownValueError
+
+SECRET = "gcp:secretmanager/secret:Secret"
+SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
+
+
+class Unknown:
+    """What stands for a value that a preview cannot know; the `up` checks it once it is known."""
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource as a policy sees it: in a resource policy `props` are its inputs, in a stack policy its outputs.
+
+    `needs` are the URNs that each property was made from; empty in a resource policy.
+    """
+
+    type: str
+    name: str
+    urn: str
+    props: dict[str, Any]
+    protect: bool
+    ignore_changes: Sequence[str]
+    needs: Mapping[str, Sequence[str]]
+
+    @property
+    def in_production(self) -> bool:
+        """Whether the stack's name has the word `prod` or `production`: `prod`, `prod-eu`, `eu.production`."""
+        stack = self.urn.split("::")[0].rpartition(":")[2]
+        words = stack.replace("_", "-").replace(".", "-").split("-")
+        return "prod" in words or "production" in words
+
+
+def resource_policy(
+    name: str,
+    description: str,
+    remedy: str,
+    applies: Callable[[Resource], bool],
+    check: Callable[[Resource], Iterable[str]],
+) -> ResourceValidationPolicy:
+    """A policy over the inputs of each resource that it applies to, before the engine does anything with it."""
+
+    def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+        resource = view(args)
+        if not applies(resource):
+            args.not_applicable()
+        for wrong in check(resource):
+            report(violation(wrong, remedy), None)
+
+    return ResourceValidationPolicy(
+        name, description, validate, EnforcementLevel.MANDATORY, remediation_steps=remedy
+    )
+
+
+def stack_policy(
+    name: str,
+    description: str,
+    remedy: str,
+    applies: Callable[[Resource], bool],
+    check: Callable[[Sequence[Resource]], Iterable[tuple[Resource, str]]],
+) -> StackValidationPolicy:
+    """A policy over all resources at the end of a preview or an `up`, where it applies to one of them."""
+
+    def validate(args: StackValidationArgs, report: ReportViolation) -> None:
+        resources = [view(each) for each in args.resources]
+        if not any(applies(each) for each in resources):
+            args.not_applicable()
+        for resource, wrong in check(resources):
+            report(violation(wrong, remedy), resource.urn)
+
+    return StackValidationPolicy(
+        name, description, validate, EnforcementLevel.MANDATORY, remediation_steps=remedy
+    )
+
+
+def violation(wrong: str, remedy: str) -> str:
+    """What is shown below a policy's description."""
+    return f"{wrong}\nWrite: {remedy}"
+
+
+def view(given: ResourceValidationArgs | PolicyResource) -> Resource:
+    """A resource, unknown values as UNKNOWN: the SDK would give up on all of it at the first one."""
+    needs = given.property_dependencies if isinstance(given, PolicyResource) else {}
+    return Resource(
+        type=given.resource_type,
+        name=given.name,
+        urn=given.urn,
+        props=_plain(given.props),
+        protect=given.opts.protect,
+        ignore_changes=given.opts.ignore_changes,
+        needs={name: [each.urn for each in below] for name, below in needs.items()},
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _at(value, key) for key in value}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_at(value, index) for index in range(len(value))]
+    return value
+
+
+def _at(container: Any, key: Any) -> Any:
+    try:
+        return _plain(container[key])
+    except UnknownValueError:
+        return UNKNOWN
+
+
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """`value` and everything below it, each with its path, e.g. `spec.containers[0].image`."""
+    yield path, value
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from walk(each, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from walk(each, f"{path}[{index}]")
+
+
+def in_kubernetes(resource: Resource) -> bool:
+    """Whether a resource is an object or a Helm release in a cluster."""
+    return resource.type.startswith("kubernetes:")

@@ -1,0 +1,56 @@
+"""GPU node pools and what they may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from policy.base import UNKNOWN, Resource, resource_policy
+
+NODE_POOL = "gcp:container/nodePool:NodePool"
+
+
+def is_gpu_pool(resource: Resource) -> bool:
+    """Whether a resource is a node pool with accelerators."""
+    config = resource.props.get("nodeConfig")
+    return resource.type == NODE_POOL and isinstance(config, dict) and bool(config.get("guestAccelerators"))
+
+
+def _bounds(pool: Resource) -> dict[str, Any]:
+    autoscaling = pool.props.get("autoscaling")
+    return autoscaling if isinstance(autoscaling, dict) else {}
+
+
+def _bounded(pool: Resource) -> Iterator[str]:
+    bounds = _bounds(pool)
+    if pool.props.get("autoscaling") is not UNKNOWN and not (
+        bounds.get("totalMaxNodeCount") or bounds.get("maxNodeCount")
+    ):
+        yield f"{pool.name} has no upper bound on its nodes."
+
+
+def _scales_to_zero(pool: Resource) -> Iterator[str]:
+    bounds = _bounds(pool)
+    least = [bounds.get("totalMinNodeCount"), bounds.get("minNodeCount"), pool.props.get("nodeCount")]
+    for count in least:
+        if isinstance(count, int | float) and count > 0:
+            yield f"{pool.name} keeps {count:g} GPU nodes that nobody may be using."
+
+
+POLICIES = [
+    resource_policy(
+        "gpu-pools-are-bounded",
+        "A GPU pool has an upper bound on its nodes: pending pods ask for nodes, and nothing else says when it is "
+        "enough.",
+        "`gpuPool.maxNodes` in the settings; in code `autoscaling` with `total_max_node_count`.",
+        is_gpu_pool,
+        _bounded,
+    ),
+    resource_policy(
+        "gpu-pools-scale-to-zero",
+        "Outside production a GPU pool scales down to no node: an idle GPU costs as much as a busy one.",
+        "`gpuPool.minNodes: 0` in the settings; a production stack has the word `prod` in its name.",
+        lambda resource: is_gpu_pool(resource) and not resource.in_production,
+        _scales_to_zero,
+    ),
+]

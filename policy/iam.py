@@ -1,0 +1,40 @@
+"""Who may read secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from policy.base import Resource, resource_policy
+
+_BROAD = re.compile(r"gcp:(projects|folder|organizations)/iAM(Member|Binding|Policy):\w+")
+_ON_SECRETS = re.compile(r"gcp:secretmanager/secretIam(Member|Binding|Policy):\w+")
+_AUTHORITATIVE = re.compile(r".*Iam(Binding|Policy):\w+")
+_READS_SECRETS = re.compile(r"roles/(secretmanager\..*|owner)")
+_EVERYONE = {"allUsers", "allAuthenticatedUsers"}
+
+
+def _per_secret(grant: Resource) -> Iterator[str]:
+    role, policy = grant.props.get("role"), grant.props.get("policyData")
+    if _ON_SECRETS.fullmatch(grant.type):
+        if _AUTHORITATIVE.fullmatch(grant.type):
+            yield f"{grant.name} takes the secret away from every member that others have added."
+        if grant.props.get("member") in _EVERYONE:
+            yield f"{grant.name} lets everyone read the secret."
+    elif (isinstance(role, str) and _READS_SECRETS.fullmatch(role)) or (
+        isinstance(policy, str) and "roles/secretmanager." in policy
+    ):
+        yield f"{grant.name} gives {role or 'a role'} on every secret there is, and on those to come."
+
+
+POLICIES = [
+    resource_policy(
+        "iam-is-per-secret",
+        "Access is given secret by secret and member by member: no role over secrets on a project, folder or "
+        "organization, no binding or policy that replaces the members a secret has, and nothing for everyone.",
+        '`gcp.secretmanager.SecretIamMember` with `role="roles/secretmanager.secretAccessor"` and one workload or '
+        "service account as `member`, one a secret.",
+        lambda resource: bool(_BROAD.fullmatch(resource.type) or _ON_SECRETS.fullmatch(resource.type)),
+        _per_secret,
+    ),
+]

@@ -1,0 +1,60 @@
+"""The salt that encrypts every credential LiteLLM stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from policy.base import SECRET, SECRET_VERSION, Resource, resource_policy, stack_policy
+
+SECRET_ID = "litellm-salt-key"
+GATEWAY = "llmgateway:litellm:LiteLLM"
+_VALUE = "random:index/randomBytes:RandomBytes"
+
+
+def is_salt(resource: Resource) -> bool:
+    """Whether a resource is the salt's random value, its Secret or its SecretVersion."""
+    return resource.type in (_VALUE, SECRET, SECRET_VERSION) and (
+        resource.name.endswith(SECRET_ID) or resource.props.get("secretId") == SECRET_ID
+    )
+
+
+def _write_once(salt: Resource) -> Iterator[str]:
+    if not salt.protect:
+        yield f"{salt.name} is not protected: one wrong change deletes it."
+    if "*" not in salt.ignore_changes:
+        yield f"{salt.name} does not ignore all changes: one of them could make another salt."
+
+
+def _complete(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+    salts = {each.type: each for each in resources if is_salt(each)}
+    gateway = next(each for each in resources if each.type == GATEWAY)
+    for missing in {SECRET, SECRET_VERSION} - salts.keys():
+        yield gateway, f"LiteLLM runs without a salt of its own: there is no {missing} for {SECRET_ID}."
+    if _VALUE not in salts:
+        return  # an adopted one keeps the settings that it was made with
+    for kind in salts.keys() & {SECRET, SECRET_VERSION}:
+        if salts[kind].props.get("deletionPolicy") != "ABANDON":
+            yield salts[kind], f"{salts[kind].name} would be deleted at Google with its resource."
+    if SECRET in salts and salts[SECRET].props.get("deletionProtection") is not True:
+        yield salts[SECRET], f"{salts[SECRET].name} can be deleted at Google."
+
+
+POLICIES = [
+    resource_policy(
+        "salt-is-write-once",
+        "The salt's random value, Secret and SecretVersion are protected and ignore every change: with another salt "
+        "no credential that LiteLLM has stored can be read.",
+        '`protect=True, ignore_changes=["*"], retain_on_delete=True` on each of the three.',
+        is_salt,
+        _write_once,
+    ),
+    stack_policy(
+        "salt-is-kept",
+        "Where LiteLLM runs, its salt is in Secret Manager, and Google keeps it when its resource goes: without one, "
+        "LiteLLM encrypts with the master key, which rotates.",
+        f'a Secret and a SecretVersion for `{SECRET_ID}`, both with `deletion_policy="ABANDON"`, the Secret with '
+        "`deletion_protection=True`; or the version of one that exists in `secrets.adopt.saltKey`.",
+        lambda resource: resource.type == GATEWAY,
+        _complete,
+    ),
+]

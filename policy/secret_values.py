@@ -1,0 +1,171 @@
+"""Secret values go into Secret Manager, and from there through External Secrets to who reads them: nowhere else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pulumi_policy import (
+    EnforcementLevel,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+    Secret,
+)
+
+from policy.base import (
+    SECRET_VERSION,
+    Resource,
+    in_kubernetes,
+    resource_policy,
+    stack_policy,
+    view,
+    violation,
+    walk,
+)
+
+_REMEDY = (
+    "a SecretVersion that holds the value, an entry in an ExternalSecret, and a reference to its Kubernetes Secret: "
+    "`secretKeyRef`, the chart's `...SecretName`, or `os.environ/NAME` in LiteLLM's configuration."
+)
+_RANDOM = "random:"
+_STACK = "pulumi:pulumi:Stack"
+
+
+def _may_hold_secrets(resource: Resource) -> bool:
+    return resource.type == SECRET_VERSION or resource.type.startswith((_RANDOM, "pulumi:providers:"))
+
+
+class _MarkedSecrets(ResourceValidationPolicy):
+    """Looks for what the engine marks as secret.
+
+    The SDK shows these marks to remediations alone, which run just before the validation. This one changes nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "secret-values-in-secret-manager-only",
+            "No resource but a SecretVersion takes a secret value: Helm values, ConfigMaps and environments are "
+            "readable by everyone who may look at the namespace.",
+            enforcement_level=EnforcementLevel.REMEDIATE,
+            remediation_steps=_REMEDY,
+        )
+        self._marked: dict[str, list[str]] = {}
+
+    def remediate(self, args: ResourceValidationArgs) -> Awaitable[Mapping[str, Any]] | None:
+        self._marked[args.urn] = list(_marked(args.props))
+        return None
+
+    def validate(self, args: ResourceValidationArgs, report_violation: ReportViolation) -> None:
+        if _may_hold_secrets(view(args)):
+            args.not_applicable()
+        for path in self._marked.pop(args.urn, []):
+            report_violation(violation(f"{path} of {args.name} is a secret value.", _REMEDY), None)
+
+
+def _marked(value: Any, path: str = "") -> Iterator[str]:
+    value = value["__target"] if isinstance(value, Mapping) and not isinstance(value, dict) else value
+    if isinstance(value, Secret):
+        yield path
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _marked(each, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _marked(each, f"{path}[{index}]")
+
+
+def _generated_elsewhere(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+    values = {
+        value
+        for resource in resources
+        if resource.type.startswith(_RANDOM) or resource.type == SECRET_VERSION
+        for path, value in walk(resource.props)
+        if path in ("hex", "base64", "result", "secretData") and isinstance(value, str)
+    }
+    for resource in resources:
+        if _may_hold_secrets(resource):
+            continue
+        for name, needed in resource.needs.items():
+            # Its value may be unknown yet; what it is made from never is.
+            if any(urn.split("::")[2].rpartition("$")[2].startswith(_RANDOM) for urn in needed):
+                yield resource, f"{name} of {resource.name} is made from a generated secret."
+        for path, value in walk(resource.props):
+            if isinstance(value, str) and any(each in value for each in values):
+                where = "The stack output" if resource.type == _STACK else resource.name
+                yield resource, f"{where} holds a generated secret in {path}."
+
+
+# Names of a password, key or token; not of a key in a Secret (`passwordKey`), nor of a Secret (`...SecretName`).
+_CREDENTIAL = re.compile(
+    r"(pass(word|wd|phrase)|(api|master|salt|private|access|account|signing|encryption)[_-]?key|token|client[_-]?secret"
+    r"|credentials|connection[_-]?string|database[_-]?url|requirepass)$",
+    re.IGNORECASE,
+)
+# A reference instead of a value: LiteLLM's, the kubelet's, a template's; `none` where a client wants any key.
+_REFERENCE = re.compile(r"|none|os\.environ/\w+|\$[({].*[)}]|\{\{.*\}\}", re.IGNORECASE | re.DOTALL)
+_LOOKS_SECRET = re.compile(
+    r"\bsk-[\w-]{16,}|\bhf_\w{20,}|\bgh[pousr]_\w{30,}|\bAIza[\w-]{30,}|\bAKIA[A-Z0-9]{16}\b|\bxox[abp]-[\w-]{10,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----|\b[a-z][a-z0-9+.-]*://[^\s/:@$]*:[^\s/@$({]+@"
+)
+_LINE = re.compile(r"""^[ \t-]*["']?([\w.-]+)["']?[ \t]*[:=][ \t]*["']?([^\s"',#]*)""", re.MULTILINE)
+# What a program names a token is a variable's.
+_CODE = (".py", ".sh")
+_KUBERNETES_SECRET = "kubernetes:core/v1:Secret"
+
+
+def _literals(resource: Resource) -> Iterator[str]:
+    if resource.type == _KUBERNETES_SECRET:
+        for name in ("data", "stringData"):
+            if resource.props.get(name):
+                yield f"{resource.name} is a Kubernetes Secret whose {name} the program writes itself."
+        return
+    for path, value in walk(resource.props):
+        if _is_literal_credential(path, value):
+            yield f"{path} of {resource.name} is a credential in plain text."
+
+
+def _is_literal_credential(path: str, value: Any) -> bool:
+    if isinstance(value, dict):
+        # An entry of a container's environment.
+        return _is_credential(str(value.get("name", "")), value.get("value"))
+    if not isinstance(value, str):
+        return False
+    name = path.rpartition(".")[2]
+    lines = _LINE.findall(value) if "\n" in value and not path.endswith(_CODE) else []
+    return (
+        bool(_LOOKS_SECRET.search(value))
+        or _is_credential(name, value)
+        or any(_is_credential(key, text) for key, text in lines)
+    )
+
+
+def _is_credential(name: str, value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and "/" not in name  # an annotation about a Secret of that name
+        and bool(_CREDENTIAL.search(name))
+        and not _REFERENCE.fullmatch(value.strip())
+    )
+
+
+POLICIES = [
+    _MarkedSecrets(),
+    stack_policy(
+        "generated-values-in-secret-manager-only",
+        "What the stack generates is read by SecretVersions alone, and is in no stack output: outputs are shown by "
+        "every `up`, and other stacks keep copies.",
+        _REMEDY + " Export the Secret's name, not its value.",
+        lambda resource: resource.type.startswith(_RANDOM),
+        _generated_elsewhere,
+    ),
+    resource_policy(
+        "no-literal-credentials",
+        "No password, key or token stands in the code or the settings: they are read by everyone who may read the "
+        "repository, the state or the namespace.",
+        _REMEDY,
+        in_kubernetes,
+        _literals,
+    ),
+]
