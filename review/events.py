@@ -1,0 +1,292 @@
+"""One engine operation, read from the engine's event log (`pulumi up --event-log FILE`).
+
+The log is one JSON object a line, `apitype.EngineEvent` of the Pulumi SDK; its times are whole seconds. The engine has
+blinded secrets in it already; here they, and values not yet known, become words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+STACK = "pulumi:pulumi:Stack"
+SECRET = "[secret]"
+UNKNOWN = "[known after up]"
+UNTOUCHED = frozenset({"same", "read", "refresh"})
+
+# How the engine marks secrets and values not yet known: pulumi/pulumi, sdk/go/common/resource/{sig,plugin}.
+_SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
+_UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+_REPLACING = frozenset(
+    {"create-replacement", "delete-replaced", "discard-replaced", "import-replacement", "read-replacement"}
+)
+_STEPS = ("resourcePreEvent", "resOutputsEvent", "resOpFailedEvent")
+_COLOUR = re.compile(r"<\{%.*?%\}>")
+_PATH = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|([^.\[\]]+)')
+
+
+@dataclass(frozen=True)
+class Change:
+    """One changed property of a resource; `kind` is the engine's word, e.g. "update" or "add-replace"."""
+
+    path: str
+    kind: str
+    old: Any
+    new: Any
+
+
+@dataclass
+class Step:
+    """One resource's way through the operation.
+
+    `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"), one for
+    all the steps of a replacement; `started` and `ended` are seconds since 1970.
+    """
+
+    urn: str
+    name: str
+    type: str
+    parent: str
+    component: bool
+    op: str
+    protected: bool
+    started: float
+    ended: float
+    changed: list[Change] = field(default_factory=list)
+    done: bool = False
+    failed: bool = False
+
+    @property
+    def touched(self) -> bool:
+        """Whether the operation changes the resource."""
+        return self.op not in UNTOUCHED
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """What the engine or the program said; `severity` is "info", "info#err", "warning" or "error"."""
+
+    urn: str
+    severity: str
+    message: str
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """A violated policy; `level` is "advisory", "mandatory", "remediate" or "disabled", `urn` empty for the stack."""
+
+    pack: str
+    name: str
+    urn: str
+    level: str
+    message: str
+
+
+@dataclass
+class Operation:
+    """What the engine did, or in a preview would do; steps are in the order in which they started.
+
+    `result` is "succeeded", "failed", "canceled", or "interrupted" where the engine did not live to write one.
+    `policies` are the violations; `policies_checked` are the (pack, policy) pairs that looked at something.
+    """
+
+    steps: list[Step]
+    outputs: dict[str, Any]
+    outputs_before: dict[str, Any]
+    diagnostics: list[Diagnostic]
+    policies: list[PolicyResult]
+    policies_checked: set[tuple[str, str]]
+    result: str
+    preview: bool
+    duration: float
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the engine came to its end without an error."""
+        return self.result == "succeeded"
+
+
+def read(log: Path) -> Operation:
+    """The operation in an event log; what a killed engine left of its last line is dropped.
+
+    Raises OSError for a file that cannot be read, json.JSONDecodeError for one that is no event log.
+    """
+    *whole, _cut = log.read_text(errors="replace").split("\n")
+    return parse(json.loads(line) for line in whole if line.strip())
+
+
+def parse(events: Iterable[dict[str, Any]]) -> Operation:
+    """The operation that decoded events tell of; one that previews itself first counts from its last start."""
+    reader = _Reader()
+    for event in events:
+        if "preludeEvent" in event:
+            reader = _Reader()
+        reader.take(event)
+    return reader.operation()
+
+
+def type_path(urn: str) -> str:
+    """The types from the outermost component to the resource: urn:pulumi:STACK::PROJECT::TYPE$TYPE::NAME."""
+    return urn.split("::")[2] if urn.count("::") >= 3 else ""
+
+
+def differences(path: str, old: Any, new: Any, replaces: bool = False) -> Iterator[Change]:
+    """What differs between two values, down to what is no dict or list; JSON in a string counts as what it says."""
+    if isinstance(old, str) and isinstance(new, str) and None not in (said := (_json(old), _json(new))):
+        old, new = said
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from differences(_join(path, key), old.get(key), new.get(key), replaces)
+    elif isinstance(old, list) and isinstance(new, list):
+        for index, (before, after) in enumerate(zip_longest(old, new)):
+            yield from differences(f"{path}[{index}]", before, after, replaces)
+    elif old != new or old == SECRET:
+        kind = "add" if old is None else "delete" if new is None else "update"
+        yield Change(path, f"{kind}-replace" if replaces else kind, old, new)
+
+
+def plain(value: Any) -> Any:
+    """A property's value with words for secrets and for what is not yet known."""
+    if isinstance(value, dict):
+        if _SECRET in value.items():
+            return SECRET
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return UNKNOWN if value == _UNKNOWN else value
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self.outputs: dict[str, Any] = {}
+        self.outputs_before: dict[str, Any] = {}
+        self.diagnostics: list[Diagnostic] = []
+        self.policies: list[PolicyResult] = []
+        self.checked: set[tuple[str, str]] = set()
+        self.summary: dict[str, Any] = {}
+        self.planning = False
+        self.times: list[float] = []
+
+    def take(self, event: dict[str, Any]) -> None:
+        self.times.append(float(event["timestamp"]))
+        for kind, content in event.items():
+            if kind in _STEPS:
+                self.planning |= content.get("planning", False)
+                self._step(kind, content["metadata"])
+            elif kind == "diagnosticEvent" and content["severity"] != "debug":
+                if message := _COLOUR.sub("", content["message"]).strip("\n").rstrip():
+                    urn, severity = content.get("urn", ""), content["severity"]
+                    self.diagnostics.append(Diagnostic(urn, severity, message))
+            elif kind == "policyEvent":
+                self.policies.append(
+                    PolicyResult(
+                        content["policyPackName"],
+                        content["policyName"],
+                        content.get("resourceUrn", ""),
+                        content["enforcementLevel"],
+                        _COLOUR.sub("", content["message"]).strip(),
+                    )
+                )
+            elif kind in ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent"):
+                names = [*content.get("passed", ()), *content.get("failed", ())]
+                self.checked |= {(content["policyPackName"], name) for name in names}
+            elif kind == "summaryEvent":
+                self.summary = content
+
+    def _step(self, kind: str, meta: dict[str, Any]) -> None:
+        now = self.times[-1]
+        op = "replace" if meta["op"] in _REPLACING else meta["op"]
+        old, new = meta["old"] or {}, meta["new"] or {}
+        state = new or old
+        step = self.steps.setdefault(
+            meta["urn"],
+            Step(
+                urn=meta["urn"],
+                name=meta["urn"].rpartition("::")[2],
+                type=meta["type"],
+                parent=state["parent"],
+                component=not state.get("custom"),
+                op=op,
+                protected=False,
+                started=now,
+                ended=now,
+            ),
+        )
+        step.ended = now
+        if op not in UNTOUCHED and step.op != "replace":
+            step.op = op
+        # A change that takes the protection away is one of a protected resource too.
+        step.protected |= bool(old.get("protect") or new.get("protect"))
+        step.done = kind == "resOutputsEvent"
+        step.failed |= kind == "resOpFailedEvent"
+        step.changed = _changes(meta, old, new) or step.changed
+        if meta["type"] == STACK and kind == "resOutputsEvent":
+            self.outputs, self.outputs_before = plain(new.get("outputs", {})), plain(old.get("outputs", {}))
+
+    def operation(self) -> Operation:
+        return Operation(
+            steps=list(self.steps.values()),
+            outputs=self.outputs,
+            outputs_before=self.outputs_before,
+            diagnostics=self.diagnostics,
+            policies=self.policies,
+            policies_checked=self.checked,
+            result=self.summary.get("result", "interrupted"),
+            preview=self.summary.get("isPreview", self.planning),
+            duration=self.summary.get("durationSeconds", self.times[-1] - self.times[0] if self.times else 0),
+        )
+
+
+def _changes(meta: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    """What differs, at the places that the provider names, or at those of the engine where it names none."""
+    detailed: dict[str, dict[str, Any]] = meta.get("detailedDiff") or {
+        name: {"diffKind": "update", "inputDiff": True} for name in meta.get("diffs") or ()
+    }
+    changes: list[Change] = []
+    for path, diff in sorted(detailed.items()):
+        before = _at(old.get("inputs"), path)
+        if before is None and not diff.get("inputDiff"):
+            before = _at(old.get("outputs"), path)
+        after = _at(new.get("inputs"), path)
+        kind: str = diff["diffKind"]
+        found = list(differences(path, before, after, kind.endswith("-replace")))
+        changes += found or [Change(path, kind, before, after)]
+    return changes
+
+
+def _json(text: str) -> Any:
+    """The dict or list that a text is in JSON, or None."""
+    try:
+        return json.loads(text) if text.startswith(("{", "[")) else None
+    except json.JSONDecodeError:
+        return None
+
+
+def _join(path: str, key: str) -> str:
+    name = key if re.fullmatch(r"[^.\[\]\"]+", key) else f"[{json.dumps(key)}]"
+    return f"{path}.{name}" if path and not name.startswith("[") else path + name
+
+
+def _at(value: Any, path: str) -> Any:
+    """The masked value at a property path such as `spec.ports[0]["a.b"]`; None where there is none.
+
+    What is inside a secret is secret.
+    """
+    value = plain(value)
+    for quoted, index, name in _PATH.findall(path):
+        if value in (SECRET, UNKNOWN):
+            return value
+        key = int(index) if index else json.loads(f'"{quoted}"') if quoted else name
+        if isinstance(key, int) and isinstance(value, list):
+            value = value[key] if key < len(value) else None
+        elif isinstance(value, dict):
+            value = value.get(str(key))
+        else:
+            return None
+    return value
