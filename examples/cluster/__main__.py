@@ -1,0 +1,35 @@
+"""A private GKE cluster, fit for the gateway; its outputs are what `cluster.stack` of the gateway's settings reads."""
+
+import pulumi
+import pulumi_gcp as gcp
+
+from cluster_settings import load
+from gke import Gke
+from vpc import Vpc
+
+APIS = ("cloudresourcemanager", "compute", "container", "iam", "secretmanager")
+
+stack = load()
+
+google = gcp.Provider("google", project=stack.gcp.project)
+apis = [
+    gcp.projects.Service(
+        f"api-{name}",
+        project=stack.gcp.project,
+        service=f"{name}.googleapis.com",
+        disable_on_destroy=False,  # others in the project may use it
+        opts=pulumi.ResourceOptions(provider=google),
+    )
+    for name in APIS
+]
+# Who takes the project from here comes after its APIs are enabled; URNs are known in a preview, too.
+project = pulumi.Output.all(*(api.urn for api in apis)).apply(lambda _: stack.gcp.project)
+in_stack = pulumi.ResourceOptions(providers=[google])
+
+vpc = Vpc("vpc", project, stack, in_stack)
+gke = Gke("gke", project, stack, vpc, in_stack)
+
+pulumi.export("clusterName", gke.cluster.name)
+pulumi.export("clusterLocation", gke.cluster.location)
+pulumi.export("clusterProject", project)
+pulumi.export("nodeServiceAccount", gke.node_service_account)
