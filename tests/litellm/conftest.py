@@ -1,0 +1,129 @@
+"""What the chart makes of our Release, and the real LiteLLM running on it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox import toolchain
+from sandbox.charts import schema
+from tests.litellm.driver import Proxy, proxy
+from tests.sandbox.driver import Sandbox
+from tests.unit.engine import SETTINGS, run_program
+
+NAMESPACE = "llm-gateway"
+COSTS = {"inputCostPerToken": 5e-08, "outputCostPerToken": 2e-07}
+EVERY_MODEL: Mapping[str, Any] = {
+    "models": [
+        *SETTINGS["models"],
+        {
+            "alias": "limited",
+            **COSTS,
+            "rpm": 1,
+            "tpm": 100_000,
+            "vllm": {"model": "a/limited", "replicas": 0},
+        },
+        {
+            "alias": "claude",
+            **COSTS,
+            "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
+        },
+        {
+            "alias": "llama",
+            **COSTS,
+            "endpoint": {
+                "url": "http://igw.models.svc:8080/v1",
+                "model": "llama-3.1",
+                "apiKeySecret": "igw-key",
+            },
+        },
+        {"alias": "open", **COSTS, "endpoint": {"url": "http://open.models.svc/v1", "model": "open-1"}},
+    ],
+    "litellm": {
+        "replicas": 2,
+        "sharedState": {"kind": "redis", "host": "redis.invalid", "passwordSecret": "redis-password"},
+    },
+}
+"""Changes to the settings that have every key of LiteLLM's configuration written."""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What LiteLLM's container finds: the text of its config.yaml, and its environment but for the database's part."""
+
+    config: str
+    environment: Mapping[str, str]
+
+    def file(self, folder: Path) -> Path:
+        path = folder / "config.yaml"
+        path.write_text(self.config)
+        return path
+
+
+@pytest.fixture(scope="session")
+def pod(dev: Sandbox) -> Pod:
+    """The pod of the dev stack, from the cluster that a real `up` left."""
+    config = dev.namespaced("configmaps", NAMESPACE, "litellm-config")["data"]["config.yaml"]
+    deployment = dev.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+
+    def secret(name: str) -> dict[str, str]:
+        data = dev.namespaced("secrets", NAMESPACE, name)["data"]
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    environment: dict[str, str] = {}
+    for source in container["envFrom"]:
+        environment |= secret(source["secretRef"]["name"])
+    for variable in container["env"]:
+        reference = variable.get("valueFrom", {}).get("secretKeyRef")
+        value = secret(reference["name"])[reference["key"]] if reference else variable["value"]
+        environment[variable["name"]] = value
+    return Pod(config, {name: value for name, value in environment.items() if "DATABASE" not in name})
+
+
+@pytest.fixture(scope="session")
+def every_model() -> Pod:
+    """The pod of a stack with every kind of model and setting, as Helm renders it."""
+    return rendered(EVERY_MODEL)
+
+
+def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
+    """The configuration that Helm writes for these changes of the settings; keys are the variables' own names."""
+    values = run_program(changes).one("Release", "litellm-release").inputs["values"]
+    objects = subprocess.run(
+        [toolchain.ensure().helm, "template", "litellm", schema.CHARTS / "litellm-helm", "-f", "-"],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (config,) = (
+        each["data"]["config.yaml"]
+        for each in yaml.safe_load_all(objects.stdout)
+        if each and each["kind"] == "ConfigMap"
+    )
+    names = ["UPSTREAM_API_KEY", "MODEL_CLAUDE_API_KEY", "MODEL_LLAMA_API_KEY", "REDIS_PASSWORD"]
+    environment = {name: f"value-of-{name}" for name in names} | values["envVars"]
+    return Pod(config, environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"})
+
+
+@pytest.fixture(scope="session")
+def dev_proxy(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """The real proxy on dev's configuration, without a database."""
+    with proxy(pod.file(tmp_path_factory.mktemp("dev-proxy")), pod.environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def every_proxy(every_model: Pod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """The real proxy on the configuration with everything, without a database."""
+    with proxy(every_model.file(tmp_path_factory.mktemp("every-proxy")), every_model.environment) as running:
+        yield running

@@ -1,0 +1,141 @@
+"""Starts and stops what runs in LiteLLM's own environment, and talks to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.litellm.environment import python
+from tests.litellm.upstream import Upstream, serving
+
+DOUBLE = Path(__file__).with_name("double.py")
+
+
+@dataclass(frozen=True)
+class Double:
+    """A running double.py; `client` carries its master key."""
+
+    url: str
+    master_key: str
+    client: httpx.Client
+    process: subprocess.Popen[str]
+
+    def calls(self) -> dict[str, int]:
+        """Calls a path since the start or `forget_calls`, e.g. {"POST /key/generate": 3}."""
+        return self.client.get("/_calls").json()
+
+    def forget_calls(self) -> None:
+        self.client.delete("/_calls").raise_for_status()
+
+    def state(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of `keys` and `teams`."""
+        return self.client.get("/_state").json()
+
+    def fault(self, **fault: Any) -> None:
+        """Switch a fault on; double.py says which there are."""
+        self.client.post("/_faults", json=fault).raise_for_status()
+
+
+@contextlib.contextmanager
+def double(
+    *,
+    config: Path | None = None,
+    store: Path | None = None,
+    port: int = 0,
+    environment: Mapping[str, str] | None = None,
+) -> Generator[Double]:
+    """A double.py that answers, stopped when the block ends; AssertionError with its log where it does not start.
+
+    `environment` is added to this process's.
+    """
+    options = ["--port", str(port)]
+    options += ["--config", str(config)] if config else []
+    options += ["--store", str(store)] if store else []
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [python(), DOUBLE, *options],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        try:
+            assert process.stdout
+            started = next((line for line in process.stdout if line.startswith('{"url"')), None)
+            log.seek(0)
+            assert started, log.read()
+            answer = json.loads(started)
+            headers = {"authorization": f"Bearer {answer['masterKey']}"}
+            with httpx.Client(base_url=answer["url"], headers=headers, timeout=30, trust_env=False) as client:
+                yield Double(answer["url"], answer["masterKey"], client, process)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The real proxy, started as its image does; `client` carries the master key, `upstream` plays every model."""
+
+    client: httpx.Client
+    upstream: Upstream
+    log: Path
+
+
+@contextlib.contextmanager
+def proxy(config: Path, environment: Mapping[str, str]) -> Generator[Proxy]:
+    """A proxy that answers, stopped when the block ends; AssertionError with its log where it does not start.
+
+    `environment` is all it gets, but for what sends its requests to the upstream.
+    """
+    log = config.with_suffix(".log")
+    with serving() as upstream, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        command = ["-c", "import litellm; litellm.run_server()", "--config", config, "--telemetry", "False"]
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [python(), *command, "--host", "127.0.0.1", "--port", str(port)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={
+                    **environment,
+                    "HOME": str(config.parent),
+                    "HTTP_PROXY": upstream.url,
+                    "HTTPS_PROXY": upstream.url,
+                },
+            )
+        url, headers = (
+            f"http://127.0.0.1:{port}",
+            {"authorization": f"Bearer {environment['PROXY_MASTER_KEY']}"},
+        )
+        try:
+            with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
+                deadline = time.monotonic() + 120
+                while not _answers(client):
+                    assert process.poll() is None, log.read_text()
+                    assert time.monotonic() < deadline, log.read_text()
+                    time.sleep(0.1)
+                yield Proxy(client, upstream, log)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/liveliness").is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,144 @@
+"""An OpenAI-compatible upstream on loopback that records what reaches it, as the HTTP proxy of who talks to it.
+
+As a proxy it takes requests for any host, so that configurations are used as they are. Every answer says `pong` and
+counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.include_usage` counts there. A model
+named `broken` is answered with 500. It knows chat completions and Anthropic's messages; no TLS: a CONNECT is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Generator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+PROMPT_TOKENS, COMPLETION_TOKENS = 10, 5
+USAGE = {
+    "prompt_tokens": PROMPT_TOKENS,
+    "completion_tokens": COMPLETION_TOKENS,
+    "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that came in; header names in lower case."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+class Upstream:
+    """The running server: `url` is its address, `calls` what it got."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.calls: list[Call] = []
+
+
+@contextlib.contextmanager
+def serving() -> Generator[Upstream]:
+    """Serve until the block ends."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    upstream = server.upstream = Upstream(f"http://127.0.0.1:{server.server_port}")  # pyright: ignore[reportAttributeAccessIssue]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield upstream
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_CONNECT(self) -> None:
+        self._record({})
+        self.send_error(502)
+
+    def do_GET(self) -> None:
+        self._record({})
+        self.send_error(404)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self._record(body)
+        body["id"] = uuid.uuid4().hex
+        if body["model"] == "broken":
+            self._answer({"error": {"message": "broken", "type": "server_error"}}, 500)
+        elif urlsplit(self.path).path.endswith("/messages"):
+            self._answer(_message(body))
+        elif body.get("stream"):
+            self._stream(body)
+        else:
+            choice = {
+                "index": 0,
+                "message": {"role": "assistant", "content": "pong"},
+                "finish_reason": "stop",
+            }
+            self._answer(_object(body, "chat.completion", [choice]) | {"usage": USAGE})
+
+    def _record(self, body: dict[str, Any]) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        calls: list[Call] = self.server.upstream.calls  # pyright: ignore[reportAttributeAccessIssue]
+        calls.append(Call(self.command, self.path, headers, body))
+
+    def _answer(self, answer: dict[str, Any], status: int = 200) -> None:
+        payload = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def _stream(self, body: dict[str, Any]) -> None:
+        deltas = [{"role": "assistant", "content": "po"}, {"content": "ng"}, {}]
+        events = [
+            _object(
+                body,
+                "chat.completion.chunk",
+                [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}],
+            )
+            for delta in deltas
+        ]
+        if (body.get("stream_options") or {}).get("include_usage"):
+            events.append(_object(body, "chat.completion.chunk", []) | {"usage": USAGE})
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        for event in [*map(json.dumps, events), "[DONE]"]:
+            self.wfile.write(f"data: {event}\n\n".encode())
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def _object(body: dict[str, Any], kind: str, choices: list[Any]) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{body['id']}",
+        "object": kind,
+        "created": 1,
+        "model": body["model"],
+        "choices": choices,
+    }
+
+
+def _message(body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": f"msg_{body['id']}",
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "content": [{"type": "text", "text": "pong"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": PROMPT_TOKENS, "output_tokens": COMPLETION_TOKENS},
+    }
