@@ -9,20 +9,25 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh destroy down shell test test-unit test-sandbox lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy report down shell test test-unit test-sandbox lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  STACK=dev chooses the stack of up, preview, refresh, destroy and shell; OPTIONS='--latency 0.1' passes options"
 	@echo '  on to the sandbox: time as GKE takes it, scaled; --charts upstream; python -m sandbox up --help lists them.'
+	@echo '  ALLOW=name lets up and preview delete or replace what the guard would keep; docs/policies.md.'
 
 up: ready ## bring the stack up in the sandbox, starting the sandbox if need be
 	@echo "Bringing up stack $(STACK) in its sandbox."
-	@$(SANDBOX) up --stack $(STACK) $(OPTIONS)
+	@$(SANDBOX) up --stack $(STACK) --allow "$(ALLOW)" $(OPTIONS)
 
 preview: ready ## show what `make up` would change
 	@echo "Previewing stack $(STACK) in its sandbox."
-	@$(SANDBOX) preview --stack $(STACK) $(OPTIONS)
+	@$(SANDBOX) preview --stack $(STACK) --allow "$(ALLOW)" $(OPTIONS)
+
+comment: packages ## the last `make preview` as the comment that a pull request gets
+	@$(VENV) -m review comment .sandbox/$(STACK)/events/llm-gateway/$(STACK)-preview.jsonl --stack $(STACK) \
+		--diff .sandbox/$(STACK)/events/llm-gateway/$(STACK)-preview.diff
 
 refresh: ready ## compare the stack's state with what runs in the sandbox
 	@echo "Refreshing stack $(STACK) in its sandbox."
@@ -31,6 +36,10 @@ refresh: ready ## compare the stack's state with what runs in the sandbox
 destroy: ready ## delete the stack's resources in the sandbox
 	@echo "Destroying stack $(STACK) in its sandbox."
 	@$(SANDBOX) destroy --stack $(STACK) $(OPTIONS)
+
+report: packages ## write the page about the last `make up` anew: graph, timeline, outputs, versions
+	@echo "Writing the report of the last up of stack $(STACK)."
+	@$(SANDBOX) report --stack $(STACK) $(OPTIONS)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."
@@ -52,25 +61,28 @@ test-sandbox: ready ## run the tests with a real `pulumi up`: minutes
 	@echo "Running the sandbox tests."
 	@$(VENV) -m pytest tests/sandbox
 
-lint: packages ## check style, formatting and types
-	@echo "Checking style, formatting and types."
+lint: packages ## check style, formatting, types and the workflows
+	@echo "Checking style, formatting, types and the workflows."
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@.venv/bin/basedpyright
+	@$(VENV) -m sandbox.actionlint
 
 format: packages ## put the code into its format
 	@echo "Formatting."
 	@$(VENV) -m ruff check --fix .
 	@$(VENV) -m ruff format .
 
-docs: packages ## write stack.schema.json, docs/settings.md and docs/outputs.md anew from the code
+docs: packages ## write stack.schema.json, docs/settings.md, docs/outputs.md and docs/graph.svg anew from the code
 	@echo "Writing what is made from the code."
 	@$(VENV) -m settings.generate
+	@$(VENV) -m report.program
 
 lock: packages ## pin the packages that pyproject.toml asks for, with hashes
-	@echo "Locking requirements.txt and requirements-dev.txt."
+	@echo "Locking requirements.txt, requirements-dev.txt and tests/litellm/requirements.txt."
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(COMPILE) tests/litellm/requirements.in --output-file tests/litellm/requirements.txt
 
 clean: down ## remove what was made in this clone; the toolchain, which clones share, stays
 	@echo "Removing the virtual environment, the sandboxes and caches."

@@ -1,4 +1,4 @@
-"""The sandbox's commands: `python -m sandbox up|preview|refresh|destroy|down|shell|exec|status|stockout`.
+"""The sandbox's commands: `python -m sandbox up|preview|refresh|destroy|down|shell|exec|status|report|stockout`.
 
 An operation reads the stack's settings anew, with what --charts and --config-overlay make of them; `shell` and `exec`
 work with those of the last operation.
@@ -17,18 +17,19 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import yaml
 
-from sandbox import base_objects, controlplane, emulators_daemon, latency, stack_file
+from policy import guard
+from sandbox import base_objects, controlplane, emulators_daemon, latency, other_stack, stack_file
 from sandbox.cloud import Cloud
 from sandbox.crds import crds_served, fetch_crds, install_crds
 from sandbox.environment import environment, make_directories
 from sandbox.errors import SandboxError
-from sandbox.other_stack import write_outputs
 from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home, write_whole
 from sandbox.phases import say
 from sandbox.processes import running, stop
@@ -36,6 +37,8 @@ from sandbox.shims import write_shims
 from sandbox.toolchain import ensure
 
 CHARTS = REPOSITORY / "sandbox" / "charts"
+POLICY_PACK = REPOSITORY / "policy"
+CHECKED = ("up", "preview")
 OPERATIONS = ("up", "preview", "refresh", "destroy")
 GPU_STOCKOUT = "gpu_stockout"
 
@@ -59,7 +62,7 @@ def timed(what: str) -> Generator[None]:
 
 
 def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
-    """Have the control plane, the emulators, the emulated project and the stack; what is there is left as it is."""
+    """Have the control plane, the emulators, the emulated projects and the stack; what is there is left as it is."""
     toolchain = ensure()
     with controlplane.exclusive(box.home), ThreadPoolExecutor() as pool:
         make_directories(box.home)
@@ -76,8 +79,9 @@ def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
             ):
                 controlplane.start(box.home, toolchain, box.env)
             crds.result()
-        contents = pool.submit(_fill_cluster, box, settings)
-        _seed_cloud(box, settings)
+        cluster = _existing_cluster(box, settings)
+        contents = pool.submit(_fill_cluster, box, cluster)
+        _seed_cloud(box, settings, cluster)
         if not emulators_daemon.is_up(box.home):
             with timed("emulators: External Secrets, CloudNativePG, node pools and kubelet are watching"):
                 emulators_daemon.start(box.home, box.env)
@@ -93,12 +97,24 @@ def _drop_stale_locks(home: Home) -> None:
         shutil.rmtree(home.state / ".pulumi" / "locks", ignore_errors=True)
 
 
-def _fill_cluster(box: Sandbox, settings: stack_file.Settings) -> None:
-    """What a GKE cluster has from the start, and the operators' CRDs."""
+def _existing_cluster(box: Sandbox, settings: stack_file.Settings) -> stack_file.Cluster | None:
+    """The cluster that the gateway is to find; None where a stack in this sandbox makes it."""
+    if not stack_file.is_gateway(settings):
+        return None
     cluster = stack_file.cluster(settings)
+    if cluster.stack and not other_stack.is_ours(box.home, cluster.stack):
+        return None
+    if any("spec" in row for row in Cloud(box.home.cloud).list("cluster")):
+        return None
+    return cluster
+
+
+def _fill_cluster(box: Sandbox, cluster: stack_file.Cluster | None) -> None:
+    """What a GKE cluster has from the start, and the operators' CRDs."""
     api = controlplane.api(box.home)
-    for node in base_objects.nodes(cluster.project, cluster.name, cluster.location):
-        api.create("/api/v1/nodes", node)
+    if cluster:
+        for node in base_objects.nodes(cluster.project, cluster.name, cluster.location):
+            api.create("/api/v1/nodes", node)
     for storage_class in base_objects.storage_classes():
         api.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
     if not crds_served(api, box.home):
@@ -106,27 +122,24 @@ def _fill_cluster(box: Sandbox, settings: stack_file.Settings) -> None:
             install_crds(api, box.home)
 
 
-def _seed_cloud(box: Sandbox, settings: stack_file.Settings) -> None:
+def _seed_cloud(box: Sandbox, settings: stack_file.Settings, cluster: stack_file.Cluster | None) -> None:
     """The projects and the cluster that the stack finds in the emulated cloud, and the stack that names the cluster."""
-    (project,) = stack_file.section(settings, "gcp", "project")
-    cluster = stack_file.cluster(settings)
     server = json.loads(box.home.kubeconfig.read_text())["clusters"][0]["cluster"]
+    endpoint, authority = server["server"].removeprefix("https://"), server["certificate-authority-data"]
     cloud = Cloud(box.home.cloud)
-    cloud.ensure_project(project)
-    cloud.ensure_cluster(
-        cluster.project,
-        cluster.location,
-        cluster.name,
-        server["server"].removeprefix("https://"),
-        server["certificate-authority-data"],
-    )
+    cloud.set_control_plane(endpoint, authority)
+    for project in stack_file.google_projects(settings):
+        cloud.ensure_project(project, bare=cluster is None)
+    if not cluster:
+        return
+    cloud.ensure_cluster(cluster.project, cluster.location, cluster.name, endpoint, authority)
     if cluster.stack:
         named = {
             "clusterName": cluster.name,
             "clusterLocation": cluster.location,
             "clusterProject": cluster.project,
         }
-        write_outputs(box.home, cluster.stack, named)
+        other_stack.write_outputs(box.home, cluster.stack, named)
 
 
 def _init_stack(box: Sandbox) -> None:
@@ -134,51 +147,114 @@ def _init_stack(box: Sandbox) -> None:
 
     `pulumi stack init` writes the passphrase's salt into the stack file beside Pulumi.yaml, whatever --config-file says.
     """
+    other_stack.forget(box.home, f"organization/{box.home.project}/{box.stack}")
     if stack_file.state_salt(box.home, box.stack):
         return
-    shutil.copy(box.root / "Pulumi.yaml", box.home.stacks)
+    folder = box.home.stack_file(box.stack).parent
+    shutil.copy(box.root / "Pulumi.yaml", folder)
     box.home.stack_file(box.stack).unlink(missing_ok=True)
     env = {name: value for name, value in box.env.items() if name != "PULUMI_OPTION_CONFIG_FILE"}
     command = [str(box.home.bin / "pulumi"), "stack", "init", box.stack, "--non-interactive"]
     with timed(f"stack {box.stack} is in {box.home.state}"):
-        answer = subprocess.run(command, env=env, cwd=box.home.stacks, capture_output=True, text=True)
+        answer = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True)
     if answer.returncode:
         raise SandboxError(f"pulumi could not create the stack:\n{answer.stderr}")
 
 
 def read_settings(root: Path, stack: str, charts: str, overlay: Path | None) -> stack_file.Settings:
     """The stack's settings as they are to run here."""
+    content = stack_file.read_stack_file(root, stack)
     return stack_file.prepare(
-        stack_file.read_stack_file(root, stack),
-        charts=CHARTS if charts == "contract" else None,
+        content,
+        charts=CHARTS if charts == "contract" and stack_file.is_gateway(content) else None,
         overlay=yaml.safe_load(overlay.read_text()) or {} if overlay else {},
     )
 
 
-def operate(box: Sandbox, operation: str) -> int:
-    """Run one engine operation, its output as always, then the summary. Returns pulumi's exit code."""
-    from sandbox import summary
+def operate(box: Sandbox, operation: str, allow: Sequence[str]) -> int:
+    """Run one engine operation, its output as always, then the summary. Returns pulumi's exit code.
+
+    An `up` comes after a preview, which is shown only where it fails, so that policies and guard stop it before
+    anything is touched. `allow` names what the guard lets go.
+    """
+    if operation != "up":
+        return _run_engine(box, operation, allow)
+    text = box.home.logs / "preview.txt"
+    start = time.monotonic()
+    with text.open("w") as output:
+        code = _run_engine(box, "preview", allow, output)
+    if code:
+        print(text.read_text(), end="")
+        return code
+    say(f"previewed: no policy and no guard stops this up ({time.monotonic() - start:.1f} s)")
+    return _run_engine(box, "up", allow)
+
+
+def _run_engine(box: Sandbox, operation: str, allow: Sequence[str], output: IO[str] | None = None) -> int:
+    """Run one engine operation; `output` is where everything it prints goes."""
+    from report import arrivals
+    from review import events, terminal
+    from review.model import review
 
     log = box.home.event_log(box.stack, operation)
     log.unlink(missing_ok=True)
     command = ["pulumi", operation, "--event-log", str(log), "--suppress-outputs"]
     command += [] if operation == "preview" else ["--yes"]
+    command += ["--policy-pack", str(POLICY_PACK)] if operation in CHECKED else []
     # Destroy keeps its preview: that is where the engine refuses, before it has deleted half of the stack.
     command += ["--skip-preview"] if operation in ("up", "refresh") else []
     start = time.monotonic()
-    code = run(command, box.env, box.root)
-    if log.exists():
-        summary.show(summary.read(log))
-    say(f"pulumi {operation}: exit code {code} ({time.monotonic() - start:.1f} s)")
+    with arrivals.noted(log):
+        code = run(command, box.env, box.root, output)
+    with redirect_stdout(output or sys.stdout), redirect_stderr(output or sys.stderr):
+        if log.exists():
+            done = events.read(log)
+            found = guard.findings(done, allow) if operation == "preview" else []
+            terminal.show(done, review(done, found))
+            for each in found:
+                say(f"guard: {each.message}")
+            code = code or int(bool(found))
+        if operation == "preview" and log.exists():
+            _write_diff(box, log)
+        if operation == "up":
+            write_report(box)
+        say(f"pulumi {operation}: exit code {code} ({time.monotonic() - start:.1f} s)")
     return code
 
 
-def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> int:
+def write_report(box: Sandbox) -> int:
+    """Write the page about the last `up` and say where it is. Returns 1, having said why, where that cannot be done."""
+    import report
+
+    log = box.home.event_log(box.stack, "up")
+    if not log.exists():
+        say(
+            f"no report: there was no `up` of stack {box.stack} here; `make up` runs one and writes its report."
+        )
+        return 1
+    try:
+        report.write(box.home.checkpoint(box.stack), log, box.home.report)
+    except Exception as error:  # whatever it is, it must not hide how the `up` ended
+        say(f"no report: {type(error).__name__}: {error}")
+        return 1
+    say(f"report of the last up: {box.home.report}")
+    return 0
+
+
+def _write_diff(box: Sandbox, log: Path) -> None:
+    """Leave what `pulumi preview --diff` would have printed beside a preview's event log."""
+    replay = ["pulumi", "replay-events", "update", str(log), "--preview", "--diff", "--color", "never"]
+    with log.with_suffix(".diff").open("w") as diff:
+        subprocess.run(replay, env=box.env, cwd=box.root, stdout=diff, check=False)
+
+
+def run(command: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[str] | None = None) -> int:
     """Run a command in the foreground; it decides what an interrupt means, we wait for it."""
     program = shutil.which(command[0], path=env["PATH"])
     if not program:
         raise SandboxError(f"{command[0]} is not on the sandbox's PATH, {env['PATH']}")
-    with subprocess.Popen([program, *command[1:]], env=env, cwd=cwd) as process:
+    errors = output and subprocess.STDOUT
+    with subprocess.Popen([program, *command[1:]], env=env, cwd=cwd, stdout=output, stderr=errors) as process:
         previous = {
             signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
             signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
@@ -247,10 +323,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for operation in OPERATIONS:
-        commands.add_parser(operation, parents=[common, settings], help=f"pulumi {operation} in the sandbox")
+        command = commands.add_parser(
+            operation, parents=[common, settings], help=f"pulumi {operation} in the sandbox"
+        )
+        if operation in CHECKED:
+            guard.add_allow(command)
     commands.add_parser("down", parents=[common], help="stop the sandbox, or all of this clone")
     commands.add_parser("shell", parents=[common], help="a shell in it")
     commands.add_parser("status", parents=[common], help="say what runs")
+    commands.add_parser("report", parents=[common], help="write the page about the last up anew")
     execute = commands.add_parser("exec", parents=[common], help="run one command in it: exec -- COMMAND")
     execute.add_argument("arguments", nargs="+", metavar="COMMAND")
     stockout = commands.add_parser(
@@ -276,7 +357,7 @@ def dispatch(options: argparse.Namespace) -> int:
     if options.command == "down" and not (options.home or options.stack):
         return max((down(Home(each)) for each in sorted((root / ".sandbox").glob("*/"))), default=0)
     stack = options.stack or "dev"
-    home = Home((options.home or root / ".sandbox" / stack).resolve())
+    home = Home((options.home or root / ".sandbox" / stack).resolve(), stack_file.project_of(root))
     if any(character.isspace() for character in str(home.root)):
         raise SandboxError(
             f"kwokctl cannot work in a folder with a space in its path, {str(home.root)!r}: move the clone, or choose "
@@ -287,6 +368,8 @@ def dispatch(options: argparse.Namespace) -> int:
     box = Sandbox(home, stack, root, environment(home, stack))
     if options.command == "status":
         return status(box)
+    if options.command == "report":
+        return write_report(box)
     if options.command == "stockout":
         if not home.cloud.exists():
             raise SandboxError(f"there is no sandbox at {home.root} yet: `make up` makes it.")
@@ -305,7 +388,7 @@ def dispatch(options: argparse.Namespace) -> int:
         return shell(box)
     if options.command == "exec":
         return run(options.arguments, box.env, root)
-    return operate(box, options.command)
+    return operate(box, options.command, getattr(options, "allow", ()))
 
 
 def main() -> int:

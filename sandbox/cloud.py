@@ -175,11 +175,14 @@ class Cloud:
         if not gone.rowcount:
             raise self._error("NOT_FOUND", kind, name, "not found")
 
-    def ensure_project(self, project_id: str) -> int:
-        """Make the project exist; its number (12 digits, always the same for one id)."""
+    def ensure_project(self, project_id: str, bare: bool = False) -> int:
+        """Make the project exist; its number (12 digits, always the same for one id).
+
+        A new one is `bare`, as Google makes it, or has every API enabled. One that exists stays as it is.
+        """
         number = project_number(project_id)
         name = f"projects/{project_id}"
-        body = json.dumps({"name": name, "projectId": project_id, "number": number})
+        body = json.dumps({"name": name, "projectId": project_id, "number": number, "bare": bare})
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO resource VALUES ('project', ?, ?)", (name, body))
         return number
@@ -203,6 +206,16 @@ class Cloud:
         }
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO resource VALUES ('cluster', ?, ?)", (full, json.dumps(body)))
+
+    def set_control_plane(self, endpoint: str, ca_certificate: str) -> None:
+        """What every cluster here is reached at, now: `endpoint` is HOST:PORT, `ca_certificate` PEM in base64."""
+        where = {"endpoint": endpoint, "caCertificate": ca_certificate}
+        try:
+            self.create("controlPlane", "sandbox", where)
+        except CloudError:
+            self.change("controlPlane", "sandbox", **where)
+        for cluster in self.list("cluster"):
+            self.change("cluster", cluster["name"], **where)
 
     def add_secret_version(self, secret: str, payload: bytes) -> Body:
         """Add the next version (1, 2, ...) of a secret, enabled. Raises CloudError NOT_FOUND."""

@@ -58,7 +58,9 @@ def make_directories(home: Home) -> None:
     """Make the home's folders, closed to other users, and its passphrase, once."""
     home.root.mkdir(parents=True, exist_ok=True)
     home.root.chmod(0o700)
-    for directory in (home.bin, home.state, home.pulumi_home, home.logs, home.stacks, home.events, home.user):
+    for directory in (home.bin, home.state, home.pulumi_home, home.logs, home.user):
         directory.mkdir(exist_ok=True)
+    for directory in (home.stacks, home.events):
+        (directory / home.project).mkdir(parents=True, exist_ok=True)
     if not home.passphrase.exists():
         write_whole(home.passphrase, secrets.token_urlsafe(32))

@@ -1,9 +1,10 @@
 """Stand-in for `pulumi-language-python`, for a Pulumi CLI that was built without its language hosts.
 
-What it does not do: virtual environments and installing dependencies (the program runs in this process, in the
-sandbox's own environment), finding required plugins, policy packs and other plugins in Python, debuggers, code
-generation. Each is refused by name or reported empty. Errors surface as the real host's do: a RunError as its message,
-any other exception with the program's traceback, a `sys.exit` as its code.
+What it does not do: virtual environments and installing dependencies (the program runs in this process, a policy pack
+in one of its own, both in the sandbox's own environment), telling a policy pack the stack's settings, finding required
+plugins, other plugins in Python, debuggers, code generation. Each is refused by name or reported empty. Errors surface
+as the real host's do: a RunError as its message, any other exception with the program's traceback, a `sys.exit` as its
+code.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import contextvars
 import logging
 import os
 import runpy
+import selectors
 import signal
+import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import grpc
 import pulumi
@@ -30,7 +33,8 @@ from pulumi.runtime import reset_options, run_in_stack, set_all_config
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-from sandbox.paths import REPOSITORY
+from sandbox.paths import REPOSITORY, Home
+from sandbox.processes import python_command
 
 
 class LanguageHost(LanguageServer):
@@ -69,6 +73,39 @@ class LanguageHost(LanguageServer):
 
     def Run(self, request: Any, context: grpc.ServicerContext) -> language_pb2.RunResponse:
         return contextvars.copy_context().run(_run, request, self._engine)
+
+    def RunPlugin(
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Iterator[language_pb2.RunPluginResponse]:
+        if request.kind != "analyzer":
+            context.abort(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"the sandbox runs policy packs only, not a plugin: {request.kind}",
+            )
+        folder = request.info.program_directory
+        process = subprocess.Popen(
+            [*python_command(Home.from_env(), "pulumi.policy"), *request.args, folder],
+            cwd=folder,
+            # The SDK does not flush what it prints its port to.
+            env=dict(entry.split("=", 1) for entry in request.env) | {"PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        # The engine ends a plugin by ending this call.
+        context.add_callback(process.terminate)
+        with process, selectors.DefaultSelector() as streams:
+            for stream in (process.stdout, process.stderr):
+                streams.register(cast("IO[bytes]", stream), selectors.EVENT_READ)
+            while streams.get_map():
+                for key, _ in streams.select():
+                    written = os.read(key.fd, 65536)
+                    if not written:
+                        streams.unregister(key.fileobj)
+                    elif key.fileobj is process.stdout:
+                        yield language_pb2.RunPluginResponse(stdout=written)
+                    else:
+                        yield language_pb2.RunPluginResponse(stderr=written)
+        yield language_pb2.RunPluginResponse(exitcode=process.returncode)
 
 
 def _run(request: language_pb2.RunRequest, engine: str) -> language_pb2.RunResponse:

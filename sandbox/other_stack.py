@@ -1,6 +1,6 @@
 """The stack whose outputs name the cluster (`cluster.stack`): its outputs, in the sandbox's own backend.
 
-It holds no resource and is never run: only a StackReference can be made to it.
+It holds no resource: only a StackReference can be made to it. A stack that was run in the sandbox speaks for itself.
 """
 
 from __future__ import annotations
@@ -8,14 +8,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from sandbox.paths import Home, write_whole
+
+_VERSION = "sandbox"
+
+
+def is_ours(home: Home, stack: str) -> bool:
+    """Whether `organization/<project>/<stack>` is absent, or but outputs that were written here."""
+    file = _file(home, stack)
+    return (
+        not file.exists()
+        or json.loads(file.read_text())["checkpoint"]["latest"]["manifest"]["version"] == _VERSION
+    )
+
+
+def forget(home: Home, stack: str) -> None:
+    """Make way for the stack itself."""
+    if is_ours(home, stack):
+        _file(home, stack).unlink(missing_ok=True)
 
 
 def write_outputs(home: Home, stack: str, outputs: Mapping[str, str]) -> None:
     """Have `organization/<project>/<stack>` with these outputs; its checkpoint is laid out as the engine's own."""
     _, project, name = stack.split("/")
-    version = "sandbox"
     root = {
         "urn": f"urn:pulumi:{name}::{project}::pulumi:pulumi:Stack::{project}-{name}",
         "type": "pulumi:pulumi:Stack",
@@ -24,10 +42,15 @@ def write_outputs(home: Home, stack: str, outputs: Mapping[str, str]) -> None:
     }
     manifest = {
         "time": "2030-01-31T12:00:00Z",
-        "magic": hashlib.sha256(version.encode()).hexdigest(),
-        "version": version,
+        "magic": hashlib.sha256(_VERSION.encode()).hexdigest(),
+        "version": _VERSION,
     }
     checkpoint = {"stack": stack, "latest": {"manifest": manifest, "resources": [root]}}
-    folder = home.state / ".pulumi" / "stacks" / project
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{name}.json", json.dumps({"version": 3, "checkpoint": checkpoint}))
+    file = _file(home, stack)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, json.dumps({"version": 3, "checkpoint": checkpoint}))
+
+
+def _file(home: Home, stack: str) -> Path:
+    _, project, name = stack.split("/")
+    return replace(home, project=project).checkpoint(name)

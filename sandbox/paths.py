@@ -8,6 +8,8 @@ from pathlib import Path
 
 HOME_VARIABLE = "LLM_GATEWAY_SANDBOX"
 REPOSITORY = Path(__file__).resolve().parent.parent
+PROJECT = "llm-gateway"
+"""The gateway's Pulumi project."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -20,9 +22,13 @@ def write_whole(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Home:
-    """The directory of one sandbox; nothing of the sandbox is written outside it and the toolchain cache."""
+    """The directory of one sandbox; nothing of the sandbox is written outside it and the toolchain cache.
+
+    The stacks of several projects can live in one; `project` is whose stacks are asked for by name.
+    """
 
     root: Path
+    project: str = PROJECT
 
     @classmethod
     def from_env(cls) -> Home:
@@ -122,8 +128,17 @@ class Home:
 
     def stack_file(self, stack: str) -> Path:
         """The copy of `Pulumi.<stack>.yaml` the engine reads."""
-        return self.stacks / f"Pulumi.{stack}.yaml"
+        return self.stacks / self.project / f"Pulumi.{stack}.yaml"
+
+    @property
+    def report(self) -> Path:
+        """The page about the last `up`."""
+        return self.root / "report.html"
+
+    def checkpoint(self, stack: str) -> Path:
+        """A stack's state, as the engine's own backend keeps it."""
+        return self.state / ".pulumi" / "stacks" / self.project / f"{stack}.json"
 
     def event_log(self, stack: str, operation: str) -> Path:
         """The engine's events of the last `up`, `preview`, `refresh` or `destroy`."""
-        return self.events / f"{stack}-{operation}.jsonl"
+        return self.events / self.project / f"{stack}-{operation}.jsonl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,20 @@ from typing import Any
 import yaml
 
 from sandbox.errors import SandboxError
-from sandbox.paths import Home
+from sandbox.paths import PROJECT, Home
 
-PROJECT = "llm-gateway"
 _SECRETS_PROVIDER_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
 
 Settings = dict[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads numbers as the engine does, which writes 0.00000005 as 5e-08: by YAML 1.1 that is a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def read_stack_file(root: Path, stack: str) -> Settings:
@@ -25,7 +34,7 @@ def read_stack_file(root: Path, stack: str) -> Settings:
     """
     file = root / f"Pulumi.{stack}.yaml"
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.load(file.read_text(), _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         stacks = sorted(other.name[len("Pulumi.") : -len(".yaml")] for other in root.glob("Pulumi.*.yaml"))
         raise SandboxError(
@@ -46,7 +55,39 @@ def read_stack_file(root: Path, stack: str) -> Settings:
                 "sandbox neither has nor asks for. Keep secrets in Secret Manager, where this program reads them, "
                 "or rehearse with a copy of the file without that key."
             )
-    return content | {"config": config}
+    return content | {"config": _sections(config)}
+
+
+def _sections(config: Settings) -> Settings:
+    """The config with what `pulumi new` wrote by its path (`gcp.project`) in its section, where the rest looks for it."""
+    from settings.flat import nested  # only where a stack file is read: it takes the Pulumi SDK along
+
+    own = f"{PROJECT}:"
+    sections = nested({key.removeprefix(own): value for key, value in config.items() if key.startswith(own)})
+    others = {key: value for key, value in config.items() if not key.startswith(own)}
+    return others | {f"{own}{key}": value for key, value in sections.items()}
+
+
+def project_of(root: Path) -> str:
+    """The project's name in `Pulumi.yaml`. Raises SandboxError where there is none."""
+    try:
+        return yaml.safe_load((root / "Pulumi.yaml").read_text())["name"]
+    except (FileNotFoundError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise SandboxError(
+            f"{root} holds no Pulumi project: there is no Pulumi.yaml with a `name` in it. Name the program's folder "
+            "with --root."
+        ) from error
+
+
+def is_gateway(content: Settings) -> bool:
+    """Whether these are settings of the gateway, whatever its project is called, and not of a program beside it."""
+    return any(key.startswith(f"{PROJECT}:") for key in content["config"])
+
+
+def google_projects(content: Settings) -> list[str]:
+    """What any program's settings call `<project>:gcp.project`."""
+    sections = [value for key, value in content["config"].items() if key.endswith(":gcp")]
+    return [section["project"] for section in sections if isinstance(section, dict) and "project" in section]
 
 
 def prepare(content: Settings, charts: Path | None, overlay: Settings) -> Settings:
@@ -69,7 +110,7 @@ def state_salt(home: Home, stack: str) -> str | None:
     stack's own file.
     """
     try:
-        state = json.loads((home.state / ".pulumi" / "stacks" / PROJECT / f"{stack}.json").read_text())
+        state = json.loads(home.checkpoint(stack).read_text())
     except FileNotFoundError:
         return None
     return state["checkpoint"]["latest"]["secrets_providers"]["state"]["salt"]

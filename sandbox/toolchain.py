@@ -181,7 +181,7 @@ def _build(manifest: Manifest, programs: list[str], work: Path, phases: Phases) 
 
     with phases.phase("Go modules"):
         command = [*go, "list", "-deps", *manifest.flags, "-f", "{{if .Stale}}stale{{end}}", *packages]
-        _check(
+        check_build(
             "Fetching",
             run(command, environment, MANIFEST, listed, lambda: f"{downloaded} modules downloaded"),
         )
@@ -192,7 +192,7 @@ def _build(manifest: Manifest, programs: list[str], work: Path, phases: Phases) 
             linked = len(list(finished.iterdir()))
             return f"{compiled} of {stale} packages compiled, {linked} of {len(programs)} programs linked"
 
-        _check("Building", run(command, environment, MANIFEST, built, status))
+        check_build("Building", run(command, environment, MANIFEST, built, status))
     manifest.directory.mkdir(exist_ok=True)
     for name, package in zip(programs, packages, strict=True):
         # Go leaves a major version at the end of an import path out of the program's name.
@@ -200,8 +200,8 @@ def _build(manifest: Manifest, programs: list[str], work: Path, phases: Phases) 
         (finished / go_name).rename(manifest.directory / name)
 
 
-def _check(what: str, result: Result) -> None:
-    """Raise SandboxError for a failed step: what failed, the compiler's last words, and what to do."""
+def check_build(what: str, result: Result) -> None:
+    """Raise SandboxError for a failed build step: what failed, the compiler's last words, and what to do."""
     if result.code == 0:
         return
     output = "\n".join(result.lines)

@@ -90,6 +90,36 @@ EDGES = [
     ),
 ]
 
+TENANT_EDGES = [
+    Edge(
+        "SecretVersion",
+        "secrets-litellm-key-search-app",
+        "RandomBytes",
+        "secrets-litellm-key-search-app",
+        "value made",
+    ),
+    *(
+        Edge(
+            "ExternalSecret",
+            "secret-sync-litellm-tenant-keys",
+            kind,
+            f"secrets-litellm-key-search-app{part}",
+            fact,
+        )
+        for kind, part, fact in (
+            ("SecretVersion", "", "version exists"),
+            ("SecretIamMember", "-reader", "IAM in force"),
+        )
+    ),
+    Edge("Job", "tenants-reconcile", "Release", "litellm-release", "admin API answers"),
+    Edge(
+        "Job", "tenants-reconcile", "ConfigMap", "secret-sync-litellm-tenant-keys-synced", "key values synced"
+    ),
+    Edge("Job", "tenants-reconcile", "ConfigMap", "tenants-declared", "declaration and script"),
+    Edge("Job", "tenants-reconcile", "NetworkPolicy", "network-litellm-tenants", "closed but for its flows"),
+]
+"""What comes on top where teams and virtual keys are declared, as in both stacks of this repository."""
+
 VALKEY_EDGES = [
     Edge(
         "Deployment",

@@ -57,7 +57,7 @@ def main() -> None:
         failures: dict[Emulator, str] = {}
         node_pools = NodePools(home, client)
         emulators: list[Watching] = [
-            Webhooks(api, socket),
+            Webhooks(api, cloud, socket),
             Disks(api),
             Kubelet(api),
             ExternalSecrets(api, cloud),

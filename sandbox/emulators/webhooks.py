@@ -5,7 +5,10 @@ operator's own latency has passed, the CA is injected into the configuration (as
 the API server's call, which comes in over the cluster network's socket, is answered by `admission`. Before and after,
 the call fails as it does on GKE: no endpoints, or a certificate that the API server does not trust yet.
 
-What it does not do: answer for other Services, or anything else the API server sends to the cluster network.
+Where the control plane does not reach the pods' port (emulators/firewall.py), the call fails, too.
+
+What it does not do: answer for other Services, or anything else the API server sends to the cluster network. A call
+that a firewall would swallow fails at once, not after the webhook's timeout.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from typing import Any, cast
 
 import trustme
 
-from sandbox.emulators import admission
+from sandbox.cloud import Cloud
+from sandbox.emulators import admission, firewall
 from sandbox.emulators.api import Api, Json, condition, moment, serves
 from sandbox.latency import seconds
 
@@ -39,8 +43,9 @@ class Webhooks:
 
     kinds = frozenset({"Deployment", "Service", *_CONFIGURATIONS})
 
-    def __init__(self, api: Api, socket: Path) -> None:
+    def __init__(self, api: Api, cloud: Cloud, socket: Path) -> None:
         self._api = api
+        self._cloud = cloud
         self._authority = trustme.CA(organization_name="llm-gateway sandbox")
         self._bundle = base64.b64encode(self._authority.cert_pem.bytes()).decode()
         self._contexts: dict[tuple[str, str], ssl.SSLContext] = {}
@@ -62,32 +67,40 @@ class Webhooks:
     def _trusted(self, webhook: Json) -> Json:
         client = webhook["clientConfig"]
         service = client.get("service")
-        if service is None or not self._answers(service["namespace"], service["name"]):
+        if service is None:
+            return webhook
+        found = self._api.get("Service", service["namespace"], service["name"])
+        if not found or not self._backend(found):
             return webhook
         return {**webhook, "clientConfig": {**client, "caBundle": self._bundle}}
 
-    def _answers(self, namespace: str, name: str) -> bool:
-        service = self._api.get("Service", namespace, name)
-        selector = (service or {"spec": {}})["spec"].get("selector")
+    def _backend(self, service: Json) -> Json | None:
+        """The Deployment that answers for a Service; None while none does."""
+        selector = service["spec"].get("selector")
         if not selector:
-            return False
-        for deployment in self._api.list("Deployment", namespace):
+            return None
+        for deployment in self._api.list("Deployment", service["metadata"]["namespace"]):
             labels = deployment["spec"]["template"]["metadata"].get("labels", {})
             if selector.items() <= labels.items() and serves(deployment):
                 found = condition(deployment, "Available") or {}
                 since = moment(found["lastTransitionTime"])
-                return (datetime.now(UTC) - since).total_seconds() >= seconds("operator")
-        return False
+                late = (datetime.now(UTC) - since).total_seconds() < seconds("operator")
+                return None if late else deployment
+        return None
 
     def context_for(self, address: str) -> ssl.SSLContext | str:
         """The TLS side of the Service at "CLUSTER-IP:PORT", or why nothing answers there."""
-        host = address.rpartition(":")[0]
+        host, _, port = address.rpartition(":")
         for service in self._api.list("Service"):
             if service["spec"].get("clusterIP") != host:
                 continue
             namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
-            if not self._answers(namespace, name):
+            backend = self._backend(service)
+            if backend is None:
                 return f'no endpoints available for service "{name}"'
+            refused = firewall.refusal(self._cloud, target_port(service, int(port), backend))
+            if refused:
+                return refused
             if (namespace, name) not in self._contexts:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 certificate = self._authority.issue_cert(f"{name}.{namespace}.svc")
@@ -95,6 +108,18 @@ class Webhooks:
                 self._contexts[namespace, name] = context
             return self._contexts[namespace, name]
         return f"{address} is no Service: the sandbox's cluster network carries admission webhooks only"
+
+
+def target_port(service: Json, port: int, deployment: Json) -> int:
+    """The pods' port behind a Service's port."""
+    target = next(
+        (each.get("targetPort", port) for each in service["spec"]["ports"] if each["port"] == port), port
+    )
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        for each in container.get("ports", []):
+            if each.get("name") == target:
+                return each["containerPort"]
+    return int(target)
 
 
 class _Network(socketserver.ThreadingUnixStreamServer):

@@ -40,7 +40,12 @@ def check_member(cloud: Cloud, doing: str, member: str) -> None:
     """Raise SandboxError for a member that IAM does not accept."""
     if member.startswith("principal://"):
         number, pool, *_ = parsed(_PRINCIPAL, member, "member")
-        pools = {str(row["number"]): f"{row['projectId']}.svc.id.goog" for row in cloud.list("project")}
+        # A project's pool is made with its first cluster that asks for it, and every emulated one does.
+        pools = {
+            str(row["number"]): f"{row['projectId']}.svc.id.goog"
+            for row in cloud.list("project")
+            if not row.get("bare") or cloud.list("cluster", f"{row['name']}/")
+        }
         if pools.get(number) != pool:
             raise invalid(
                 doing,

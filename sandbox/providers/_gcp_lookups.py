@@ -12,6 +12,7 @@ from sandbox.cloud import Cloud, CloudError
 from sandbox.errors import SandboxError
 from sandbox.providers._gcp_base import Json, Settings
 from sandbox.providers._gcp_secrets import secret_outputs
+from sandbox.providers._gcp_stored import require_api
 
 SERVICES = "34.118.224.0/20"
 """The range that GKE gives to the Services of a cluster by default."""
@@ -33,7 +34,7 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
         "project": row["project"],
         "location": row["location"],
         "endpoint": row["endpoint"],
-        "servicesIpv4Cidr": SERVICES,
+        "servicesIpv4Cidr": row.get("services", SERVICES),
         "masterAuths": [
             {
                 "clusterCaCertificate": row["caCertificate"],
@@ -45,7 +46,7 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
         "nodeLocations": [f"{region}-{zone}" for zone in ZONES],
         "workloadIdentityConfigs": [{"workloadPool": f"{row['project']}.svc.id.goog"}],
         "enableAutopilot": False,
-        "network": f"projects/{row['project']}/global/networks/default",
+        "network": row.get("spec", {}).get("network", f"projects/{row['project']}/global/networks/default"),
         "selfLink": f"https://container.googleapis.com/v1/{row['name']}",
     }
 
@@ -60,6 +61,7 @@ def get_project(cloud: Cloud, settings: Settings, args: Json) -> Json:
             f"Error when reading or editing Project Not Found : {project}: googleapi: Error 403: The caller does not "
             "have permission, forbidden"
         ) from error
+    require_api(cloud, f"Error when reading or editing Project {project}", project, "cloudresourcemanager")
     return {
         "id": row["name"],
         "name": row["projectId"],

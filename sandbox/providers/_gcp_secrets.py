@@ -32,6 +32,7 @@ from sandbox.providers._gcp_base import (
     parsed,
 )
 from sandbox.providers._gcp_iam import check_member, check_role, member_form
+from sandbox.providers._gcp_stored import require_api
 from sandbox.providers._values import UNKNOWN
 
 _PARENT = "projects/<project>/secrets/<secret>"
@@ -115,7 +116,7 @@ class Secret(Resource):
             **self._mutable(inputs),
         }
         name = f"projects/{project}/secrets/{secret_id}"
-        calling("Error creating Secret", lambda: self.cloud.get("project", f"projects/{project}"))
+        require_api(self.cloud, "Error creating Secret", project, "secretmanager")
         return self._made(
             calling("Error creating Secret", lambda: self.cloud.create("secret", name, row)), inputs
         )

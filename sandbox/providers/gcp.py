@@ -20,8 +20,11 @@ from sandbox.errors import SandboxError
 from sandbox.latency import pause
 from sandbox.paths import Home
 from sandbox.providers._gcp_base import Json, Made, Resource, Settings
+from sandbox.providers._gcp_cluster import Cluster
 from sandbox.providers._gcp_lookups import LOOKUPS
+from sandbox.providers._gcp_network import Firewall, Network, Router, RouterNat, Subnetwork
 from sandbox.providers._gcp_node_pool import NodePool
+from sandbox.providers._gcp_project import Account, IAMMember, Service
 from sandbox.providers._gcp_secrets import Secret, SecretIamMember, SecretVersion
 from sandbox.providers._gcp_storage import Bucket, BucketIAMMember
 from sandbox.providers._sdk import check_inputs, check_names, input_names
@@ -31,7 +34,23 @@ from sandbox.providers._values import UNKNOWN, detailed_diff, has_unknown, plain
 _PROVIDER = "pulumi:providers:gcp"
 _RESOURCES: dict[str, type[Resource]] = {
     resource.kind: resource
-    for resource in (Bucket, BucketIAMMember, NodePool, Secret, SecretIamMember, SecretVersion)
+    for resource in (
+        Account,
+        Bucket,
+        BucketIAMMember,
+        Cluster,
+        Firewall,
+        IAMMember,
+        Network,
+        NodePool,
+        Router,
+        RouterNat,
+        Secret,
+        SecretIamMember,
+        SecretVersion,
+        Service,
+        Subnetwork,
+    )
 }
 _DEFAULT_TIMEOUT = 30 * 60.0
 # Settings that mean something here, or whose absence changes nothing.

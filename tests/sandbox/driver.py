@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from sandbox import controlplane
+from sandbox import controlplane, stack_file
 from sandbox.cloud import Cloud
 from sandbox.paths import REPOSITORY, Home
 from tests.edges import Edge
@@ -60,15 +60,19 @@ class Step:
 
 
 class Sandbox:
-    """A copy of the program and a sandbox for it, both under one folder."""
+    """A copy of the program, or of an example, and a sandbox for it, both under one folder.
 
-    def __init__(self, folder: Path, stack: str = "dev") -> None:
-        self.root = folder / "program"
-        self.home = Home(folder / "home")
+    Programs that are given the same folder share its sandbox.
+    """
+
+    def __init__(self, folder: Path, stack: str = "dev", *, example: str = "") -> None:
+        origin = REPOSITORY / "examples" / example if example else REPOSITORY
+        self.root = folder / (example or "program")
+        self.home = Home(folder / "home", stack_file.project_of(origin))
         self.stack = stack
         self.root.mkdir(parents=True)
-        for name in PROGRAM:
-            source = REPOSITORY / name
+        for name in [each.name for each in origin.iterdir()] if example else PROGRAM:
+            source = origin / name
             if source.is_dir():
                 shutil.copytree(source, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
@@ -127,9 +131,11 @@ class Sandbox:
 
     def export(self) -> dict[str, Any]:
         """The stack's state, secrets still encrypted."""
-        return json.loads(
-            self.home.state.joinpath(f".pulumi/stacks/llm-gateway/{self.stack}.json").read_text()
-        )
+        return json.loads(self.home.checkpoint(self.stack).read_text())
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs after its last `up`."""
+        return self.export()["checkpoint"]["latest"]["resources"][0]["outputs"]
 
     @property
     def cloud(self) -> Cloud:

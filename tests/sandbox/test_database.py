@@ -128,7 +128,7 @@ def test_destroy_is_refused(prod: Sandbox) -> None:
 
 def test_the_guides_restore(prod: Sandbox) -> None:
     backup_yaml, restore_yaml, *_ = blocks("yaml")
-    (unprotect,) = [each for each in blocks("sh") if "unprotect" in each]
+    look, unprotect, delete = blocks("sh")
     settings = yaml.safe_load(restore_yaml)["llm-gateway:postgres"]
     password = prod.cloud.get("databaseRole", f"{NAMESPACE}/litellm-pg/litellm")["password"]
 
@@ -141,6 +141,7 @@ def test_the_guides_restore(prod: Sandbox) -> None:
         return prod.namespaced("backups", NAMESPACE, name, group=CNPG).get("status", {}).get("phase", "")
 
     wait_for(lambda: phase() == "completed")
+    prod.run("exec", "--", "sh", "-ec", look).succeeded()
     time.sleep(1)
     database.write(prod.cloud, NAMESPACE, "litellm-pg", "after the backup")
     time.sleep(1)
@@ -153,7 +154,8 @@ def test_the_guides_restore(prod: Sandbox) -> None:
     assert "protect" in prod.run("up", config=restored).failed().text
     command = unprotect.strip().replace("<stack>", prod.stack)
     prod.run("exec", "--", "sh", "-c", command).succeeded()
-    prod.run("up", config=restored).succeeded()
+    assert "guard: postgres-cluster" in prod.run("up", config=restored).failed().text
+    prod.run("up", "--allow", "postgres-cluster", config=restored).succeeded()
 
     assert database.read(prod.cloud, NAMESPACE, "litellm-pg-2") == ["before the backup", "after the backup"]
     used = prod.cloud.get("databaseRole", f"{NAMESPACE}/litellm-pg-2/litellm")["password"]
@@ -163,6 +165,9 @@ def test_the_guides_restore(prod: Sandbox) -> None:
     assert env["DATABASE_HOST"]["value"] == f"litellm-pg-2-rw.{NAMESPACE}.svc.cluster.local"
     old = prod.namespaced("clusters", NAMESPACE, "litellm-pg", group=CNPG)
     assert "deletionTimestamp" not in old["metadata"]
+    prod.run("exec", "--", "sh", "-ec", delete).succeeded()
+    left = prod.namespaced("clusters", NAMESPACE, group=CNPG)["items"]
+    assert [each["metadata"]["name"] for each in left] == ["litellm-pg-2"]
     changed = {step.type for step in prod.steps("up") if step.op not in UNCHANGED}
     assert not any("secretmanager" in type_ or type_.endswith(":Bucket") for type_ in changed)
 
@@ -178,7 +183,8 @@ def test_a_bucket_left_behind_is_taken_over_as_the_guide_says(prod: Sandbox) -> 
     backups = yaml.safe_load(takeover)["llm-gateway:postgres"]["backups"] | {"bucket": BUCKET}
     named = {**POSTGRES, "name": "litellm-pg-2"}
     prod.run("up", config={"llm-gateway:postgres": named}).succeeded()
-    prod.run("up", config={"llm-gateway:postgres": {**named, "backups": {"method": "none"}}}).succeeded()
+    without = {"llm-gateway:postgres": {**named, "backups": {"method": "none"}}}
+    prod.run("up", "--allow", "backups-bucket backups-object-store", config=without).succeeded()
     assert "ObjectStore" not in {step["type"].split(":")[-1] for step in resources(prod)}
     kept = prod.cloud.get("bucket", BUCKET)
 

@@ -220,7 +220,11 @@ def test_adoption(fresh: Callable[[], Sandbox]) -> None:
             sandbox.cloud.add_secret_version(name, payload.encode())
     kept = {secret: payloads[-1] for secret, payloads in existing.items()}
     rows = stored(sandbox)
-    config = {"llm-gateway:protect": True, "llm-gateway:secrets": {"adopt": ADOPT}}
+    config = {
+        "llm-gateway:protect": True,
+        "llm-gateway:secrets": {"adopt": ADOPT},
+        "llm-gateway:virtualKeys": [],
+    }
 
     sandbox.run("preview", config=config).succeeded()
     previewed = {
@@ -256,7 +260,7 @@ def stored(sandbox: Sandbox) -> list[dict[str, Any]]:
 
 def test_lost_state(fresh: Callable[[], Sandbox]) -> None:
     sandbox = fresh()
-    protect = {"llm-gateway:protect": True}
+    protect: dict[str, Any] = {"llm-gateway:protect": True}
     sandbox.run("up", config=protect).succeeded()
     kept, role, rows = values(sandbox), database_role(sandbox), stored(sandbox)
     claims = volumes(sandbox)
@@ -267,6 +271,8 @@ def test_lost_state(fresh: Callable[[], Sandbox]) -> None:
         kubectl = ("kubectl", "--namespace", namespace, "delete", "secrets", "--selector", "owner=helm")
         sandbox.run("exec", "--", *kubectl).succeeded()
     versions = dict.fromkeys(ADOPT, 1)
+    key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}
+    protect["llm-gateway:virtualKeys"] = [key]
     adopted = {**protect, "llm-gateway:secrets": {"adopt": versions}}
     recover = {**adopted, "llm-gateway:recover": True}
     text = sandbox.run("up", config=recover).failed().text

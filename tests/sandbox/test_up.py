@@ -8,7 +8,7 @@ import time
 import pytest
 
 from sandbox import controlplane
-from tests.edges import EDGES, Edge
+from tests.edges import EDGES, TENANT_EDGES, Edge
 from tests.sandbox.driver import UNCHANGED, Sandbox
 from tests.sandbox.watcher import Watcher
 
@@ -28,7 +28,7 @@ def test_up_ends_with_a_table_of_components_and_outputs(dev: Sandbox) -> None:
     assert "http://litellm.llm-gateway.svc.cluster.local:4000" in text
 
 
-@pytest.mark.parametrize("edge", EDGES, ids=str)
+@pytest.mark.parametrize("edge", [*EDGES, *TENANT_EDGES], ids=str)
 def test_edge_is_kept_by_the_engine(dev: Sandbox, edge: Edge) -> None:
     assert dev.kept(edge)
 

@@ -49,6 +49,8 @@ EVERYTHING: Mapping[str, Any] = {
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
     "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
     "network": {"clientNamespaces": ["apps"]},
+    "teams": [{"name": "search", "budget": 50}],
+    "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600}],
 }
 """Changes that have every part of the program deployed."""
 
@@ -165,8 +167,8 @@ def _plain(value: Any) -> Any:
 class RecordingMonitor(mocks.MockMonitor):
     """MockMonitor that keeps the requests."""
 
-    def __init__(self) -> None:
-        super().__init__(Mocks())
+    def __init__(self, answers: mocks.Mocks) -> None:
+        super().__init__(answers)
         self.recording = Recording()
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:
@@ -198,17 +200,27 @@ class RecordingCallbacks:
 def run_program(changes: Mapping[str, Any] | None = None, *, preview: bool = False) -> Recording:
     """Run `__main__.py` with the dev-like settings, `changes` replacing whole sections (None removes one)."""
     sections = {key: value for key, value in {**SETTINGS, **(changes or {})}.items() if value is not None}
-    monitor = RecordingMonitor()
+    return run(ROOT, "llm-gateway", sections, Mocks(), preview=preview)
+
+
+def run(
+    folder: Path, project: str, sections: Mapping[str, Any], answers: mocks.Mocks, *, preview: bool = False
+) -> Recording:
+    """Run the `__main__.py` of a folder with these settings, and `answers` for its providers."""
+    monitor = RecordingMonitor(answers)
 
     async def program() -> None:
-        mocks.set_mocks(Mocks(), project="llm-gateway", stack=STACK, preview=preview, monitor=monitor)
+        mocks.set_mocks(answers, project=project, stack=STACK, preview=preview, monitor=monitor)
         runtime.set_root_resource(None)  # pyright: ignore[reportArgumentType]  # run_in_stack makes its own
         runtime.SETTINGS.callbacks = RecordingCallbacks(monitor.recording)  # pyright: ignore[reportAttributeAccessIssue]
         pulumi.runtime.set_all_config(
-            {f"llm-gateway:{key}": json.dumps(value) for key, value in sections.items()}
+            {
+                f"{project}:{key}": value if isinstance(value, str) else json.dumps(value)
+                for key, value in sections.items()
+            }
         )
         try:
-            await run_in_stack(lambda: _ignore(runpy.run_path(str(ROOT / "__main__.py"))))
+            await run_in_stack(lambda: _ignore(runpy.run_path(str(folder / "__main__.py"))))
         finally:
             # A run that fails leaves tasks of its event loop behind, which the next run would wait for.
             runtime.SETTINGS.outputs.clear()  # pyright: ignore[reportAttributeAccessIssue]

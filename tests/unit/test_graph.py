@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.edges import EDGES, PROD_EDGES, Edge
+from tests.edges import EDGES, PROD_EDGES, TENANT_EDGES, Edge
 from tests.unit.engine import Recording, run_program
 
 
@@ -12,7 +12,7 @@ def test_edge(program: Recording, edge: Edge) -> None:
     assert dependency.urn in program.direct_dependencies(dependent)
 
 
-@pytest.mark.parametrize("edge", [*EDGES, *PROD_EDGES], ids=str)
+@pytest.mark.parametrize("edge", [*EDGES, *TENANT_EDGES, *PROD_EDGES], ids=str)
 def test_edge_with_every_part(everything: Recording, edge: Edge) -> None:
     dependent, dependency = everything.one(edge.kind, edge.name), everything.one(edge.needs_kind, edge.needs)
     assert dependency.urn in everything.direct_dependencies(dependent)

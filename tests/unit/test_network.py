@@ -28,6 +28,7 @@ ENDS: Mapping[str, tuple[End, list[int]]] = {
     "LiteLLM": (named("llm-gateway", "litellm"), [4000]),
     "Postgres": (pod("llm-gateway", **{"cnpg.io/cluster": "litellm-pg"}), [5432, 8000, 9187]),
     "Valkey": (named("llm-gateway", "valkey"), [6379]),
+    "tenants' Job": (named("llm-gateway", "litellm-tenants"), [8000]),
     "vLLM router": (pod("vllm", environment="router"), [8000, 9000]),
     "vLLM engine": (pod("vllm", environment="engine"), [8000, 9999, 55555]),
     "CloudNativePG": (named("cnpg-system", "cloudnative-pg"), [8080, 10250]),

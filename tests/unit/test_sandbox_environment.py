@@ -52,7 +52,7 @@ def test_every_location_is_in_the_home(tmp_path: Path) -> None:
     for name in ("HOME", "KUBECONFIG", "PULUMI_HOME", "PULUMI_CONFIG_PASSPHRASE_FILE", "CLOUDSDK_CONFIG"):
         assert Path(env[name]).is_relative_to(tmp_path), name
     assert env["PULUMI_BACKEND_URL"] == (tmp_path / "state").as_uri()
-    assert env["PULUMI_OPTION_CONFIG_FILE"] == str(tmp_path / "stacks" / "Pulumi.qa.yaml")
+    assert env["PULUMI_OPTION_CONFIG_FILE"] == str(tmp_path / "stacks/llm-gateway/Pulumi.qa.yaml")
     assert env["PULUMI_STACK"] == "qa"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox import stack_file
+from sandbox import other_stack, stack_file
 from sandbox.errors import SandboxError
 from sandbox.paths import Home
 
@@ -34,6 +34,20 @@ def test_the_copy_has_the_settings_but_not_the_secrets_provider(tmp_path: Path) 
     )
     assert prepared == {"config": yaml.safe_load(DEV)["config"]}
     assert (tmp_path / "Pulumi.dev.yaml").read_text() == DEV
+
+
+def test_numbers_are_read_as_the_engine_writes_them(tmp_path: Path) -> None:
+    costs = "config:\n  llm-gateway:models: [{a: 5e-08, b: 2E+3, c: 1.5e-7, d: 3, e: 4e, f: '5e-08'}]\n"
+    content = stack_file.read_stack_file(program(tmp_path, costs), "dev")
+    (model,) = content["config"]["llm-gateway:models"]
+    assert model == {"a": 5e-08, "b": 2e3, "c": 1.5e-7, "d": 3, "e": "4e", "f": "5e-08"}
+
+
+def test_settings_by_their_path_are_in_their_section(tmp_path: Path) -> None:
+    new = program(tmp_path, f"{DEV}  llm-gateway:gcp.project: team-llm\n  other:a.b: '1'\n")
+    config = stack_file.read_stack_file(new, "dev")["config"]
+    assert config["llm-gateway:gcp"] == {"project": "team-llm"}
+    assert config["other:a.b"] == "1"
 
 
 def test_contract_charts_are_a_setting_of_the_copy() -> None:
@@ -108,3 +122,40 @@ def test_the_salt_is_the_one_of_the_state(tmp_path: Path) -> None:
     state.parent.mkdir(parents=True)
     state.write_text('{"checkpoint": {"latest": {"secrets_providers": {"state": {"salt": "v1:sandbox"}}}}}')
     assert stack_file.state_salt(home, "dev") == "v1:sandbox"
+
+
+def test_a_program_without_a_project_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match=r"holds no Pulumi project.*--root"):
+        stack_file.project_of(tmp_path)
+    (tmp_path / "Pulumi.yaml").write_text("name: consumer\n")
+    assert stack_file.project_of(tmp_path) == "consumer"
+
+
+@pytest.mark.parametrize(
+    ("config", "gateway", "projects"),
+    [
+        ({"llm-gateway:gcp": {"project": "one"}}, True, ["one"]),
+        ({"llm-gateway-cluster:gcp": {"project": "two"}}, False, ["two"]),
+        ({"consumer:namespace": "search"}, False, []),
+    ],
+)
+def test_any_programs_settings_can_name_a_project(
+    config: dict[str, Any], gateway: bool, projects: list[str]
+) -> None:
+    content = {"config": config}
+    assert stack_file.is_gateway(content) is gateway
+    assert stack_file.google_projects(content) == projects
+
+
+def test_a_stack_that_was_run_speaks_for_itself(tmp_path: Path) -> None:
+    home, stack = Home(tmp_path), "organization/cluster/dev"
+    assert other_stack.is_ours(home, stack)
+    other_stack.write_outputs(home, stack, {"clusterName": "found"})
+    assert other_stack.is_ours(home, stack)
+    other_stack.forget(home, stack)
+    written = Home(tmp_path, "cluster").checkpoint("dev")
+    assert not written.exists()
+    written.write_text('{"checkpoint": {"latest": {"manifest": {"version": "v3.259.0"}}}}')
+    other_stack.forget(home, stack)
+    assert written.exists()
+    assert not other_stack.is_ours(home, stack)

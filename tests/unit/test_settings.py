@@ -292,8 +292,8 @@ def test_nothing_is_registered_when_settings_are_wrong(monkeypatch: pytest.Monke
     monitors: list[engine.RecordingMonitor] = []
 
     class Kept(engine.RecordingMonitor):
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, answers: engine.mocks.Mocks) -> None:
+            super().__init__(answers)
             monitors.append(self)
 
     monkeypatch.setattr(engine, "RecordingMonitor", Kept)

@@ -1,0 +1,189 @@
+"""The programs in examples/, on a mocked engine: what they ask for, and what they refuse."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime import mocks
+
+from tests.unit.engine import ROOT, Mocks, Recording, run
+
+CLUSTER: Mapping[str, Any] = {
+    "gcp": {"project": "example-llm-dev"},
+    "name": "gateway-dev",
+    "region": "europe-west4",
+}
+CONSUMER: Mapping[str, Any] = {
+    "gateway": "organization/llm-gateway/dev",
+    "namespace": "search",
+    "virtualKey": "search-app",
+}
+OUTPUTS: Mapping[str, Any] = {
+    "gatewayUrl": "http://gateway.test:4000",
+    "secretStore": "store",
+    "cluster": {"name": "gateway-dev", "location": "europe-west4", "project": "example-llm-dev"},
+    "modelAliases": ["small", "large"],
+    "virtualKeySecrets": {"search-app": "projects/1/secrets/litellm-key-search-app"},
+}
+
+
+@pytest.fixture(autouse=True)
+def leftovers() -> Iterator[None]:
+    """Collect what a program that fails leaves behind: its finalizers break an import that they come in the middle of.
+
+    CPython 3.11.7 then raises "AST constructor recursion depth mismatch", https://github.com/python/cpython/issues/106905.
+    """
+    yield
+    gc.collect()
+
+
+class Answers(Mocks):
+    """What the providers compute of the examples' resources; `outputs` are those of the gateway's stack."""
+
+    def __init__(self, outputs: Mapping[str, Any] = OUTPUTS) -> None:
+        self._outputs = dict(outputs)
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        if args.typ == "pulumi:pulumi:StackReference":
+            return args.name, {**args.inputs, "outputs": self._outputs, "secretOutputNames": []}
+        if args.typ == "gcp:serviceaccount/account:Account":
+            email = f"{args.inputs['accountId']}@example-llm-dev.iam.gserviceaccount.com"
+            return args.name, {**args.inputs, "email": email, "member": f"serviceAccount:{email}"}
+        return super().new_resource(args)
+
+
+def run_example(
+    name: str, settings: Mapping[str, Any], answers: Mocks | None = None, *, preview: bool = False
+) -> Recording:
+    """Run an example as the engine would: with its own modules first on the path."""
+    folder = ROOT / "examples" / name
+    modules = {file.stem for file in folder.glob("*.py")} - {"__main__"}
+    sys.path.insert(0, str(folder))
+    try:
+        return run(folder, f"llm-gateway-{name}", settings, answers or Answers(), preview=preview)
+    finally:
+        sys.path.remove(str(folder))
+        for module in modules:
+            sys.modules.pop(module, None)
+
+
+def test_the_cluster_is_private_and_shut() -> None:
+    cluster = run_example("cluster", CLUSTER).one("Cluster", "gke-cluster").inputs
+    assert cluster["privateClusterConfig"]["enablePrivateNodes"] is True
+    assert cluster["masterAuthorizedNetworksConfig"] == {"cidrBlocks": []}
+    assert cluster["workloadIdentityConfig"] == {"workloadPool": "example-llm-dev.svc.id.goog"}
+    assert cluster["datapathProvider"] == "ADVANCED_DATAPATH"
+    assert cluster["deletionProtection"] is True
+
+
+def test_nodes_have_an_account_with_one_role_and_a_way_out() -> None:
+    recording = run_example("cluster", CLUSTER)
+    roles = [each.inputs for (type_, _), each in recording.resources.items() if "IAMMember" in type_]
+    email = "gateway-dev-nodes@example-llm-dev.iam.gserviceaccount.com"
+    assert roles == [
+        {
+            "project": "example-llm-dev",
+            "member": f"serviceAccount:{email}",
+            "role": "roles/container.defaultNodeServiceAccount",
+        }
+    ]
+    pool = recording.one("NodePool", "gke-nodes")
+    assert pool.inputs["nodeConfig"]["serviceAccount"] == email
+    waits = recording.waits_for(pool)
+    assert recording.one("RouterNat", "vpc-nat").urn in waits
+    assert recording.one("IAMMember", "gke-node-role").urn in waits
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_everything_comes_after_the_apis(preview: bool) -> None:
+    recording = run_example("cluster", CLUSTER, preview=preview)
+    apis = {each.urn for (type_, _), each in recording.resources.items() if type_.endswith(":Service")}
+    assert len(apis) == 5
+    for kind, name in (
+        ("Network", "vpc-network"),
+        ("Account", "gke-node-account"),
+        ("Cluster", "gke-cluster"),
+    ):
+        assert apis <= recording.waits_for(recording.one(kind, name))
+
+
+def test_the_firewall_lets_the_control_plane_in_and_nobody_else() -> None:
+    recording = run_example("cluster", {**CLUSTER, "webhookPorts": [9443, 10250]})
+    rule = recording.one("Firewall", "gke-webhooks").inputs
+    assert rule["sourceRanges"] == ["172.16.0.0/28"]
+    assert rule["allows"] == [{"protocol": "tcp", "ports": ["9443", "10250"]}]
+
+
+def test_the_clusters_outputs_name_it() -> None:
+    recording = run_example("cluster", CLUSTER)
+    assert recording.outputs == {
+        "clusterName": "gateway-dev",
+        "clusterLocation": "europe-west4",
+        "clusterProject": "example-llm-dev",
+        "nodeServiceAccount": "gateway-dev-nodes@example-llm-dev.iam.gserviceaccount.com",
+    }
+    assert not recording.secret_outputs
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({**CLUSTER, "region": "europe-west4-a"}, "llm-gateway-cluster:region: String should match pattern"),
+        ({**CLUSTER, "node": {}}, "llm-gateway-cluster:node: Extra inputs are not permitted"),
+        ({**CLUSTER, "ranges": {"pods": "10.4.0.1/14"}}, "ranges.pods: Input is not a valid IPv4 network"),
+        ({"gcp": CLUSTER["gcp"]}, "llm-gateway-cluster:name: Field required"),
+    ],
+)
+def test_wrong_settings_of_the_cluster_are_named(settings: Mapping[str, Any], words: str) -> None:
+    with pytest.raises(pulumi.RunError, match=words):
+        run_example("cluster", settings)
+
+
+def test_the_caller_asks_a_model_with_a_key_that_it_alone_reads() -> None:
+    recording = run_example("consumer", {**CONSUMER, "model": "large"})
+    pod = recording.one("Deployment", "caller-deployment").inputs["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert environment["URL"] == "http://gateway.test:4000/v1/chat/completions"
+    assert '"model": "large"' in environment["REQUEST"]
+    assert pod["volumes"][0]["secret"] == {"secretName": "caller-key"}
+    key = recording.one("ExternalSecret", "caller-key")
+    assert key.inputs["spec"]["data"] == [
+        {"secretKey": "key", "remoteRef": {"key": "litellm-key-search-app"}}
+    ]
+    assert key.inputs["spec"]["secretStoreRef"]["name"] == "store"
+    assert key.urn in recording.waits_for(recording.one("Deployment", "caller-deployment"))
+
+
+def test_the_first_model_is_asked_where_none_is_named() -> None:
+    (container,) = (
+        run_example("consumer", CONSUMER)
+        .one("Deployment", "caller-deployment")
+        .inputs["spec"]["template"]["spec"]["containers"]
+    )
+    assert '"model": "small"' in {each["name"]: each["value"] for each in container["env"]}["REQUEST"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "outputs", "words"),
+    [
+        (
+            {"model": "huge"},
+            OUTPUTS,
+            "no model 'huge', so every call would be refused. Write one of small, large",
+        ),
+        ({"virtualKey": "chat"}, OUTPUTS, "no virtual key 'chat', .*virtualKeys .declared now: search-app"),
+        ({}, {**OUTPUTS, "gatewayUrl": None}, "organization/llm-gateway/dev has no output gatewayUrl"),
+        ({"namespace": "Search"}, OUTPUTS, "llm-gateway-consumer:namespace: String should match pattern"),
+    ],
+)
+def test_what_the_gateway_does_not_have_is_named(
+    settings: Mapping[str, Any], outputs: Mapping[str, Any], words: str
+) -> None:
+    with pytest.raises(Exception, match=words):
+        run_example("consumer", {**CONSUMER, **settings}, Answers(outputs))

@@ -1,0 +1,195 @@
+"""The policies' functions over single resources, where the engine's cases in tests/sandbox/test_policy.py are few."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pulumi_policy import (
+    PolicyCustomTimeouts,
+    PolicyResourceOptions,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+)
+from pulumi_policy.policy import _NotApplicableError
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
+
+from policy.pack import POLICIES
+from sandbox.paths import REPOSITORY
+
+BY_NAME = {policy.name: policy for policy in POLICIES}
+RELEASE = "kubernetes:helm.sh/v3:Release"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+NODE_POOL = "gcp:container/nodePool:NodePool"
+CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
+
+
+def violations(policy: str, kind: str, props: dict[str, Any], stack: str = "dev") -> list[str]:
+    """What a resource policy reports of one resource. Raises when it does not apply to it."""
+    found: list[str] = []
+    options = PolicyResourceOptions(False, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
+    urn = f"urn:pulumi:{stack}::llm-gateway::{kind}::it"
+    args = ResourceValidationArgs(kind, unknown_checking_proxy(props), urn, "it", options, None)
+    checked = BY_NAME[policy]
+    assert isinstance(checked, ResourceValidationPolicy)
+    checked.validate(args, lambda message, urn=None: found.append(message))
+    return found
+
+
+def pod(container: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": {"containers": [container], **spec}}}}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "app",
+        "example.com/app",
+        "example.com:5000/app",
+        "example.com/app:latest",
+        "example.com/app:main",
+        "example.com/app:latest@sha256:",
+    ],
+)
+def test_an_image_that_moves_is_refused(image: str) -> None:
+    assert violations("images-are-pinned", DEPLOYMENT, pod({"image": image}))
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["app:1.2", "example.com:5000/app:v1.2.3", f"app@sha256:{'a' * 64}", f"app:latest@sha256:{'a' * 64}"],
+)
+def test_an_exact_image_passes(image: str) -> None:
+    assert violations("images-are-pinned", DEPLOYMENT, pod({"image": image})) == []
+
+
+@pytest.mark.parametrize("tag", [None, "", "latest"])
+def test_chart_values_without_a_tag_are_refused(tag: str | None) -> None:
+    values = {"engine": [{"repository": "example.com/app", "tag": tag}]}
+    assert violations("images-are-pinned", RELEASE, {"values": values})
+
+
+def test_an_image_that_is_not_known_yet_passes_the_preview_only() -> None:
+    unknown = pod({"image": UNKNOWN_STRING_VALUE}, initContainers=[{"image": "app"}])
+    (wrong,) = violations("images-are-pinned", DEPLOYMENT, unknown)
+    assert "initContainers" in wrong, "what is known beside it is still looked at"
+    assert violations("images-are-pinned", DEPLOYMENT, pod({"image": "app:latest"}))
+
+
+@pytest.mark.parametrize("version", [None, "", "1.89.x", "^1.89.2", "1.89.1"])
+def test_another_version_of_a_chart_is_refused(version: str | None) -> None:
+    chart = {"chart": "oci://ghcr.io/berriai/litellm-helm", "version": version}
+    assert violations("charts-are-pinned", RELEASE, chart)
+
+
+@pytest.mark.parametrize("source", ["oci://ghcr.io/berriai/", "/srv/charts/", ""])
+def test_the_pinned_chart_passes_from_everywhere(source: str) -> None:
+    assert (
+        violations("charts-are-pinned", RELEASE, {"chart": f"{source}litellm-helm", "version": "1.89.2"})
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"masterkey": "hunter2"},
+        {"db": {"password": "hunter2"}},
+        {"envVars": {"OPENAI_API_KEY": "hunter2"}},
+        {"env": [{"name": "HF_TOKEN", "value": "hunter2"}]},
+        {"anything": "sk-0123456789abcdef0123"},
+        {"endpoint": "postgresql://litellm:hunter2@db:5432/litellm"},
+        {"config": "settings:\n  api_key: hunter2\n"},
+        {"args": ["--x", "-----BEGIN RSA PRIVATE KEY-----"]},
+    ],
+    ids=str,
+)
+def test_a_credential_in_plain_text_is_refused(values: dict[str, Any]) -> None:
+    (wrong,) = violations("no-literal-credentials", RELEASE, {"values": values})
+    assert "hunter2" not in wrong.partition("Write:")[0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"masterkeySecretName": "litellm-secrets", "masterkeySecretKey": "PROXY_MASTER_KEY"},
+        {"db": {"secret": {"name": "pg", "passwordKey": "password"}}},
+        {"api_key": "os.environ/UPSTREAM_API_KEY"},
+        {"api_key": "none"},
+        {"env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "a", "key": "password"}}}]},
+        {"args": ["--requirepass", "$(PASSWORD)"]},
+        {"data": {"password": "{{ .password }}"}},
+        {"config": "general_settings:\n  master_key: os.environ/PROXY_MASTER_KEY\n  max_tokens: 5\n"},
+        {"password": UNKNOWN_STRING_VALUE},
+        {"endpoint": "https://inference.example.com:8443/v1"},
+        {"podAnnotations": {"llm-gateway/vllm-api-key": "vllm-api-key@1"}},
+        {"run.py": "import os\ntoken = read()\n"},
+    ],
+    ids=str,
+)
+def test_a_reference_to_a_credential_passes(values: dict[str, Any]) -> None:
+    assert violations("no-literal-credentials", RELEASE, {"values": values}) == []
+
+
+def gpu(**props: Any) -> dict[str, Any]:
+    return {"nodeConfig": {"guestAccelerators": [{"type": "nvidia-l4"}]}, **props}
+
+
+@pytest.mark.parametrize("stack", ["dev", "reproduce", "preprod"])
+def test_gpu_pools_scale_to_zero_outside_production(stack: str) -> None:
+    policy = "gpu-pools-scale-to-zero"
+    bounds = {"totalMinNodeCount": 0, "totalMaxNodeCount": 1}
+    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds), stack) == []
+    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds | {"totalMinNodeCount": 1}), stack)
+    assert violations(policy, NODE_POOL, gpu(nodeCount=2), stack)
+
+
+@pytest.mark.parametrize("stack", ["prod", "prod-eu", "eu_production"])
+def test_production_is_told_by_the_stacks_name(stack: str) -> None:
+    with pytest.raises(_NotApplicableError):
+        violations("gpu-pools-scale-to-zero", NODE_POOL, gpu(), stack)
+    assert violations("production-database-has-three-instances", CLUSTER, {"spec": {}}, stack)
+
+
+def test_backups_by_snapshot_count() -> None:
+    spec = {"instances": 3, "backup": {"volumeSnapshot": {"online": False}}}
+    assert violations("production-database-has-backups", CLUSTER, {"spec": spec}, "prod") == []
+    assert violations("production-database-has-backups", CLUSTER, {"spec": {"plugins": []}}, "prod")
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "refused"),
+    [
+        ("gcp:projects/iAMMember:IAMMember", "roles/secretmanager.secretAccessor", True),
+        ("gcp:projects/iAMBinding:IAMBinding", "roles/secretmanager.admin", True),
+        ("gcp:folder/iAMMember:IAMMember", "roles/owner", True),
+        ("gcp:projects/iAMMember:IAMMember", "roles/logging.logWriter", False),
+    ],
+)
+def test_roles_over_secrets_are_given_secret_by_secret(kind: str, role: str, refused: bool) -> None:
+    assert bool(violations("iam-is-per-secret", kind, {"role": role, "member": "user:a@b.c"})) is refused
+
+
+def test_a_whole_policy_of_a_project_is_looked_into() -> None:
+    policy = '{"bindings": [{"role": "roles/secretmanager.secretAccessor", "members": []}]}'
+    assert violations("iam-is-per-secret", "gcp:projects/iAMPolicy:IAMPolicy", {"policyData": policy})
+
+
+@pytest.mark.parametrize("kind", ["Binding", "Policy"])
+def test_access_is_never_authoritative(kind: str) -> None:
+    token = f"gcp:secretmanager/secretIam{kind}:SecretIam{kind}"
+    assert violations("iam-is-per-secret", token, {"role": "roles/secretmanager.secretAccessor"})
+    member = "gcp:secretmanager/secretIamMember:SecretIamMember"
+    assert violations("iam-is-per-secret", member, {"member": "principal://x"}) == []
+
+
+def test_every_remedy_is_in_its_violation() -> None:
+    (wrong,) = violations("pods-are-unprivileged", DEPLOYMENT, pod({}, hostPID=True))
+    assert f"Write: {BY_NAME['pods-are-unprivileged'].remediation_steps}" in wrong
+
+
+def test_the_docs_list_every_policy_with_its_remedy() -> None:
+    page = (REPOSITORY / "docs" / "policies.md").read_text()
+    assert page.count("\n### ") == len(POLICIES)
+    for policy in POLICIES:
+        assert f"### `{policy.name}`\n\n{policy.description}\n\nWrite: {policy.remediation_steps}\n" in page

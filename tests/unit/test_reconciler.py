@@ -1,0 +1,213 @@
+"""What the tenants' Job plans, and how it asks; what LiteLLM makes of it is tested in tests/litellm."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.reconciler import reconcile
+from components.reconciler.reconcile import MARK, Proxy, RefusedError, Task, UnreachableError
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+OURS = "llm-gateway/dev"
+Row = dict[str, Any]
+
+
+def wanted(name: str, **fields: Any) -> Row:
+    return {"key_alias": name, "team_id": None, "metadata": {MARK: OURS}, "expires": None, **fields}
+
+
+def existing(name: str, token: str, **fields: Any) -> Row:
+    return {"token": token, "key_alias": name, "metadata": {MARK: OURS}, **fields}
+
+
+def keys(declared: list[Row], found: list[Row]) -> list[Task]:
+    hashes = {each["key_alias"]: f"hash-of-{each['key_alias']}" for each in declared}
+    return reconcile.plan({MARK: OURS, "teams": [], "keys": declared}, [], found, hashes, NOW)
+
+
+def test_a_second_rotation_clears_away_what_a_killed_first_one_left() -> None:
+    left = [existing("app", "second", spend=3), existing("app/replaced", "first", spend=9)]
+    (task,) = keys([wanted("app")], left)
+    assert task.verb == "rotated"
+    assert [(call.path, call.body.get("keys")) for call in task.calls] == [
+        ("/key/delete", ["first"]),
+        ("/key/update", None),
+        ("/key/generate", None),
+        ("/key/delete", ["second"]),
+    ]
+    assert task.calls[2].body["spend"] == 3
+
+
+def test_what_a_killed_rotation_left_beside_the_new_key_is_deleted() -> None:
+    left = [existing("app", "hash-of-app"), existing("app/replaced", "first")]
+    tasks = keys([wanted("app")], left)
+    assert [(task.name, task.verb) for task in tasks] == [("app", "unchanged"), ("app/replaced", "deleted")]
+
+
+def test_what_only_looks_like_the_rest_of_a_rotation_is_left_alone() -> None:
+    theirs = existing("app/replaced", "theirs", metadata={})
+    for found in ([theirs], [theirs, existing("app", "first")]):
+        (task,) = keys([wanted("app")], found)
+        assert "theirs" not in str(task)
+
+
+def test_a_key_that_was_renamed_by_hand_gets_its_name_back() -> None:
+    (task,) = keys([wanted("app")], [existing("renamed", "hash-of-app")])
+    assert [(call.path, call.body) for call in task.calls] == [
+        ("/key/update", {"key": "hash-of-app", "key_alias": "app"})
+    ]
+
+
+def test_a_key_with_our_value_and_without_our_mark_is_refused() -> None:
+    (task,) = keys([wanted("app")], [existing("app", "hash-of-app", metadata={})])
+    assert "managed_by: None, not llm-gateway/dev" in task.refusal
+
+
+def test_no_plan_holds_a_value() -> None:
+    (task,) = keys([wanted("app")], [])
+    assert [(call.value_of, "key" in call.body) for call in task.calls] == [("app", False)]
+
+
+@pytest.mark.parametrize(
+    ("declared", "found", "unchanged"),
+    [
+        ({"models": ["a", "b"]}, {"models": ["b", "a"]}, True),
+        ({"models": []}, {"models": None}, True),
+        ({"blocked": False}, {"blocked": None}, True),
+        ({"blocked": True}, {"blocked": None}, False),
+        ({"max_budget": 5}, {"max_budget": 5.0}, True),
+        ({"max_budget": None}, {"max_budget": 5.0}, False),
+        ({"expires": "2026-03-01T00:00:00Z"}, {"expires": "2026-03-01T01:00:30+01:00"}, True),
+        ({"expires": "2026-03-01T00:00:00Z"}, {"expires": "2026-03-01T00:02:00"}, False),
+        ({"expires": "2026-03-01T00:00:00Z"}, {"expires": None}, False),
+        ({"expires": "2025-03-01T00:00:00Z"}, {"expires": "2024-03-01T00:00:00Z"}, True),
+    ],
+)
+def test_what_means_the_same_is_left_alone(declared: Row, found: Row, unchanged: bool) -> None:
+    (task,) = keys([wanted("app", **declared)], [existing("app", "hash-of-app", **found)])
+    assert (task.verb == "unchanged") is unchanged
+
+
+def test_expiry_goes_as_a_duration() -> None:
+    (task,) = keys([wanted("app", expires="2026-02-01T00:00:00Z")], [])
+    assert task.calls[0].body["duration"] == "86400s"
+    assert "expires" not in task.calls[0].body
+
+
+@contextmanager
+def answering(*answers: tuple[int, dict[str, str], str]) -> Generator[Proxy]:
+    """A proxy that gives these answers, one a request; status 0 ends the connection."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = left.pop(0)
+            if not status:
+                return
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        proxy = Proxy(f"http://127.0.0.1:{server.server_port}", "sk-master", ["sk-value"])
+        yield proxy
+        server.shutdown()
+    assert not left, "fewer requests than answers"
+
+
+def test_retry_after_is_honoured_within_bounds() -> None:
+    in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1))
+    busy = [(429, {"Retry-After": each}, "") for each in ("7", in_an_hour, "-1")]
+    pauses: list[float] = []
+    with answering(*busy, (503, {"Retry-After": "?"}, ""), (0, {}, ""), (200, {}, "[]")) as proxy:
+        proxy.pause = pauses.append
+        assert proxy.teams() == []
+    assert pauses[:3] == [7, reconcile.LONGEST_PAUSE, 0]
+    assert all(0 < pause <= reconcile.LONGEST_PAUSE for pause in pauses[3:])
+    assert len(pauses) == proxy.calls - 1 == 5
+
+
+def test_an_answer_cut_short_is_tried_again() -> None:
+    cut = (200, {"Content-Length": "100"}, "[")
+    with answering(*[cut] * reconcile.TRIES) as proxy:
+        proxy.pause = lambda _: None
+        with pytest.raises(UnreachableError, match="/team/list failed 6 time"):
+            proxy.teams()
+
+
+@pytest.mark.parametrize(
+    "body", [json.dumps({"error": {"message": "no sk-value for sk-master"}}), "no sk-value for sk-master"]
+)
+def test_no_message_repeats_a_key(body: str) -> None:
+    with answering((400, {}, body)) as proxy, pytest.raises(RefusedError) as refused:
+        proxy.teams()
+    assert str(refused.value) == "/team/list was refused with 400: no [key] for [key]"
+
+
+def test_no_error_of_the_connection_repeats_a_key() -> None:
+    proxy = Proxy("http://127.0.0.1:1", "sk-master\n", pause=lambda _: None)
+    with pytest.raises(UnreachableError) as failed:  # Python says which header it cannot send
+        proxy.teams()
+    assert "sk-master" not in str(failed.value)
+
+
+def test_an_error_cut_short_is_tried_again() -> None:
+    with answering((500, {"Content-Length": "100"}, "{"), (200, {}, "[]")) as proxy:
+        proxy.pause = lambda _: None
+        assert proxy.teams() == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "said"),
+    [
+        (
+            [(200, {}, "[]"), (200, {}, '{"keys": [], "total_pages": 0}')],
+            0,
+            "teams: none; keys: none; 2 calls",
+        ),
+        ([(401, {}, "wrong")], 2, "STOPPED: LiteLLM refuses the master key (401 at /team/list: wrong)"),
+        ([(400, {}, "no")], 2, "STOPPED: /team/list was refused with 400: no"),
+    ],
+)
+def test_the_exit_code_says_whether_to_try_again(
+    answers: list[tuple[int, dict[str, str], str]],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    declared, master = tmp_path / "declared.json", tmp_path / "master"
+    declared.write_text(json.dumps({MARK: OURS, "teams": [], "keys": []}))
+    master.write_text("sk-master")
+    with answering(*answers) as proxy:
+        line = ["--url", proxy.url, "--declared", str(declared), "--master-key", str(master)]
+        assert reconcile.main(line) == code
+    assert said in capsys.readouterr().out
+
+
+def test_an_unreachable_proxy_is_worth_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reconcile, "TRIES", 1)
+    (tmp_path / "declared.json").write_text(json.dumps({MARK: OURS, "teams": [], "keys": [wanted("app")]}))
+    (tmp_path / "app").write_text("sk-value")
+    line = ["--url", "http://127.0.0.1:1", "--declared", str(tmp_path / "declared.json")]
+    line += ["--keys", str(tmp_path), "--master-key", str(tmp_path / "app")]
+    assert reconcile.main(line) == 1
+    assert "FAILED: /team/list failed 1 time" in capsys.readouterr().out

@@ -1,0 +1,162 @@
+"""Renovate's configuration, applied to what it is to find as Renovate would apply it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+import versions
+from sandbox.paths import REPOSITORY
+
+CONFIG: dict[str, Any] = json.loads((REPOSITORY / "renovate.json").read_text())
+DIGEST = "sha256:" + "0a" * 32
+FIELDS = ("depName", "currentValue", "datasource", "packageName", "registryUrl", "currentDigest")
+Dependency = dict[str, str | None]
+
+
+def found(path: str, text: str) -> list[Dependency]:
+    """What the custom managers find in a file: each field from its template, or else from its group."""
+    return [
+        {field: _field(manager, match, field) for field in FIELDS}
+        for manager in CONFIG["customManagers"]
+        if any(re.search(pattern.strip("/"), path) for pattern in manager["managerFilePatterns"])
+        for match in _matches(manager, text)
+    ]
+
+
+def _matches(manager: dict[str, Any], text: str) -> Iterator[re.Match[str]]:
+    for pattern in manager["matchStrings"]:
+        assert not re.search(r"\(\?[=!]|\(\?<[=!]|\\[1-9]", pattern), (
+            "RE2 has no lookaround and no references"
+        )
+        yield from re.finditer(pattern.replace("(?<", "(?P<"), text)
+
+
+def _field(manager: dict[str, Any], match: re.Match[str], field: str) -> str | None:
+    groups = match.groupdict()
+    if f"{field}Template" in manager:
+        return re.sub(r"{{{(\w+)}}}", lambda name: groups[name[1]], manager[f"{field}Template"])
+    return groups.get(field)
+
+
+def chart(chart: versions.Chart) -> Dependency:
+    oci = chart.upstream.startswith("oci://")
+    return {
+        "depName": chart.name,
+        "currentValue": chart.version,
+        "datasource": "docker" if oci else "helm",
+        # https://docs.renovatebot.com/modules/datasource/docker/ takes no scheme.
+        "packageName": f"{chart.upstream.removeprefix('oci://')}/{chart.name}" if oci else None,
+        "registryUrl": None if oci else chart.upstream,
+        "currentDigest": None,
+    }
+
+
+def image(image: versions.Image) -> Dependency:
+    return {
+        "depName": image.repository,
+        "currentValue": image.tag,
+        "datasource": "docker",
+        "packageName": None,
+        "registryUrl": None,
+        "currentDigest": image.digest,
+    }
+
+
+def by_name(dependencies: list[Dependency]) -> list[Dependency]:
+    return sorted(dependencies, key=lambda each: (each["depName"] or "", each["datasource"] or ""))
+
+
+def test_every_chart_and_image_is_found_once() -> None:
+    text = (REPOSITORY / "versions.py").read_text()
+    expected = [*map(chart, versions.CHARTS), *map(image, versions.IMAGES)]
+    assert by_name(found("versions.py", text)) == by_name(expected)
+
+
+@pytest.mark.parametrize(
+    "call", ['Image("{0}", "{1}", "{2}")', 'Image(\n    "{0}",\n    "{1}",\n    "{2}",\n)']
+)
+def test_a_digest_is_found(call: str) -> None:
+    pinned = replace(versions.VLLM_IMAGE, digest=DIGEST)
+    line = "VLLM_IMAGE = " + call.format(pinned.repository, pinned.tag, pinned.digest)
+    assert found("versions.py", line) == [image(pinned)]
+
+
+def groups(name: str) -> list[str]:
+    """The groups that a dependency's updates are in."""
+    return [
+        rule["groupName"]
+        for rule in CONFIG["packageRules"]
+        if "groupName" in rule
+        and any(fnmatchcase(name, pattern) for pattern in rule.get("matchDepNames", []))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chart", "images"),
+    [
+        (versions.LITELLM_CHART, [versions.LITELLM_IMAGE]),
+        (versions.CNPG_CHART, [versions.CNPG_IMAGE]),
+        (versions.BARMAN_PLUGIN_CHART, [versions.BARMAN_PLUGIN_IMAGE, versions.BARMAN_SIDECAR_IMAGE]),
+        (
+            versions.CERT_MANAGER_CHART,
+            [
+                versions.CERT_MANAGER_IMAGE,
+                versions.CERT_MANAGER_WEBHOOK_IMAGE,
+                versions.CERT_MANAGER_CAINJECTOR_IMAGE,
+            ],
+        ),
+        (versions.EXTERNAL_SECRETS_CHART, [versions.EXTERNAL_SECRETS_IMAGE]),
+        (versions.VLLM_CHART, [versions.VLLM_IMAGE, versions.VLLM_ROUTER_IMAGE]),
+    ],
+)
+def test_a_components_chart_and_images_are_raised_together(
+    chart: versions.Chart, images: list[versions.Image]
+) -> None:
+    (group,) = groups(chart.name)
+    assert [groups(image.repository) for image in images] == [[group]] * len(images)
+
+
+def test_every_name_in_a_rule_is_a_dependency() -> None:
+    known = {each.name for each in versions.CHARTS} | {each.repository for each in versions.IMAGES}
+    manifests = [REPOSITORY / "pyproject.toml", REPOSITORY / "tests/litellm/requirements.in"]
+    known |= {name for file in manifests for name in re.findall(r"([\w.-]+)(?:\[\w+\])?==", file.read_text())}
+    for manifest in REPOSITORY.glob("sandbox/*/go.mod"):
+        known |= set(re.findall(r"^\t(\S+) v", manifest.read_text(), re.MULTILINE))
+    for rule in CONFIG["packageRules"]:
+        for pattern in rule.get("matchDepNames", []):
+            assert any(fnmatchcase(name, pattern) for name in known), f"no dependency is called {pattern}"
+
+
+def test_tools_are_raised_though_go_calls_them_indirect() -> None:
+    (rule,) = [rule for rule in CONFIG["packageRules"] if rule.get("matchDepTypes") == ["indirect"]]
+    assert rule["enabled"]
+    built: set[str] = set()
+    for manifest in REPOSITORY.glob("sandbox/*/go.mod"):
+        text = manifest.read_text()
+        tools = re.findall(r"^(?:\t|tool )([a-z]\S+)$", text, re.MULTILINE)
+        modules = re.findall(r"^\t(\S+) v\S+", text, re.MULTILINE)
+        assert tools
+        built |= {module for module in modules for tool in tools if f"{tool}/".startswith(f"{module}/")}
+    assert sorted(rule["matchDepNames"]) == sorted(built)
+
+
+def test_the_workflows_run_the_engine_that_the_program_is_written_for() -> None:
+    path = ".github/actions/pulumi/action.yml"
+    (cli,) = found(path, (REPOSITORY / path).read_text())
+    assert (cli["depName"], cli["datasource"]) == ("pulumi", "pypi")
+    assert f'"pulumi=={cli["currentValue"]}"' in (REPOSITORY / "pyproject.toml").read_text()
+
+
+def test_actions_are_pinned_by_digest_with_the_version_that_renovate_reads() -> None:
+    files = [*REPOSITORY.glob(".github/workflows/*.yml"), *REPOSITORY.glob(".github/actions/*/action.yml")]
+    uses = [line for file in files for line in re.findall(r"uses: (.*)", file.read_text())]
+    others = [line for line in uses if not line.startswith("./")]
+    assert others
+    assert [line for line in others if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[0-9.]+", line)] == []

@@ -1,0 +1,332 @@
+"""The report: what it reads, what it says, and that it can be opened anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import report
+from report import arrivals, graph, page, program
+from report.drawing import SIGNS, draw
+from report.graph import Resource
+from report.up import Up, happened
+from sandbox import __main__ as sandbox
+from sandbox.paths import Home
+from tests.recorded import EVENTS, REASON, STATE, TITLE, write_failed
+
+STACK = "urn:pulumi:dev::p::pulumi:pulumi:Stack::p-dev"
+SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:AAAA"}
+
+
+def urn(type_: str, name: str) -> str:
+    return f"urn:pulumi:dev::p::{type_}::{name}"
+
+
+def resource(name: str, *needs: str, type_: str = "k:v1:Thing", parent: str = STACK) -> Resource:
+    return Resource(
+        urn(type_, name), type_, parent, type_ != "c:C", frozenset(urn("k:v1:Thing", each) for each in needs)
+    )
+
+
+@pytest.fixture(scope="module")
+def up() -> Up:
+    operation, _ = arrivals.read(EVENTS)
+    return happened(graph.read(STATE), operation)
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    report.write(STATE, EVENTS, out)
+    return out.read_text()
+
+
+def named(up: Up, *urns: str) -> list[str]:
+    return [up.graph.nodes[each].urn.rpartition("::")[2] for each in urns]
+
+
+def test_groups_are_the_outermost_components() -> None:
+    outer, inner = urn("c:C", "app"), urn("c:C", "app-gate")
+    built = graph.build(
+        [
+            Resource(STACK, "pulumi:pulumi:Stack", "", custom=False, needs=frozenset()),
+            resource("app", type_="c:C"),
+            resource("app-gate", type_="c:C", parent=outer),
+            resource("app-gate-open", "app-release", parent=inner),
+            resource("app-release", parent=outer),
+            resource("alone"),
+            resource("gke", type_="pulumi:providers:k"),
+        ]
+    )
+    assert built.components == {outer: "app"}
+    assert {node.name: node.component for node in built.nodes.values()} == {
+        "alone": urn("k:v1:Thing", "alone"),
+        "gate-open": outer,
+        "release": outer,
+    }
+    assert built.nodes[urn("k:v1:Thing", "app-gate-open")].needs == {urn("k:v1:Thing", "app-release")}
+
+
+def test_an_empty_component_stands_for_itself() -> None:
+    built = graph.build([resource("later", type_="c:C")])
+    assert [(node.name, node.empty_component) for node in built.nodes.values()] == [("later", True)]
+
+
+def test_edges_are_those_of_dependencies_and_properties_and_parents(tmp_path: Path) -> None:
+    raw = [
+        {"urn": STACK, "type": "pulumi:pulumi:Stack", "outputs": {"url": "http://a", "key": SECRET}},
+        *(
+            {"urn": urn("k:v1:Thing", name), "type": "k:v1:Thing", "custom": True, "parent": STACK}
+            for name in "abc"
+        ),
+        {
+            "urn": urn("k:v1:Thing", "d"),
+            "type": "k:v1:Thing",
+            "custom": True,
+            "parent": urn("k:v1:Thing", "c"),
+            "dependencies": [urn("k:v1:Thing", "a")],
+            "propertyDependencies": {"x": [urn("k:v1:Thing", "b")], "y": None},
+        },
+        {"urn": urn("k:v1:Thing", "old"), "type": "k:v1:Thing", "custom": True, "delete": True},
+    ]
+    file = tmp_path / "state.json"
+    file.write_text(
+        json.dumps({"version": 3, "deployment": {"manifest": {"version": "v3"}, "resources": raw}})
+    )
+    state = graph.read(file)
+    built = graph.build(state.resources)
+    assert built.nodes[urn("k:v1:Thing", "d")].needs == {urn("k:v1:Thing", name) for name in "abc"}
+    assert urn("k:v1:Thing", "old") not in built.nodes
+    assert state.outputs == {"url": "http://a", "key": "[secret]"}
+
+
+def test_what_is_no_state_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    file.write_text("{}")
+    with pytest.raises(ValueError, match="pulumi stack export"):
+        graph.read(file)
+
+
+def test_arrows_point_forward_and_boxes_do_not_overlap(up: Up) -> None:
+    drawing = draw(up.graph, up.states, up.critical)
+    assert len(drawing.boxes) == len(up.graph.nodes)
+    for arrow in drawing.arrows:
+        points = [int(x) for x in re.findall(r"(-?\d+),", arrow.path)]
+        assert points[0] < points[-1], arrow.title
+    for one in drawing.boxes:
+        assert 0 <= one.x <= drawing.width - one.width
+        for other in drawing.boxes:
+            apart = (
+                one.x + one.width <= other.x
+                or other.x + other.width <= one.x
+                or one.y + one.height <= other.y
+                or other.y + other.height <= one.y
+            )
+            assert apart or one is other, f"{one.title} lies on {other.title}"
+
+
+def test_boxes_lie_in_their_components_frame(up: Up) -> None:
+    drawing = draw(up.graph, up.states, up.critical)
+    frames = {frame.name: frame for frame in drawing.frames}
+    for box in drawing.boxes:
+        frame = frames[up.graph.components[box.node.component]]
+        assert frame.x <= box.x, box.title
+        assert box.x + box.width <= frame.x + frame.width, box.title
+        assert frame.y <= box.y, box.title
+        assert box.y + box.height <= frame.y + frame.height, box.title
+
+
+def test_the_drawing_looks_for_no_font(up: Up, capfd: pytest.CaptureFixture[str]) -> None:
+    draw(up.graph, up.states, up.critical)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_drawing_in_docs_is_fresh() -> None:
+    assert (program.ROOT / program.FILE).read_text() == program.drawing(), f"{program.FILE}: run `make docs`"
+
+
+def test_the_recorded_up(up: Up) -> None:
+    assert set(up.states.values()) == {"created", "unchanged"}
+    assert named(up, *up.critical) == ["gpu-pool-nodes", "vllm-release"]
+    longest = sum(up.seconds(each) for each in up.critical)
+    assert longest < up.elapsed
+    assert longest < sum(wave.seconds for wave in up.waves)
+    names = [{up.graph.components[each] for each in wave.components} for wave in up.waves]
+    assert names[:2] == [{"namespaces", "secrets", "gpu-pool"}, {"network"}]
+    assert names[-2:] == [{"litellm"}, {"tenants"}]
+
+
+def test_a_failed_up_shows_what_failed_and_what_was_not_reached(tmp_path: Path) -> None:
+    state, events = write_failed(tmp_path)
+    operation, exact = arrivals.read(events)
+    up = happened(graph.read(state), operation)
+    words = {up.graph.nodes[each].urn.rpartition("::")[2]: word for each, word in up.states.items()}
+    assert words["postgres-cluster"] == "failed"
+    assert words["litellm"] == "not reached"
+    assert words["vllm-release"] == "not finished"
+    assert words["gpu-pool-nodes"] == "created"
+    text = page.html(graph.read(state), operation, TITLE, exact)
+    assert REASON in text
+    assert "did not come to its end" in text
+
+
+def test_what_was_deleted_is_on_the_timeline_only() -> None:
+    deleted = urn("k:v1:Thing", "gone")
+    stack = {"parent": "", "outputs": {}}
+    steps = [
+        (kind, {"op": op, "urn": each, "type": each.split("::")[2], "old": old, "new": new})
+        for each, op, old, new in (
+            (STACK, "same", stack, stack),
+            (deleted, "delete", {"parent": STACK, "custom": True}, None),
+        )
+        for kind in ("resourcePreEvent", "resOutputsEvent")
+    ]
+    operation = arrivals.parse(
+        [
+            *({"timestamp": 5, kind: {"metadata": meta}} for kind, meta in steps),
+            {
+                "timestamp": 6,
+                "summaryEvent": {"result": "succeeded", "isPreview": False, "durationSeconds": 1},
+            },
+        ]
+    )
+    state = graph.State(
+        [Resource(STACK, "pulumi:pulumi:Stack", "", custom=False, needs=frozenset())], "v3.259.0"
+    )
+    up = happened(state, operation)
+    assert up.graph.nodes == {}
+    assert [(line.name, line.state) for line in up.lines] == [("gone", "deleted")]
+    assert "gone" in page.html(state, operation, TITLE, exact=False)
+
+
+def test_every_state_has_a_sign_of_its_own() -> None:
+    assert len(set(SIGNS.values())) == len(SIGNS)
+
+
+def test_arrival_times_are_those_of_the_lines(tmp_path: Path) -> None:
+    log = tmp_path / "up.jsonl"
+    events = EVENTS.read_text().splitlines(keepends=True)
+    with arrivals.noted(log):
+        start = time.time()
+        log.write_text("".join(events[:5]) + events[5][:40])
+        time.sleep(0.3)
+        with log.open("a") as file:
+            file.write(events[5][40:])
+        last = time.time()
+    times = [float(each) for each in arrivals.beside(log).read_text().split()]
+    assert len(times) == 6
+    assert all(start - 0.01 <= each < start + 0.25 for each in times[:5])
+    assert last - 0.01 <= times[5]
+    assert arrivals.read(log)[1]
+
+
+def test_times_of_another_log_are_not_used(tmp_path: Path) -> None:
+    log = tmp_path / "up.jsonl"
+    log.write_text(EVENTS.read_text())
+    arrivals.beside(log).write_text("1.0\n2.0\n")
+    operation, exact = arrivals.read(log)
+    assert not exact
+    assert all(step.started == int(step.started) for step in operation.steps)
+    assert "whole seconds" in page.html(graph.read(STATE), operation, TITLE, exact)
+
+
+class References(HTMLParser):
+    """Whatever a page refers to, its ids, and the text of its style element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        given = dict(attrs)
+        assert "style" not in given, "the page's policy refuses style attributes"
+        assert not [name for name in given if name.startswith("on")]
+        self.references += [
+            value or "" for name, value in attrs if name in ("href", "src", "srcset", "action")
+        ]
+        self.ids += [given["id"] or ""] if "id" in given else []
+
+
+def test_the_page_needs_nothing_but_itself(html: str) -> None:
+    found = References(html)
+    assert "script" not in found.tags
+    assert set(found.tags) & {"iframe", "object", "embed", "link"} == {"link"}
+    assert len(found.ids) == len(set(found.ids))
+    for each in found.references:
+        assert each == "data:," or each.removeprefix("#") in found.ids, each
+    assert "url(" not in re.sub(r"url\(#[a-z-]+\)", "", html)
+
+
+def test_the_policy_admits_the_pages_own_style_alone(html: str) -> None:
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'" in html
+
+
+def test_text_of_the_state_is_text_in_the_page(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    file.write_text(
+        STATE.read_text().replace('"gpuNodePool": "llm-gpu"', '"gpuNodePool": "<script>alert(1)</script>"')
+    )
+    report.write(file, EVENTS, tmp_path / "report.html", title="a <b> c")
+    text = (tmp_path / "report.html").read_text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "<script" not in text
+    assert "<h1>a &lt;b&gt; c</h1>" in text
+
+
+def test_the_page_names_versions(html: str) -> None:
+    for version in ("3.259.0", "litellm-helm", "1.89.2", "ghcr.io/cloudnative-pg/postgresql", "17.6"):
+        assert f">{version}<" in html, version
+
+
+def test_the_command(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "report", "--out", str(tmp_path / "r.html"), *arguments]
+        # Nothing is on PATH: Graphviz is the wheel's own.
+        return subprocess.run(
+            line, cwd=program.ROOT, env=os.environ | {"PATH": ""}, capture_output=True, text=True
+        )
+
+    done = run("--state", str(STATE), "--events", str(EVENTS), "--title", "my stack")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "<h1>my stack</h1>" in (tmp_path / "r.html").read_text()
+    missing = run("--state", "nowhere.json", "--events", str(EVENTS))
+    assert missing.returncode == 1
+    assert "nowhere.json" in missing.stderr
+
+
+def test_a_report_that_fails_does_not_hide_how_the_up_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path)
+    home.logs.mkdir()
+    home.event_log("dev", "up").parent.mkdir(parents=True)
+
+    def engine(command: list[str], *_: object) -> int:
+        if command[1] == "up":
+            home.event_log("dev", "up").write_text(EVENTS.read_text())
+        return 7 if command[1] == "up" else 0
+
+    monkeypatch.setattr(sandbox, "run", engine)
+    assert sandbox.operate(sandbox.Sandbox(home, "dev", tmp_path, {}), "up", ()) == 7  # there is no state
+    assert "no report: FileNotFoundError" in capsys.readouterr().err
+
+
+def test_without_an_up_there_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sandbox.write_report(sandbox.Sandbox(Home(tmp_path), "dev", tmp_path, {})) == 1
+    assert "`make up`" in capsys.readouterr().err

@@ -1,0 +1,211 @@
+"""What the engine's event log says of an operation and of each component."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from review.components import Row, rows
+from review.events import Change, Diagnostic, PolicyResult, parse, read
+
+# Recorded from an `up` whose ExternalSecrets did not sync, with the settings and properties taken out.
+FAILED_UP = Path(__file__).parent / "data" / "failed-up.jsonl"
+# Recorded likewise from a preview that rotates the master key.
+ROTATED_KEY = FAILED_UP.with_name("preview-rotated-key.jsonl")
+
+STACK = "urn:pulumi:dev::llm-gateway::pulumi:pulumi:Stack::llm-gateway-dev"
+POOL = "urn:pulumi:dev::llm-gateway::llmgateway:gpu_node_pool:GpuNodePool::gpu-pool"
+NODES = "urn:pulumi:dev::llm-gateway::llmgateway:gpu_node_pool:GpuNodePool$gcp:container/nodePool:NodePool::gpu-pool-nodes"
+
+
+def step(kind: str, time: int, op: str, urn: str, parent: str, **outputs: Any) -> dict[str, Any]:
+    type_ = urn.split("::")[2].rpartition("$")[2]
+    state = {"parent": parent, "outputs": outputs} | ({"custom": True} if type_.startswith("gcp:") else {})
+    return {
+        "timestamp": time,
+        kind: {"metadata": {"op": op, "urn": urn, "type": type_, "old": None, "new": state}},
+    }
+
+
+def run(op: str, *extra: dict[str, Any], preview: bool = False, **outputs: Any) -> list[dict[str, Any]]:
+    return [
+        {"timestamp": 100, "preludeEvent": {}},
+        step("resourcePreEvent", 100, op, STACK, ""),
+        step("resourcePreEvent", 100, op, POOL, STACK),
+        step("resOutputsEvent", 100, op, POOL, STACK),
+        *extra,
+        step("resOutputsEvent", 195, op, STACK, "", **outputs),
+        {"timestamp": 195, "summaryEvent": {"isPreview": preview, "result": "succeeded"}},
+    ]
+
+
+def test_a_recorded_failure() -> None:
+    operation = read(FAILED_UP)
+    assert not operation.succeeded
+    assert {row.name: (row.outcome, row.changes, row.seconds) for row in rows(operation)} == {
+        "secrets": ("ready", {"create": 1}, 0),
+        "gpu-pool": ("ready", {"create": 1}, 0),
+        "secret-sync": ("failed", {"create": 1, "fail": 3}, 180),
+        "vllm": ("not reached", {}, 0),
+    }
+
+
+def test_a_components_time_is_that_of_its_resources() -> None:
+    pre = step("resourcePreEvent", 105, "create", NODES, POOL)
+    done = step("resOutputsEvent", 190, "create", NODES, POOL)
+    assert rows(parse(run("create", pre, done))) == [
+        Row("gpu-pool", "GpuNodePool", "ready", {"create": 1}, 85)
+    ]
+
+
+def test_a_second_up_changes_nothing() -> None:
+    pre = step("resourcePreEvent", 100, "same", NODES, POOL)
+    done = step("resOutputsEvent", 100, "same", NODES, POOL)
+    assert rows(parse(run("same", pre, done))) == [Row("gpu-pool", "GpuNodePool", "unchanged", {}, 0)]
+
+
+def test_a_preview_only_would() -> None:
+    pre = step("resourcePreEvent", 100, "update", NODES, POOL)
+    done = step("resOutputsEvent", 100, "update", NODES, POOL)
+    (row,) = rows(parse(run("same", pre, done, preview=True)))
+    assert (row.outcome, row.changes) == ("would change", {"update": 1})
+
+
+def test_the_steps_of_a_replacement_are_one_change() -> None:
+    events = [
+        step(kind, 100, op, NODES, POOL)
+        for op in ("create-replacement", "replace", "delete-replaced")
+        for kind in ("resourcePreEvent", "resOutputsEvent")
+    ]
+    (row,) = rows(parse(run("same", *events)))
+    assert row.changes == {"replace": 1}
+
+
+def test_a_resource_its_provider_refuses_fails_its_component() -> None:
+    refused = {
+        "timestamp": 100,
+        "diagnosticEvent": {"severity": "error", "urn": NODES, "message": "no such property"},
+    }
+    (row,) = rows(parse(run("create", refused)))
+    assert row.outcome == "failed"
+
+
+def test_an_operation_that_previews_first_is_its_last_run() -> None:
+    pre = step("resourcePreEvent", 100, "delete", NODES, POOL)
+    done = step("resOutputsEvent", 100, "delete", NODES, POOL)
+    operation = parse([*run("create", preview=True), *run("delete", pre, done)])
+    assert [row.outcome for row in rows(operation)] == ["deleted"]
+
+
+def test_outputs_are_shown_without_secrets() -> None:
+    secret = {
+        "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270",
+        "ciphertext": "[secret]",
+    }
+    unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+    outputs = parse(run("create", url="http://a", key=secret, nested=[{"host": unknown}])).outputs
+    assert outputs == {"url": "http://a", "key": "[secret]", "nested": [{"host": "[known after up]"}]}
+    assert "ciphertext" not in json.dumps(outputs)
+
+
+def test_what_changes_in_a_resource() -> None:
+    steps = {(each.type.rpartition(":")[2], each.name): each for each in read(ROTATED_KEY).steps}
+    key = steps["SecretVersion", "secrets-litellm-master-key"]
+    assert (key.op, key.protected, key.done, key.component) == ("replace", False, True, False)
+    assert key.changed == [Change("secretData", "update-replace", "[secret]", "[known after up]")]
+    secret = steps["ExternalSecret", "secret-sync-litellm-secrets"]
+    assert secret.changed == [Change("spec.data[0].remoteRef.version", "update", "2", "[known after up]")]
+    assert steps["Secret", "secrets-litellm-salt-key"].protected
+
+
+def test_what_the_engine_wrote_before_it_was_killed(tmp_path: Path) -> None:
+    whole = ROTATED_KEY.read_text()
+    log = tmp_path / "preview.jsonl"
+    log.write_text(whole[: whole.index("SecretVersion") + 200])
+    operation = read(log)
+    assert (operation.result, operation.preview, operation.succeeded) == ("interrupted", True, False)
+    assert operation.steps
+
+
+def test_a_log_that_is_none_is_refused(tmp_path: Path) -> None:
+    log = tmp_path / "preview.jsonl"
+    log.write_text("Previewing update (dev):\n")
+    with pytest.raises(json.JSONDecodeError):
+        read(log)
+
+
+def changed(old: Any, new: Any, **diffs: Any) -> list[Change]:
+    event = step("resOutputsEvent", 100, "update", NODES, POOL)
+    meta = event["resOutputsEvent"]["metadata"]
+    meta |= {"old": {"parent": POOL, "custom": True, "inputs": old}, "new": meta["new"] | {"inputs": new}}
+    (only,) = parse([event | {"resOutputsEvent": {"metadata": meta | diffs}}]).steps
+    return only.changed
+
+
+def test_changes_are_told_down_to_single_values() -> None:
+    old = {"values": {"models": [{"a.b": 1, "gone": True}], "same": 1}}
+    new = {"values": {"models": [{"a.b": 2}, "more"], "same": 1}}
+    assert changed(old, new, diffs=["values"]) == [
+        Change('values.models[0]["a.b"]', "update", 1, 2),
+        Change("values.models[0].gone", "delete", True, None),
+        Change("values.models[1]", "add", None, "more"),
+    ]
+
+
+def test_changes_inside_json_are_told_too() -> None:
+    old, new = ({"data": {"teams.json": json.dumps([{"budget": budget}])}} for budget in (50, 80))
+    assert changed(old, new, diffs=["data"]) == [Change('data["teams.json"][0].budget', "update", 50, 80)]
+    assert changed({"data": "[1] of many"}, {"data": "[2] of many"}, diffs=["data"]) == [
+        Change("data", "update", "[1] of many", "[2] of many")
+    ]
+
+
+def test_paths_of_the_provider_are_followed() -> None:
+    detailed = {'labels["a.b/c"][0]': {"diffKind": "update-replace", "inputDiff": True}}
+    old, new = {"labels": {"a.b/c": ["x"]}}, {"labels": {"a.b/c": ["y"]}}
+    assert changed(old, new, detailedDiff=detailed) == [
+        Change('labels["a.b/c"][0]', "update-replace", "x", "y")
+    ]
+
+
+def test_what_is_inside_a_secret_stays_secret() -> None:
+    secret = {
+        "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270",
+        "ciphertext": "v1:abc",
+    }
+    detailed = {"data.password": {"diffKind": "update", "inputDiff": True}}
+    assert changed({"data": secret}, {"data": secret}, detailedDiff=detailed) == [
+        Change("data.password", "update", "[secret]", "[secret]")
+    ]
+
+
+def test_policies_and_diagnostics() -> None:
+    events = [
+        {
+            "timestamp": 100,
+            "policyEvent": {
+                "policyPackName": "pack",
+                "policyName": "pinned",
+                "resourceUrn": NODES,
+                "enforcementLevel": "mandatory",
+                "message": "<{%fg 1%}>latest is no version<{%reset%}>\n",
+            },
+        },
+        {
+            "timestamp": 100,
+            "policyAnalyzeSummaryEvent": {
+                "policyPackName": "pack",
+                "passed": ["bounded"],
+                "failed": ["pinned"],
+            },
+        },
+        {"timestamp": 100, "diagnosticEvent": {"severity": "warning", "message": "  careful\n"}},
+        {"timestamp": 100, "diagnosticEvent": {"severity": "debug", "message": "noise"}},
+    ]
+    operation = parse(events)
+    assert operation.policies == [PolicyResult("pack", "pinned", NODES, "mandatory", "latest is no version")]
+    assert operation.policies_checked == {("pack", "bounded"), ("pack", "pinned")}
+    assert operation.diagnostics == [Diagnostic("", "warning", "  careful")]

@@ -1,0 +1,220 @@
+"""Teams and virtual keys: what the settings allow, and what the program makes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.reconciler import reconcile
+from settings.errors import SettingsError
+from tests.unit.engine import EVERYTHING, Recording, run_program, secret_marker
+
+SEARCH = {"name": "search", "budget": 50, "rpm": 100, "models": ["qwen-local"]}
+APP = {"name": "app", "team": "search"}
+
+
+def tenants(**changes: Any) -> Recording:
+    return run_program({"teams": [SEARCH], "virtualKeys": [APP], **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "problem"),
+    [
+        ({"teams": [SEARCH, SEARCH]}, "teams", "two are called search"),
+        ({"virtualKeys": [APP, APP]}, "virtualKeys", "two are called app"),
+        ({"teams": [{"name": "Search"}]}, "teams[0].name", "should match pattern"),
+        ({"teams": [{**SEARCH, "budget": 0}]}, "teams[0].budget", "greater than 0"),
+        ({"teams": [{**SEARCH, "budgetPeriod": "1w"}]}, "teams[0].budgetPeriod", "should match pattern"),
+        ({"teams": [{**SEARCH, "budgetPeriod": "30h"}]}, "teams[0].budgetPeriod", "should match pattern"),
+        ({"teams": [{**SEARCH, "budgetPeriod": "2mo"}]}, "teams[0].budgetPeriod", "should match pattern"),
+        ({"teams": [{**SEARCH, "tpm": 0}]}, "teams[0].tpm", "greater than or equal to 1"),
+        ({"teams": [{**SEARCH, "models": ["gpt"]}]}, "teams[0].models", "no model has the alias gpt"),
+        ({"teams": [{**SEARCH, "metadata": {"tags": "a"}}]}, "teams[0].metadata.tags", "acts on tags"),
+        (
+            {"virtualKeys": [{**APP, "metadata": {"managed_by": "me"}}]},
+            "virtualKeys[0].metadata.managed_by",
+            "acts on managed_by",
+        ),
+        ({"virtualKeys": [{**APP, "team": "none"}]}, "virtualKeys[0].team", "there is no team none"),
+        (
+            {"virtualKeys": [{**APP, "budget": 51}]},
+            "virtualKeys[0].budget",
+            "51 is more than team search has (50)",
+        ),
+        ({"virtualKeys": [{**APP, "rpm": 101}]}, "virtualKeys[0].rpm", "101 is more than team search has"),
+        (
+            {"models": EVERYTHING["models"], "virtualKeys": [{**APP, "models": ["claude"]}]},
+            "virtualKeys[0].models",
+            "not among the models of team search",
+        ),
+        (
+            {"virtualKeys": [{**APP, "expires": "2027-01-31"}]},
+            "virtualKeys[0].expires",
+            "should match pattern",
+        ),
+        (
+            {"virtualKeys": [{**APP, "expires": "2027-02-31T00:00:00Z"}]},
+            "virtualKeys[0].expires",
+            "is no date and time",
+        ),
+        (
+            {"virtualKeys": [{**APP, "adopt": 1, "generation": 2}]},
+            "virtualKeys[0].adopt",
+            "version 1 is kept",
+        ),
+        (
+            {"secrets": {"existingVllmApiKey": "litellm-key-app"}},
+            "virtualKeys[0].name",
+            "litellm-key-app is read as another secret",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(changes: Mapping[str, Any], key: str, problem: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        tenants(**changes)
+    assert [each.key for each in refused.value.mistakes] == [key]
+    assert problem in refused.value.mistakes[0].problem
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"virtualKeys": [{**APP, "budget": 90, "budgetPeriod": "1d"}]},
+        {"virtualKeys": [{"name": "search"}]},
+        {"virtualKeys": [{**APP, "expires": "2020-01-31T00:00:00+01:00"}]},
+    ],
+    ids=["budgets of different periods", "a key called as a team", "a key that has expired"],
+)
+def test_what_can_be_meant_is_allowed(changes: Mapping[str, Any]) -> None:
+    tenants(**changes)
+
+
+def jobs(recording: Recording) -> list[str]:
+    return [name for type_, name in recording.resources if type_.endswith(":Job")]
+
+
+def test_nothing_is_made_where_tenants_are_left_to_others(program: Recording) -> None:
+    assert jobs(program) == []
+    assert not [name for _, name in program.resources if "tenant" in name]
+    assert program.outputs["virtualKeySecrets"] == {}
+
+
+@pytest.mark.parametrize("left", [{"teams": []}, {"virtualKeys": []}, {"teams": [], "virtualKeys": []}])
+def test_the_job_stays_when_the_last_tenant_goes(left: Mapping[str, Any]) -> None:
+    recording = run_program(left)
+    assert jobs(recording) == ["tenants-reconcile"]
+    assert not [name for _, name in recording.resources if "tenant-keys" in name]
+    pod = recording.one("Job", "tenants-reconcile").inputs["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["declared", "master-key"]
+    assert declared(recording)["teams"] == declared(recording)["keys"] == []
+
+
+def declared(recording: Recording) -> dict[str, Any]:
+    return json.loads(recording.one("ConfigMap", "tenants-declared").inputs["data"]["declared.json"])
+
+
+def test_two_hundred_tenants_are_one_job_and_one_external_secret() -> None:
+    names = [f"t{number}" for number in range(200)]
+    recording = run_program(
+        {
+            "teams": [{"name": name} for name in names],
+            "virtualKeys": [{"name": f"{name}-app", "team": name} for name in names],
+        }
+    )
+    assert jobs(recording) == ["tenants-reconcile"]
+    external = recording.one("ExternalSecret", "secret-sync-litellm-tenant-keys").inputs["spec"]
+    assert len(external["data"]) == 200
+    assert external["refreshInterval"] == "1h"
+    config_map = recording.one("ConfigMap", "tenants-declared").inputs
+    assert len(json.dumps(config_map)) < 200_000, "a ConfigMap holds 1 MiB"
+    assert len(recording.outputs["virtualKeySecrets"]) == 200
+
+
+def test_a_tenant_is_shown_as_it_is_written() -> None:
+    recording = tenants()
+    team = recording.one("Team", "tenants-team-search").inputs
+    assert team.items() >= {"name": "search", "budget": 50, "rpm": 100, "models": ["qwen-local"]}.items()
+    key = recording.one("VirtualKey", "tenants-key-app").inputs
+    assert key.items() >= {"name": "app", "team": "search", "generation": 1}.items()
+
+
+def test_the_declaration_speaks_litellms_language_and_holds_no_value() -> None:
+    recording = tenants(
+        virtualKeys=[
+            {**APP, "budget": 5, "budgetPeriod": "1d", "tpm": 7, "blocked": True, "metadata": {"a": "b"}}
+        ]
+    )
+    found = declared(recording)
+    assert found["managed_by"] == "llm-gateway/dev"
+    assert found["keys"] == [
+        {
+            "key_alias": "app",
+            "team_id": "search",
+            "max_budget": 5,
+            "budget_duration": "1d",
+            "tpm_limit": 7,
+            "rpm_limit": None,
+            "models": [],
+            "blocked": True,
+            "metadata": {"a": "b", "managed_by": "llm-gateway/dev"},
+            "expires": None,
+        }
+    ]
+    script = recording.one("ConfigMap", "tenants-declared").inputs["data"]["reconcile.py"]
+    assert script == Path(reconcile.__file__).read_text()
+    assert "marker-of" not in json.dumps(found)
+
+
+def test_a_value_is_made_once_and_rotated_alone() -> None:
+    before = tenants(virtualKeys=[APP, {"name": "bot"}])
+    after = tenants(virtualKeys=[{**APP, "generation": 2}, {"name": "bot"}])
+    for name, changes in (("app", True), ("bot", False)):
+        kind = ("RandomBytes", f"secrets-litellm-key-{name}")
+        assert (before.one(*kind).inputs != after.one(*kind).inputs) is changes
+    version = before.one("SecretVersion", "secrets-litellm-key-app").inputs
+    assert version["secretData"] == f"sk-{secret_marker('secrets-litellm-key-app')}"
+
+
+def test_a_key_can_be_removed_from_a_protected_stack() -> None:
+    recording = tenants(protect=True)
+    assert recording.one("Secret", "secrets-litellm-key-app").request.protect is False
+    assert recording.one("Secret", "secrets-litellm-master-key").request.protect is True
+
+
+def test_an_existing_value_is_adopted() -> None:
+    recording = tenants(virtualKeys=[{**APP, "adopt": 3}])
+    name = "projects/example-llm-dev/secrets/litellm-key-app"
+    version = recording.one("SecretVersion", "secrets-litellm-key-app").request
+    assert version.importId == f"{name}/versions/3"
+    assert recording.one("Secret", "secrets-litellm-key-app").request.importId == name
+    assert not [
+        name for type_, name in recording.resources if type_.endswith("RandomBytes") and "key-app" in name
+    ]
+
+
+def test_the_job_runs_anew_with_another_version_and_reads_values_from_files_alone() -> None:
+    job = tenants().one("Job", "tenants-reconcile")
+    template = job.inputs["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"llm-gateway/litellm-tenant-keys": "litellm-key-app=3"}
+    assert template["metadata"]["labels"] == {"app.kubernetes.io/name": "litellm-tenants"}
+    (container,) = template["spec"]["containers"]
+    assert "env" not in container
+    assert "envFrom" not in container
+    assert [
+        volume["secret"]["secretName"] for volume in template["spec"]["volumes"] if "secret" in volume
+    ] == [
+        "litellm-secrets",
+        "litellm-tenant-keys",
+    ]
+    assert "ttlSecondsAfterFinished" not in job.inputs["spec"]
+    assert job.request.deleteBeforeReplace is True
+
+
+def test_outputs_name_the_secrets() -> None:
+    assert tenants().outputs["virtualKeySecrets"] == {
+        "app": "projects/example-llm-dev/secrets/litellm-key-app"
+    }
