@@ -167,6 +167,8 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         "general_settings": {
             "master_key": "os.environ/PROXY_MASTER_KEY",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
+            # Where a client does not ask for usage, LiteLLM would count tokens itself, and budgets follow that guess.
+            "always_include_stream_usage": True,
         },
     }
     if any(model.tpm or model.rpm for model in args.models):

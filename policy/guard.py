@@ -27,6 +27,7 @@ _LOST = {
 }
 _GATEWAY_NAMESPACE = ("kubernetes:core/v1:Namespace", "namespaces-gateway")
 _IN_NAMESPACE = "everything in it: the database with its volumes"
+_VIRTUAL_KEY = "secrets-litellm-key-"
 _SALT = "every credential that LiteLLM has stored: nothing can decrypt it without the salt"
 
 
@@ -43,7 +44,8 @@ def findings(operation: events.Operation, allow: Iterable[str] = ()) -> list[Fin
     """What a preview would lose, in its order.
 
     `allow` are names or URNs of resources that are meant to go, one or more separated by spaces in each string. A
-    rotated secret's value and version are no finding: the version is disabled, which can be undone.
+    rotated secret's value and version are no finding: the version is disabled, which can be undone. Nor is a virtual
+    key's secret: it goes with the tenant, whose removal the preview names, and without it opens nothing.
     """
     allowed = {name for each in allow for name in each.split()}
     return [
@@ -60,7 +62,8 @@ def _findings(step: events.Step) -> Iterator[Finding]:
         lost = _SALT
     elif (step.type, step.name) == _GATEWAY_NAMESPACE:
         lost = _IN_NAMESPACE
-    if lost and step.op in ("delete", "replace"):
+    removed_tenant = step.op == "delete" and step.name.startswith(_VIRTUAL_KEY)
+    if lost and step.op in ("delete", "replace") and not removed_tenant:
         yield Finding(
             step.name,
             step.urn,

@@ -45,7 +45,8 @@ class Step:
     """One resource's way through the operation.
 
     `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"), one for
-    all the steps of a replacement; `started` and `ended` are seconds since 1970.
+    all the steps of a replacement; `started` and `ended` are seconds since 1970. A `component` only groups others: one
+    that declares something itself, as a tenant does, is not meant.
     """
 
     urn: str
@@ -211,7 +212,7 @@ class _Reader:
                 name=meta["urn"].rpartition("::")[2],
                 type=meta["type"],
                 parent=state["parent"],
-                component=not state.get("custom"),
+                component=not (state.get("custom") or state.get("inputs")),
                 op=op,
                 protected=False,
                 started=now,
@@ -244,7 +245,12 @@ class _Reader:
 
 
 def _changes(meta: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """What differs, at the places that the provider names, or at those of the engine where it names none."""
+    """What differs, at the places that the provider names, or at those of the engine where it names none.
+
+    Nobody names any of a component's: there it is every input that differs.
+    """
+    if not (new or old).get("custom"):
+        return list(differences("", plain(old.get("inputs") or {}), plain(new.get("inputs") or {})))
     detailed: dict[str, dict[str, Any]] = meta.get("detailedDiff") or {
         name: {"diffKind": "update", "inputDiff": True} for name in meta.get("diffs") or ()
     }

@@ -19,6 +19,8 @@ import httpx
 from tests.litellm.environment import python
 from tests.litellm.upstream import Upstream, serving
 
+# A connection for each request: a server that closes an idle one as the next request goes out resets it.
+ONCE = httpx.Limits(max_keepalive_connections=0)
 DOUBLE = Path(__file__).with_name("double.py")
 
 
@@ -77,7 +79,9 @@ def double(
             assert started, log.read()
             answer = json.loads(started)
             headers = {"authorization": f"Bearer {answer['masterKey']}"}
-            with httpx.Client(base_url=answer["url"], headers=headers, timeout=30, trust_env=False) as client:
+            with httpx.Client(
+                base_url=answer["url"], headers=headers, timeout=30, trust_env=False, limits=ONCE
+            ) as client:
                 yield Double(answer["url"], answer["masterKey"], client, process)
         finally:
             process.terminate()
@@ -122,7 +126,9 @@ def proxy(config: Path, environment: Mapping[str, str]) -> Generator[Proxy]:
             {"authorization": f"Bearer {environment['PROXY_MASTER_KEY']}"},
         )
         try:
-            with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
+            with httpx.Client(
+                base_url=url, headers=headers, timeout=30, trust_env=False, limits=ONCE
+            ) as client:
                 deadline = time.monotonic() + 120
                 while not _answers(client):
                     assert process.poll() is None, log.read_text()

@@ -77,6 +77,8 @@ def test_completion_reaches_vllm_with_its_model_and_key(dev_proxy: Proxy, pod: P
     assert call.url == ROUTER
     assert call.body["model"] == "Qwen/Qwen2.5-0.5B-Instruct"
     assert call.body.get("stream", False) is stream
+    # Budgets follow what the upstream counts, also where the client does not ask for it.
+    assert call.body.get("stream_options") == ({"include_usage": True} if stream else None)
     assert call.headers["authorization"] == f"Bearer {pod.environment['UPSTREAM_API_KEY']}"
 
 

@@ -109,6 +109,7 @@ def test_a_rotated_key(dev: Sandbox) -> None:
 def test_a_budget(dev: Sandbox) -> None:
     dev.run("preview", config={"llm-gateway:teams": [{"name": "search", "budget": 80}]}).succeeded()
     changes = {name: what for _, name, _, what in rows(previewed(dev))}
+    assert changes["`tenants-team-search`"] == "`budget` `50` → `80`"
     assert changes["`tenants-declared`"] == '`data["declared.json"].teams[0].max_budget` `50.0` → `80.0`'
 
 

@@ -60,6 +60,7 @@ def test_what_cannot_be_made_again_is_found(name: str, kind: str, op: str) -> No
         (SECRET, "secrets-litellm-salt-key", "create"),
         ("kubernetes:core/v1:Namespace", "namespaces-cert-manager", "delete"),
         ("kubernetes:apps/v1:Deployment", "valkey-server", "delete"),
+        (SECRET, "secrets-litellm-key-search-app", "delete"),
     ],
 )
 def test_what_can_be_made_again_is_not(kind: str, name: str, op: str) -> None:

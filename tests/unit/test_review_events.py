@@ -10,6 +10,7 @@ import pytest
 
 from review.components import Row, rows
 from review.events import Change, Diagnostic, PolicyResult, parse, read
+from review.model import review
 
 # Recorded from an `up` whose ExternalSecrets did not sync, with the settings and properties taken out.
 FAILED_UP = Path(__file__).parent / "data" / "failed-up.jsonl"
@@ -40,6 +41,35 @@ def run(op: str, *extra: dict[str, Any], preview: bool = False, **outputs: Any) 
         step("resOutputsEvent", 195, op, STACK, "", **outputs),
         {"timestamp": 195, "summaryEvent": {"isPreview": preview, "result": "succeeded"}},
     ]
+
+
+def tenant(op: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any]:
+    urn = "urn:pulumi:dev::llm-gateway::llmgateway:tenants:Team::tenants-team-search"
+    event = step("resOutputsEvent", 101, op, urn, POOL)
+    states = {"old": old, "new": new}
+    event["resOutputsEvent"]["metadata"] |= {
+        side: inputs if inputs is None else {"parent": POOL, "inputs": inputs}
+        for side, inputs in states.items()
+    }
+    return event
+
+
+@pytest.mark.parametrize(
+    ("op", "old", "new", "changed"),
+    [
+        ("update", {"name": "search", "budget": 50}, {"name": "search", "budget": 80}, [("budget", 50, 80)]),
+        ("create", None, {"name": "search"}, [("name", None, "search")]),
+        ("delete", {"name": "search"}, None, [("name", "search", None)]),
+    ],
+)
+def test_a_component_that_declares_something_changes_by_name(
+    op: str, old: dict[str, Any] | None, new: dict[str, Any] | None, changed: list[tuple[str, Any, Any]]
+) -> None:
+    operation = parse(run("same", tenant(op, old, new), preview=True))
+    (line,) = review(operation).lines
+    assert (line.op, line.name) == (op, "tenants-team-search")
+    assert [(each.path, each.old, each.new) for each in line.changed] == changed
+    assert rows(operation) == [Row("gpu-pool", "GpuNodePool", "would change", {op: 1}, 0)]
 
 
 def test_a_recorded_failure() -> None:
