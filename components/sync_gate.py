@@ -14,6 +14,8 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from kubernetes.client import CustomObjectsApi
+from kubernetes.config import new_client_from_config_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +80,6 @@ class SyncGate(pulumi.ComponentResource):
 
 def _wait_for_sync(kubeconfig: Mapping[str, Any], namespace: str, name: str, timeout: int) -> None:
     """Wait until the ExternalSecret's latest generation is synced; raise TimeoutError with its last words otherwise."""
-    from kubernetes.client import CustomObjectsApi
-    from kubernetes.config import new_client_from_config_dict
-
     deadline = time.monotonic() + timeout
     with new_client_from_config_dict(dict(kubeconfig)) as api:
         while True:

@@ -14,6 +14,11 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from kubernetes.client import ApiException
+from kubernetes.config import new_client_from_config_dict
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
+from urllib3.exceptions import HTTPError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +78,6 @@ def _wait_for_answer(
     kubeconfig: Mapping[str, Any], namespace: str | None, probe: Mapping[str, Any], timeout: int
 ) -> None:
     """Dry-run `probe` until the webhook admits or denies it; raise TimeoutError with its last words otherwise."""
-    from kubernetes.client import ApiException
-    from kubernetes.config import new_client_from_config_dict
-    from kubernetes.dynamic import DynamicClient
-    from kubernetes.dynamic.exceptions import ResourceNotFoundError
-    from urllib3.exceptions import HTTPError
-
     deadline = time.monotonic() + timeout
     last = "nothing was tried"
     with new_client_from_config_dict(dict(kubeconfig)) as api:

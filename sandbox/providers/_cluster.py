@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+# Here, not where they are used: threads that import them at the same time find each other's half-made modules.
+import urllib3
 import yaml
+from kubernetes import client
+from kubernetes.config import kube_config
 
 from sandbox.errors import SandboxError
 from sandbox.loopback import require_loopback
@@ -147,20 +151,18 @@ class Cluster:
         self, method: str, path: str, query: dict[str, str] | None = None, body: Object | None = None
     ) -> Any:
         """A decoded answer; raises ApiError for a refusal and Unreachable where there is no answer."""
-        import urllib3
-
-        client = self._connected()
+        connected = self._connected()
         headers = {"Accept": "application/json"}
-        for setting in client.configuration.auth_settings().values():
+        for setting in connected.configuration.auth_settings().values():
             headers[setting["key"]] = setting["value"]
         if body is not None:
             headers["Content-Type"] = (
                 "application/apply-patch+yaml" if method == "PATCH" else "application/json"
             )
         try:
-            answer = client.rest_client.pool_manager.request(
+            answer = connected.rest_client.pool_manager.request(
                 method,
-                client.configuration.host + path + (f"?{urlencode(query)}" if query else ""),
+                connected.configuration.host + path + (f"?{urlencode(query)}" if query else ""),
                 headers=headers,
                 body=None if body is None else json.dumps(body).encode(),
                 timeout=urllib3.Timeout(connect=5, read=60),
@@ -168,7 +170,7 @@ class Cluster:
             )
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(
-                f"the Kubernetes API server {client.configuration.host} does not answer: {error}"
+                f"the Kubernetes API server {connected.configuration.host} does not answer: {error}"
             ) from error
         if answer.status >= 400:
             raise _refusal(answer.status, answer.data)
@@ -177,9 +179,6 @@ class Cluster:
     def _connected(self) -> Any:
         with self._lock:
             if self._client is None:
-                from kubernetes import client
-                from kubernetes.config import kube_config
-
                 configuration = client.Configuration()
                 configuration.connection_pool_maxsize = 64
                 configuration.proxy = None

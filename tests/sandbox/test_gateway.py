@@ -161,7 +161,8 @@ def test_second_up_changes_nothing(gateway: Sandbox) -> None:
 
 
 def test_the_last_self_hosted_model_takes_vllm_and_the_pool_with_it(gateway: Sandbox) -> None:
-    gateway.run("up", config=SETTINGS | {"llm-gateway:models": [CLAUDE, LLAMA]}).succeeded()
+    settings = SETTINGS | {"llm-gateway:models": [CLAUDE, LLAMA]}
+    gateway.run("up", "--allow", "gpu-pool-nodes secrets-vllm-api-key", config=settings).succeeded()
     kept = {
         resource["type"].split(":")[-1] for resource in gateway.export()["checkpoint"]["latest"]["resources"]
     }
