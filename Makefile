@@ -9,7 +9,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy report down shell test test-unit test-sandbox lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy report validate down shell test test-unit test-sandbox lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ destroy: ready ## delete the stack's resources in the sandbox
 report: packages ## write the page about the last `make up` anew: graph, timeline, outputs, versions
 	@echo "Writing the report of the last up of stack $(STACK)."
 	@$(SANDBOX) report --stack $(STACK) $(OPTIONS)
+
+validate: packages ## check a real installation: keys, budgets, limits, spend; URL= where it answers; docs/validate.md
+	@echo "Validating the installation of stack $(STACK)."
+	@$(VENV) -m validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."

@@ -127,7 +127,7 @@ def head(text: str) -> str:
 def raised() -> list[tuple[str, str]]:
     """(file, head of its message) of every error of the program and of the commands; stand-ins say what Google would."""
     files = [REPOSITORY / "__main__.py", REPOSITORY / "outputs.py", *REPOSITORY.glob("sandbox/*.py")]
-    for folder in ("settings", "components", "policy", "review", "report"):
+    for folder in ("settings", "components", "policy", "review", "report", "validate"):
         files += sorted(REPOSITORY.glob(f"{folder}/**/*.py"))
     found: list[tuple[str, str]] = []
     for file in files:
