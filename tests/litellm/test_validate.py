@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -47,7 +48,7 @@ FREE = {
 
 
 class FakeCluster:
-    """The double in place of a cluster. It does not restart: a request in between is all that a restart may lose here."""
+    """The double in place of a cluster. It does not restart: a request in between is all that is lost here."""
 
     def __init__(self, of: Double) -> None:
         self.of, self.url, self.cluster = of, of.url, self
@@ -182,6 +183,34 @@ def test_a_request_lost_in_a_restart_fails(paid: Double, tmp_path: Path, capsys:
     cluster.lost = True
     passed, verdicts = checked(paid, tmp_path, capsys, cluster, *only("restart"))
     assert (passed, verdicts["restart"], verdicts["cleanup"]) == (False, "fail", "pass")
+
+
+class OneReplica(FakeCluster):
+    """Its restart ends the double and starts another, on the store of `after`."""
+
+    def __init__(self, running: contextlib.ExitStack, before: Path, after: Path) -> None:
+        super().__init__(running.enter_context(double(store=before)))
+        self.running, self.after, self.beside = running, after, 0
+
+    def restart(self) -> None:
+        self.of.process.terminate()
+        self.of.process.wait()
+        self.of = self.running.enter_context(double(store=self.after))
+        self.url = self.of.url
+
+
+@pytest.mark.parametrize(("after", "verdict"), [("before", "pass"), ("another", "fail")])
+def test_keys_and_spend_outlive_the_only_replica(
+    tmp_path: Path, capsys: Any, after: str, verdict: str
+) -> None:
+    with contextlib.ExitStack() as running:
+        cluster = OneReplica(running, tmp_path / "before", tmp_path / after)
+        first = cluster.of
+        passed, verdicts = checked(first, tmp_path, capsys, cluster, *only("restart"))
+        assert cluster.of is not first
+        assert (verdicts["restart"], verdicts["cleanup"]) == (verdict, "pass")
+        assert passed == (verdict == "pass")
+        assert not left(cluster.of)
 
 
 def test_keys_that_stay_fail(paid: Double, tmp_path: Path, capsys: Any) -> None:
