@@ -38,7 +38,8 @@ def find(playwright: Playwright) -> str:
     return str(own)
 
 
-@pytest.fixture(scope="session")
+# No longer than these tests: while it is there, playwright's event loop runs, and no other can.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find(playwright), args=ARGUMENTS)
