@@ -135,6 +135,7 @@ synced = SecretSync(
         kubeconfig=cluster.kubeconfig,
         gateway_namespace=namespaces.gateway,
         serving_namespace=namespaces.serving,
+        client_namespaces=stack.network.client_namespaces,
         secrets=secrets,
         litellm_keys=stack.litellm_keys,
         hugging_face_tokens=stack.hugging_face_tokens,

@@ -32,7 +32,7 @@ class Outputs:
     )
     secret_store: str = field(
         metadata={
-            "about": "Name of the ClusterSecretStore with which an ExternalSecret reads what the gateway's stack lets it read."
+            "about": "Name of the ClusterSecretStore with which an ExternalSecret of network.clientNamespaces reads what the gateway may."
         }
     )
     cluster: dict[str, pulumi.Input[str]] = field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -26,13 +26,14 @@ class SecretSyncArgs:
     """Arguments of SecretSync.
 
     `litellm_keys` are further keys of LiteLLM's Secret, `hugging_face_tokens` those of vLLM's, each with the id of one of
-    the `existing` secrets. `operator_ready` says that the operator's webhook answers; `timeout` is in seconds.
+    the `existing` secrets. ExternalSecrets of `client_namespaces` may use the store, too. `operator_ready` says that the operator's webhook answers; `timeout` is in seconds.
     """
 
     project: str
     kubeconfig: pulumi.Input[str]
     gateway_namespace: pulumi.Input[str]
     serving_namespace: pulumi.Input[str]
+    client_namespaces: Sequence[str]
     secrets: GatewaySecrets
     litellm_keys: Mapping[str, str]
     hugging_face_tokens: Mapping[str, str]
@@ -79,7 +80,13 @@ class SecretSync(pulumi.ComponentResource):
             api_version="external-secrets.io/v1",
             kind="ClusterSecretStore",
             metadata=self._awaited(STORE),
-            spec={"provider": {"gcpsm": {"projectID": args.project}}},
+            spec={
+                "provider": {"gcpsm": {"projectID": args.project}},
+                # It reads the master key, too: from any other namespace it is refused.
+                "conditions": [
+                    {"namespaces": [args.gateway_namespace, args.serving_namespace, *args.client_namespaces]}
+                ],
+            },
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[args.operator_ready], custom_timeouts=self._timeouts()
             ),

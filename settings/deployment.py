@@ -88,7 +88,8 @@ class Network(Section):
     )
     client_namespaces: list[DnsLabel] = setting(
         default_factory=list,
-        about="Namespaces whose pods may call the gateway; empty means all.",
+        about="Namespaces whose pods may call the gateway; empty means all. ExternalSecrets of those named, and of no "
+        "others, may read what the gateway's store reads.",
         otherwise="the API server would refuse the policy",
         write="clientNamespaces: [apps]",
     )

@@ -1,0 +1,25 @@
+"""Whose ExternalSecrets the store reads for, judged as External Secrets would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sandbox.emulators.external_secrets import allowed_namespace
+from tests.unit.engine import run_program
+
+
+@pytest.mark.parametrize(
+    ("settings", "others"),
+    [
+        ({}, []),
+        ({"network": {"clientNamespaces": ["apps"]}}, ["apps"]),
+    ],
+)
+def test_the_store_reads_for_its_own_namespaces_and_named_clients(
+    settings: dict[str, Any], others: list[str]
+) -> None:
+    store = run_program(settings).one("ClusterSecretStore", "secret-sync-store").inputs
+    served = [each for each in ("llm-gateway", "vllm", "apps", "other") if allowed_namespace(store, each)]
+    assert served == ["llm-gateway", "vllm", *others]
