@@ -171,6 +171,8 @@ def test_changing_every_input_of_the_salt_changes_nothing(dev: Sandbox) -> None:
         assert dev.secret("litellm-salt-key") == before
     finally:
         (dev.root / "components/gateway_secrets.py").write_text(original)
+        # The state's dependencies, too, as they were.
+        dev.run("up").succeeded()
 
 
 def test_destroy_is_refused_while_the_salt_is_protected(dev: Sandbox) -> None:
