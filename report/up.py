@@ -10,14 +10,7 @@ from report.graph import Graph, Resource, State
 from report.paths import Wave, critical_path, serial_waves
 from review import components
 from review.events import STACK, Operation, Step
-
-WORDS = {
-    "create": "created",
-    "update": "updated",
-    "replace": "replaced",
-    "delete": "deleted",
-    "import": "imported",
-}
+from review.model import PAST
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ def _word(step: Step | None, succeeded: bool) -> str:
         return "unchanged" if succeeded else "not reached"
     if step.failed:
         return "failed"
-    return WORDS.get(step.op, "unchanged") if step.done else "not finished"
+    return PAST.get(step.op, "unchanged") if step.done else "not finished"
 
 
 def _lines(operation: Operation, built: Graph, start: float) -> Iterator[Line]:
