@@ -4,7 +4,7 @@ STACK ?= dev
 
 VENV := .venv/bin/python
 SANDBOX := $(VENV) -m sandbox
-BOOTSTRAP := $(PYTHON) -m sandbox.bootstrap
+BOOTSTRAP := $(PYTHON) -m sandbox.toolchain.bootstrap
 COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock"
 
@@ -26,7 +26,7 @@ preview: ready ## show what `make up` would change
 	@$(SANDBOX) preview --stack $(STACK) --allow "$(ALLOW)" $(OPTIONS)
 
 comment: packages ## the last `make preview` as the comment that a pull request gets
-	@$(VENV) -m review comment .sandbox/$(STACK)/events/llm-gateway/$(STACK)-preview.jsonl --stack $(STACK) \
+	@$(VENV) -m tools.review comment .sandbox/$(STACK)/events/llm-gateway/$(STACK)-preview.jsonl --stack $(STACK) \
 		--diff .sandbox/$(STACK)/events/llm-gateway/$(STACK)-preview.diff
 
 refresh: ready ## compare the stack's state with what runs in the sandbox
@@ -43,7 +43,7 @@ report: packages ## write the page about the last `make up` anew: graph, timelin
 
 validate: packages ## check a real installation: keys, budgets, limits, spend; URL= where it answers; docs/validate.md
 	@echo "Validating the installation of stack $(STACK)."
-	@$(VENV) -m validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
+	@$(VENV) -m tools.validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."
@@ -63,14 +63,14 @@ test-unit: packages ## run the tests that need no sandbox: seconds
 
 test-sandbox: ready ## run the tests with a real `pulumi up`: minutes
 	@echo "Running the sandbox tests."
-	@$(VENV) -m pytest tests/sandbox
+	@$(VENV) -m pytest tests/rehearsal
 
 lint: packages ## check style, formatting, types and the workflows
 	@echo "Checking style, formatting, types and the workflows."
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
 	@.venv/bin/basedpyright
-	@$(VENV) -m sandbox.actionlint
+	@$(VENV) -m sandbox.toolchain.actionlint
 
 format: packages ## put the code into its format
 	@echo "Formatting."
@@ -80,7 +80,7 @@ format: packages ## put the code into its format
 docs: packages ## write stack.schema.json, docs/settings.md, docs/outputs.md and docs/graph.svg anew from the code
 	@echo "Writing what is made from the code."
 	@$(VENV) -m settings.generate
-	@$(VENV) -m report.program
+	@$(VENV) -m tools.tests.support.graph_page
 
 lock: packages ## pin the packages that pyproject.toml asks for, with hashes
 	@echo "Locking requirements.txt, requirements-dev.txt and tests/litellm/requirements.txt."

@@ -48,7 +48,7 @@ gke = kubernetes.Provider(
     enable_patch_force=True,
 )
 entropy = random.Provider("entropy")
-in_stack = pulumi.ResourceOptions(providers=[google, gke, entropy])
+with_providers = pulumi.ResourceOptions(providers=[google, gke, entropy])
 
 backups = stack.postgres.backups
 object_store = backups.method == "objectStore"
@@ -62,7 +62,7 @@ namespaces = Namespaces(
         external_secrets=stack.namespaces.external_secrets,
         cert_manager=stack.namespaces.cert_manager if object_store and backups.install_cert_manager else None,
     ),
-    in_stack,
+    with_providers,
 )
 if stack.network.policies:
     # Whoever takes a namespace's name from here comes after its policies, and goes before them.
@@ -77,7 +77,7 @@ if stack.network.policies:
             object_store=object_store,
             tenants=stack.declares_tenants,
         ),
-        in_stack,
+        with_providers,
     )
 
 secrets = GatewaySecrets(
@@ -102,7 +102,7 @@ secrets = GatewaySecrets(
         adopt=stack.secrets.adopt,
         protect=stack.protect,
     ),
-    in_stack,
+    with_providers,
 )
 
 external_secrets = ExternalSecretsOperator(
@@ -114,7 +114,7 @@ external_secrets = ExternalSecretsOperator(
         project=stack.gcp.project,
         timeout=stack.timeouts.operator,
     ),
-    in_stack,
+    with_providers,
 )
 
 cnpg = CnpgOperator(
@@ -125,7 +125,7 @@ cnpg = CnpgOperator(
         kubeconfig=cluster.kubeconfig,
         timeout=stack.timeouts.operator,
     ),
-    in_stack,
+    with_providers,
 )
 
 synced = SecretSync(
@@ -142,7 +142,7 @@ synced = SecretSync(
         operator_ready=external_secrets.ready,  # CRDs served, webhook answering
         timeout=stack.timeouts.secret_sync,
     ),
-    in_stack,
+    with_providers,
 )
 
 backups_ready: Sequence[pulumi.Resource] = []
@@ -157,7 +157,7 @@ if object_store:
                 kubeconfig=cluster.kubeconfig,
                 timeout=stack.timeouts.operator,
             ),
-            in_stack,
+            with_providers,
         )
         plugin_needs.append(cert_manager.ready)  # CRDs served, webhook answering: its chart has Certificates
     barman_plugin = BarmanPlugin(
@@ -165,7 +165,7 @@ if object_store:
         BarmanPluginArgs(
             namespace=namespaces.cnpg, charts=charts, needs=plugin_needs, timeout=stack.timeouts.operator
         ),
-        in_stack,
+        with_providers,
     )
     backup_store = BackupStore(
         "backups",
@@ -185,7 +185,7 @@ if object_store:
             retention_days=backups.retention_days,
             protect=stack.protect,
         ),
-        in_stack,
+        with_providers,
     )
     backups_ready = [barman_plugin.release, *backup_store.ready]  # IAM in force, store there to archive to
 
@@ -202,7 +202,7 @@ postgres = PostgresCluster(
         protect=stack.protect,
         timeout=stack.timeouts.postgres,
     ),
-    in_stack,
+    with_providers,
 )
 
 gpu_pool_name: pulumi.Input[str] = ""
@@ -218,7 +218,7 @@ if synced.vllm:
             protect=stack.protect,
             timeout=stack.timeouts.node_pool,
         ),
-        in_stack,
+        with_providers,
     )
     gpu_pool_name = gpu_pool.node_pool.name
     vllm = Vllm(
@@ -236,7 +236,7 @@ if synced.vllm:
             charts=charts,
             timeout=stack.timeouts.vllm,
         ),
-        in_stack,
+        with_providers,
     )
     vllm_url = vllm.url
 
@@ -252,7 +252,7 @@ if shared_state.kind == "valkey":
             password_synced=synced.litellm.ready,  # it starts only with its password
             timeout=stack.timeouts.valkey,
         ),
-        in_stack,
+        with_providers,
     )
     redis = Redis(host=valkey.host, port=valkey.port, has_password=True, ready=[valkey.ready])
 elif shared_state.host:
@@ -285,7 +285,7 @@ litellm = LiteLLM(
         charts=charts,
         timeout=stack.timeouts.litellm,
     ),
-    in_stack,
+    with_providers,
 )
 
 if stack.declares_tenants:
@@ -304,7 +304,7 @@ if stack.declares_tenants:
             key_values=synced.tenant_keys,  # a key is made with the value that applications read
             timeout=stack.timeouts.tenants,
         ),
-        in_stack,
+        with_providers,
     )
 
 outputs.export(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
-from settings.google import Cluster
+from settings.gke import Cluster
 
 
 @dataclass(frozen=True, kw_only=True)

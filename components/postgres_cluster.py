@@ -12,7 +12,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.backup_store import OBJECT_STORE
 from components.barman_plugin import PLUGIN
-from settings.data import Postgres, Restore
+from settings.postgres import Postgres, Restore
 from versions import POSTGRES_IMAGE
 
 DATABASE = "litellm"

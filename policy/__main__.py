@@ -1,4 +1,4 @@
-"""The policy pack, for the engine; `python -m policy guard LOG` runs the guard over a preview's event log instead."""
+"""The policy pack, as the engine's language host runs it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ def main() -> None:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     from pulumi_policy import EnforcementLevel, PolicyPack
 
-    from policy import guard, pack
+    from policy import pack
 
-    if sys.argv[1:2] == ["guard"]:
-        sys.exit(guard.main(sys.argv[2:]))
     PolicyPack(pack.NAME, pack.POLICIES, EnforcementLevel.MANDATORY)
 
 

@@ -24,17 +24,18 @@ from typing import IO
 
 import yaml
 
-from policy import guard
-from sandbox import base_objects, controlplane, emulators_daemon, latency, other_stack, stack_file
-from sandbox.cloud import Cloud
-from sandbox.crds import crds_served, fetch_crds, install_crds
+from sandbox import emulators_daemon, latency, other_stack, stack_file
+from sandbox.cluster import base_objects, control_plane
+from sandbox.cluster.crds import crds_served, fetch_crds, install_crds
 from sandbox.environment import environment, make_directories
 from sandbox.errors import SandboxError
-from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home, write_whole
+from sandbox.google.cloud import Cloud
+from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home, write_atomically
 from sandbox.phases import say
+from sandbox.plugins.shims import write_shims
 from sandbox.processes import running, stop
-from sandbox.shims import write_shims
-from sandbox.toolchain import ensure
+from sandbox.toolchain.build import ensure
+from tools.review import guard
 
 CHARTS = REPOSITORY / "sandbox" / "charts"
 POLICY_PACK = REPOSITORY / "policy"
@@ -64,10 +65,10 @@ def timed(what: str) -> Generator[None]:
 def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
     """Have the control plane, the emulators, the emulated projects and the stack; what is there is left as it is."""
     toolchain = ensure()
-    with controlplane.exclusive(box.home), ThreadPoolExecutor() as pool:
+    with control_plane.exclusive(box.home), ThreadPoolExecutor() as pool:
         make_directories(box.home)
         write_shims(box.home, toolchain)
-        is_up = controlplane.is_up(box.home)
+        is_up = control_plane.is_up(box.home)
         if not is_up:
             stop(box.home)
         _drop_stale_locks(box.home)
@@ -77,7 +78,7 @@ def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
             with timed(
                 "control plane: etcd, kube-apiserver, controller-manager, scheduler and kwok are ready"
             ):
-                controlplane.start(box.home, toolchain, box.env)
+                control_plane.start(box.home, toolchain, box.env)
             crds.result()
         cluster = _existing_cluster(box, settings)
         contents = pool.submit(_fill_cluster, box, cluster)
@@ -88,7 +89,7 @@ def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
         contents.result()
         stack.result()
     copy = settings | {"encryptionsalt": stack_file.state_salt(box.home, box.stack)}
-    write_whole(box.home.stack_file(box.stack), yaml.safe_dump(copy, sort_keys=False))
+    write_atomically(box.home.stack_file(box.stack), yaml.safe_dump(copy, sort_keys=False))
 
 
 def _drop_stale_locks(home: Home) -> None:
@@ -111,7 +112,7 @@ def _existing_cluster(box: Sandbox, settings: stack_file.Settings) -> stack_file
 
 def _fill_cluster(box: Sandbox, cluster: stack_file.Cluster | None) -> None:
     """What a GKE cluster has from the start, and the operators' CRDs."""
-    api = controlplane.api(box.home)
+    api = control_plane.api(box.home)
     if cluster:
         for node in base_objects.nodes(cluster.project, cluster.name, cluster.location):
             api.create("/api/v1/nodes", node)
@@ -192,9 +193,9 @@ def operate(box: Sandbox, operation: str, allow: Sequence[str]) -> int:
 
 def _run_engine(box: Sandbox, operation: str, allow: Sequence[str], output: IO[str] | None = None) -> int:
     """Run one engine operation; `output` is where everything it prints goes."""
-    from report import arrivals
-    from review import events, terminal
-    from review.model import review
+    from tools.report import event_times
+    from tools.review import events, terminal
+    from tools.review.model import review
 
     log = box.home.event_log(box.stack, operation)
     log.unlink(missing_ok=True)
@@ -204,7 +205,7 @@ def _run_engine(box: Sandbox, operation: str, allow: Sequence[str], output: IO[s
     # Destroy keeps its preview: that is where the engine refuses, before it has deleted half of the stack.
     command += ["--skip-preview"] if operation in ("up", "refresh") else []
     start = time.monotonic()
-    with arrivals.noted(log):
+    with event_times.noted(log):
         code = run(command, box.env, box.root, output)
     with redirect_stdout(output or sys.stdout), redirect_stderr(output or sys.stderr):
         if log.exists():
@@ -224,7 +225,7 @@ def _run_engine(box: Sandbox, operation: str, allow: Sequence[str], output: IO[s
 
 def write_report(box: Sandbox) -> int:
     """Write the page about the last `up` and say where it is. Returns 1, having said why, where that cannot be done."""
-    import report
+    from tools import report
 
     log = box.home.event_log(box.stack, "up")
     if not log.exists():
@@ -282,9 +283,9 @@ def shell(box: Sandbox) -> int:
 
 def status(box: Sandbox) -> int:
     """Say what runs. Exit code 0 when the sandbox is up, 3 when it is not."""
-    up = controlplane.is_up(box.home)
+    up = control_plane.is_up(box.home)
     say(f"sandbox {box.home.root}")
-    say(f"  control plane: {controlplane.api(box.home).server if up else 'down'}")
+    say(f"  control plane: {control_plane.api(box.home).server if up else 'down'}")
     say(f"  emulators: {'up' if emulators_daemon.is_up(box.home) else 'down'}")
     say(f"  processes: {', '.join(sorted(running(box.home).values())) or 'none'}")
     return 0 if up else 3
@@ -295,7 +296,7 @@ def down(home: Home) -> int:
     if not home.root.exists():
         say(f"no sandbox at {home.root}: nothing to stop")
         return 0
-    with controlplane.exclusive(home), timed(f"sandbox {home.root}: nothing is running"):
+    with control_plane.exclusive(home), timed(f"sandbox {home.root}: nothing is running"):
         for name in stop(home):
             say(f"  stopped {name}")
         home.daemon_ready.unlink(missing_ok=True)

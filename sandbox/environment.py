@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.paths import HOME_VARIABLE, Home, write_whole
+from sandbox.paths import HOME_VARIABLE, Home, write_atomically
 
 _KEPT = ("COLORTERM", "LANG", "LOGNAME", "NO_COLOR", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 
@@ -63,4 +63,4 @@ def make_directories(home: Home) -> None:
     for directory in (home.stacks, home.events):
         (directory / home.project).mkdir(parents=True, exist_ok=True)
     if not home.passphrase.exists():
-        write_whole(home.passphrase, secrets.token_urlsafe(32))
+        write_atomically(home.passphrase, secrets.token_urlsafe(32))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sandbox.paths import Home, write_whole
+from sandbox.paths import Home, write_atomically
 
 _VERSION = "sandbox"
 
@@ -48,7 +48,7 @@ def write_outputs(home: Home, stack: str, outputs: Mapping[str, str]) -> None:
     checkpoint = {"stack": stack, "latest": {"manifest": manifest, "resources": [root]}}
     file = _file(home, stack)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, json.dumps({"version": 3, "checkpoint": checkpoint}))
+    write_atomically(file, json.dumps({"version": 3, "checkpoint": checkpoint}))
 
 
 def _file(home: Home, stack: str) -> Path:

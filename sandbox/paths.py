@@ -12,7 +12,7 @@ PROJECT = "llm-gateway"
 """The gateway's Pulumi project."""
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write a file that only its owner can read, so that a killed writer leaves the old one or none."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:

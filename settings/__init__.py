@@ -12,14 +12,14 @@ import pulumi
 from pydantic import ValidationError
 
 from settings import tenants
-from settings.base import Broken, Section, gibibytes, rule, section, setting
-from settings.data import Postgres
+from settings.base import Section, Violation, gibibytes, rule, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
 from settings.gateway import REDIS_PASSWORD, LiteLLM, Model, VllmModel
-from settings.google import Cluster, Gcp, GpuPool
+from settings.gke import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
+from settings.postgres import Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
 
@@ -107,10 +107,10 @@ class Settings(Section):
         return {alias: secret for alias, secret in tokens.items() if secret}
 
     @rule
-    def aliases_differ(self) -> Iterator[Broken]:
+    def aliases_differ(self) -> Iterator[Violation]:
         aliases = [model.alias for model in self.models]
         for alias in sorted({alias for alias in aliases if aliases.count(alias) > 1}):
-            yield Broken(
+            yield Violation(
                 "models",
                 f"two models have the alias {alias!r}",
                 "LiteLLM would spread requests over both and vLLM's objects would overwrite each other",
@@ -118,28 +118,28 @@ class Settings(Section):
             )
 
     @rule
-    def engines_fit_a_node(self) -> Iterator[Broken]:
+    def engines_fit_a_node(self) -> Iterator[Violation]:
         pool, machine = self.gpu_pool, MACHINES.get(self.gpu_pool.machine_type)
         for index, model in enumerate(self.models):
             if not model.vllm:
                 continue
             key = f"models[{index}].vllm"
             if model.vllm.gpus > pool.accelerator_count:
-                yield Broken(
+                yield Violation(
                     f"{key}.gpus",
                     f"{model.vllm.gpus} GPUs are asked for, a node of gpuPool has {pool.accelerator_count}",
                     "the engine would fit no node and stay Pending",
                     f"gpus: {pool.accelerator_count}, or a larger gpuPool.machineType",
                 )
             if machine and model.vllm.cpu >= machine.cpus:
-                yield Broken(
+                yield Violation(
                     f"{key}.cpu",
                     f"{model.vllm.cpu} cores are asked for, {pool.machine_type} has {machine.cpus} and GKE keeps some",
                     "the engine would fit no node and stay Pending",
                     f"cpu: {max(1, machine.cpus - 2)}, or a larger gpuPool.machineType",
                 )
             if machine and gibibytes(model.vllm.memory) > machine.memory * 0.9:
-                yield Broken(
+                yield Violation(
                     f"{key}.memory",
                     f"{model.vllm.memory} are asked for, {pool.machine_type} has {machine.memory:g}Gi and GKE keeps some",
                     "the engine would fit no node and stay Pending",
@@ -147,11 +147,11 @@ class Settings(Section):
                 )
 
     @rule
-    def engines_fit_the_pool(self) -> Iterator[Broken]:
+    def engines_fit_the_pool(self) -> Iterator[Violation]:
         pool = self.gpu_pool
         asked = sum(model.vllm.gpus * model.vllm.replicas for model in self.models if model.vllm)
         if asked > pool.max_nodes * pool.accelerator_count:
-            yield Broken(
+            yield Violation(
                 "gpuPool.maxNodes",
                 f"the models ask for {asked} GPUs, {pool.max_nodes} node(s) have "
                 f"{pool.max_nodes * pool.accelerator_count}",
@@ -160,12 +160,12 @@ class Settings(Section):
             )
 
     @rule
-    def zones_are_in_the_region(self) -> Iterator[Broken]:
+    def zones_are_in_the_region(self) -> Iterator[Violation]:
         location = self.cluster.location
         region = "-".join(location.split("-")[:2]) if location else ""
         for index, zone in enumerate(self.gpu_pool.zones):
             if region and not zone.startswith(f"{region}-"):
-                yield Broken(
+                yield Violation(
                     f"gpuPool.zones[{index}]",
                     f"{zone} is not in {region}, where the cluster is",
                     "GKE would refuse the node pool",
@@ -173,14 +173,14 @@ class Settings(Section):
                 )
 
     @rule
-    def tenants_fit_together(self) -> Iterator[Broken]:
+    def tenants_fit_together(self) -> Iterator[Violation]:
         elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
         elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
         aliases = [model.alias for model in self.models]
         yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, frozenset(elsewhere))
 
     @rule
-    def own_secrets_stay_apart(self) -> Iterator[Broken]:
+    def own_secrets_stay_apart(self) -> Iterator[Violation]:
         own = {"litellm-master-key", "litellm-salt-key", "litellm-db-password", "litellm-redis-password"}
         if self.secrets.existing_vllm_api_key is None:
             own.add("vllm-api-key")
@@ -193,7 +193,7 @@ class Settings(Section):
                 read[f"{key}.{kind}.apiKeySecret"] = upstream.api_key_secret if upstream else None
         for key, secret in read.items():
             if secret in own:
-                yield Broken(
+                yield Violation(
                     key,
                     f"{secret} is the gateway's own secret",
                     "it would be sent to an upstream",
@@ -213,7 +213,7 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
     """
     own = f"{PROJECT}:"
     values = nested({key.removeprefix(own): text for key, text in entries.items() if key.startswith(own)})
-    mistakes: list[Broken] = []
+    mistakes: list[Violation] = []
     try:
         settings = Settings.model_validate(values)
     except ValidationError as failure:

@@ -32,7 +32,7 @@ Seconds = Annotated[int, Field(ge=30, le=7200)]
 
 
 @dataclass(frozen=True)
-class Broken:
+class Violation:
     """A rule between settings that does not hold: key (relative to its section), problem, consequence and fix."""
 
     key: str
@@ -41,7 +41,7 @@ class Broken:
     write: str
 
 
-def rule(method: Callable[[Any], Iterator[Broken]]) -> Callable[[Any], Iterator[Broken]]:
+def rule(method: Callable[[Any], Iterator[Violation]]) -> Callable[[Any], Iterator[Violation]]:
     """Mark a method of a Section as a rule between its settings: it yields what does not hold."""
     method.__dict__["rule"] = True
     return method
@@ -54,7 +54,7 @@ class Section(BaseModel):
         extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=False
     )
 
-    def broken(self) -> Iterator[Broken]:
+    def broken(self) -> Iterator[Violation]:
         """Every rule of this section that does not hold; one that asks for a refused setting is passed over."""
         members = {name: member for kind in type(self).__mro__ for name, member in vars(kind).items()}
         for name, method in members.items():

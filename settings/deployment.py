@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings.base import Broken, DnsLabel, Seconds, Section, rule, setting
+from settings.base import DnsLabel, Seconds, Section, Violation, rule, setting
 
 
 class Namespaces(Section):
@@ -42,10 +42,10 @@ class Namespaces(Section):
     )
 
     @rule
-    def are_apart(self) -> Iterator[Broken]:
+    def are_apart(self) -> Iterator[Violation]:
         names = [self.gateway, self.serving, self.cnpg, self.external_secrets, self.cert_manager]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            yield Broken(
+            yield Violation(
                 "",
                 f"two namespaces are both called {name!r}",
                 "two components would fight over one namespace and deleting one would delete the other",
@@ -53,10 +53,10 @@ class Namespaces(Section):
             )
 
     @rule
-    def are_the_stacks_own(self) -> Iterator[Broken]:
+    def are_the_stacks_own(self) -> Iterator[Violation]:
         for key, name in self.model_dump(by_alias=True).items():
             if name == "default" or name.startswith(("kube-", "gke-", "gmp-")):
-                yield Broken(
+                yield Violation(
                     key,
                     f"{name!r} belongs to Kubernetes or GKE",
                     "the API server would refuse to make it, or a destroy would delete what others run in it",
@@ -95,9 +95,9 @@ class Network(Section):
     )
 
     @rule
-    def clients_are_told_apart(self) -> Iterator[Broken]:
+    def clients_are_told_apart(self) -> Iterator[Violation]:
         if self.client_namespaces and not self.policies:
-            yield Broken(
+            yield Violation(
                 "clientNamespaces",
                 "clientNamespaces without policies",
                 "every pod of the cluster could call the gateway all the same",

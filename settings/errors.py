@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from settings.base import Broken, Section
+from settings.base import Section, Violation
 
 Location = tuple[int | str, ...]
 S = TypeVar("S", bound=Section)
@@ -24,7 +24,7 @@ S = TypeVar("S", bound=Section)
 class SettingsError(pulumi.RunError):
     """The stack file is wrong; the message lists every mistake. Nothing was registered."""
 
-    def __init__(self, project: str, stack: str, mistakes: Sequence[Broken]) -> None:
+    def __init__(self, project: str, stack: str, mistakes: Sequence[Violation]) -> None:
         listed = "\n  ".join(
             f"{project}:{each.key}: {each.problem}.\n"
             f"    What would happen: {each.otherwise}.\n"
@@ -37,7 +37,7 @@ class SettingsError(pulumi.RunError):
         self.mistakes = mistakes
 
 
-def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Iterator[Broken]:
+def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Iterator[Violation]:
     """Pydantic's errors as mistakes."""
     for error in errors:
         key, field, parent = _locate(root, error["loc"])
@@ -45,13 +45,15 @@ def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Ite
             known = list(_fields(parent))
             close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
             instead = close[0] if close else f"one of {', '.join(known)}"
-            yield Broken(key, "no such key", "it would be ignored and a default used in its place", instead)
+            yield Violation(
+                key, "no such key", "it would be ignored and a default used in its place", instead
+            )
         else:
             hints = cast(dict[str, str], field.json_schema_extra if field else {})
             problem = f"{error['msg']} (it is {json.dumps(error['input'], default=str)})"
             if error["type"] == "missing":
                 problem = "the key is missing"
-            yield Broken(key, problem, hints["otherwise"], hints["write"])
+            yield Violation(key, problem, hints["otherwise"], hints["write"])
 
 
 def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location], at: Location = ()) -> S:
@@ -80,7 +82,7 @@ def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location]
     return made
 
 
-def broken_rules(section: Section, at: str = "") -> Iterator[Broken]:
+def broken_rules(section: Section, at: str = "") -> Iterator[Violation]:
     """What does not hold between settings, inside out."""
     for name, value in section:
         key = _join(at, to_camel(name))

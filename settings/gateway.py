@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from settings.base import Broken, Bytes, Cpu, SecretId, Section, rule, section, setting
+from settings.base import Bytes, Cpu, SecretId, Section, Violation, rule, section, setting
 
 # vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
@@ -61,16 +61,16 @@ class SharedState(Section):
     )
 
     @rule
-    def redis_is_somewhere(self) -> Iterator[Broken]:
+    def redis_is_somewhere(self) -> Iterator[Violation]:
         if self.kind == "redis" and self.host is None:
-            yield Broken(
+            yield Violation(
                 "host", "kind redis needs a host", "the proxy could not share its counts", "host: 10.0.0.3"
             )
 
     @rule
-    def address_is_used(self) -> Iterator[Broken]:
+    def address_is_used(self) -> Iterator[Violation]:
         if self.kind != "redis" and (self.host or self.password_secret):
-            yield Broken(
+            yield Violation(
                 "kind",
                 "`host` and `passwordSecret` are for kind redis",
                 "they would be ignored",
@@ -117,9 +117,9 @@ class LiteLLM(Section):
     )
 
     @rule
-    def replicas_count_together(self) -> Iterator[Broken]:
+    def replicas_count_together(self) -> Iterator[Violation]:
         if self.replicas > 1 and self.shared_state.kind == "none":
-            yield Broken(
+            yield Violation(
                 "sharedState.kind",
                 f"{self.replicas} replicas share no rate-limit state",
                 "each pod would count TPM and RPM on its own, so every limit would be multiplied by the pods",
@@ -202,11 +202,11 @@ class VllmModel(Section):
     )
 
     @rule
-    def arguments_are_not_given_twice(self) -> Iterator[Broken]:
+    def arguments_are_not_given_twice(self) -> Iterator[Violation]:
         for index, argument in enumerate(self.extra_args):
             option = argument.partition("=")[0]
             if option in _ARGUMENTS_WITH_A_SETTING:
-                yield Broken(
+                yield Violation(
                     f"extraArgs[{index}]",
                     f"{option} is set by this program already",
                     "vLLM would get it twice, and the one it obeys may not be the one the rest is built on",
@@ -253,10 +253,10 @@ class EndpointModel(Section):
     )
 
     @rule
-    def port_exists(self) -> Iterator[Broken]:
+    def port_exists(self) -> Iterator[Violation]:
         port = self.url.split("/")[2].partition(":")[2]
         if port and not 1 <= int(port) <= 65535:
-            yield Broken(
+            yield Violation(
                 "url",
                 f"there is no port {port}",
                 "LiteLLM could not reach the model",
@@ -331,10 +331,10 @@ class Model(Section):
         return f"MODEL_{self.alias.upper().replace('-', '_')}_API_KEY"
 
     @rule
-    def is_in_one_place(self) -> Iterator[Broken]:
+    def is_in_one_place(self) -> Iterator[Violation]:
         given = [key for key in ("vllm", "hosted", "endpoint") if getattr(self, key)]
         if len(given) != 1:
-            yield Broken(
+            yield Violation(
                 "",
                 f"{' and '.join(given) or 'none'} of vllm, hosted and endpoint is given",
                 "LiteLLM would not know where to send its requests",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings.base import Broken, Region, SecretId, Section, rule, section, setting
+from settings.base import Region, SecretId, Section, Violation, rule, section, setting
 
 
 class Adopt(Section):
@@ -87,14 +87,14 @@ class Secrets(Section):
     adopt: Adopt = section(Adopt, "Existing secrets that a new stack takes over with their values.")
 
     @rule
-    def rotated_or_adopted(self) -> Iterator[Broken]:
+    def rotated_or_adopted(self) -> Iterator[Violation]:
         for key, adopted, generation in (
             ("masterKey", self.adopt.master_key, self.master_key_generation),
             ("databasePassword", self.adopt.database_password, self.database_password_generation),
             ("vllmApiKey", self.adopt.vllm_api_key, self.vllm_api_key_generation),
         ):
             if adopted and generation > 1:
-                yield Broken(
+                yield Violation(
                     f"adopt.{key}",
                     f"version {adopted} is kept, and {key}Generation: {generation} asks for a new value",
                     "the raised generation would rotate nothing",
@@ -102,9 +102,9 @@ class Secrets(Section):
                 )
 
     @rule
-    def existing_key_is_not_managed(self) -> Iterator[Broken]:
+    def existing_key_is_not_managed(self) -> Iterator[Violation]:
         if self.existing_vllm_api_key and (self.adopt.vllm_api_key or self.vllm_api_key_generation > 1):
-            yield Broken(
+            yield Violation(
                 "existingVllmApiKey",
                 f"{self.existing_vllm_api_key} is only read, but vLLM's key is to be adopted or rotated",
                 "the key would be neither",
@@ -112,11 +112,11 @@ class Secrets(Section):
             )
 
     @rule
-    def replicas_differ(self) -> Iterator[Broken]:
+    def replicas_differ(self) -> Iterator[Violation]:
         for region in sorted(
             {each for each in self.replica_locations if self.replica_locations.count(each) > 1}
         ):
-            yield Broken(
+            yield Violation(
                 "replicaLocations",
                 f"{region} is there twice",
                 "Secret Manager would refuse the secrets",

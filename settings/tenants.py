@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from settings.base import Broken, DnsLabel, Section, rule, setting
+from settings.base import DnsLabel, Section, Violation, rule, setting
 
 # What LiteLLM 1.89.2 resets when it says (litellm_core_utils/duration_parser.py): it takes others too, but 30h is reset
 # at 6 the next morning, 1w at midnight, and 2mo fails.
@@ -98,9 +98,9 @@ class Tenant(Section):
     )
 
     @rule
-    def metadata_is_only_kept(self) -> Iterator[Broken]:
+    def metadata_is_only_kept(self) -> Iterator[Violation]:
         for key in sorted(self.metadata.keys() & _MEANS_MORE):
-            yield Broken(
+            yield Violation(
                 f"metadata.{key}",
                 f"LiteLLM or this program acts on {key}",
                 "it would be more than a note: a limit, a route, or another owner",
@@ -148,11 +148,11 @@ class VirtualKey(Tenant):
         return f"litellm-key-{self.name}"
 
     @rule
-    def expires_at_a_time(self) -> Iterator[Broken]:
+    def expires_at_a_time(self) -> Iterator[Violation]:
         try:
             datetime.fromisoformat(self.expires or "2000-01-01")
         except ValueError as error:
-            yield Broken(
+            yield Violation(
                 "expires",
                 f"{self.expires} is no date and time ({error})",
                 "it would never expire",
@@ -160,9 +160,9 @@ class VirtualKey(Tenant):
             )
 
     @rule
-    def rotated_or_adopted(self) -> Iterator[Broken]:
+    def rotated_or_adopted(self) -> Iterator[Violation]:
         if self.adopt and self.generation > 1:
-            yield Broken(
+            yield Violation(
                 "adopt",
                 f"version {self.adopt} is kept, and generation: {self.generation} asks for a new value",
                 "the raised generation would rotate nothing",
@@ -172,12 +172,12 @@ class VirtualKey(Tenant):
 
 def broken(
     teams: Sequence[Team], keys: Sequence[VirtualKey], aliases: Sequence[str], protected_ids: frozenset[str]
-) -> Iterator[Broken]:
+) -> Iterator[Violation]:
     """The rules between teams, keys, the models' aliases and the ids of secrets that are something else's."""
     for kind, tenants in (("teams", teams), ("virtualKeys", keys)):
         names = [tenant.name for tenant in tenants]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            yield Broken(
+            yield Violation(
                 kind,
                 f"two are called {name}",
                 "each would undo what the other asks for",
@@ -185,7 +185,7 @@ def broken(
             )
         for index, tenant in enumerate(tenants):
             for model in sorted(set(tenant.models) - set(aliases)):
-                yield Broken(
+                yield Violation(
                     f"{kind}[{index}].models",
                     f"no model has the alias {model}",
                     "every request for it would be refused",
@@ -195,14 +195,14 @@ def broken(
     for index, key in enumerate(keys):
         at = f"virtualKeys[{index}]"
         if key.secret_id in protected_ids:
-            yield Broken(
+            yield Violation(
                 f"{at}.name",
                 f"{key.secret_id} is read as another secret of this stack",
                 "a virtual key would be sent to an upstream",
                 "another name",
             )
         if key.team and key.team not in by_name:
-            yield Broken(
+            yield Violation(
                 f"{at}.team",
                 f"there is no team {key.team}",
                 "LiteLLM would take the key, and no team's limit would hold for it",
@@ -214,7 +214,7 @@ def broken(
             yield from _within_team(at, key, by_name[key.team])
 
 
-def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Broken]:
+def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Violation]:
     limits: list[tuple[str, float | None, float | None]] = [
         ("tpm", key.tpm, team.tpm),
         ("rpm", key.rpm, team.rpm),
@@ -223,7 +223,7 @@ def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Broken]:
         limits.append(("budget", key.budget, team.budget))
     for name, own, shared in limits:
         if own and shared and own > shared:
-            yield Broken(
+            yield Violation(
                 f"{at}.{name}",
                 f"{own:g} is more than team {team.name} has ({shared:g})",
                 "the team's would be reached first: the key's would never bind",
@@ -231,7 +231,7 @@ def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Broken]:
             )
     outside = sorted(set(key.models) - set(team.models)) if team.models else []
     if outside:
-        yield Broken(
+        yield Violation(
             f"{at}.models",
             f"{', '.join(outside)}: not among the models of team {team.name}",
             "every request for it would be refused",

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox.driver import Sandbox
-from tests.sandbox.watcher import Watcher
+from tests.support.driver import Sandbox
+from tests.support.watcher import Watcher
 
 
 @pytest.fixture(scope="session")

@@ -24,10 +24,10 @@ apis = [
 ]
 # Who takes the project from here comes after its APIs are enabled; URNs are known in a preview, too.
 project = pulumi.Output.all(*(api.urn for api in apis)).apply(lambda _: stack.gcp.project)
-in_stack = pulumi.ResourceOptions(providers=[google])
+with_providers = pulumi.ResourceOptions(providers=[google])
 
-vpc = Vpc("vpc", project, stack, in_stack)
-gke = Gke("gke", project, stack, vpc, in_stack)
+vpc = Vpc("vpc", project, stack, with_providers)
+gke = Gke("gke", project, stack, vpc, with_providers)
 
 pulumi.export("clusterName", gke.cluster.name)
 pulumi.export("clusterLocation", gke.cluster.location)

@@ -11,8 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
 from playwright.sync_api import Browser, Page
 
-import report
-from tests.recorded import EVENTS, REASON, STATE, write_failed
+from tests.support.recorded import EVENTS, REASON, STATE, write_failed
+from tools import report
 
 Scheme = Literal["light", "dark"]
 SCHEMES: list[Scheme] = ["light", "dark"]

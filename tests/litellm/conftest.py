@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox import toolchain
 from sandbox.charts import schema
+from sandbox.toolchain import build
 from tests.litellm.driver import Proxy, proxy
-from tests.sandbox.driver import Sandbox
-from tests.unit.engine import SETTINGS, run_program
+from tests.support.driver import Sandbox
+from tests.support.engine import SETTINGS, run_program
 
 NAMESPACE = "llm-gateway"
 COSTS = {"inputCostPerToken": 5e-08, "outputCostPerToken": 2e-07}
@@ -99,7 +99,7 @@ def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
     """The configuration that Helm writes for these changes of the settings; keys are the variables' own names."""
     values = run_program(changes).one("Release", "litellm-release").inputs["values"]
     objects = subprocess.run(
-        [toolchain.ensure().helm, "template", "litellm", schema.CHARTS / "litellm-helm", "-f", "-"],
+        [build.ensure().helm, "template", "litellm", schema.CHARTS / "litellm-helm", "-f", "-"],
         input=json.dumps(values),
         capture_output=True,
         text=True,

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sandbox.cache import cache, fingerprint, locked
 from sandbox.phases import say
+from sandbox.toolchain.cache import cache, fingerprint, locked
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 

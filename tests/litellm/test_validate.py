@@ -1,4 +1,4 @@
-"""`python -m validate` against the double: everything passes once, and each check fails once."""
+"""`python -m tools.validate` against the double: everything passes once, and each check fails once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import pytest
 
 from tests.litellm.double import CONFIG
 from tests.litellm.driver import Double, double
-from validate.__main__ import options, validate
-from validate.checks import CHECKS
-from validate.errors import ValidateError
+from tools.validate.__main__ import options, validate
+from tools.validate.checks import CHECKS
+from tools.validate.errors import ValidateError
 
 OUTPUTS = {
     "modelAliases": ["small", "large"],
@@ -156,7 +156,7 @@ def test_a_fault_fails_its_check(
 def test_a_limit_that_does_not_bind_fails(
     paid: Double, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, check: str, limit: str
 ) -> None:
-    from validate.admin import Admin
+    from tools.validate.admin import Admin
 
     mint = Admin.mint
     monkeypatch.setattr(
@@ -231,7 +231,7 @@ def test_a_terminated_run_deletes_its_keys(paid: Double, tmp_path: Path) -> None
     paid.forget_calls()
     paid.fault(path="/v1/chat/completions", delay=3)
     run = subprocess.Popen(
-        [sys.executable, "-m", "validate", "--stack", "dev", "--url", paid.url, *only("high")],
+        [sys.executable, "-m", "tools.validate", "--stack", "dev", "--url", paid.url, *only("high")],
         env={**os.environ, "LITELLM_MASTER_KEY": paid.master_key},
     )
     while not paid.calls().get("POST /v1/chat/completions"):

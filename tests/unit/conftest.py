@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.engine import EVERYTHING, Recording, run_program
+from tests.support.engine import EVERYTHING, Recording, run_program
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.unit.engine import Mocks, Recording, run_program
+from tests.support.engine import Mocks, Recording, run_program
 
 
 @pytest.fixture

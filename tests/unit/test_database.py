@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.engine import Recording, run_program
+from tests.support.engine import Recording, run_program
 
 NAME = "example-llm-dev-platform-dev-litellm-pg"
 

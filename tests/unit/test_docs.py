@@ -15,7 +15,7 @@ import settings
 from sandbox.paths import REPOSITORY
 from settings.base import Section
 from settings.errors import section_in
-from tests.documents import REASONS, Block, blocks, merged, pages
+from tests.support.documents import REASONS, Block, blocks, merged, pages
 
 SHELL = [block for page in pages() for block in blocks(page, "sh", "bash", "shell", "console")]
 YAML = [block for page in pages() for block in blocks(page, "yaml")]

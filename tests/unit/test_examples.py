@@ -11,7 +11,7 @@ import pulumi
 import pytest
 from pulumi.runtime import mocks
 
-from tests.unit.engine import ROOT, Mocks, Recording, run
+from tests.support.engine import ROOT, Mocks, Recording, run
 
 CLUSTER: Mapping[str, Any] = {
     "gcp": {"project": "example-llm-dev"},

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.engine import SETTINGS, Recording, run_program
+from tests.support.engine import SETTINGS, Recording, run_program
 
 COSTS = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}
 QWEN: Mapping[str, Any] = SETTINGS["models"][0]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.unit.engine import Recording, run_program, secret_marker
+from tests.support.engine import Recording, run_program, secret_marker
 
 SALT = [
     ("RandomBytes", "secrets-litellm-salt-key"),

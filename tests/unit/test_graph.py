@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.edges import EDGES, PROD_EDGES, TENANT_EDGES, Edge
-from tests.unit.engine import Recording, run_program
+from tests.support.edges import EDGES, PROD_EDGES, TENANT_EDGES, Edge
+from tests.support.engine import Recording, run_program
 
 
 @pytest.mark.parametrize("edge", EDGES, ids=str)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import versions
-from tests.unit.engine import EVERYTHING, Recording, run_program
+from tests.support.engine import EVERYTHING, Recording, run_program
 from versions import Image
 
 DIGEST = f"sha256:{'0' * 64}"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.unit.engine import ROOT, Recording, run_program
-from tests.unit.policies import End, Policies
+from tests.support.engine import ROOT, Recording, run_program
+from tests.support.policies import End, Policies
 
 NAMESPACES = {"llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager"}
 COSTS = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}

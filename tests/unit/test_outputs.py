@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import outputs
-from tests.unit.engine import EVERYTHING, Recording, run_program
+from tests.support.engine import EVERYTHING, Recording, run_program
 
 FROZEN: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("data").joinpath("outputs.json").read_text()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from policy import guard
 from policy.database import CLUSTER
 from policy.gpu import NODE_POOL
-from review.events import Operation, parse
+from tools.review import guard
+from tools.review.events import Operation, parse
 
 BYTES = "random:index/randomBytes:RandomBytes"
 SECRET = "gcp:secretmanager/secret:Secret"

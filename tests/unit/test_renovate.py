@@ -127,7 +127,7 @@ def test_every_name_in_a_rule_is_a_dependency() -> None:
     known = {each.name for each in versions.CHARTS} | {each.repository for each in versions.IMAGES}
     manifests = [REPOSITORY / "pyproject.toml", REPOSITORY / "tests/litellm/requirements.in"]
     known |= {name for file in manifests for name in re.findall(r"([\w.-]+)(?:\[\w+\])?==", file.read_text())}
-    for manifest in REPOSITORY.glob("sandbox/*/go.mod"):
+    for manifest in REPOSITORY.glob("sandbox/toolchain/*/go.mod"):
         known |= set(re.findall(r"^\t(\S+) v", manifest.read_text(), re.MULTILINE))
     for rule in CONFIG["packageRules"]:
         for pattern in rule.get("matchDepNames", []):
@@ -138,7 +138,7 @@ def test_tools_are_raised_though_go_calls_them_indirect() -> None:
     (rule,) = [rule for rule in CONFIG["packageRules"] if rule.get("matchDepTypes") == ["indirect"]]
     assert rule["enabled"]
     built: set[str] = set()
-    for manifest in REPOSITORY.glob("sandbox/*/go.mod"):
+    for manifest in REPOSITORY.glob("sandbox/toolchain/*/go.mod"):
         text = manifest.read_text()
         tools = re.findall(r"^(?:\t|tool )([a-z]\S+)$", text, re.MULTILINE)
         modules = re.findall(r"^\t(\S+) v\S+", text, re.MULTILINE)

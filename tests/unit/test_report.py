@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-import report
-from report import arrivals, graph, page, program
-from report.drawing import SIGNS, draw
-from report.graph import Resource
-from report.up import Up, happened
 from sandbox import __main__ as sandbox
 from sandbox.paths import Home
-from tests.recorded import EVENTS, REASON, STATE, TITLE, write_failed
+from tests.support import graph_page
+from tests.support.recorded import EVENTS, REASON, STATE, TITLE, write_failed
+from tools import report
+from tools.report import event_times, graph, page
+from tools.report.drawing import SIGNS, draw
+from tools.report.graph import Resource
+from tools.report.up import Up, summarize
 
 STACK = "urn:pulumi:dev::p::pulumi:pulumi:Stack::p-dev"
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:AAAA"}
@@ -40,8 +41,8 @@ def resource(name: str, *needs: str, type_: str = "k:v1:Thing", parent: str = ST
 
 @pytest.fixture(scope="module")
 def up() -> Up:
-    operation, _ = arrivals.read(EVENTS)
-    return happened(graph.read(STATE), operation)
+    operation, _ = event_times.read(EVENTS)
+    return summarize(graph.read(STATE), operation)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,9 @@ def test_the_drawing_looks_for_no_font(up: Up, capfd: pytest.CaptureFixture[str]
 
 
 def test_the_drawing_in_docs_is_fresh() -> None:
-    assert (program.ROOT / program.FILE).read_text() == program.drawing(), f"{program.FILE}: run `make docs`"
+    assert (graph_page.ROOT / graph_page.FILE).read_text() == graph_page.drawing(), (
+        f"{graph_page.FILE}: run `make docs`"
+    )
 
 
 def test_the_recorded_up(up: Up) -> None:
@@ -168,8 +171,8 @@ def test_the_recorded_up(up: Up) -> None:
 
 def test_a_failed_up_shows_what_failed_and_what_was_not_reached(tmp_path: Path) -> None:
     state, events = write_failed(tmp_path)
-    operation, exact = arrivals.read(events)
-    up = happened(graph.read(state), operation)
+    operation, exact = event_times.read(events)
+    up = summarize(graph.read(state), operation)
     words = {up.graph.nodes[each].urn.rpartition("::")[2]: word for each, word in up.states.items()}
     assert words["postgres-cluster"] == "failed"
     assert words["litellm"] == "not reached"
@@ -191,7 +194,7 @@ def test_what_was_deleted_is_on_the_timeline_only() -> None:
         )
         for kind in ("resourcePreEvent", "resOutputsEvent")
     ]
-    operation = arrivals.parse(
+    operation = event_times.parse(
         [
             *({"timestamp": 5, kind: {"metadata": meta}} for kind, meta in steps),
             {
@@ -203,7 +206,7 @@ def test_what_was_deleted_is_on_the_timeline_only() -> None:
     state = graph.State(
         [Resource(STACK, "pulumi:pulumi:Stack", "", custom=False, needs=frozenset())], "v3.259.0"
     )
-    up = happened(state, operation)
+    up = summarize(state, operation)
     assert up.graph.nodes == {}
     assert [(line.name, line.state) for line in up.lines] == [("gone", "deleted")]
     assert "gone" in page.html(state, operation, TITLE, exact=False)
@@ -216,25 +219,25 @@ def test_every_state_has_a_sign_of_its_own() -> None:
 def test_arrival_times_are_those_of_the_lines(tmp_path: Path) -> None:
     log = tmp_path / "up.jsonl"
     events = EVENTS.read_text().splitlines(keepends=True)
-    with arrivals.noted(log):
+    with event_times.noted(log):
         start = time.time()
         log.write_text("".join(events[:5]) + events[5][:40])
         time.sleep(0.3)
         with log.open("a") as file:
             file.write(events[5][40:])
         last = time.time()
-    times = [float(each) for each in arrivals.beside(log).read_text().split()]
+    times = [float(each) for each in event_times.beside(log).read_text().split()]
     assert len(times) == 6
     assert all(start - 0.01 <= each < start + 0.25 for each in times[:5])
     assert last - 0.01 <= times[5]
-    assert arrivals.read(log)[1]
+    assert event_times.read(log)[1]
 
 
 def test_times_of_another_log_are_not_used(tmp_path: Path) -> None:
     log = tmp_path / "up.jsonl"
     log.write_text(EVENTS.read_text())
-    arrivals.beside(log).write_text("1.0\n2.0\n")
-    operation, exact = arrivals.read(log)
+    event_times.beside(log).write_text("1.0\n2.0\n")
+    operation, exact = event_times.read(log)
     assert not exact
     assert all(step.started == int(step.started) for step in operation.steps)
     assert "whole seconds" in page.html(graph.read(STATE), operation, TITLE, exact)
@@ -296,10 +299,10 @@ def test_the_page_names_versions(html: str) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "report", "--out", str(tmp_path / "r.html"), *arguments]
+        line = [sys.executable, "-m", "tools.report", "--out", str(tmp_path / "r.html"), *arguments]
         # Nothing is on PATH: Graphviz is the wheel's own.
         return subprocess.run(
-            line, cwd=program.ROOT, env=os.environ | {"PATH": ""}, capture_output=True, text=True
+            line, cwd=graph_page.ROOT, env=os.environ | {"PATH": ""}, capture_output=True, text=True
         )
 
     done = run("--state", str(STATE), "--events", str(EVENTS), "--title", "my stack")

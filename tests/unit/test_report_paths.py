@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from report.paths import critical_path, depths, reduced, serial_waves
+from tools.report.paths import critical_path, depths, reduced, serial_waves
 
 # a -> b -> d and a -> c -> d, and the way a -> d that both imply.
 DIAMOND = {"a": set[str](), "b": {"a"}, "c": {"a"}, "d": {"a", "b", "c"}}

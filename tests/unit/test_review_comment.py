@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from policy import guard
-from review.comment import LIMIT, comment
-from review.events import Change, Operation, PolicyResult, Step, read
-from review.model import review
 from sandbox.paths import REPOSITORY
+from tools.review import guard
+from tools.review.comment import LIMIT, comment
+from tools.review.events import Change, Operation, PolicyResult, Step, read
+from tools.review.model import review
 
 DATA = Path(__file__).parent / "data"
 ROTATED_KEY = DATA / "preview-rotated-key.jsonl"
@@ -194,7 +194,7 @@ def test_a_stack_that_cannot_be_is_refused(name: str) -> None:
 
 
 def ran(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "review", *arguments]
+    command = [sys.executable, "-m", "tools.review", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, input=stdin, capture_output=True, text=True, check=False)
 
 

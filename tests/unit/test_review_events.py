@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from review.components import Row, rows
-from review.events import Change, Diagnostic, PolicyResult, parse, read
-from review.model import review
+from tools.review.components import Row, rows
+from tools.review.events import Change, Diagnostic, PolicyResult, parse, read
+from tools.review.model import review
 
 # Recorded from an `up` whose ExternalSecrets did not sync, with the settings and properties taken out.
 FAILED_UP = Path(__file__).parent / "data" / "failed-up.jsonl"

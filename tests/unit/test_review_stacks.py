@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from review.stacks import environments, touched
 from sandbox.paths import REPOSITORY
-from tests.sandbox.driver import PROGRAM
+from tests.support.driver import PROGRAM
+from tools.review.stacks import environments, touched
 
 KNOWN = ["dev", "prod"]
 
@@ -33,5 +33,10 @@ def test_settings_are_one_environments() -> None:
 
 
 def test_what_no_environment_runs_is_no_ones() -> None:
-    beside = ["docs/network.md", "tests/edges.py", "sandbox/cloud.py", ".github/workflows/preview.yml"]
+    beside = [
+        "docs/network.md",
+        "tests/support/edges.py",
+        "sandbox/google/cloud.py",
+        ".github/workflows/preview.yml",
+    ]
     assert touched([*beside, "README.md", "Makefile", ""], KNOWN) == []

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.emulators.external_secrets import allowed_namespace
-from tests.unit.engine import run_program
+from sandbox.operators.external_secrets.controller import allowed_namespace
+from tests.support.engine import run_program
 
 
 @pytest.mark.parametrize(

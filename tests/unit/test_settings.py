@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import settings
-from tests.unit.engine import SETTINGS, run_program
+from tests.support.engine import SETTINGS, run_program
 
 MODEL = SETTINGS["models"][0]
 VLLM = MODEL["vllm"]
@@ -287,7 +287,7 @@ def test_a_rule_on_a_refused_setting_is_passed_over() -> None:
 
 
 def test_nothing_is_registered_when_settings_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.unit import engine
+    from tests.support import engine
 
     monitors: list[engine.RecordingMonitor] = []
 

@@ -10,7 +10,7 @@ import pytest
 import settings
 from settings.base import Section
 from settings.errors import section_in
-from tests.unit.engine import EVERYTHING, SETTINGS, run_program
+from tests.support.engine import EVERYTHING, SETTINGS, run_program
 
 HOSTED = EVERYTHING["models"][-1]
 RUNS: list[Mapping[str, Any]] = [

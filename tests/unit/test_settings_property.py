@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import settings
 from settings.machines import MACHINES
 from settings.schema import Schema, settings_schema
-from tests.unit.engine import run_program
+from tests.support.engine import run_program
 
 SCHEMA = settings_schema()
 PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)

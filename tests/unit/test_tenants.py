@@ -11,7 +11,7 @@ import pytest
 
 from components.reconciler import reconcile
 from settings.errors import SettingsError
-from tests.unit.engine import EVERYTHING, Recording, run_program, secret_marker
+from tests.support.engine import EVERYTHING, Recording, run_program, secret_marker
 
 SEARCH = {"name": "search", "budget": 50, "rpm": 100, "models": ["qwen-local"]}
 APP = {"name": "app", "team": "search"}

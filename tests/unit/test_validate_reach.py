@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from validate.errors import ValidateError
-from validate.installation import Installation, master_key
-from validate.reach import Kubectl, through_cluster
+from tools.validate.errors import ValidateError
+from tools.validate.installation import Installation, master_key
+from tools.validate.reach import Kubectl, through_cluster
 
 HERE = Installation(["m"], "llm-gateway", "litellm-pg", "c", "europe-west4", "p", "projects/p/secrets/master")
 KUBECTL = """#!/bin/sh

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from sandbox.paths import REPOSITORY
-from sandbox.toolchain import Manifest
+from sandbox.toolchain.build import Manifest
 
 GITHUB = REPOSITORY / ".github"
 FILES = sorted(GITHUB.rglob("*.yml"))
@@ -159,7 +159,7 @@ def test_the_toolchain_is_kept_by_what_it_is_made_of() -> None:
     assert kept[0]["path"] == kept[1]["path"] == "${{ env.LLM_GATEWAY_CACHE }}/toolchain"
     for file in re.findall(r"'([^']+)'", kept[0]["key"]):
         assert (REPOSITORY / file).is_file()
-    assert "'sandbox/go/go.mod', 'sandbox/go/go.sum'" in kept[0]["key"]
+    assert "'sandbox/toolchain/go/go.mod', 'sandbox/toolchain/go/go.sum'" in kept[0]["key"]
 
 
 def scripted(tmp_path: Path, script: str, answers: dict[str, str], **variables: str) -> list[list[str]]:

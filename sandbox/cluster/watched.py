@@ -1,0 +1,347 @@
+"""The cluster as the emulators see it: a cache of each kind kept by a watch, and writes that go to the API server.
+
+It knows the kinds listed below and no discovery. Objects are the API's own JSON, as dicts; treat what `list` and
+`get` return as read-only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlencode
+
+from kubernetes.client import ApiClient
+from kubernetes.client.exceptions import ApiException
+
+Json = dict[str, Any]
+
+_LOG = logging.getLogger(__name__)
+_RETRY = 1.0
+_COMPONENT = "llm-gateway-sandbox"
+
+
+class Resource(NamedTuple):
+    version: str
+    plural: str
+
+
+KINDS = {
+    "ConfigMap": Resource("v1", "configmaps"),
+    "Event": Resource("v1", "events"),
+    "Node": Resource("v1", "nodes"),
+    "PersistentVolume": Resource("v1", "persistentvolumes"),
+    "PersistentVolumeClaim": Resource("v1", "persistentvolumeclaims"),
+    "Pod": Resource("v1", "pods"),
+    "Secret": Resource("v1", "secrets"),
+    "Service": Resource("v1", "services"),
+    "ServiceAccount": Resource("v1", "serviceaccounts"),
+    "Deployment": Resource("apps/v1", "deployments"),
+    "Job": Resource("batch/v1", "jobs"),
+    "PodDisruptionBudget": Resource("policy/v1", "poddisruptionbudgets"),
+    "StorageClass": Resource("storage.k8s.io/v1", "storageclasses"),
+    "VolumeAttachment": Resource("storage.k8s.io/v1", "volumeattachments"),
+    "MutatingWebhookConfiguration": Resource(
+        "admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations"
+    ),
+    "ValidatingWebhookConfiguration": Resource(
+        "admissionregistration.k8s.io/v1", "validatingwebhookconfigurations"
+    ),
+    "ExternalSecret": Resource("external-secrets.io/v1", "externalsecrets"),
+    "SecretStore": Resource("external-secrets.io/v1", "secretstores"),
+    "ClusterSecretStore": Resource("external-secrets.io/v1", "clustersecretstores"),
+    "Cluster": Resource("postgresql.cnpg.io/v1", "clusters"),
+    "Backup": Resource("postgresql.cnpg.io/v1", "backups"),
+    "ScheduledBackup": Resource("postgresql.cnpg.io/v1", "scheduledbackups"),
+    "ObjectStore": Resource("barmancloud.cnpg.io/v1", "objectstores"),
+    "Certificate": Resource("cert-manager.io/v1", "certificates"),
+    "Issuer": Resource("cert-manager.io/v1", "issuers"),
+}
+
+
+class Watched:
+    """A cluster's objects. Reads come from the cache of the kinds given to `watch`; own writes show in it at once."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._host = client.configuration.host
+        self._cache: dict[str, dict[tuple[str, str], Json]] = {}
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+
+    def watch(self, kinds: set[str]) -> None:
+        """Keep a cache of each kind from now on; returns when all are filled. A kind the API does not serve is empty."""
+        filled = {kind: threading.Event() for kind in sorted(kinds)}
+        for kind, event in filled.items():
+            self._cache[kind] = {}
+            threading.Thread(
+                target=self._follow, args=(kind, event), name=f"watch-{kind}", daemon=True
+            ).start()
+        for event in filled.values():
+            event.wait()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a change of any watched object, at most `seconds`."""
+        if self._changed.wait(seconds):
+            self._changed.clear()
+
+    def list(self, kind: str, namespace: str | None = None) -> list[Json]:
+        """Every object of a watched kind, or those of one namespace, ordered by namespace and name."""
+        with self._lock:
+            return [
+                item
+                for key, item in sorted(self._cache[kind].items())
+                if namespace is None or key[0] == namespace
+            ]
+
+    def get(self, kind: str, namespace: str, name: str) -> Json | None:
+        """One object of a watched kind; `namespace` is "" for a kind without namespaces."""
+        with self._lock:
+            return self._cache[kind].get((namespace, name))
+
+    def create(self, kind: str, item: Json, manager: str = _COMPONENT) -> Json | None:
+        """Create an object; None when one of its name is there already. Raises ApiException."""
+        resource = KINDS[kind]
+        body = {"apiVersion": resource.version, "kind": kind, **item}
+        try:
+            return self._write("POST", kind, self._path(kind, item, named=False), body, manager)
+        except ApiException as error:
+            if error.status == 409:
+                return None
+            raise
+
+    def update(self, kind: str, item: Json, manager: str = _COMPONENT) -> Json | None:
+        """Replace an object; None when it changed meanwhile or is gone (look again). Raises ApiException."""
+        body = {"apiVersion": KINDS[kind].version, "kind": kind, **item}
+        return self._unless_changed("PUT", kind, self._path(kind, item), body, manager)
+
+    def patch(
+        self, kind: str, item: Json, changes: Json, subresource: Literal["", "/status"] = ""
+    ) -> Json | None:
+        """Merge-patch an object as it was read; None when it changed meanwhile or is gone (look again).
+
+        Raises ApiException.
+        """
+        read = {"metadata": {"resourceVersion": item["metadata"]["resourceVersion"]}}
+        body = {**changes, "metadata": {**changes.get("metadata", {}), **read["metadata"]}}
+        return self._unless_changed("PATCH", kind, self._path(kind, item) + subresource, body, _COMPONENT)
+
+    def delete(self, kind: str, item: Json) -> None:
+        """Delete an object and, in the background, what it owns; fine when it is gone. Raises ApiException."""
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": item["metadata"]["uid"]}}
+        try:
+            self._call("DELETE", self._path(kind, item), body).read()
+        except ApiException as error:
+            if error.status not in (404, 409):
+                raise
+
+    def event(
+        self,
+        kind: str,
+        item: Json,
+        level: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        source: str,
+    ) -> None:
+        """Record an Event about an object, as `source` would."""
+        metadata = item["metadata"]
+        namespace = metadata.get("namespace", "default")
+        now = timestamp()
+        self.create(
+            "Event",
+            {
+                "metadata": {"generateName": f"{metadata['name']}.", "namespace": namespace},
+                "involvedObject": {
+                    "apiVersion": KINDS[kind].version,
+                    "kind": kind,
+                    "namespace": metadata.get("namespace", ""),
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                },
+                "type": level,
+                "reason": reason,
+                "message": message[:1024],
+                "source": {"component": source},
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+            },
+        )
+
+    def _path(self, kind: str, item: Json, named: bool = True) -> str:
+        resource, metadata = KINDS[kind], item["metadata"]
+        group = "api" if "/" not in resource.version else "apis"
+        namespace = f"/namespaces/{metadata['namespace']}" if metadata.get("namespace") else ""
+        name = f"/{metadata['name']}" if named else ""
+        return f"/{group}/{resource.version}{namespace}/{resource.plural}{name}"
+
+    def _call(self, method: str, path: str, body: Json | None = None, timeout: Any = 30) -> Any:
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        response = self._client.rest_client.request(
+            method,
+            self._host + path,
+            headers={"Accept": "application/json", "Content-Type": content},
+            body=body,
+            _request_timeout=timeout,
+        ).response
+        if response.status >= 400:
+            error = ApiException(status=response.status, reason=response.reason)
+            error.body = response.read().decode()
+            raise error
+        return response
+
+    def _write(self, method: str, kind: str, path: str, body: Json, manager: str) -> Json:
+        with self._call(method, f"{path}?{urlencode({'fieldManager': manager})}", body) as response:
+            item = json.loads(response.read())
+        self._remember(kind, item)
+        return item
+
+    def _unless_changed(self, method: str, kind: str, path: str, body: Json, manager: str) -> Json | None:
+        try:
+            return self._write(method, kind, path, body, manager)
+        except ApiException as error:
+            if error.status in (404, 409):
+                return None
+            raise
+
+    def _remember(self, kind: str, item: Json) -> None:
+        if kind not in self._cache:
+            return
+        key = _key(item)
+        with self._lock:
+            known = self._cache[kind].get(key)
+            if known is None or _age(known) < _age(item):
+                self._cache[kind][key] = item
+
+    def _follow(self, kind: str, filled: threading.Event) -> None:
+        resource = KINDS[kind]
+        path = f"/{'apis' if '/' in resource.version else 'api'}/{resource.version}/{resource.plural}"
+        failure = ""
+        while True:
+            try:
+                version = self._fill(kind, path)
+                failure = ""
+                filled.set()
+                self._changed.set()
+                for change in self._changes(path, version):
+                    self._apply(kind, change)
+                    self._changed.set()
+            except Exception as error:  # whatever breaks a watch, it has to be taken up again
+                status = error.status if isinstance(error, ApiException) else None
+                if status == 404:
+                    with self._lock:
+                        self._cache[kind] = {}
+                    filled.set()
+                elif status != 410 and failure != repr(error):
+                    failure = repr(error)
+                    _LOG.warning("watching %s: %s", resource.plural, error)
+            time.sleep(_RETRY)
+
+    def _fill(self, kind: str, path: str) -> str:
+        with self._call("GET", path) as response:
+            found = json.loads(response.read())
+        with self._lock:
+            self._cache[kind] = {_key(item): item for item in found["items"]}
+        return found["metadata"]["resourceVersion"]
+
+    def _changes(self, path: str, version: str) -> Iterator[Json]:
+        query = urlencode({"watch": "true", "resourceVersion": version})
+        rest = b""
+        with self._call("GET", f"{path}?{query}", timeout=(10, None)) as response:
+            for chunk in response.stream(amt=None, decode_content=True):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    change = json.loads(line)
+                    if change["type"] == "ERROR":
+                        status = change["object"]
+                        raise ApiException(status=status.get("code"), reason=status.get("message"))
+                    yield change
+
+    def _apply(self, kind: str, change: Json) -> None:
+        item = change["object"]
+        if change["type"] != "DELETED":
+            self._remember(kind, item)
+            return
+        with self._lock:
+            known = self._cache[kind].get(_key(item))
+            if known is not None and known["metadata"]["uid"] == item["metadata"]["uid"]:
+                del self._cache[kind][_key(item)]
+
+
+def timestamp(when: datetime | None = None) -> str:
+    """A moment (default: now) as the API writes it."""
+    return (when or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(written: str) -> datetime:
+    """The moment that the API wrote."""
+    return datetime.fromisoformat(written.replace("Z", "+00:00"))
+
+
+def condition(item: Json, type_: str) -> Json | None:
+    """The object's status condition of a type."""
+    for found in item.get("status", {}).get("conditions", []):
+        if found["type"] == type_:
+            return found
+    return None
+
+
+def with_condition(item: Json, type_: str, status: bool, reason: str, message: str) -> list[Json]:
+    """The object's status conditions with this one set; its transition time moves only with its status."""
+    known = condition(item, type_)
+    value = "True" if status else "False"
+    since = known["lastTransitionTime"] if known and known["status"] == value else timestamp()
+    others = [found for found in item.get("status", {}).get("conditions", []) if found["type"] != type_]
+    return [
+        *others,
+        {"type": type_, "status": value, "reason": reason, "message": message, "lastTransitionTime": since},
+    ]
+
+
+def available(api: Watched, app: str) -> Json | None:
+    """The Deployment labelled app.kubernetes.io/name=`app` whose pods are available: the operator runs."""
+    for deployment in api.list("Deployment"):
+        if deployment["metadata"].get("labels", {}).get("app.kubernetes.io/name") == app and serves(
+            deployment
+        ):
+            return deployment
+    return None
+
+
+def serves(deployment: Json) -> bool:
+    """Is a Deployment Available, with a pod to show for it? One scaled to zero counts as Available by itself."""
+    found = condition(deployment, "Available")
+    return bool(found and found["status"] == "True" and deployment["status"].get("availableReplicas"))
+
+
+def owner(kind: str, item: Json) -> Json:
+    """The ownerReference that makes an object the controller of another."""
+    return {
+        "apiVersion": KINDS[kind].version,
+        "kind": kind,
+        "name": item["metadata"]["name"],
+        "uid": item["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def controlled_by(item: Json, uid: str) -> bool:
+    """Is the object with this uid the controller of `item`?"""
+    return any(
+        reference["uid"] == uid and reference.get("controller")
+        for reference in item["metadata"].get("ownerReferences", [])
+    )
+
+
+def _key(item: Json) -> tuple[str, str]:
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+
+def _age(item: Json) -> int:
+    return int(item["metadata"]["resourceVersion"])

@@ -1,1 +1,0 @@
-"""What runs inside the cluster on GKE and does not run on this machine."""

@@ -1,0 +1,206 @@
+"""The kubelet's look at what a pod refers to: Secrets, ConfigMaps, their keys, and claims.
+
+A bound pod whose references are all there gets the annotation that the pod-ready stage (stages.yaml) waits for; for
+another one the status and the event tell what is missing, as a node's kubelet words it, and it is looked at again.
+
+What it does not do: pull images, run anything, start one container of a pod before another's references are there,
+or tell a pod that runs already of a change. Volume types it does not know are refused by name in a FailedMount event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from sandbox.cluster.watched import Json, Watched, condition, moment, timestamp
+from sandbox.latency import seconds
+
+ANNOTATION = "sandbox.llmgateway.dev/references"
+_PLAIN_VOLUMES = frozenset({"emptyDir", "hostPath", "downwardAPI", "image"})
+
+
+class Kubelet:
+    """Lets bound pods start, or says why they cannot."""
+
+    kinds = frozenset({"Pod", "Secret", "ConfigMap", "PersistentVolumeClaim"})
+
+    def __init__(self, api: Watched) -> None:
+        self._api = api
+        self._told: dict[str, str] = {}
+
+    def reconcile(self) -> None:
+        pending = {pod["metadata"]["uid"]: pod for pod in self._api.list("Pod") if _waits(pod)}
+        self._told = {uid: said for uid, said in self._told.items() if uid in pending}
+        for uid, pod in pending.items():
+            missing = self._missing_volume(pod)
+            if missing:
+                self._hold(uid, pod, None, "FailedMount", missing)
+                continue
+            blocked = next(self._missing_in_containers(pod), None)
+            if blocked:
+                container, missing = blocked
+                self._hold(uid, pod, (container, missing), "Failed", f"Error: {missing}")
+            elif _scheduled_for(pod) >= seconds("pod"):
+                self._api.patch("Pod", pod, {"metadata": {"annotations": {ANNOTATION: "present"}}})
+
+    def _missing_volume(self, pod: Json) -> str | None:
+        namespace = pod["metadata"]["namespace"]
+        for volume in pod["spec"].get("volumes", []):
+            missing = self._missing_source(namespace, volume, pod["metadata"]["name"])
+            if missing:
+                return f'MountVolume.SetUp failed for volume "{volume["name"]}" : {missing}'
+        return None
+
+    def _missing_source(self, namespace: str, volume: Json, pod: str) -> str | None:
+        name = volume["name"]
+        if secret := volume.get("secret"):
+            return self._missing_items("Secret", namespace, secret["secretName"], secret)
+        if config := volume.get("configMap"):
+            return self._missing_items("ConfigMap", namespace, config["name"], config)
+        if claim := volume.get("persistentVolumeClaim"):
+            return self._unbound(namespace, claim["claimName"])
+        if "ephemeral" in volume:
+            return self._unbound(namespace, f"{pod}-{name}")
+        if projected := volume.get("projected"):
+            for source in projected.get("sources", []):
+                for kind, key in (("Secret", "secret"), ("ConfigMap", "configMap")):
+                    if key in source:
+                        missing = self._missing_items(kind, namespace, source[key]["name"], source[key])
+                        if missing:
+                            return missing
+            return None
+        if _PLAIN_VOLUMES.isdisjoint(volume):
+            types = ", ".join(sorted(volume.keys() - {"name"}))
+            return f"volumes of type {types} are not emulated by the sandbox"
+        return None
+
+    def _missing_items(self, kind: str, namespace: str, name: str, source: Json) -> str | None:
+        if source.get("optional"):
+            return None
+        found = self._api.get(kind, namespace, name)
+        if found is None:
+            return f'{kind.lower()} "{name}" not found'
+        for item in source.get("items", []):
+            if item["key"] not in _keys(found):
+                what = "secret" if kind == "Secret" else "config"
+                return f"references non-existent {what} key: {item['key']}"
+        return None
+
+    def _unbound(self, namespace: str, claim: str) -> str | None:
+        found = self._api.get("PersistentVolumeClaim", namespace, claim)
+        if found is None:
+            return f'persistentvolumeclaim "{claim}" not found'
+        return (
+            None
+            if found["status"].get("phase") == "Bound"
+            else f'persistentvolumeclaim "{claim}" is not bound'
+        )
+
+    def _missing_in_containers(self, pod: Json) -> Iterator[tuple[str, str]]:
+        namespace = pod["metadata"]["namespace"]
+        for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
+            sources = [
+                (kind, entry[key], None)
+                for entry in container.get("envFrom", [])
+                for kind, key in (("Secret", "secretRef"), ("ConfigMap", "configMapRef"))
+                if key in entry
+            ] + [
+                (kind, entry["valueFrom"][key], entry["valueFrom"][key]["key"])
+                for entry in container.get("env", [])
+                for kind, key in (("Secret", "secretKeyRef"), ("ConfigMap", "configMapKeyRef"))
+                if key in entry.get("valueFrom", {})
+            ]
+            for kind, reference, wanted in sources:
+                missing = self._missing_key(kind, namespace, reference["name"], wanted)
+                if missing and not reference.get("optional"):
+                    yield container["name"], missing
+
+    def _missing_key(self, kind: str, namespace: str, name: str, wanted: str | None) -> str | None:
+        found = self._api.get(kind, namespace, name)
+        if found is None:
+            return f'{kind.lower()} "{name}" not found'
+        if wanted is not None and wanted not in _keys(found):
+            return f"couldn't find key {wanted} in {kind} {namespace}/{name}"
+        return None
+
+    def _hold(self, uid: str, pod: Json, blocked: tuple[str, str] | None, reason: str, message: str) -> None:
+        if self._told.get(uid) == message:
+            return
+        if self._api.patch("Pod", pod, {"status": waiting_status(pod, blocked)}, "/status") is None:
+            return
+        self._api.event("Pod", pod, "Warning", reason, message, "kubelet")
+        self._told[uid] = message
+
+
+def waiting_status(pod: Json, blocked: tuple[str, str] | None) -> Json:
+    """The status of a pod that cannot start; `blocked` is the container that lacks something, and what it lacks."""
+    spec, now = pod["spec"], timestamp()
+    initial = spec.get("initContainers", [])
+    at_init = bool(initial) and (blocked is None or any(each["name"] == blocked[0] for each in initial))
+
+    def waiting(containers: list[Json], reason: str) -> list[Json]:
+        return [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": False,
+                "restartCount": 0,
+                "started": False,
+                "state": {
+                    "waiting": {"reason": "CreateContainerConfigError", "message": blocked[1]}
+                    if blocked and container["name"] == blocked[0]
+                    else {"reason": reason}
+                },
+            }
+            for container in containers
+        ]
+
+    not_ready = f"containers with unready status: [{' '.join(each['name'] for each in spec['containers'])}]"
+    kept = [
+        found
+        for found in pod["status"].get("conditions", [])
+        if found["type"] not in ("Initialized", "Ready", "ContainersReady")
+    ]
+    return {
+        "phase": "Pending",
+        "startTime": pod["status"].get("startTime", now),
+        "conditions": [
+            *kept,
+            {"type": "Initialized", "status": "False" if at_init else "True", "lastTransitionTime": now},
+            *(
+                {
+                    "type": type_,
+                    "status": "False",
+                    "reason": "ContainersNotReady",
+                    "message": not_ready,
+                    "lastTransitionTime": now,
+                }
+                for type_ in ("Ready", "ContainersReady")
+            ),
+        ],
+        "initContainerStatuses": waiting(initial, "PodInitializing"),
+        "containerStatuses": waiting(
+            spec["containers"], "PodInitializing" if at_init else "ContainerCreating"
+        ),
+    }
+
+
+def _waits(pod: Json) -> bool:
+    metadata = pod["metadata"]
+    return (
+        "nodeName" in pod["spec"]
+        and "deletionTimestamp" not in metadata
+        and pod["status"].get("phase") == "Pending"
+        and ANNOTATION not in metadata.get("annotations", {})
+    )
+
+
+def _scheduled_for(pod: Json) -> float:
+    scheduled = condition(pod, "PodScheduled")
+    since = scheduled["lastTransitionTime"] if scheduled else pod["metadata"]["creationTimestamp"]
+    return (datetime.now(UTC) - moment(since)).total_seconds()
+
+
+def _keys(item: Json) -> set[str]:
+    return {*(item.get("data") or {}), *(item.get("binaryData") or {})}

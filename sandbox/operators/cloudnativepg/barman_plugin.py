@@ -1,0 +1,135 @@
+"""The Barman Cloud plugin of CloudNativePG as a Cluster meets it: found by its Service, it archives and restores.
+
+What it does not do: check the certificates between it and the operator, make the Role it lets a Cluster read its
+ObjectStore with, update an ObjectStore's status, restore WAL to standbys, or take part in replica clusters.
+"""
+
+from __future__ import annotations
+
+from sandbox.cluster.watched import Json, Watched, available, condition, with_condition
+from sandbox.google.cloud import Cloud
+from sandbox.google.workload_identity import principal
+from sandbox.operators.cloudnativepg import database
+from sandbox.operators.cloudnativepg.barman import BarmanError, Folder
+
+PLUGIN = "barman-cloud.cloudnative-pg.io"
+_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "privileged": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+class BarmanPlugin:
+    """The plugin, on the cluster's objects and the emulated cloud."""
+
+    def __init__(self, api: Watched, cloud: Cloud) -> None:
+        self._api = api
+        self._cloud = cloud
+
+    def sidecar_image(self, namespace: str) -> str | None:
+        """The image of its sidecar; None when the operator in `namespace` finds no plugin that answers."""
+        served = any(
+            service["metadata"].get("labels", {}).get("cnpg.io/pluginName") == PLUGIN
+            for service in self._api.list("Service", namespace)
+        )
+        deployment = available(self._api, "plugin-barman-cloud")
+        if not served or deployment is None or deployment["metadata"]["namespace"] != namespace:
+            return None
+        settings = self._api.get("ConfigMap", namespace, "plugin-barman-cloud-config")
+        return settings["data"]["SIDECAR_IMAGE"] if settings else None
+
+    def has_stores(self, cluster: Json) -> bool:
+        """Is every ObjectStore there that the Cluster names? Until then its reconciliation stops."""
+        return all(self._store(cluster, each) for each in _parameters(cluster))
+
+    def sidecar(self, cluster: Json, image: str) -> Json:
+        """The container that it adds to the pods of the Cluster."""
+        store = self._store(cluster, _parameters(cluster)[0]) or {"spec": {}}
+        settings = store["spec"].get("instanceSidecarConfiguration", {})
+        return {
+            "name": "plugin-barman-cloud",
+            "image": image,
+            "args": ["instance"],
+            "restartPolicy": "Always",
+            "resources": settings.get("resources", {}),
+            "securityContext": _SECURITY,
+        }
+
+    def archive(self, cluster: Json) -> None:
+        """Archive the database's WAL and say in the Cluster's condition whether that works."""
+        try:
+            folder = self._folder(cluster, own_parameters(cluster))
+            folder.archive(cluster["metadata"]["uid"], database.content(self._cloud, cluster))
+            archived = (True, "ContinuousArchivingSuccess", "Continuous archiving is working")
+        except BarmanError as error:
+            archived = (False, "ContinuousArchivingFailing", f"rpc error: code = Unknown desc = {error}")
+        metadata = cluster["metadata"]
+        now = self._api.get("Cluster", metadata["namespace"], metadata["name"])
+        if now is None:
+            return
+        known = condition(now, "ContinuousArchiving")
+        status, reason, message = archived
+        if known is None or (known["status"] == "True", known["message"]) != (status, message):
+            conditions = with_condition(now, "ContinuousArchiving", status, reason, message)
+            self._api.patch("Cluster", now, {"status": {"conditions": conditions}}, "/status")
+
+    def back_up(self, cluster: Json) -> str:
+        """Take a base backup; its id. Raises BarmanError."""
+        folder = self._folder(cluster, own_parameters(cluster))
+        content = database.content(self._cloud, cluster)
+        folder.archive(cluster["metadata"]["uid"], content)
+        return folder.back_up(cluster["metadata"]["uid"], content)
+
+    def restore(self, cluster: Json, recovery: Json) -> Json:
+        """What the database of a Cluster that is made by recovery holds. Raises BarmanError."""
+        [source] = [
+            each["plugin"]["parameters"]
+            for each in cluster["spec"].get("externalClusters", [])
+            if each["name"] == recovery.get("source")
+        ]
+        own = own_parameters(cluster)
+        if own:
+            self._folder(cluster, own).check_empty(cluster["metadata"]["uid"])
+        target = recovery.get("recoveryTarget", {}).get("targetTime")
+        return self._folder(cluster, source).restore(target)
+
+    def _folder(self, cluster: Json, parameters: Json | None) -> Folder:
+        metadata = cluster["metadata"]
+        store = self._store(cluster, parameters) if parameters else None
+        if store is None or parameters is None:
+            raise BarmanError("objectstores.barmancloud.cnpg.io not found")
+        # Instances, and the Job that restores, run as the ServiceAccount named after the Cluster.
+        member = principal(self._cloud, metadata["namespace"], metadata["name"])
+        return Folder(self._cloud, store, parameters.get("serverName", metadata["name"]), member)
+
+    def _store(self, cluster: Json, parameters: Json) -> Json | None:
+        namespace = cluster["metadata"]["namespace"]
+        return self._api.get("ObjectStore", namespace, parameters.get("barmanObjectName", ""))
+
+
+def uses_plugin(cluster: Json) -> bool:
+    """Does the Cluster name the plugin, for itself or for another it is restored from?"""
+    return bool(_parameters(cluster))
+
+
+def archives(cluster: Json) -> bool:
+    """Is the plugin the Cluster's WAL archiver?"""
+    return any(each.get("isWALArchiver") for each in cluster["spec"].get("plugins", []))
+
+
+def own_parameters(cluster: Json) -> Json | None:
+    """The plugin's parameters for the Cluster's own backups."""
+    for each in cluster["spec"].get("plugins", []):
+        if each["name"] == PLUGIN:
+            return each.get("parameters", {})
+    return None
+
+
+def _parameters(cluster: Json) -> list[Json]:
+    own = own_parameters(cluster)
+    others = [each["plugin"].get("parameters", {}) for each in cluster["spec"].get("externalClusters", [])]
+    return [*([own] if own is not None else []), *others]

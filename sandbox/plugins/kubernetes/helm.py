@@ -1,0 +1,89 @@
+"""Runs the helm binary against a cluster; neither kubeconfig nor values stay on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from sandbox.errors import SandboxError
+from sandbox.plugins.kubernetes.cluster import Cluster, private_directory
+
+
+class HelmError(SandboxError):
+    """What helm said when it failed."""
+
+
+def helm(arguments: list[str], *, stdin: str = "", cancelled: threading.Event | None = None) -> str:
+    """Helm's standard output; raises HelmError with its whole error text.
+
+    A set `cancelled` interrupts helm, which then marks the release as failed.
+    """
+    try:
+        process = subprocess.Popen(
+            ["helm", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    except FileNotFoundError as error:
+        raise HelmError(
+            "there is no helm on PATH: run this through the sandbox (`make up`, `make shell`)."
+        ) from error
+    given: str | None = stdin
+    while True:
+        try:
+            output, errors = process.communicate(given, timeout=1)
+            break
+        except subprocess.TimeoutExpired:
+            given = None
+            if cancelled and cancelled.is_set():
+                process.terminate()
+    if process.returncode:
+        raise HelmError(
+            errors.strip().removeprefix("Error: ") or f"helm ended with code {process.returncode}"
+        )
+    return output
+
+
+def helm_on(
+    cluster: Cluster,
+    namespace: str,
+    arguments: list[str],
+    *,
+    stdin: str = "",
+    cancelled: threading.Event | None = None,
+) -> str:
+    """`helm` on a cluster and namespace."""
+    with _kubeconfig(cluster) as path:
+        where = ["--kubeconfig", path, "--namespace", namespace]
+        if cluster.context:
+            where += ["--kube-context", cluster.context]
+        return helm([*arguments, *where], stdin=stdin, cancelled=cancelled)
+
+
+def live_release(cluster: Cluster, namespace: str, name: str) -> dict[str, Any] | None:
+    """The newest revision of a release as helm keeps it (info, config, manifest, hooks, version), or None."""
+    try:
+        return json.loads(helm_on(cluster, namespace, ["status", name, "--output", "json"]))
+    except HelmError as error:
+        if "release: not found" in str(error):
+            return None
+        raise
+
+
+@contextmanager
+def _kubeconfig(cluster: Cluster) -> Generator[str]:
+    descriptor, path = tempfile.mkstemp(prefix="kubeconfig-", dir=private_directory())
+    try:
+        with open(descriptor, "w") as file:
+            file.write(cluster.kubeconfig)
+        yield path
+    finally:
+        os.unlink(path)

@@ -1,0 +1,250 @@
+"""kubernetes:helm.sh/v3:Release through the helm binary.
+
+Charts: a folder or archive, oci://, or a name with repositoryOpts.repo. The settings of REFUSED are refused by name.
+A failed release stays, in the cluster and partially in the state, and the next `up` upgrades it, as with the real
+provider. Unlike that one, a refresh notices changed values and says so when the release is in a failed state.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
+
+from sandbox.errors import SandboxError
+from sandbox.latency import seconds
+from sandbox.plugins.kubernetes import awaits
+from sandbox.plugins.kubernetes.cluster import Cluster, Object
+from sandbox.plugins.kubernetes.helm import HelmError, helm, helm_on, live_release
+from sandbox.plugins.sdk import check_inputs
+from sandbox.plugins.values import detailed_diff, has_unknown, under
+
+REFUSED = frozenset({"keyring", "lint", "manifest", "postrender", "recreatePods", "valueYamlFiles", "verify"})
+_REPOSITORY = frozenset({"repo"})
+# Outputs, deprecated inputs and what the SDK always sends.
+_DROPPED = frozenset({"allowNullValues", "compat", "resourceNames", "status"})
+_TIMEOUT = 300
+_SHARED_FLAGS = {
+    "atomic": "--atomic",
+    "dependencyUpdate": "--dependency-update",
+    "devel": "--devel",
+    "disableOpenapiValidation": "--disable-openapi-validation",
+    "renderSubchartNotes": "--render-subchart-notes",
+    "skipCrds": "--skip-crds",
+    "takeOwnership": "--take-ownership",
+    "waitForJobs": "--wait-for-jobs",
+}
+_INSTALL_FLAGS = {
+    "createNamespace": "--create-namespace",
+    "disableWebhooks": "--no-hooks",
+    "replace": "--replace",
+}
+_UPGRADE_FLAGS = {
+    "cleanupOnFail": "--cleanup-on-fail",
+    "disableCRDHooks": "--no-hooks",
+    "forceUpdate": "--force",
+    "resetValues": "--reset-values",
+    "reuseValues": "--reuse-values",
+}
+
+
+def identifier(inputs: Object) -> str:
+    """Pulumi's id of a release."""
+    return f"{inputs['namespace']}/{inputs['name']}"
+
+
+def check(
+    token: str, name: str, seed: bytes, old: Object, new: Object, namespace: str
+) -> tuple[Object, list[CheckFailure]]:
+    """Inputs with the name, namespace, timeout and the chart's exact version filled in, and what is wrong with them."""
+    failures = check_inputs("kubernetes", token, new)
+    settings = {key: value for key, value in new.items() if key not in _DROPPED}
+    refused = [key for key in settings if key in REFUSED]
+    refused += [
+        f"repositoryOpts.{key}" for key in settings.get("repositoryOpts") or {} if key not in _REPOSITORY
+    ]
+    failures += [
+        CheckFailure(key, f'the sandbox does not emulate Release\'s "{key}"; leave it out.')
+        for key in refused
+    ]
+    checked: Object = {
+        "name": old.get("name") or f"{name}-{hashlib.sha256(seed).hexdigest()[:8]}",
+        "namespace": namespace,
+    }
+    if not settings.get("skipAwait"):
+        checked["timeout"] = _TIMEOUT
+    checked |= settings
+    if not failures and not has_unknown(checked):
+        try:
+            checked["version"] = yaml.safe_load(helm(["show", "chart", *_chart(checked)]))["version"]
+        except HelmError as error:
+            failures.append(
+                CheckFailure("chart", f"{error}; check the chart's name, version and repository.")
+            )
+    return checked, failures
+
+
+def diff(old: Object, new: Object) -> DiffResponse:
+    """What changes; name and namespace force a replacement."""
+    changes = detailed_diff(old, new, under("name", "namespace"))
+    return DiffResponse(
+        bool(changes),
+        replaces=[path for path, change in changes.items() if "REPLACE" in change.kind.name],
+        detailed_diff=changes,
+    )
+
+
+def install(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tuple[Object, str | None]:
+    """The new release's outputs and, where it was made but failed, why; raises HelmError where nothing was made."""
+    namespace, name = inputs["namespace"], inputs["name"]
+    if not inputs.get("replace") and live_release(cluster, namespace, name):
+        raise SandboxError(
+            f"cannot re-use a name that is still in use: release {name} exists in namespace {namespace}. "
+            f"Import it (id {identifier(inputs)}), uninstall it, or choose another name."
+        )
+    return _run(cluster, "install", inputs, _INSTALL_FLAGS, 0, cancelled)
+
+
+def upgrade(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tuple[Object, str | None]:
+    """The upgraded release's outputs and, where it failed, why; raises HelmError where no new revision was made."""
+    before = live_release(cluster, inputs["namespace"], inputs["name"])
+    return _run(cluster, "upgrade", inputs, _UPGRADE_FLAGS, before["version"] if before else 0, cancelled)
+
+
+def read(cluster: Cluster, resource_id: str, inputs: Object) -> tuple[Object, Object, str | None] | None:
+    """Outputs, inputs as the cluster has them, and what is wrong with the release; None when it is gone.
+
+    Without inputs (an import) they are the release's own: its chart by name alone.
+    """
+    namespace, _, name = resource_id.rpartition("/")
+    live = live_release(cluster, namespace or cluster.namespace, name)
+    if live is None:
+        return None
+    status = _status(cluster, live)
+    if not inputs:
+        inputs = {key: status[key] for key in ("name", "namespace", "chart", "version")} | {
+            "timeout": _TIMEOUT
+        }
+    values = live.get("config") or {}
+    live_inputs = inputs if values == _json(inputs.get("values") or {}) else {**inputs, "values": values}
+    problem = None
+    if status["status"] != "deployed":
+        problem = f"release {resource_id} is {status['status']}: {live['info'].get('description', '')}"
+    return _outputs(live_inputs, live, status), live_inputs, problem
+
+
+def uninstall(cluster: Cluster, state: Object, cancelled: threading.Event) -> None:
+    """Uninstalls a release and waits for its objects to go; one that is gone already is fine."""
+    arguments = ["uninstall", state["name"], "--ignore-not-found"]
+    if state.get("atomic") or not state.get("skipAwait"):
+        arguments += ["--wait", "--timeout", f"{state.get('timeout') or _TIMEOUT}s"]
+    helm_on(cluster, state["namespace"], arguments, cancelled=cancelled)
+
+
+def _chart(inputs: Object) -> list[str]:
+    arguments = [inputs["chart"]]
+    if inputs.get("version"):
+        arguments += ["--version", inputs["version"]]
+    if repository := (inputs.get("repositoryOpts") or {}).get("repo"):
+        arguments += ["--repo", repository]
+    return arguments
+
+
+def _run(
+    cluster: Cluster,
+    verb: str,
+    inputs: Object,
+    own_flags: Mapping[str, str],
+    revision: int,
+    cancelled: threading.Event,
+) -> tuple[Object, str | None]:
+    namespace, name = inputs["namespace"], inputs["name"]
+    arguments = [verb, name, *_chart(inputs), "--values", "-", "--output", "json"]
+    arguments += ["--timeout", f"{inputs.get('timeout') or _TIMEOUT}s"]
+    if not inputs.get("skipAwait"):
+        arguments.append("--wait")
+    flags = {**_SHARED_FLAGS, **own_flags}
+    arguments += [flag for key, flag in flags.items() if inputs.get(key)]
+    if description := inputs.get("description"):
+        arguments += ["--description", description]
+    if verb == "upgrade":
+        arguments += ["--history-max", str(inputs.get("maxHistory") or 0)]
+    problem = None
+    try:
+        values = json.dumps(inputs.get("values") or {})
+        live: Object = json.loads(helm_on(cluster, namespace, arguments, stdin=values, cancelled=cancelled))
+    except HelmError as error:
+        kept = live_release(cluster, namespace, name)
+        if kept is None or kept["version"] == revision or kept["info"]["status"] == "deployed":
+            raise
+        live = kept
+        problem = f"Helm release {identifier(inputs)} failed: {error}{awaits.lines(_causes(cluster, live))}"
+    time.sleep(seconds("release"))
+    return _outputs(inputs, live, _status(cluster, live)), problem
+
+
+def _status(cluster: Cluster, live: Object) -> Object:
+    arguments = ["get", "metadata", live["name"], "--output", "json"]
+    known: Object = json.loads(helm_on(cluster, live["namespace"], arguments))
+    return {
+        "name": live["name"],
+        "namespace": live["namespace"],
+        "revision": live["version"],
+        "status": live["info"]["status"],
+        "chart": known["chart"],
+        "version": known["version"],
+        "appVersion": known.get("appVersion", ""),
+    }
+
+
+def _outputs(inputs: Object, live: Object, status: Object) -> Object:
+    names: dict[str, list[str]] = {}
+    for body in _documents(live.get("manifest", "")):
+        group = body["apiVersion"].rpartition("/")[0]
+        kind = f"{body['kind']}.{group}" if group else body["kind"]
+        metadata = body["metadata"]
+        full = (
+            f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else metadata["name"]
+        )
+        names.setdefault(f"{kind}/{body['apiVersion']}", []).append(full)
+    return {**copy.deepcopy(inputs), "version": status["version"], "status": status, "resourceNames": names}
+
+
+def _documents(manifest: str) -> Iterator[Object]:
+    for body in yaml.safe_load_all(manifest):
+        if body and "kind" in body:
+            yield body
+
+
+def _json(values: Any) -> Any:
+    return json.loads(json.dumps(values))
+
+
+def _causes(cluster: Cluster, live: Object) -> list[str]:
+    """What the cluster says about those objects and hooks of a release that are not ready."""
+    found: list[str] = []
+    manifests = [live.get("manifest", ""), *(hook.get("manifest", "") for hook in live.get("hooks") or [])]
+    for body in (body for manifest in manifests for body in _documents(manifest)):
+        if body["kind"] == "CustomResourceDefinition":
+            continue
+        namespace = body["metadata"].get("namespace") or live["namespace"]
+        where = f"{body['kind']} {namespace}/{body['metadata']['name']}"
+        try:
+            current = cluster.get(body["apiVersion"], body["kind"], namespace, body["metadata"]["name"])
+            missing = current and awaits.unready(cluster, current)
+        except awaits.NotReady as failure:
+            found.append(f"{where}: {failure}")
+        except Exception as error:
+            # Whatever is wrong here must not hide the failure that is being explained.
+            found.append(f"{where}: (could not be read: {error!r})")
+        else:
+            if current and missing:
+                found.append(f"{where}: {missing}{awaits.lines(awaits.causes(cluster, current))}")
+    return found

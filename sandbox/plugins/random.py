@@ -1,0 +1,92 @@
+"""Stands in for pulumi-random 4.21 where that is not installed.
+
+Emulates RandomBytes whole (create, replace on any changed input, refresh, import by base64 value). Refuses every other
+type by name.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import secrets
+from typing import Any
+
+from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.provider.experimental.provider import (
+    CheckFailure,
+    CheckRequest,
+    CheckResponse,
+    CreateRequest,
+    CreateResponse,
+    DeleteRequest,
+    DiffResponse,
+    Provider,
+    ReadRequest,
+    ReadResponse,
+)
+
+from sandbox.errors import SandboxError
+from sandbox.plugins.sdk import check_inputs
+from sandbox.plugins.server import DiffRequest, serve
+from sandbox.plugins.values import UNKNOWN, detailed_diff, plain_map, property_map
+
+BYTES = "random:index/randomBytes:RandomBytes"
+# The real provider's id says nothing of the value: ids are not encrypted in the state.
+ID = "none"
+
+
+def outputs(value: bytes | None) -> dict[str, PropertyValue]:
+    """What RandomBytes puts out, both secret; None is a value that a preview cannot know."""
+    texts: dict[str, Any] = {"base64": UNKNOWN, "hex": UNKNOWN}
+    if value is not None:
+        texts = {"base64": base64.b64encode(value).decode(), "hex": value.hex()}
+    return {name: text.with_secret(True) for name, text in property_map(texts).items()}
+
+
+class RandomProvider(Provider):
+    """RandomBytes."""
+
+    async def check(self, request: CheckRequest) -> CheckResponse:
+        if request.type != BYTES:
+            raise SandboxError(
+                f"{request.type} is not emulated in the sandbox; it knows {BYTES} (hex or base64)."
+            )
+        inputs = plain_map(request.new_inputs)
+        failures = check_inputs("random", BYTES, inputs)
+        length = inputs.get("length")
+        if length is not UNKNOWN and not (isinstance(length, int) and length >= 1):
+            failures.append(
+                CheckFailure("length", f"length is {length!r}; give a number of bytes of at least 1.")
+            )
+        return CheckResponse(request.new_inputs, failures)
+
+    async def diff(self, request: DiffRequest) -> DiffResponse:  # type: ignore[override]
+        changes = detailed_diff(
+            plain_map(request.old_inputs), plain_map(request.new_inputs), lambda path: True
+        )
+        return DiffResponse(bool(changes), replaces=list(changes), detailed_diff=changes)
+
+    async def create(self, request: CreateRequest) -> CreateResponse:
+        if request.preview:
+            return CreateResponse("", {**request.properties, **outputs(None)})
+        value = secrets.token_bytes(plain_map(request.properties)["length"])
+        return CreateResponse(ID, {**request.properties, **outputs(value)})
+
+    async def read(self, request: ReadRequest) -> ReadResponse:
+        if request.properties:
+            return ReadResponse(request.resource_id, request.properties, request.inputs)
+        try:
+            value = base64.b64decode(request.resource_id, validate=True)
+        except ValueError as error:
+            raise SandboxError(
+                f"import id of {request.name}: {error}; RandomBytes is imported by its base64 value."
+            ) from error
+        inputs = property_map({"length": len(value)})
+        return ReadResponse(ID, {**inputs, **outputs(value)}, inputs)
+
+    async def delete(self, request: DeleteRequest) -> None:
+        return None
+
+
+if __name__ == "__main__":
+    serve(RandomProvider(), importlib.metadata.version("pulumi-random"))

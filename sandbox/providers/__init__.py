@@ -1,1 +1,0 @@
-"""Provider plugins in Python, used where the real ones are not installed."""

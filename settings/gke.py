@@ -1,0 +1,327 @@
+"""Google Cloud: the project, the cluster and the GPU node pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from settings.base import (
+    ClusterName,
+    LabelKey,
+    LabelValue,
+    Location,
+    ProjectId,
+    Section,
+    Violation,
+    Zone,
+    rule,
+    setting,
+)
+from settings.machines import MACHINES, machines_with
+
+TaintEffect = Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"]
+
+
+class Gcp(Section):
+    """The Google Cloud project everything is made in."""
+
+    project: ProjectId = setting(
+        about="Project id (not number) of the secrets and backups, and of the cluster unless it has a project of its own.",
+        otherwise="Google Cloud would refuse every call, half-way through the first `up`",
+        write="project: my-project-id",
+    )
+
+
+class Cluster(Section):
+    """The existing GKE cluster: by name and location, or from the outputs of the stack that made it."""
+
+    name: ClusterName | None = setting(
+        None,
+        about="Name of the cluster, with `location`.",
+        otherwise="the cluster lookup would fail",
+        write="name: platform-dev",
+    )
+    location: Location | None = setting(
+        None,
+        about="Region or zone of the cluster, with `name`.",
+        otherwise="the cluster lookup would fail",
+        write="location: europe-west4",
+    )
+    project: ProjectId | None = setting(
+        None,
+        about="Project of the cluster, with `name`; unset means gcp.project.",
+        otherwise="the cluster lookup would fail",
+        write="project: my-platform-project",
+    )
+    stack: str | None = setting(
+        None,
+        pattern=r"^[\w.-]+/[\w.-]+/[\w.-]+$",
+        about="Stack whose outputs clusterName, clusterLocation and clusterProject name the cluster, in place of `name`.",
+        otherwise="the stack's outputs could not be read",
+        write="stack: organization/gke-cluster/dev",
+    )
+
+    @rule
+    def is_named_once(self) -> Iterator[Violation]:
+        if self.stack and (self.name or self.location or self.project):
+            yield Violation(
+                "stack",
+                "both `stack` and `name`, `location` or `project` are given",
+                "it would not be clear which cluster is meant, and the wrong one could be changed",
+                "either `stack` alone, or `name` and `location`",
+            )
+
+    @rule
+    def is_named(self) -> Iterator[Violation]:
+        if not self.stack:
+            for key, value in (("name", self.name), ("location", self.location)):
+                if value is None:
+                    yield Violation(
+                        key,
+                        "the key is missing",
+                        "the cluster lookup would fail",
+                        "name: platform-dev and location: europe-west4, or stack: organization/gke-cluster/dev",
+                    )
+
+
+class Taint(Section):
+    """The taint that keeps other workloads off the GPU nodes."""
+
+    key: LabelKey = setting(
+        "nvidia.com/gpu",
+        about="Taint key.",
+        otherwise="GKE would refuse the node pool",
+        write="key: nvidia.com/gpu",
+    )
+    value: LabelValue = setting(
+        "present",
+        about="Taint value.",
+        otherwise="GKE would refuse the node pool",
+        write="value: present",
+    )
+    effect: TaintEffect = setting(
+        "NO_SCHEDULE",
+        about="Taint effect.",
+        otherwise="GKE would refuse the node pool",
+        write="effect: NO_SCHEDULE",
+    )
+
+
+class GpuPool(Section):
+    """The autoscaled node pool vLLM runs on."""
+
+    name: ClusterName = setting(
+        "llm-gpu",
+        about="Name of the node pool; changing it replaces the pool.",
+        otherwise="GKE would refuse the node pool",
+        write="name: llm-gpu",
+    )
+    machine_type: str = setting(
+        "g2-standard-4",
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$",
+        about="Compute Engine machine type of a node.",
+        otherwise="GKE would refuse the node pool",
+        write="machineType: g2-standard-4",
+    )
+    accelerator: str = setting(
+        "nvidia-l4",
+        pattern=r"^nvidia(-[a-z0-9]+)+$",
+        about="GPU type of a node.",
+        otherwise="GKE would refuse the node pool",
+        write="accelerator: nvidia-l4",
+    )
+    accelerator_count: int = setting(
+        1,
+        ge=1,
+        le=16,
+        about="GPUs a node.",
+        otherwise="GKE would refuse the node pool",
+        write="acceleratorCount: 1",
+    )
+    min_nodes: int = setting(
+        0,
+        ge=0,
+        le=1000,
+        about="Fewest nodes the autoscaler keeps, over all zones; 0 means no GPU bill while nothing is asked for.",
+        otherwise="GKE would refuse the autoscaling limits",
+        write="minNodes: 0",
+    )
+    max_nodes: int = setting(
+        1,
+        ge=1,
+        le=1000,
+        about="Most nodes the autoscaler makes, over all zones: the upper bound of the GPU bill.",
+        otherwise="no GPU node could ever be made and vLLM would wait until its timeout",
+        write="maxNodes: 1",
+    )
+    zones: list[Zone] = setting(
+        default_factory=list,
+        about="Zones to put nodes in; empty means the cluster's own zones.",
+        otherwise="GKE would refuse the node pool",
+        write="zones: [europe-west4-a, europe-west4-b]",
+    )
+    disk_size_gb: int = setting(
+        100,
+        ge=50,
+        le=65536,
+        about="Boot disk of a node, GB; vLLM's image alone takes over 10 GB.",
+        otherwise="nodes would run out of disk while pulling the image",
+        write="diskSizeGb: 100",
+    )
+    disk_type: Literal["pd-standard", "pd-balanced", "pd-ssd", "hyperdisk-balanced"] = setting(
+        "pd-balanced",
+        about="Boot disk type of a node.",
+        otherwise="GKE would refuse the node pool",
+        write="diskType: pd-balanced",
+    )
+    image_type: Literal["COS_CONTAINERD", "UBUNTU_CONTAINERD"] = setting(
+        "COS_CONTAINERD",
+        about="Node image.",
+        otherwise="GKE would refuse the node pool",
+        write="imageType: COS_CONTAINERD",
+    )
+    driver_version: Literal["DEFAULT", "LATEST"] = setting(
+        "DEFAULT",
+        about="NVIDIA driver that GKE installs.",
+        otherwise="nodes would come up without a driver and offer no GPU",
+        write="driverVersion: DEFAULT",
+    )
+    spot: bool = setting(
+        False,
+        about="Use spot capacity: cheaper, taken away at any time.",
+        otherwise="GKE would refuse the node pool",
+        write="spot: true",
+    )
+    reservation: str | None = setting(
+        None,
+        pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
+        about="Compute Engine reservation the nodes are taken from; unset means none.",
+        otherwise="GKE would refuse the node pool",
+        write="reservation: l4-europe-west4",
+    )
+    image_streaming: bool = setting(
+        False,
+        about="Stream container images from Artifact Registry (GKE image streaming).",
+        otherwise="GKE would refuse the node pool",
+        write="imageStreaming: true",
+    )
+    max_surge: int = setting(
+        0,
+        ge=0,
+        le=20,
+        about="Extra nodes an upgrade may make; 0 where GPUs are scarce.",
+        otherwise="an upgrade would wait for GPUs that cannot be had",
+        write="maxSurge: 0",
+    )
+    max_unavailable: int = setting(
+        1,
+        ge=0,
+        le=20,
+        about="Nodes an upgrade may take away at once.",
+        otherwise="an upgrade could not proceed",
+        write="maxUnavailable: 1",
+    )
+    service_account: str | None = setting(
+        None,
+        pattern=r"^([a-z][-a-z0-9]{4,28}[a-z0-9]@[a-z][-a-z0-9]{4,28}[a-z0-9]\.iam|[0-9]+-compute@developer)\.gserviceaccount\.com$",
+        about="Service account (email) of the nodes; unset means the project's default one.",
+        otherwise="GKE would refuse the node pool",
+        write="serviceAccount: gke-nodes@my-project-id.iam.gserviceaccount.com",
+    )
+    labels: dict[LabelKey, LabelValue] = setting(
+        default_factory=dict,
+        about="More Kubernetes labels of the nodes.",
+        otherwise="GKE would refuse the node pool",
+        write="labels: {team: platform}",
+    )
+    taint: Taint = setting(
+        default_factory=Taint,
+        about="Taint of the nodes.",
+        otherwise="GKE would refuse the node pool",
+        write="taint: {key: nvidia.com/gpu, value: present, effect: NO_SCHEDULE}",
+    )
+
+    @rule
+    def spot_or_reserved(self) -> Iterator[Violation]:
+        if self.spot and self.reservation:
+            yield Violation(
+                "spot",
+                "spot nodes cannot be taken from a reservation",
+                "GKE would refuse the node pool",
+                "spot: false, or no reservation",
+            )
+
+    @rule
+    def bounds_are_in_order(self) -> Iterator[Violation]:
+        if self.min_nodes > self.max_nodes:
+            yield Violation(
+                "minNodes",
+                f"minNodes {self.min_nodes} is more than maxNodes {self.max_nodes}",
+                "GKE would refuse the autoscaling limits",
+                f"minNodes: {self.max_nodes}",
+            )
+
+    @rule
+    def upgrades_can_proceed(self) -> Iterator[Violation]:
+        if self.max_surge + self.max_unavailable == 0:
+            yield Violation(
+                "maxUnavailable",
+                "maxSurge and maxUnavailable are both 0",
+                "GKE would refuse the pool: an upgrade could neither add nor take away a node",
+                "maxUnavailable: 1",
+            )
+        if self.max_surge + self.max_unavailable > 20:
+            yield Violation(
+                "maxSurge",
+                f"maxSurge and maxUnavailable are {self.max_surge + self.max_unavailable} together",
+                "GKE would refuse the pool: an upgrade handles 20 nodes at once at most",
+                f"maxSurge: {20 - self.max_unavailable}",
+            )
+
+    @rule
+    def zones_differ(self) -> Iterator[Violation]:
+        for zone in sorted({zone for zone in self.zones if self.zones.count(zone) > 1}):
+            yield Violation(
+                "zones", f"{zone} is there twice", "GKE would refuse the node pool", "each zone once"
+            )
+
+    @rule
+    def machine_carries_the_accelerator(self) -> Iterator[Violation]:
+        machine = MACHINES.get(self.machine_type)
+        if machine is None:
+            alike = machines_with(self.accelerator, self.accelerator_count) or list(MACHINES)
+            yield Violation(
+                "machineType",
+                f"{self.machine_type} is no machine type that carries GPUs",
+                "GKE would refuse the node pool",
+                f"machineType: one of {', '.join(alike)}",
+            )
+            return
+        counts = machine.accelerators.get(self.accelerator)
+        if counts is None:
+            carried = list(machine.accelerators)
+            yield Violation(
+                "accelerator",
+                f"{self.machine_type} carries {' or '.join(carried)}, not {self.accelerator}",
+                "GKE would refuse the node pool",
+                f"accelerator: {carried[0]}",
+            )
+        elif self.accelerator_count not in counts:
+            yield Violation(
+                "acceleratorCount",
+                f"{self.machine_type} carries {' or '.join(map(str, counts))} {self.accelerator}, "
+                f"not {self.accelerator_count}",
+                "GKE would refuse the node pool",
+                f"acceleratorCount: {counts[0]}",
+            )
+
+    @rule
+    def machine_can_be_had(self) -> Iterator[Violation]:
+        machine = MACHINES.get(self.machine_type)
+        if machine and machine.spot_only and not self.spot:
+            yield Violation(
+                "spot",
+                f"{self.machine_type} exists as spot capacity only",
+                "Compute Engine would refuse every node of the pool",
+                "spot: true, or machineType: a3-highgpu-8g",
+            )

@@ -1,0 +1,234 @@
+"""Where keys, budgets and spend are kept: the database and its backups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from settings.base import (
+    Bytes,
+    Cpu,
+    DnsLabel,
+    DnsSubdomain,
+    Region,
+    Section,
+    Violation,
+    rule,
+    section,
+    setting,
+)
+
+
+class Backups(Section):
+    """Backups of the database."""
+
+    method: Literal["none", "objectStore", "volumeSnapshot"] = setting(
+        "none",
+        about="objectStore: WAL archive and base backups in a bucket (point-in-time recovery), by the barman-cloud "
+        "plugin; volumeSnapshot: snapshots of the volumes; none: no backups.",
+        otherwise="a lost database would take every key, budget and spend record with it",
+        write="method: objectStore",
+    )
+    schedule: str = setting(
+        "0 0 2 * * *",
+        pattern=r"^([0-9*/,?-]+ ){4}[0-9A-Za-z*/,?-]+ [0-9A-Za-z*/,?-]+$",
+        about="When a base backup is taken: cron with six fields, seconds first, UTC.",
+        otherwise="CloudNativePG would refuse the schedule",
+        write='schedule: "0 0 2 * * *"',
+    )
+    retention_days: int = setting(
+        30,
+        ge=1,
+        le=3650,
+        about="How long backups are kept, days, in the object store; volume snapshots stay until someone deletes them.",
+        otherwise="the plugin would refuse the retention",
+        write="retentionDays: 30",
+    )
+    bucket: str | None = setting(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$",
+        about="Name of the bucket that is made for objectStore; unset means `<project>-<cluster>-litellm-pg`.",
+        otherwise="Cloud Storage would refuse the bucket",
+        write="bucket: my-project-id-litellm-pg",
+    )
+    bucket_location: Region | None = setting(
+        None,
+        about="Region of the bucket; unset means the cluster's region.",
+        otherwise="Cloud Storage would refuse the bucket",
+        write="bucketLocation: europe-west4",
+    )
+    adopt_bucket: bool = setting(
+        False,
+        about="Take over `bucket`, which exists, instead of making it: one that an earlier stack left behind.",
+        otherwise="Cloud Storage would refuse to make a bucket that is there already",
+        write="adoptBucket: true",
+    )
+    install_cert_manager: bool = setting(
+        True,
+        about="Install cert-manager, which the barman-cloud plugin needs; false where the cluster has it.",
+        otherwise="the plugin would have no certificate and no backup would be taken",
+        write="installCertManager: true",
+    )
+    snapshot_class: DnsSubdomain | None = setting(
+        None,
+        about="VolumeSnapshotClass for volumeSnapshot.",
+        otherwise="no snapshot could be taken",
+        write="snapshotClass: pd-snapshots",
+    )
+
+    @rule
+    def snapshots_have_a_class(self) -> Iterator[Violation]:
+        if self.method == "volumeSnapshot" and self.snapshot_class is None:
+            yield Violation(
+                "snapshotClass",
+                "volume snapshots need a class",
+                "no snapshot could be taken and the schedule would fail every night",
+                "snapshotClass: <a VolumeSnapshotClass of the cluster>",
+            )
+
+    @rule
+    def adopted_bucket_is_named(self) -> Iterator[Violation]:
+        if self.adopt_bucket and self.bucket is None:
+            yield Violation(
+                "bucket",
+                "a bucket to take over needs a name",
+                "another bucket than the one meant could be taken over",
+                "bucket: <name of the existing bucket>",
+            )
+
+    @rule
+    def keys_are_used(self) -> Iterator[Violation]:
+        for key, value, method in (
+            ("bucket", self.bucket, "objectStore"),
+            ("bucketLocation", self.bucket_location, "objectStore"),
+            ("snapshotClass", self.snapshot_class, "volumeSnapshot"),
+        ):
+            if value is not None and self.method != method:
+                yield Violation(
+                    key,
+                    f"{key} is for method {method}, the method is {self.method}",
+                    "it would be ignored, and backups be missed the day they are needed",
+                    f"method: {method}, or no {key}",
+                )
+
+
+class Restore(Section):
+    """Where a new Cluster's data comes from; read only when that Cluster is first made."""
+
+    source: DnsLabel = setting(
+        about="Name of the Cluster whose backups are restored.",
+        otherwise="the restored database would be empty or another one's",
+        write="source: litellm-pg",
+    )
+    target_time: str | None = setting(
+        None,
+        pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$",
+        about="Point in time to recover to, UTC; unset means the latest.",
+        otherwise="CloudNativePG would refuse the recovery",
+        write='targetTime: "2030-01-31T12:00:00Z"',
+    )
+    snapshot: DnsSubdomain | None = setting(
+        None,
+        about="VolumeSnapshot to restore, for backups by volumeSnapshot; unset means the object store.",
+        otherwise="the recovery would wait for a snapshot that is not there",
+        write="snapshot: litellm-pg-20300131",
+    )
+
+    @rule
+    def snapshots_are_points_in_time(self) -> Iterator[Violation]:
+        if self.snapshot and self.target_time:
+            yield Violation(
+                "targetTime",
+                "a volume snapshot is a point in time of its own",
+                "the recovery would wait for WAL that no archive has",
+                "either snapshot or targetTime",
+            )
+
+
+class Postgres(Section):
+    """LiteLLM's database, a CloudNativePG Cluster."""
+
+    name: DnsLabel = setting(
+        "litellm-pg",
+        max_length=50,  # CloudNativePG's own limit
+        about="Name of the Cluster; a restore is made under a new name.",
+        otherwise="the API server would refuse the Cluster",
+        write="name: litellm-pg",
+    )
+    instances: int = setting(
+        1,
+        ge=1,
+        le=9,
+        about="Postgres instances: one primary, the others standbys, each in a zone of its own while there are zones.",
+        otherwise="CloudNativePG would refuse the Cluster",
+        write="instances: 3",
+    )
+    synchronous_replicas: int = setting(
+        0,
+        ge=0,
+        le=8,
+        about="Standbys that must confirm a commit (durability `preferred`: writes go on when none can).",
+        otherwise="a failover could lose the latest spend",
+        write="synchronousReplicas: 1",
+    )
+    storage_size: Bytes = setting(
+        "10Gi",
+        about="Volume of an instance; can grow, never shrink.",
+        otherwise="CloudNativePG would refuse the Cluster",
+        write="storageSize: 10Gi",
+    )
+    storage_class: DnsSubdomain = setting(
+        "standard-rwo",
+        about="StorageClass of the volumes.",
+        otherwise="the volumes would stay Pending and the Cluster never become ready",
+        write="storageClass: standard-rwo",
+    )
+    cpu: Cpu = setting(
+        "500m",
+        about="CPU request of an instance.",
+        otherwise="the API server would refuse the pods",
+        write="cpu: 500m",
+    )
+    memory: Bytes = setting(
+        "1Gi",
+        about="Memory request and limit of an instance.",
+        otherwise="the API server would refuse the pods",
+        write="memory: 1Gi",
+    )
+    backups: Backups = section(Backups, "Backups.")
+    restore: Restore | None = setting(
+        None,
+        about="Restore this Cluster from another one's backups when it is first made.",
+        otherwise="the section could not be read",
+        write="restore: {source: litellm-pg}",
+    )
+
+    @rule
+    def standbys_are_enough(self) -> Iterator[Violation]:
+        if self.synchronous_replicas >= self.instances:
+            yield Violation(
+                "synchronousReplicas",
+                f"{self.synchronous_replicas} synchronous standbys of {self.instances} instance(s)",
+                "CloudNativePG would refuse the Cluster: the primary cannot wait for itself",
+                f"synchronousReplicas: {self.instances - 1}, or more instances",
+            )
+
+    @rule
+    def is_restored_from_another(self) -> Iterator[Violation]:
+        if self.restore and self.restore.source == self.name:
+            yield Violation(
+                "restore.source",
+                f"{self.name!r} cannot be restored into itself",
+                "the recovery would overwrite the backups it reads",
+                "another `name` for the restored Cluster",
+            )
+
+    @rule
+    def restore_has_a_store(self) -> Iterator[Violation]:
+        if self.restore and not self.restore.snapshot and self.backups.method != "objectStore":
+            yield Violation(
+                "backups.method",
+                f"a restore from the object store with backups by method {self.backups.method}",
+                "there would be no object store to restore from",
+                "method: objectStore, or restore.snapshot for a restore from a volume snapshot",
+            )

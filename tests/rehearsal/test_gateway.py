@@ -1,0 +1,172 @@
+"""Two proxies that share their counts, models of all three kinds, and none that needs a GPU."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.driver import PROJECT, UNCHANGED, Sandbox
+from tests.support.edges import VALKEY_EDGES, Edge
+
+NAMESPACE = "llm-gateway"
+COSTS = {"inputCostPerToken": 0.00000005, "outputCostPerToken": 0.0000002}
+KEYS = {"anthropic-api-key": "key-of-anthropic", "igw-key": "key-of-igw"}
+CLAUDE = {
+    "alias": "claude",
+    **COSTS,
+    "tpm": 2_000_000,
+    "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
+}
+LLAMA = {
+    "alias": "llama",
+    **COSTS,
+    "endpoint": {"url": "http://igw.models.svc/v1", "model": "llama-3.1", "apiKeySecret": "igw-key"},
+}
+QWEN = {"alias": "qwen", **COSTS, "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 0}}
+SETTINGS: dict[str, Any] = {
+    "llm-gateway:models": [CLAUDE, LLAMA, QWEN],
+    "llm-gateway:litellm": {
+        "replicas": 2,
+        "serveWithoutDatabase": False,
+        "sharedState": {"kind": "valkey"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox in which the gateway is up, the upstreams' keys having been in Secret Manager before."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("gateway"))
+    sandbox.run("exec", "--", "true").succeeded()
+    for secret_id, value in KEYS.items():
+        name = f"projects/{PROJECT}/secrets/{secret_id}"
+        row = {"project": PROJECT, "secretId": secret_id, "replication": {"auto": {}}}
+        sandbox.cloud.create("secret", name, row | {"createTime": "2030-01-31T12:00:00Z"})
+        sandbox.cloud.add_secret_version(name, value.encode())
+    try:
+        sandbox.run("up", config=SETTINGS).succeeded()
+        yield sandbox
+    finally:
+        sandbox.run("down").succeeded()
+
+
+def pods(sandbox: Sandbox, name: str) -> list[Any]:
+    """The running pods of a workload; LiteLLM's migration has its labels, but ends."""
+    return [
+        pod
+        for pod in sandbox.namespaced("pods", NAMESPACE)["items"]
+        if pod["metadata"]["labels"].get("app.kubernetes.io/name") == name
+        and pod["status"]["phase"] == "Running"
+    ]
+
+
+def gpu_nodes(sandbox: Sandbox) -> list[str]:
+    nodes = sandbox.get("/api/v1/nodes")["items"]
+    return [
+        node["metadata"]["name"]
+        for node in nodes
+        if node["metadata"]["labels"].get("cloud.google.com/gke-nodepool") == "llm-gpu"
+    ]
+
+
+@pytest.mark.parametrize("edge", VALKEY_EDGES, ids=str)
+def test_edge_is_kept_by_the_engine(gateway: Sandbox, edge: Edge) -> None:
+    assert gateway.kept(edge)
+
+
+def test_proxies_are_on_different_nodes(gateway: Sandbox) -> None:
+    proxies = pods(gateway, "litellm")
+    nodes = {pod["spec"]["nodeName"] for pod in proxies}
+    assert len(proxies) == len(nodes) == 2
+    zones = {
+        gateway.get(f"/api/v1/nodes/{node}")["metadata"]["labels"]["topology.kubernetes.io/zone"]
+        for node in nodes
+    }
+    assert len(zones) == 2
+
+
+def test_one_proxy_may_be_disrupted_at_a_time(gateway: Sandbox) -> None:
+    budget = gateway.namespaced("poddisruptionbudgets", NAMESPACE, "litellm", group="policy/v1")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_readiness_asks_for_the_database(gateway: Sandbox) -> None:
+    (container,) = pods(gateway, "litellm")[0]["spec"]["containers"]
+    for probe, path in (
+        ("readinessProbe", "readiness"),
+        ("startupProbe", "readiness"),
+        ("livenessProbe", "liveliness"),
+    ):
+        assert container[probe]["httpGet"]["path"] == f"/health/{path}"
+
+
+def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
+    text = gateway.namespaced("configmaps", NAMESPACE, "litellm-config")["data"]["config.yaml"]
+    config = yaml.safe_load(text)
+    routes = {route["model_name"]: route["litellm_params"] for route in config["model_list"]}
+    for params in routes.values():
+        assert float(params.pop("input_cost_per_token")) == COSTS["inputCostPerToken"]
+        assert float(params.pop("output_cost_per_token")) == COSTS["outputCostPerToken"]
+    assert routes == {
+        "claude": {
+            "model": "anthropic/claude-sonnet-4-5",
+            "api_key": "os.environ/MODEL_CLAUDE_API_KEY",
+            "tpm": 2_000_000,
+        },
+        "llama": {
+            "model": "openai/llama-3.1",
+            "api_base": "http://igw.models.svc/v1",
+            "api_key": "os.environ/MODEL_LLAMA_API_KEY",
+        },
+        "qwen": {
+            "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
+            "api_base": "http://vllm-router-service.vllm.svc.cluster.local/v1",
+            "api_key": "os.environ/UPSTREAM_API_KEY",
+        },
+    }
+    assert config["general_settings"]["allow_requests_on_db_unavailable"] is False
+    assert config["litellm_settings"]["cache_params"]["supported_call_types"] == []
+    assert not any(value in text for value in KEYS.values())
+
+
+def test_upstreams_keys_reach_the_proxy(gateway: Sandbox) -> None:
+    data = gateway.namespaced("secrets", NAMESPACE, "litellm-secrets")["data"]
+    values = {key: base64.b64decode(value).decode() for key, value in data.items()}
+    assert values["MODEL_CLAUDE_API_KEY"] == KEYS["anthropic-api-key"]
+    assert values["MODEL_LLAMA_API_KEY"] == KEYS["igw-key"]
+    assert values["REDIS_PASSWORD"] == gateway.secret("litellm-redis-password")
+
+
+def test_valkey_answers_where_the_proxy_looks_for_it(gateway: Sandbox) -> None:
+    (pod,) = pods(gateway, "valkey")
+    service = gateway.namespaced("services", NAMESPACE, "valkey")
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    assert service["spec"]["ports"][0]["port"] == 6379
+
+
+def test_a_model_without_replicas_costs_no_gpu_and_no_volume(gateway: Sandbox) -> None:
+    engine = gateway.namespaced("deployments", "vllm", "vllm-qwen-deployment-vllm", group="apps/v1")
+    assert engine["spec"]["replicas"] == 0
+    assert gpu_nodes(gateway) == []
+    assert gateway.namespaced("persistentvolumeclaims", "vllm")["items"] == []
+
+
+def test_second_up_changes_nothing(gateway: Sandbox) -> None:
+    gateway.run("up", config=SETTINGS).succeeded()
+    assert {step.op for step in gateway.steps("up")} <= UNCHANGED
+
+
+def test_the_last_self_hosted_model_takes_vllm_and_the_pool_with_it(gateway: Sandbox) -> None:
+    settings = SETTINGS | {"llm-gateway:models": [CLAUDE, LLAMA]}
+    gateway.run("up", "--allow", "gpu-pool-nodes secrets-vllm-api-key", config=settings).succeeded()
+    kept = {
+        resource["type"].split(":")[-1] for resource in gateway.export()["checkpoint"]["latest"]["resources"]
+    }
+    assert not kept & {"NodePool", "Vllm", "GpuNodePool"}
+    assert gateway.namespaced("deployments", "vllm", group="apps/v1")["items"] == []
+    assert "UPSTREAM_API_KEY" not in gateway.namespaced("secrets", NAMESPACE, "litellm-secrets")["data"]
+    assert len(pods(gateway, "litellm")) == 2

@@ -1,0 +1,96 @@
+"""The sandbox itself: it starts, stops, keeps to itself, and stands beside another one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.driver import UNCHANGED, Sandbox
+
+
+def processes_of(sandbox: Sandbox) -> list[str]:
+    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listing.splitlines() if str(sandbox.home.root) in line]
+
+
+def test_two_sandboxes_stop_clean_and_start_again(fresh: Callable[[], Sandbox]) -> None:
+    one, other = fresh(), fresh()
+    for sandbox in (one, other):
+        sandbox.run("exec", "--", "true").succeeded()
+    assert {sandbox.get("/version")["gitVersion"] for sandbox in (one, other)} == {"v1.36.3"}
+    assert processes_of(one)
+    one.run("down").succeeded()
+    assert processes_of(one) == []
+    assert other.run("status").succeeded()
+    one.run("exec", "--", "true").succeeded()
+    assert len(one.get("/api/v1/nodes")["items"]) == 3
+
+
+def test_cluster_is_named_by_another_stacks_outputs(fresh: Callable[[], Sandbox]) -> None:
+    sandbox = fresh()
+    file = sandbox.root / "Pulumi.dev.yaml"
+    settings = yaml.safe_load(file.read_text())
+    settings["config"]["llm-gateway:cluster"] = {"stack": "organization/gke-cluster/dev"}
+    file.write_text(yaml.safe_dump(settings))
+    sandbox.run("preview").succeeded()
+    (pool,) = [
+        event["resourcePreEvent"]["metadata"]["new"]["inputs"]
+        for event in sandbox.events("preview")
+        if event.get("resourcePreEvent", {}).get("metadata", {}).get("type")
+        == "gcp:container/nodePool:NodePool"
+    ]
+    assert (pool["location"], pool["cluster"]) == ("europe-west4", "of-another-stack")
+
+
+def test_preview_comes_before_any_up(fresh: Callable[[], Sandbox]) -> None:
+    sandbox = fresh()
+    sandbox.run("preview").succeeded()
+    assert {step.op for step in sandbox.steps("preview")} == {"create", "read"}
+    assert sandbox.get("/api/v1/namespaces?fieldSelector=metadata.name=llm-gateway")["items"] == []
+    assert sandbox.cloud.list("secret") == []
+
+
+def test_the_users_own_login_and_cluster_are_neither_used_nor_touched(
+    fresh: Callable[[], Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = tmp_path / "user"
+    (user / ".pulumi").mkdir(parents=True)
+    (user / ".pulumi/credentials.json").write_text('{"current": "https://pulumi.example.com"}')
+    (user / ".kube").mkdir()
+    (user / ".kube/config").write_text("current-context: production")
+    before = {path: path.read_bytes() for path in user.rglob("*") if path.is_file()}
+    for name, value in {
+        "HOME": str(user),
+        "KUBECONFIG": str(user / ".kube/config"),
+        "PULUMI_ACCESS_TOKEN": "pul-0123456789",
+        "PULUMI_BACKEND_URL": "https://pulumi.example.com",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(user / "key.json"),
+        "GOOGLE_CLOUD_PROJECT": "production",
+        "LLM_GATEWAY_CACHE": os.environ.get("LLM_GATEWAY_CACHE") or str(Path.home() / ".cache/llm-gateway"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    sandbox = fresh()
+    stack_file = (sandbox.root / "Pulumi.dev.yaml").read_bytes()
+    environment = sandbox.run("exec", "--", "env").succeeded().text
+    assert "pul-0123456789" not in environment
+    assert "production" not in environment
+    sandbox.run("preview").succeeded()
+    assert {path: path.read_bytes() for path in user.rglob("*") if path.is_file()} == before
+    assert (sandbox.root / "Pulumi.dev.yaml").read_bytes() == stack_file
+
+
+def test_an_upgraded_operator_is_proven_again_and_its_objects_stay(dev: Sandbox) -> None:
+    source = (dev.root / "components/cnpg_operator.py").read_text()
+    dev.patch("components/cnpg_operator.py", '"cpu": "100m"', '"cpu": "110m"')
+    try:
+        dev.run("up").succeeded()
+        changed = {step.name: step.op for step in dev.steps("up") if step.op not in UNCHANGED}
+        assert changed == {"cnpg-release": "update", "cnpg-webhook-open": "update"}
+    finally:
+        (dev.root / "components/cnpg_operator.py").write_text(source)
+        dev.run("up").succeeded()

@@ -1,0 +1,156 @@
+"""What reviewers see, from real previews: comments for pull requests, plans that bind an `up`, drift."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.paths import REPOSITORY
+from tests.support.driver import Sandbox
+
+LOCAL = {
+    "alias": "qwen-local",
+    "inputCostPerToken": 5e-8,
+    "outputCostPerToken": 2e-7,
+    "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct"},
+}
+ROTATED: dict[str, Any] = {"llm-gateway:secrets": {"masterKeyGeneration": 2}}
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    sandbox = Sandbox(tmp_path_factory.mktemp("review"))
+    try:
+        sandbox.run("up").succeeded()
+        yield sandbox
+    finally:
+        sandbox.run("down").succeeded()
+
+
+def comment(log: Path, kind: str = "preview") -> list[str]:
+    """The comment of a log, as `make comment` and the workflows render it."""
+    command = [sys.executable, "-m", "tools.review", "comment", str(log), "--stack", "dev", "--kind", kind]
+    diff = log.with_suffix(".diff")
+    command += ["--diff", str(diff)] if diff.exists() else []
+    return subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def previewed(dev: Sandbox) -> list[str]:
+    """The comment of the last preview, none of whose lines holds the value of a secret."""
+    lines = comment(dev.home.event_log("dev", "preview"))
+    assert dev.secret("litellm-master-key") not in "\n".join(lines)
+    return lines
+
+
+def rows(lines: list[str]) -> list[list[str]]:
+    """The cells of the table, without its head."""
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("| **")]
+
+
+def test_no_change(dev: Sandbox) -> None:
+    dev.run("preview").succeeded()
+    marker, line = previewed(dev)
+    assert marker == "<!-- llm-gateway preview: dev -->"
+    assert line.startswith("**Preview of `dev`: no changes, ")
+
+
+def test_a_new_model(dev: Sandbox) -> None:
+    second = LOCAL | {"alias": "second", "vllm": {"model": "Qwen/Qwen2.5-1.5B-Instruct"}}
+    config = {"llm-gateway:models": [LOCAL, second], "llm-gateway:gpuPool": {"maxNodes": 2}}
+    shown = dev.run("preview", config=config).succeeded().text
+    lines = previewed(dev)
+    assert "**Preview of `dev`: 3 to update, 1 output changed, " in lines[1]
+    changes = {name: (op, what) for op, name, _, what in rows(lines)}
+    assert changes["`gpu-pool-nodes`"] == ("**update**", "`autoscaling.totalMaxNodeCount` `1` → `2`")
+    op, what = changes["`litellm-release`"]
+    assert op == "**update**"
+    assert what.startswith("`values.proxy_config.model_list[1]` + `{")
+    op, what = changes["`vllm-release`"]
+    assert op == "**update**"
+    assert what.startswith("`values.servingEngineSpec.modelSpec[1]` + `{")
+    assert changes["`modelAliases`"] == ("**update**", "`modelAliases[1]` + `second`")
+    assert set(changes) == {"`gpu-pool-nodes`", "`litellm-release`", "`vllm-release`", "`modelAliases`"}
+    assert any(line.startswith("Policies: ") and line.endswith(" checked, none violated") for line in lines)
+    # The diff below is the engine's own.
+    assert lines.index("<details><summary>Full diff</summary>") < lines.index("Resources:")
+    assert '+ model_name    : "second"' in "\n".join(lines)
+    # The terminal says the same.
+    assert "Preview: 3 to update, 1 output changed, " in shown
+    assert "autoscaling.totalMaxNodeCount 1 -> 2" in shown
+
+
+def test_a_rotated_key(dev: Sandbox) -> None:
+    dev.run("preview", config=ROTATED).succeeded()
+    lines = previewed(dev)
+    assert "**Preview of `dev`: 2 to replace, " in lines[1]
+    replaced = [row[1:] for row in rows(lines) if row[0] == "**replace**"]
+    assert replaced == [
+        [
+            "`secrets-litellm-master-key`",
+            "`random:index/randomBytes:RandomBytes`",
+            "`keepers.generation` `1` → `2`",
+        ],
+        [
+            "`secrets-litellm-master-key`",
+            "`gcp:secretmanager/secretVersion:SecretVersion`",
+            "`secretData` `[secret]` → `[known after up]`",
+        ],
+    ]
+    assert ["**update**", "`secret-sync-litellm-secrets`"] in [row[:2] for row in rows(lines)]
+
+
+def test_a_budget(dev: Sandbox) -> None:
+    dev.run("preview", config={"llm-gateway:teams": [{"name": "search", "budget": 80}]}).succeeded()
+    changes = {name: what for _, name, _, what in rows(previewed(dev))}
+    assert changes["`tenants-team-search`"] == "`budget` `50` → `80`"
+    assert changes["`tenants-declared`"] == '`data["declared.json"].teams[0].max_budget` `50.0` → `80.0`'
+
+
+def test_a_replaced_database_is_stopped(dev: Sandbox) -> None:
+    config = {"llm-gateway:postgres": {"name": "other"}}
+    stopped = dev.run("up", config=config).failed()
+    lines = previewed(dev)
+    assert ["**replace**", "`postgres-cluster`"] in [row[:2] for row in rows(lines)]
+    reason = lines[lines.index("**Stopped by the guard**") + 3]
+    assert reason.startswith(
+        "postgres-cluster (kubernetes:postgresql.cnpg.io/v1:Cluster) would be replaced. "
+    )
+    assert f"guard: {reason}" in stopped.text
+    assert dev.namespaced("clusters", "llm-gateway", "litellm-pg", "postgresql.cnpg.io/v1")
+    dev.run("preview", "--allow", "postgres-cluster", config=config).succeeded()
+
+
+def test_an_up_does_what_was_planned_and_nothing_else(dev: Sandbox, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    dev.run("preview").succeeded()
+    dev.run("exec", "--", "pulumi", "preview", "--save-plan", str(plan)).succeeded()
+    assert dev.secret("litellm-master-key") not in plan.read_text()
+    up = ("exec", "--", "pulumi", "up", "--yes", "--skip-preview", "--plan", str(plan))
+    dev.run(*up).succeeded()
+    dev.run("preview", config=ROTATED).succeeded()
+    assert "secrets-litellm-master-key violates plan" in dev.run(*up).failed().text
+
+
+def test_drift(dev: Sandbox, tmp_path: Path) -> None:
+    log = tmp_path / "drift.jsonl"
+    look = ("exec", "--", "pulumi", "preview", "--refresh", "--expect-no-changes", "--event-log", str(log))
+    dev.run("preview").succeeded()
+    dev.run(*look).succeeded()
+    assert "**Drift of `dev`: no changes, " in comment(log, "drift")[1]
+    log.unlink()
+    label = ("exec", "--", "kubectl", "label", "namespace", "llm-gateway", "--overwrite")
+    name = "pod-security.kubernetes.io/enforce"
+    was = dev.get("/api/v1/namespaces/llm-gateway")["metadata"]["labels"][name]
+    dev.run(*label, f"{name}=privileged").succeeded()
+    dev.run(*look).failed()
+    lines = comment(log, "drift")
+    dev.run(*label, f"{name}={was}").succeeded()
+    assert lines[0] == "<!-- llm-gateway drift: dev -->"
+    assert any(f"`privileged` → `{was}`" in row[3] for row in rows(lines)), lines

@@ -1,0 +1,263 @@
+"""The autoscaler's decisions: which pods fit which pool, growing, shrinking, stock-outs, what it says."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from sandbox.nodes.autoscaler import Autoscaler, Decision
+from sandbox.nodes.gke_nodes import Pool
+from sandbox.nodes.machine_types import MACHINE_TYPES
+from sandbox.nodes.scheduling import quantities, requests, why_not
+
+Json = dict[str, Any]
+GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+TOLERATES = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def row(name: str = "gpu", status: str = "RUNNING", zones: str = "a", **spec: Any) -> Json:
+    spec.setdefault("autoscaling", {"totalMinNodeCount": 0, "totalMaxNodeCount": 1})
+    return {
+        "name": f"projects/demo/locations/r1/clusters/c/nodePools/{name}",
+        "project": "demo",
+        "location": "r1",
+        "cluster": "c",
+        "pool": name,
+        "zones": [f"europe-west4-{zone}" for zone in zones],
+        "status": status,
+        "spec": {
+            "nodeConfig": {
+                "machineType": "g2-standard-4",
+                "guestAccelerators": [{"type": "nvidia-l4", "count": 1}],
+                "labels": {"llm-gateway/pool": name},
+            },
+            **spec,
+        },
+    }
+
+
+def pod(name: str = "vllm", node: str | None = None, gpu: str = "1", **spec: Any) -> Json:
+    bound = {"nodeName": node} if node else {}
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    return {
+        "metadata": {"name": name, "namespace": "vllm", "uid": name},
+        "spec": {
+            "containers": [
+                {
+                    "resources": {
+                        "requests": {"cpu": "2", "memory": "8Gi"},
+                        "limits": {"nvidia.com/gpu": gpu},
+                    }
+                }
+            ],
+            "tolerations": TOLERATES,
+            **bound,
+            **spec,
+        },
+        "status": {"phase": "Pending", "conditions": [] if node else [condition]},
+    }
+
+
+def ready(node: Json) -> Json:
+    node["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    return node
+
+
+def autoscaler(boot: float = 0) -> Autoscaler:
+    return Autoscaler(lambda: boot, idle_seconds=60)
+
+
+def decide(
+    rows: list[Json],
+    nodes: list[Json] | None = None,
+    pods: list[Json] | None = None,
+    stockout: bool = False,
+) -> Decision:
+    return autoscaler().decide([Pool(each) for each in rows], nodes or [], pods or [], stockout, now=0)
+
+
+def gpu_node(**spec: Any) -> Json:
+    return ready(Pool(row(**spec)).node("europe-west4-a"))
+
+
+def fits(asked: Json, labels: dict[str, str] | None = None, taints: list[Json] | None = None) -> list[str]:
+    free = quantities({"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1", "pods": "110"})
+    return why_not(asked, labels or {}, taints or [], free)
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "reasons"),
+    [
+        ([], ["node(s) had untolerated taint {nvidia.com/gpu: present}"]),
+        ([{"key": "nvidia.com/gpu", "operator": "Exists"}], []),
+        ([{"operator": "Exists"}], []),
+        ([{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}], []),
+        (
+            [{"key": "nvidia.com/gpu", "value": "other"}],
+            ["node(s) had untolerated taint {nvidia.com/gpu: present}"],
+        ),
+        (
+            [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute"}],
+            ["node(s) had untolerated taint {nvidia.com/gpu: present}"],
+        ),
+    ],
+)
+def test_tolerations(tolerations: list[Json], reasons: list[str]) -> None:
+    assert fits(pod(tolerations=tolerations), taints=[GPU_TAINT]) == reasons
+
+
+def test_prefer_no_schedule_keeps_nothing_away() -> None:
+    assert fits(pod(tolerations=[]), taints=[{**GPU_TAINT, "effect": "PreferNoSchedule"}]) == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "matches"),
+    [
+        ("In", ["gpu"], True),
+        ("In", ["cpu"], False),
+        ("NotIn", ["gpu"], False),
+        ("Exists", [], True),
+        ("DoesNotExist", [], False),
+    ],
+)
+def test_required_node_affinity(operator: str, values: list[str], matches: bool) -> None:
+    rule = {"key": "pool", "operator": operator, "values": values}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}
+    asked = pod(affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}})
+    assert (fits(asked, {"pool": "gpu"}) == []) is matches
+
+
+def test_node_selector_and_resources_are_named() -> None:
+    asked = pod(gpu="2", nodeSelector={"pool": "other"})
+    assert fits(asked, {"pool": "gpu"}) == [
+        "node(s) didn't match Pod's node affinity/selector",
+        "Insufficient nvidia.com/gpu",
+    ]
+
+
+def test_requests_count_sidecars_and_the_largest_init_step() -> None:
+    def container(cpu: str, **more: Any) -> Json:
+        return {"resources": {"requests": {"cpu": cpu}}, **more}
+
+    asked = pod(
+        containers=[container("1")],
+        initContainers=[container("500m", restartPolicy="Always"), container("3")],
+        overhead={"cpu": "100m"},
+    )
+    assert requests(asked) == {"cpu": Decimal("3.6"), "pods": 1}
+
+
+def test_a_waiting_pod_gets_a_node_with_the_pools_labels_taints_and_gpu() -> None:
+    decision = decide([row()], pods=[pod()])
+    (node,) = decision.create
+    labels = node["metadata"]["labels"]
+    assert node["metadata"]["name"].startswith("gke-c-gpu-")
+    assert labels["cloud.google.com/gke-nodepool"] == "gpu"
+    assert labels["cloud.google.com/gke-accelerator"] == "nvidia-l4"
+    assert labels["llm-gateway/pool"] == "gpu"
+    assert labels["topology.kubernetes.io/region"] == "europe-west4"
+    assert node["spec"]["taints"] == [GPU_TAINT]
+    assert node["status"]["allocatable"]["nvidia.com/gpu"] == "1"
+    assert [event.reason for event in decision.events] == ["TriggeredScaleUp"]
+    assert "0->1 (max: 1)" in decision.events[0].message
+
+
+def test_a_missing_toleration_is_named_and_adds_no_node() -> None:
+    decision = decide([row()], pods=[pod(tolerations=[])])
+    assert decision.create == []
+    assert [(event.reason, event.message) for event in decision.events] == [
+        (
+            "NotTriggerScaleUp",
+            "pod didn't trigger scale-up: 1 node(s) had untolerated taint {nvidia.com/gpu: present}",
+        )
+    ]
+
+
+def test_a_pool_at_its_maximum_grows_no_further() -> None:
+    node = gpu_node()
+    busy = pod("first", node=node["metadata"]["name"])
+    decision = decide([row()], [node], [busy, pod("second")])
+    assert decision.create == []
+    assert "max node group size reached" in decision.events[0].message
+
+
+def test_a_node_that_has_room_is_not_doubled() -> None:
+    assert decide([row()], [gpu_node()], [pod()]).create == []
+
+
+def test_two_small_pods_share_one_new_node() -> None:
+    small: Json = {"containers": [{"resources": {"requests": {"cpu": "500m"}}}]}
+    rows = [row(autoscaling={"minNodeCount": 0, "maxNodeCount": 5})]
+    assert len(decide(rows, pods=[pod("a", **small), pod("b", **small)]).create) == 1
+    assert len(decide(rows, pods=[pod("a"), pod("b")]).create) == 2
+
+
+def test_a_machine_takes_its_time_and_is_ordered_once() -> None:
+    scaler, pools = autoscaler(boot=90), [Pool(row())]
+    assert scaler.decide(pools, [], [pod()], False, now=0).create == []
+    assert scaler.decide(pools, [], [pod()], False, now=89).events == []
+    assert len(scaler.decide(pools, [], [pod()], False, now=90).create) == 1
+    assert scaler.decide(pools, [gpu_node()], [pod()], False, now=91).create == []
+
+
+def test_stockout_makes_no_node_and_warns() -> None:
+    decision = decide([row()], pods=[pod()], stockout=True)
+    assert decision.create == []
+    (event,) = decision.events
+    assert (event.reason, event.warning) == ("FailedScaleUp", True)
+    assert "ZONE_RESOURCE_POOL_EXHAUSTED" in event.message
+
+
+def test_stockout_fails_a_pool_that_needs_nodes_at_once() -> None:
+    pool = row(status="PROVISIONING", initialNodeCount=1)
+    assert decide([pool], stockout=True).status[pool["name"]][0] == "ERROR"
+
+
+def test_a_pool_is_running_when_its_first_nodes_are_ready() -> None:
+    pool = row(status="PROVISIONING", zones="abc", autoscaling={"minNodeCount": 1, "maxNodeCount": 2})
+    decision = decide([pool])
+    assert (
+        sorted(node["metadata"]["labels"]["topology.gke.io/zone"] for node in decision.create)
+        == pool["zones"]
+    )
+    assert decision.status == {}
+    assert decide([pool], [ready(node) for node in decision.create]).status == {pool["name"]: ("RUNNING", "")}
+
+
+def test_an_empty_node_goes_after_its_idle_time_but_not_below_the_minimum() -> None:
+    node, scaler = gpu_node(), autoscaler()
+    name = node["metadata"]["name"]
+    for now, gone in ((0, []), (59, []), (60, [name])):
+        assert scaler.decide([Pool(row())], [node], [], False, now).delete == gone
+    held = [Pool(row(autoscaling={"totalMinNodeCount": 1, "totalMaxNodeCount": 1}))]
+    assert scaler.decide(held, [node], [], False, now=200).delete == []
+
+
+def test_a_busy_node_stays_and_its_idle_time_starts_anew() -> None:
+    node, scaler = gpu_node(), autoscaler()
+    busy = pod(node=node["metadata"]["name"])
+    for now, pods in ((0, []), (50, [busy]), (70, []), (129, [])):
+        assert scaler.decide([Pool(row())], [node], pods, False, now).delete == []
+
+
+def test_nodes_of_a_deleted_or_changed_pool_go() -> None:
+    node = gpu_node()
+    name = node["metadata"]["name"]
+    assert decide([], [node]).delete == [name]
+    larger = row()
+    larger["spec"]["nodeConfig"]["machineType"] = "g2-standard-8"
+    assert decide([larger], [node]).delete == [name]
+
+
+def test_nodes_of_others_are_left_alone() -> None:
+    base = gpu_node()
+    del base["metadata"]["annotations"]
+    assert decide([], [base]).delete == []
+
+
+def test_allocatable_is_what_gke_publishes() -> None:
+    four = MACHINE_TYPES["e2-standard-4"].allocatable()
+    assert four["cpu"] == "3920m"
+    assert 13 * 1024**2 < int(four["memory"].removesuffix("Ki")) < 14 * 1024**2

@@ -1,0 +1,315 @@
+"""The kubernetes stand-in where it needs no cluster: checks, differences, readiness, causes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import Any, cast
+
+import pytest
+from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, DiffResponse
+
+from sandbox.errors import SandboxError
+from sandbox.plugins.kubernetes import awaits, objects, release
+from sandbox.plugins.kubernetes.cluster import Cluster, active_cluster
+from sandbox.plugins.kubernetes.provider import PROVIDER, KubernetesProvider
+from sandbox.plugins.server import DiffRequest
+from sandbox.plugins.values import UNKNOWN, plain_map, property_map
+
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+
+
+def kubeconfig(server: str = "https://127.0.0.1:6443") -> str:
+    return json.dumps(
+        {
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+            "clusters": [{"name": "k", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        }
+    )
+
+
+def urn(token: str) -> str:
+    return f"urn:pulumi:dev::p::{token}::thing"
+
+
+def check(token: str, new: dict[str, Any], old: dict[str, Any] | None = None) -> CheckResponse:
+    request = CheckRequest(urn(token), property_map(old or {}), property_map(new), b"seed")
+    return asyncio.run(KubernetesProvider().check(request))
+
+
+def check_config(config: dict[str, Any]) -> dict[str, str]:
+    request = CheckRequest(urn(PROVIDER), {}, property_map(config), b"")
+    answer = asyncio.run(KubernetesProvider().check_config(request))
+    return {failure.property: failure.reason for failure in answer.failures or []}
+
+
+def diff(token: str, old: dict[str, Any], new: dict[str, Any]) -> DiffResponse:
+    request = DiffRequest(urn(token), "x", property_map(old), property_map(new), [])
+    request.old_inputs = property_map(old)
+    method = KubernetesProvider().diff_config if token == PROVIDER else KubernetesProvider().diff
+    return asyncio.run(method(request))
+
+
+def body(kind: str, api_version: str = "v1", **rest: Any) -> dict[str, Any]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", "namespace": "n"}, **rest}
+
+
+class TestProviderConfiguration:
+    def test_a_good_one_passes(self) -> None:
+        assert check_config({"kubeconfig": kubeconfig(), "clusterIdentifier": "c"}) == {}
+        assert check_config({"kubeconfig": UNKNOWN}) == {}
+
+    def test_a_misspelt_key_is_named(self) -> None:
+        assert 'did you mean "kubeconfig"' in check_config({"kubeconfg": ""})["kubeconfg"]
+
+    def test_what_is_not_emulated_is_refused_by_name(self) -> None:
+        assert "renderYamlToDirectory" in check_config(
+            {"kubeconfig": kubeconfig(), "renderYamlToDirectory": "/d"}
+        )
+        assert "enableServerSideApply" in check_config(
+            {"kubeconfig": kubeconfig(), "enableServerSideApply": "false"}
+        )
+
+    @pytest.mark.parametrize("server", ["https://34.1.2.3", "https://127.0.0.1.example.com"])
+    def test_only_loopback_is_let_through(self, server: str) -> None:
+        assert server in check_config({"kubeconfig": kubeconfig(server)})["kubeconfig"]
+        with pytest.raises(SandboxError, match="refused"):
+            Cluster(kubeconfig(server))
+
+    def test_a_broken_kubeconfig_says_so(self) -> None:
+        with pytest.raises(SandboxError, match="current-context"):
+            active_cluster("{}", None)
+
+    def test_only_another_cluster_identifier_replaces(self) -> None:
+        old = {"kubeconfig": kubeconfig(), "clusterIdentifier": "a"}
+        assert diff(PROVIDER, old, old).changes is False
+        moved = diff(PROVIDER, old, {**old, "kubeconfig": kubeconfig("https://127.0.0.1:1")})
+        assert (moved.changes, moved.replaces) == (True, [])
+        assert diff(PROVIDER, old, {**old, "clusterIdentifier": "b"}).replaces == ["clusterIdentifier"]
+
+
+class TestCheck:
+    def test_identity_is_filled_in_and_the_name_is_stable(self) -> None:
+        first = plain_map(check("kubernetes:core/v1:ConfigMap", {"data": {"a": "1"}}).inputs or {})
+        assert (first["apiVersion"], first["kind"]) == ("v1", "ConfigMap")
+        assert first["metadata"]["name"].startswith("thing-")
+        assert first["metadata"]["namespace"] == "default"
+        again = plain_map(check("kubernetes:core/v1:ConfigMap", {"data": {"a": "2"}}, first).inputs or {})
+        assert again["metadata"] == first["metadata"]
+
+    def test_a_misspelt_field_of_a_typed_kind_is_named(self) -> None:
+        failures = check(DEPLOYMENT, {"metadata": {"name": "x"}, "spec": {"replica": 1}}).failures or []
+        assert [failure.property for failure in failures] == ["spec.replica"]
+
+    def test_kinds_the_sdk_does_not_know_pass(self) -> None:
+        answer = check(
+            "kubernetes:postgresql.cnpg.io/v1:Cluster", {"metadata": {"name": "x"}, "spec": {"any": 1}}
+        )
+        assert not answer.failures
+        assert plain_map(answer.inputs or {})["apiVersion"] == "postgresql.cnpg.io/v1"
+
+    @pytest.mark.parametrize("token", ["kubernetes:core/v1:ConfigMapPatch", "kubernetes:helm.sh/v4:Chart"])
+    def test_what_is_not_emulated_is_refused_by_name(self, token: str) -> None:
+        with pytest.raises(SandboxError, match=token):
+            check(token, {})
+
+
+class TestDiff:
+    def test_scaling_updates(self) -> None:
+        old, new = (
+            body("Deployment", "apps/v1", spec={"replicas": 1}),
+            body("Deployment", "apps/v1", spec={"replicas": 2}),
+        )
+        answer = diff(DEPLOYMENT, old, new)
+        assert (list(answer.detailed_diff), answer.replaces) == (["spec.replicas"], [])
+
+    @pytest.mark.parametrize(
+        ("kind", "api_version", "field"),
+        [
+            ("Deployment", "apps/v1", {"spec": {"selector": {"matchLabels": {"a": "b"}}}}),
+            ("Job", "batch/v1", {"spec": {"template": {"spec": {"x": 1}}}}),
+            ("PersistentVolumeClaim", "v1", {"spec": {"storageClassName": "fast"}}),
+            ("StorageClass", "storage.k8s.io/v1", {"parameters": {"a": "b"}}),
+            ("Secret", "v1", {"stringData": {"a": "b"}}),
+            ("ConfigMap", "v1", {"data": {"a": "b"}}),
+        ],
+    )
+    def test_immutable_fields_replace_and_a_set_name_is_deleted_first(
+        self, kind: str, api_version: str, field: dict[str, Any]
+    ) -> None:
+        answer = diff(
+            f"kubernetes:{api_version}:{kind}", body(kind, api_version), body(kind, api_version, **field)
+        )
+        assert answer.replaces
+        assert answer.delete_before_replace
+
+    def test_an_autonamed_object_is_replaced_without_deleting_first(self) -> None:
+        named = {"name": "x-1", "annotations": {"pulumi.com/autonamed": "true"}}
+        old = {**body("ConfigMap", data={"a": "1"}), "metadata": named}
+        answer = diff("kubernetes:core/v1:ConfigMap", old, {**old, "data": {"a": "2"}})
+        assert answer.replaces == ["data.a"]
+        assert not answer.delete_before_replace
+
+    def test_the_default_namespace_written_out_is_no_change(self) -> None:
+        old = {**body("ConfigMap"), "metadata": {"name": "x"}}
+        new = {**body("ConfigMap"), "metadata": {"name": "x", "namespace": "default"}}
+        assert diff("kubernetes:core/v1:ConfigMap", old, new).changes is False
+
+
+class FakeCluster:
+    """Answers list calls from `items`, by kind."""
+
+    def __init__(self, **items: list[dict[str, Any]]) -> None:
+        self.items = items
+        self.namespace = "default"
+
+    def list(
+        self, _api_version: str, kind: str, _namespace: str | None, **_selectors: str
+    ) -> list[dict[str, Any]]:
+        return self.items.get(kind, [])
+
+
+def unready(live: dict[str, Any], **items: list[dict[str, Any]]) -> str | None:
+    return awaits.unready(cast(Cluster, FakeCluster(**items)), live)
+
+
+class TestReadiness:
+    def test_deployment(self) -> None:
+        live = body("Deployment", "apps/v1", spec={"replicas": 1})
+        live["metadata"]["generation"] = 2
+        status = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+        available = {"conditions": [{"type": "Available", "status": "True"}]}
+        assert "generation" in str(unready({**live, "status": {"observedGeneration": 1}}))
+        assert "replicas" in str(unready({**live, "status": {"observedGeneration": 2}}))
+        surplus = {"observedGeneration": 2, **status, "replicas": 2, **available}
+        assert "earlier version" in str(unready({**live, "status": surplus}))
+        assert unready({**live, "status": {"observedGeneration": 2, **status, **available}}) is None
+
+    def test_job(self) -> None:
+        live = body("Job", "batch/v1")
+        assert unready({**live, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}) is None
+        assert unready(live) == "the Job has not completed"
+        failed = {
+            "type": "Failed",
+            "status": "True",
+            "reason": "BackoffLimitExceeded",
+            "message": "too often",
+        }
+        with pytest.raises(awaits.NotReady, match="BackoffLimitExceeded"):
+            unready(
+                {**live, "metadata": {**live["metadata"], "uid": "u"}, "status": {"conditions": [failed]}}
+            )
+
+    def test_a_claim_of_a_class_that_waits_for_its_pod_is_ready_at_once(self) -> None:
+        default = {"storageclass.kubernetes.io/is-default-class": "true"}
+        late = {
+            "metadata": {"name": "standard", "annotations": default},
+            "volumeBindingMode": "WaitForFirstConsumer",
+        }
+        assert unready(body("PersistentVolumeClaim", spec={}), StorageClass=[late]) is None
+        assert unready(body("PersistentVolumeClaim", spec={"storageClassName": "now"}), StorageClass=[late])
+
+    def test_service_wants_a_ready_endpoint(self) -> None:
+        live = body("Service", spec={"selector": {"a": "b"}, "clusterIP": "10.0.0.1"})
+        assert unready(live, EndpointSlice=[{"endpoints": [{"conditions": {"ready": False}}]}])
+        assert unready(live, EndpointSlice=[{"endpoints": [{"conditions": {"ready": True}}]}]) is None
+        assert unready(body("Service", spec={"clusterIP": "10.0.0.1"})) is None
+
+    def test_config_maps_and_custom_resources_are_ready(self) -> None:
+        assert unready(body("ConfigMap")) is None
+        assert unready(body("Widget", "demo.dev/v1")) is None
+
+
+class TestWaitFor:
+    @staticmethod
+    def lacks(expression: str, live: dict[str, Any]) -> str | None:
+        return awaits._waited_for(expression)(live)
+
+    def test_conditions(self) -> None:
+        live = body("Widget", status={"conditions": [{"type": "Ready", "status": "False"}]})
+        assert "condition Ready is False" in str(self.lacks("condition=Ready", live))
+        assert self.lacks("condition=Ready=False", live) is None
+
+    def test_json_path(self) -> None:
+        live = body("Widget", status={"phase": "Healthy", "conditions": [{"type": "A", "status": "True"}]})
+        assert self.lacks("jsonpath={.status.phase}=Healthy", live) is None
+        assert self.lacks("jsonpath={.status.phase}", live) is None
+        assert self.lacks('jsonpath={.status.conditions[?(@.type=="A")].status}=True', live) is None
+        assert "'Healthy'" in str(self.lacks("jsonpath={.status.phase}=Other", live))
+
+    def test_all_of_an_array_must_hold(self) -> None:
+        live = body("Widget", status={"phase": "P"})
+        assert self.lacks('["jsonpath={.status.phase}=P", "condition=Ready"]', live)
+
+    @pytest.mark.parametrize("expression", ["Ready", "condition=", "jsonpath=.status", "jsonpath={.a..b}"])
+    def test_anything_else_is_refused(self, expression: str) -> None:
+        with pytest.raises(SandboxError):
+            self.lacks(expression, body("Widget"))
+
+    def test_a_timeout_says_what_the_object_says(self) -> None:
+        condition = {
+            "type": "Ready",
+            "status": "False",
+            "reason": "SecretSyncedError",
+            "message": "no secret",
+        }
+        live = body("ExternalSecret", "external-secrets.io/v1", status={"conditions": [condition]})
+        live["metadata"] |= {"uid": "u", "annotations": {awaits.WAIT_FOR: "condition=Ready"}}
+        with pytest.raises(awaits.NotReady, match="SecretSyncedError: no secret"):
+            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, 0, threading.Event())
+
+
+def test_pod_problems_name_scheduling_waiting_and_exits() -> None:
+    pod = body(
+        "Pod",
+        status={
+            "conditions": [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": "0/4 nodes",
+                },
+            ],
+            "containerStatuses": [
+                {
+                    "name": "a",
+                    "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x"'}},
+                },
+                {"name": "b", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}},
+            ],
+        },
+    )
+    text = "\n".join(awaits.pod_problems(pod))
+    for part in ("Unschedulable: 0/4 nodes", 'CreateContainerConfigError: secret "x"', "exit code 1 Error"):
+        assert part in text
+
+
+def test_live_inputs_differ_only_where_the_cluster_really_does() -> None:
+    inputs = {"spec": {"cpu": "1000m", "replicas": 1, "gone": "x"}, "list": [{"a": 1}]}
+    would_be = {"spec": {"cpu": "1", "replicas": 1, "gone": "x", "default": True}, "list": [{"a": 1, "d": 2}]}
+    live = {"spec": {"cpu": "1", "replicas": 3, "default": True}, "list": [{"a": 1, "d": 2}], "status": {}}
+    found = objects.as_live(inputs, would_be, live)
+    assert found == {"spec": {"cpu": "1000m", "replicas": 3}, "list": [{"a": 1}]}
+
+
+class TestRelease:
+    def test_what_is_not_emulated_is_refused_by_name(self) -> None:
+        answer = check("kubernetes:helm.sh/v3:Release", {"chart": "c", "postrender": "x", "valus": {}})
+        assert {failure.property for failure in answer.failures or []} == {"postrender", "valus"}
+
+    def test_defaults_are_those_of_the_real_provider(self) -> None:
+        given = {"chart": UNKNOWN, "compat": "true"}
+        checked, failures = release.check("kubernetes:helm.sh/v3:Release", "r", b"", {}, given, "ns")
+        assert failures == []
+        assert (checked["namespace"], checked["timeout"]) == ("ns", 300)
+        assert checked["name"].startswith("r-")
+        assert "compat" not in checked
+
+    def test_name_and_namespace_replace_and_values_update(self) -> None:
+        old = {"name": "r", "namespace": "n", "values": {"a": 1}}
+        assert release.diff(old, {**old, "values": {"a": 2}}).replaces == []
+        assert release.diff(old, {**old, "name": "s"}).replaces == ["name"]

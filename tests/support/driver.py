@@ -1,0 +1,158 @@
+"""Drives a throw-away sandbox as a person would, through its commands, and reads what came out."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox import stack_file
+from sandbox.cluster import control_plane
+from sandbox.google.cloud import Cloud
+from sandbox.paths import REPOSITORY, Home
+from tests.support.edges import Edge
+
+PROGRAM = (
+    "Pulumi.yaml",
+    "Pulumi.dev.yaml",
+    "Pulumi.prod.yaml",
+    "__main__.py",
+    "settings",
+    "versions.py",
+    "outputs.py",
+    "components",
+)
+PROJECT = "example-llm-dev"
+UNCHANGED = {"same", "read", "refresh"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended: exit code and everything it printed."""
+
+    code: int
+    text: str
+
+    def succeeded(self) -> Result:
+        assert self.code == 0, self.text
+        return self
+
+    def failed(self) -> Result:
+        assert self.code != 0, self.text
+        return self
+
+
+@dataclass(frozen=True)
+class Step:
+    """One resource operation of an engine run, from the event log."""
+
+    op: str
+    type: str
+    name: str
+    urn: str
+
+
+class Sandbox:
+    """A copy of the program, or of an example, and a sandbox for it, both under one folder.
+
+    Programs that are given the same folder share its sandbox.
+    """
+
+    def __init__(self, folder: Path, stack: str = "dev", *, example: str = "") -> None:
+        origin = REPOSITORY / "examples" / example if example else REPOSITORY
+        self.root = folder / (example or "program")
+        self.home = Home(folder / "home", stack_file.project_of(origin))
+        self.stack = stack
+        self.root.mkdir(parents=True)
+        for name in [each.name for each in origin.iterdir()] if example else PROGRAM:
+            source = origin / name
+            if source.is_dir():
+                shutil.copytree(source, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, self.root / name)
+        (self.root / ".venv").symlink_to(sys.prefix)
+
+    def run(self, command: str, *arguments: str, config: dict[str, Any] | None = None) -> Result:
+        """Run one sandbox command; `config` is merged over the stack's settings for that run."""
+        line = [sys.executable, "-m", "sandbox", command, "--stack", self.stack]
+        line += ["--home", str(self.home.root), "--root", str(self.root)]
+        if config is not None:
+            overlay = self.root / "overlay.yaml"
+            overlay.write_text(yaml.safe_dump(config))
+            line += ["--config-overlay", str(overlay)]
+        done = subprocess.run(
+            [*line, *arguments],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout)
+
+    def patch(self, file: str, old: str, new: str) -> None:
+        """Change the program's code; `old` must be there exactly once."""
+        path = self.root / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{file} holds {old!r} {text.count(old)} times"
+        path.write_text(text.replace(old, new))
+
+    def events(self, operation: str) -> Iterator[dict[str, Any]]:
+        """The engine's events of the last run of an operation, in order."""
+        with self.home.event_log(self.stack, operation).open() as lines:
+            for line in lines:
+                yield json.loads(line)
+
+    def kept(self, edge: Edge) -> bool:
+        """Whether the last `up` completed what an edge needs before it started what needs it."""
+        started: dict[tuple[str, str], int] = {}
+        completed: dict[tuple[str, str], int] = {}
+        for position, event in enumerate(self.events("up")):
+            for kind, times in (("resourcePreEvent", started), ("resOutputsEvent", completed)):
+                if kind in event:
+                    urn = event[kind]["metadata"]["urn"].split("::")
+                    times[(urn[2].split(":")[-1], urn[3])] = position
+        return completed[(edge.needs_kind, edge.needs)] < started[(edge.kind, edge.name)]
+
+    def steps(self, operation: str) -> list[Step]:
+        """The completed steps of the last run, in order of completion."""
+        metadata = [
+            e["resOutputsEvent"]["metadata"] for e in self.events(operation) if "resOutputsEvent" in e
+        ]
+        return [Step(m["op"], m["type"], m["urn"].split("::")[-1], m["urn"]) for m in metadata]
+
+    def export(self) -> dict[str, Any]:
+        """The stack's state, secrets still encrypted."""
+        return json.loads(self.home.checkpoint(self.stack).read_text())
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs after its last `up`."""
+        return self.export()["checkpoint"]["latest"]["resources"][0]["outputs"]
+
+    @property
+    def cloud(self) -> Cloud:
+        return Cloud(self.home.cloud)
+
+    def secret(self, secret_id: str, version: str = "latest") -> str:
+        """The payload that Secret Manager holds, read past IAM."""
+        rows = self.cloud.list("secretVersion", f"projects/{PROJECT}/secrets/{secret_id}/versions/")
+        row = rows[-1] if version == "latest" else next(r for r in rows if r["name"].endswith(f"/{version}"))
+        return base64.b64decode(row["payload"]).decode()
+
+    def get(self, path: str) -> Any:
+        """What the API server answers to a GET."""
+        return control_plane.api(self.home).get(path)
+
+    def namespaced(self, kind: str, namespace: str, name: str = "", group: str = "") -> Any:
+        """One object (or, without a name, the list) of a plural kind in a namespace; group is `apps/v1` or such."""
+        prefix = f"/apis/{group}" if group else "/api/v1"
+        return self.get(f"{prefix}/namespaces/{namespace}/{kind}/{name}".rstrip("/"))

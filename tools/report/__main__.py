@@ -1,0 +1,32 @@
+"""Writes the report of an `up`: python -m tools.report --state FILE --events LOG --out FILE [--title TITLE].
+
+`--state` is what `pulumi stack export --file FILE` wrote after it, `--events` what `pulumi up --event-log LOG` did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tools import report
+
+
+def main() -> int:
+    """Write the page; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.report", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="what `pulumi stack export` wrote")
+    parser.add_argument("--events", type=Path, required=True, help="the log of `pulumi up --event-log`")
+    parser.add_argument("--out", type=Path, required=True, help="the HTML file to write")
+    parser.add_argument("--title", help="default: project and stack")
+    options = parser.parse_args()
+    try:
+        report.write(options.state, options.events, options.out, options.title)
+    except (OSError, ValueError) as error:
+        print(f"error: no report: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""An operation as Markdown for GitHub.
+
+Whatever comes from settings, programs and providers stands in code, where neither Markdown nor HTML nor a mention means
+anything, behind fences longer than any in it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tools.review.events import Change
+from tools.review.model import Line, Review, first, value
+
+# What GitHub's API takes as the body of a comment or an issue, in characters.
+LIMIT = 65_536
+_TITLES = {"preview": "Preview", "deploy": "Deployment", "drift": "Drift"}
+KINDS = tuple(_TITLES)
+# Rows of the table, and characters of each group of messages: the first that fit.
+_SIZES = ((500, 20_000), (100, 5_000), (10, 1_000))
+
+
+def comment(review: Review, stack: str, kind: str = "preview", diff: str = "") -> str:
+    """The comment, behind a marker by which the next one finds it; `diff` is cut to what there is room for.
+
+    Raises ValueError for a stack with a name that no stack can have.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", stack):
+        raise ValueError(f"{stack!r} is no stack's name: letters, digits, '-', '_' and '.' only.")
+    title = f"<!-- llm-gateway {kind}: {stack} -->\n**{_TITLES[kind]} of `{stack}`: {review.headline}**"
+    if review.uneventful:
+        return f"{title}\n"
+    heads = ["\n\n".join([title, *_body(review, rows, characters)]) for rows, characters in _SIZES]
+    head = next((head for head in heads if len(head) < LIMIT // 2), heads[-1])
+    return "\n\n".join([head, *_diff(diff.strip("\n"), LIMIT - len(head))]) + "\n"
+
+
+def _body(review: Review, rows: int, characters: int) -> list[str]:
+    blocks: list[str] = []
+    if review.lines:
+        table = ["| | resource | type | what changes |", "| --- | --- | --- | --- |"]
+        table += [_row(line) for line in review.lines[:rows]]
+        blocks.append("\n".join(table))
+        if left := review.lines[rows:]:
+            blocks.append(f"and {len(left)} more.")
+    if review.protected:
+        names = [f"{_code(line.name)} ({line.op})" for line in review.protected[:rows]]
+        blocks.append(f"**Touches what is protected:** {', '.join(names)}")
+    for heading, text in (("Stopped by the guard", review.stopped), ("Errors", review.errors)):
+        if text:
+            blocks.append(f"**{heading}**\n\n{_block(text, characters)}")
+    if review.policies:
+        blocks.append(f"**{review.policies}**" if review.violations else review.policies)
+    if review.violations:
+        blocks.append(_block(review.violations, characters))
+    if review.warnings:
+        blocks.append(f"**Warnings**\n\n{_block(review.warnings, characters)}")
+    return blocks
+
+
+def _row(line: Line) -> str:
+    shown, more = first(line.changed)
+    what = "; ".join([*map(_change, shown), *([f"{more} more"] if more else [])])
+    return f"| **{line.op}** | {_code(line.name)} | {_code(line.type)} | {what} |"
+
+
+def _change(change: Change) -> str:
+    path, old, new = _code(change.path), _code(value(change.old)), _code(value(change.new))
+    if change.kind.startswith("add"):
+        return f"{path} + {new}"
+    return f"{path} - {old}" if change.kind.startswith("delete") else f"{path} {old} → {new}"
+
+
+def _diff(text: str, room: int) -> list[str]:
+    """The full diff, folded; what is too long for the room is cut at a line, and says so."""
+    if not text:
+        return []
+    before, after = "<details><summary>Full diff</summary>\n\n", "\n\n</details>"
+    cut = "\n\nCut at GitHub's limit: {} of {} lines; `make preview` and the workflow's log have all."
+    lines = text.split("\n")
+    frame = len(before + after + cut) + 2 * len(_fence(text)) + 40
+    kept = 0
+    for line in lines:
+        room -= len(line) + 1
+        if room < frame:
+            break
+        kept += 1
+    notice = cut.format(kept, len(lines)) if kept < len(lines) else ""
+    shown = "\n".join(lines[:kept])
+    return [f"{before}{_block(shown, len(shown))}{notice}{after}"]
+
+
+def _code(text: str) -> str:
+    """Inline code, fit for a cell of a table: one line, its bars escaped, and the backslashes before them."""
+    text = re.sub(r"(\\*)\|", r"\1\1\\|", " ".join(text.split())[:200])
+    fence = "`" * (_longest_run(text) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _block(text: str, characters: int) -> str:
+    if len(text) > characters:
+        text = f"{text[:characters]}\n… cut, {len(text) - characters} more characters"
+    fence = _fence(text)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _fence(text: str) -> str:
+    return "`" * max(3, _longest_run(text) + 1)
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

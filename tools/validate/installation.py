@@ -1,0 +1,81 @@
+"""What is to be validated: a stack's outputs, and the master key."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.validate.commands import output
+from tools.validate.errors import ValidateError
+
+MASTER_KEY = "LITELLM_MASTER_KEY"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The outputs that the checks read; docs/outputs.md has all of them."""
+
+    models: Sequence[str]
+    namespace: str
+    database: str
+    """Name of the CloudNativePG Cluster."""
+    cluster: str
+    location: str
+    project: str
+    master_key_secret: str
+    """Secret Manager resource name, `projects/<project>/secrets/<id>`."""
+
+    @classmethod
+    def of(cls, outputs: dict[str, Any]) -> Installation:
+        """Raises ValidateError where an output is missing."""
+        try:
+            return cls(
+                outputs["modelAliases"],
+                outputs["namespaces"]["gateway"],
+                outputs["databaseHost"].split(".")[0].removesuffix("-rw"),
+                outputs["cluster"]["name"],
+                outputs["cluster"]["location"],
+                outputs["cluster"]["project"],
+                outputs["secretNames"]["masterKey"],
+            )
+        except (KeyError, TypeError) as missing:
+            raise ValidateError(
+                f"the stack has no output {missing}, so there is no gateway to validate. Bring it up first: pulumi up"
+            ) from None
+
+
+def installation(stack: str) -> Installation:
+    """The installation of `stack`, from `pulumi` on PATH."""
+    return Installation.of(json.loads(output("pulumi", "stack", "output", "--json", "--stack", stack)))
+
+
+@dataclass(frozen=True)
+class MasterKey:
+    """The key, kept out of every repr."""
+
+    value: str = field(repr=False)
+
+
+def master_key(secret: str, file: Path | None) -> MasterKey:
+    """From `file`, else from the environment, else from Secret Manager by `gcloud`; ValidateError where it is empty."""
+    if file:
+        value = file.read_text()
+    elif MASTER_KEY in os.environ:
+        value = os.environ[MASTER_KEY]
+    else:
+        name = re.fullmatch(r"projects/([^/]+)/secrets/([^/]+)", secret)
+        if not name:
+            raise ValidateError(f"{secret!r} names no secret of Secret Manager: run pulumi up again")
+        value = output(
+            "gcloud", "secrets", "versions", "access", "latest", "--project", name[1], "--secret", name[2]
+        )
+    if not value.strip():
+        raise ValidateError(
+            f"the master key is empty, so every request would be refused: set {MASTER_KEY}, or correct the file"
+        )
+    return MasterKey(value.strip())
