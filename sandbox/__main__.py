@@ -328,7 +328,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             operation, parents=[common, settings], help=f"pulumi {operation} in the sandbox"
         )
         if operation in CHECKED:
-            guard.add_allow(command)
+            command.add_argument(
+                "--allow",
+                action="append",
+                default=[],
+                metavar="NAME",
+                help="a resource, by name or URN, that the guard lets go",
+            )
     commands.add_parser("down", parents=[common], help="stop the sandbox, or all of this clone")
     commands.add_parser("shell", parents=[common], help="a shell in it")
     commands.add_parser("status", parents=[common], help="say what runs")
