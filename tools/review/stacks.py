@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 # What no environment runs. Everything else is taken for the program, so that a new module is not forgotten.
 _BESIDE = frozenset(
     {".ci", ".github", "docs", "examples", "report", "review", "sandbox", "tests", "validate"}
-    | {".gitignore", ".pre-commit-config.yaml", "LICENSE", "Makefile", "renovate.json", "stack.schema.json"}
-    | {"requirements-dev.txt", "requirements-release.txt"}
+    | {".gitignore", "LICENSE", "Makefile", "renovate.json", "requirements-dev.txt", "stack.schema.json"}
 )
 
 
