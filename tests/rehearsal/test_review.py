@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.paths import REPOSITORY
 from tests.support.driver import Sandbox
+from tests.support.sandboxes import Sandboxes
 
 LOCAL = {
     "alias": "qwen-local",
@@ -23,13 +24,12 @@ ROTATED: dict[str, Any] = {"llm-gateway:secrets": {"masterKeyGeneration": 2}}
 
 
 @pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("review"))
-    try:
-        sandbox.run("up").succeeded()
+def dev(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox of this file's own: each preview leaves its log in it."""
+    with sandboxes.forked("dev") as sandbox:
+        # A fork's control plane has another address: the provider's change is to be in no preview.
+        sandbox.up().succeeded()
         yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
 
 
 def comment(log: Path, kind: str = "preview") -> list[str]:
