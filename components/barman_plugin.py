@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.charts import ChartSource
+from components.charts import chart_inputs
+from components.workload import named
+from settings.deployment import Charts
 from versions import BARMAN_PLUGIN_CHART, BARMAN_PLUGIN_IMAGE, BARMAN_SIDECAR_IMAGE, Image
 
 PLUGIN = "barman-cloud.cloudnative-pg.io"
 """The plugin's name in a Cluster and in a Backup."""
+PODS = named("plugin-barman-cloud")
+PORT = 9090
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,7 @@ class BarmanPluginArgs:
     """
 
     namespace: pulumi.Input[str]
-    charts: ChartSource
+    charts: Charts
     needs: Sequence[pulumi.Resource]
     timeout: int
 
@@ -41,7 +45,7 @@ class BarmanPlugin(pulumi.ComponentResource):
             f"{name}-release",
             name="plugin-barman-cloud",
             namespace=args.namespace,
-            **args.charts.inputs(BARMAN_PLUGIN_CHART),
+            **chart_inputs(args.charts, BARMAN_PLUGIN_CHART),
             timeout=args.timeout,
             values={
                 "image": _image(BARMAN_PLUGIN_IMAGE),

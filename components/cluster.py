@@ -28,8 +28,12 @@ class ClusterHandle:
     kubeconfig: pulumi.Output[str]
     service_addresses: pulumi.Output[str]
     """Range of the cluster's Services, CIDR."""
-    workload_identity_principals: pulumi.Output[str]
+    workload_identity_pool: pulumi.Output[str]
     """Prefix of the IAM members that Kubernetes service accounts of this project's clusters are."""
+
+    def member(self, namespace: str, account: str) -> pulumi.Output[str]:
+        """The IAM member that a Kubernetes service account is, by Workload Identity Federation for GKE."""
+        return pulumi.Output.format("{0}/ns/{1}/sa/{2}", self.workload_identity_pool, namespace, account)
 
 
 def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> ClusterHandle:
@@ -51,10 +55,10 @@ def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> Cl
         location=where.location,
         project=where.project,
         kubeconfig=pulumi.Output.all(found.endpoint, found.master_auths).apply(
-            lambda each: _kubeconfig(endpoint=each[0], ca_certificate=each[1][0]["cluster_ca_certificate"])
+            lambda found: _kubeconfig(endpoint=found[0], ca_certificate=found[1][0]["cluster_ca_certificate"])
         ),
         service_addresses=found.services_ipv4_cidr,
-        workload_identity_principals=pulumi.Output.format(
+        workload_identity_pool=pulumi.Output.format(
             "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog/subject",
             number,
             where.project,

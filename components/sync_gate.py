@@ -17,16 +17,18 @@ import pulumi_kubernetes as kubernetes
 from kubernetes.client import CustomObjectsApi
 from kubernetes.config import new_client_from_config_dict
 
+from components.cluster import ClusterHandle
+
 
 @dataclass(frozen=True, kw_only=True)
 class SyncGateArgs:
     """Arguments of SyncGate.
 
-    `external_secret` and its Secret are both named `secret_name`; `versions` names what it reads: the gate is
-    proven anew when that changes. `timeout` is in seconds.
+    `external_secret` and its Secret are both named `secret_name`. `versions` names what it reads: each change of it is
+    proven anew. `timeout` is in seconds.
     """
 
-    kubeconfig: pulumi.Input[str]
+    cluster: ClusterHandle
     namespace: pulumi.Input[str]
     external_secret: kubernetes.apiextensions.CustomResource
     secret_name: str
@@ -49,7 +51,7 @@ class SyncGate(pulumi.ComponentResource):
         super().__init__("llmgateway:sync_gate:SyncGate", name, None, opts)
 
         async def prove(_: pulumi.ResourceHookArgs) -> None:
-            kubeconfig = await pulumi.Output.from_input(args.kubeconfig).future()
+            kubeconfig = await args.cluster.kubeconfig.future()
             namespace = await pulumi.Output.from_input(args.namespace).future()
             await asyncio.to_thread(
                 _wait_for_sync,
@@ -92,7 +94,7 @@ def _wait_for_sync(kubeconfig: Mapping[str, Any], namespace: str, name: str, tim
                 break
             time.sleep(0.5)
     conditions = found.get("status", {}).get("conditions", [])
-    said = "; ".join(f"{each.get('reason')}: {each.get('message')}" for each in conditions)
+    said = "; ".join(f"{condition.get('reason')}: {condition.get('message')}" for condition in conditions)
     raise TimeoutError(
         f"ExternalSecret {namespace}/{name} was not synced within {timeout} s: {said or 'it has no condition'}. "
         f"See `kubectl -n {namespace} describe externalsecret {name}`; raise llm-gateway:timeouts.secretSync if the "
@@ -104,5 +106,8 @@ def synced(external_secret: Mapping[str, Any]) -> bool:
     """Does the Secret hold what this generation of the ExternalSecret asks for?"""
     status: Mapping[str, Any] = external_secret.get("status", {})
     generation = external_secret["metadata"]["generation"]
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", []))
+    ready = any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in status.get("conditions", [])
+    )
     return ready and status.get("syncedResourceVersion", "").startswith(f"{generation}-")

@@ -20,17 +20,21 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from urllib3.exceptions import HTTPError
 
+from components.cluster import ClusterHandle
+
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookGateArgs:
     """Arguments of WebhookGate.
 
-    `probe` is an object of a kind the webhook guards; it is only ever sent as a dry run, into `namespace`.
-    `revision` is that of the operator's Release: a new one is proven anew. `timeout` is in seconds.
+    `release` is the operator's: each revision of it is proven anew. `probe` is an object of a kind that the webhook
+    guards; it is only ever sent as a dry run, into `namespace`. `config_map` is the name of the ConfigMap there, `timeout`
+    is in seconds.
     """
 
-    kubeconfig: pulumi.Input[str]
+    cluster: ClusterHandle
     namespace: pulumi.Input[str]
+    config_map: str
     release: kubernetes.helm.v3.Release
     probe: Mapping[str, Any]
     timeout: int
@@ -49,7 +53,7 @@ class WebhookGate(pulumi.ComponentResource):
         super().__init__("llmgateway:webhook_gate:WebhookGate", name, None, opts)
 
         async def prove(_: pulumi.ResourceHookArgs) -> None:
-            kubeconfig = await pulumi.Output.from_input(args.kubeconfig).future()
+            kubeconfig = await args.cluster.kubeconfig.future()
             namespace = await pulumi.Output.from_input(args.namespace).future()
             await asyncio.to_thread(
                 _wait_for_answer, json.loads(kubeconfig or "{}"), namespace, args.probe, args.timeout
@@ -59,7 +63,7 @@ class WebhookGate(pulumi.ComponentResource):
         self.open = kubernetes.core.v1.ConfigMap(
             f"{name}-open",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name=name,
+                name=args.config_map,
                 namespace=args.namespace,
                 # An annotation, not data: changed data would replace the ConfigMap.
                 annotations={"llm-gateway/release-revision": args.release.status.revision.apply(str)},

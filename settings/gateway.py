@@ -25,8 +25,10 @@ _ARGUMENTS_WITH_A_SETTING = {
 }
 
 
+PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
+UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
 REDIS_PASSWORD = "REDIS_PASSWORD"
-"""Environment variable that holds the password of the Redis."""
+"""Environment variables of the proxy that hold the master key, vLLM's API key and the password of the Redis."""
 
 
 class SharedState(Section):
