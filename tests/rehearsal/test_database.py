@@ -122,8 +122,8 @@ def test_destroy_is_refused(prod: Sandbox) -> None:
     assert "protect" in prod.run("destroy", config=SETTINGS).failed().text
     assert {resource["urn"] for resource in resources(prod)} == before
     state = {each["urn"].rpartition("::")[2]: each.get("protect", False) for each in resources(prod)}
-    assert state["postgres-cluster"]
-    assert state["backups-bucket"]
+    assert state["gateway-postgres-cluster"]
+    assert state["gateway-backups-bucket"]
 
 
 def test_the_guides_restore(prod: Sandbox) -> None:
@@ -154,8 +154,8 @@ def test_the_guides_restore(prod: Sandbox) -> None:
     assert "protect" in prod.run("up", config=restored).failed().text
     command = unprotect.strip().replace("<stack>", prod.stack)
     prod.run("exec", "--", "sh", "-c", command).succeeded()
-    assert "guard: postgres-cluster" in prod.run("up", config=restored).failed().text
-    prod.run("up", "--allow", "postgres-cluster", config=restored).succeeded()
+    assert "guard: gateway-postgres-cluster" in prod.run("up", config=restored).failed().text
+    prod.run("up", "--allow", "gateway-postgres-cluster", config=restored).succeeded()
 
     assert database.read(prod.cloud, NAMESPACE, "litellm-pg-2") == ["before the backup", "after the backup"]
     used = prod.cloud.get("databaseRole", f"{NAMESPACE}/litellm-pg-2/litellm")["password"]
@@ -184,12 +184,13 @@ def test_a_bucket_left_behind_is_taken_over_as_the_guide_says(prod: Sandbox) -> 
     named = {**POSTGRES, "name": "litellm-pg-2"}
     prod.run("up", config={"llm-gateway:postgres": named}).succeeded()
     without = {"llm-gateway:postgres": {**named, "backups": {"method": "none"}}}
-    prod.run("up", "--allow", "backups-bucket backups-object-store", config=without).succeeded()
+    allowed = "gateway-backups-bucket gateway-backups-object-store"
+    prod.run("up", "--allow", allowed, config=without).succeeded()
     assert "ObjectStore" not in {step["type"].split(":")[-1] for step in resources(prod)}
     kept = prod.cloud.get("bucket", BUCKET)
 
     prod.run("up", config={"llm-gateway:postgres": {**named, "backups": backups}}).succeeded()
-    assert "import" in {step.op for step in prod.steps("up") if step.name == "backups-bucket"}
+    assert "import" in {step.op for step in prod.steps("up") if step.name == "gateway-backups-bucket"}
     assert prod.cloud.get("bucket", BUCKET)["timeCreated"] == kept["timeCreated"]
     assert database.read(prod.cloud, NAMESPACE, "litellm-pg-2") == ["before the backup", "after the backup"]
     prod.run("up", config={"llm-gateway:postgres": {**named, "backups": backups}}).succeeded()

@@ -12,15 +12,15 @@ FAST = {"llm-gateway:timeouts": {"secretSync": 30, "vllm": 60, "litellm": 60}}
 
 def test_misspelt_chart_value(fresh: Callable[[], Sandbox]) -> None:
     sandbox = fresh()
-    sandbox.patch("components/cnpg_operator.py", '"webhook": {"port"', '"webhook": {"prot"')
+    sandbox.patch("components/operators.py", '"webhook": {"port"', '"webhook": {"prot"')
     text = sandbox.run("up").failed().text
     assert "prot" in text
-    assert "cnpg-release" in text
+    assert "gateway-cnpg-release" in text
 
 
 def test_missing_toleration(fresh: Callable[[], Sandbox]) -> None:
     sandbox = fresh()
-    sandbox.patch("components/vllm.py", '"tolerations": list(args.tolerations)', '"tolerations": []')
+    sandbox.patch("components/vllm.py", '"tolerations": list(args.pool.tolerations)', '"tolerations": []')
     text = sandbox.run("up", config=FAST).failed().text
     assert "untolerated taint" in text
     assert "nvidia.com/gpu" in text
@@ -29,9 +29,9 @@ def test_missing_toleration(fresh: Callable[[], Sandbox]) -> None:
 def test_missing_iam_binding(fresh: Callable[[], Sandbox]) -> None:
     sandbox = fresh()
     sandbox.patch(
-        "__main__.py",
-        "stack.namespaces.external_secrets,\n            SERVICE_ACCOUNT,",
-        '"elsewhere",\n            SERVICE_ACCOUNT,',
+        "components/llm_gateway.py",
+        "cluster.member(settings.namespaces.external_secrets,",
+        'cluster.member("elsewhere",',
     )
     text = sandbox.run("up", config=FAST).failed().text
     assert "secretmanager.versions.access" in text
@@ -63,7 +63,7 @@ def test_gateway_comes_up_when_no_gpu_can_be_had(fresh: Callable[[], Sandbox]) -
     sandbox.run("exec", "--", "true").succeeded()
     sandbox.run("stockout", "on").succeeded()
     text = sandbox.run("up", config={"llm-gateway:timeouts": {"vllm": 60}}).failed().text
-    assert "vllm-release" in text
+    assert "gateway-vllm-release" in text
     proxy = sandbox.namespaced("deployments", "llm-gateway", "litellm", group="apps/v1")
     assert proxy["status"]["readyReplicas"] == 1
     assert "GCE_STOCKOUT" in text or "ZONE_RESOURCE_POOL_EXHAUSTED" in text or "out of resources" in text

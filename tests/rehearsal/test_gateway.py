@@ -162,7 +162,8 @@ def test_second_up_changes_nothing(gateway: Sandbox) -> None:
 
 def test_the_last_self_hosted_model_takes_vllm_and_the_pool_with_it(gateway: Sandbox) -> None:
     settings = SETTINGS | {"llm-gateway:models": [CLAUDE, LLAMA]}
-    gateway.run("up", "--allow", "gpu-pool-nodes secrets-vllm-api-key", config=settings).succeeded()
+    allowed = "gateway-gpu-pool-nodes gateway-secrets-vllm-api-key"
+    gateway.run("up", "--allow", allowed, config=settings).succeeded()
     kept = {
         resource["type"].split(":")[-1] for resource in gateway.export()["checkpoint"]["latest"]["resources"]
     }

@@ -85,12 +85,12 @@ def test_the_users_own_login_and_cluster_are_neither_used_nor_touched(
 
 
 def test_an_upgraded_operator_is_proven_again_and_its_objects_stay(dev: Sandbox) -> None:
-    source = (dev.root / "components/cnpg_operator.py").read_text()
-    dev.patch("components/cnpg_operator.py", '"cpu": "100m"', '"cpu": "110m"')
+    source = (dev.root / "components/operators.py").read_text()
+    dev.patch("components/operators.py", '_resources("100m", ', '_resources("110m", ')
     try:
         dev.run("up").succeeded()
         changed = {step.name: step.op for step in dev.steps("up") if step.op not in UNCHANGED}
-        assert changed == {"cnpg-release": "update", "cnpg-webhook-open": "update"}
+        assert changed == {"gateway-cnpg-release": "update", "gateway-cnpg-webhook-open": "update"}
     finally:
-        (dev.root / "components/cnpg_operator.py").write_text(source)
+        (dev.root / "components/operators.py").write_text(source)
         dev.run("up").succeeded()

@@ -108,11 +108,12 @@ def test_destroy_is_refused(prod: Sandbox) -> None:
         for resource in prod.export()["checkpoint"]["latest"]["resources"]
         if resource.get("protect")
     }
-    assert {"postgres-cluster", "gpu-pool-nodes", *(f"secrets-{secret}" for secret in SECRETS)} <= protected
+    secrets = {f"gateway-secrets-{secret}" for secret in SECRETS}
+    assert {"gateway-postgres-cluster", "gateway-gpu-pool-nodes"} | secrets <= protected
     assert len(pods(prod, cnpg_io__cluster="litellm-pg")) == 3
 
 
-LEFT_OUT_OF_DEV = {"secrets-litellm-redis-password", "secrets-litellm-key-support-bot"}
+LEFT_OUT_OF_DEV = {"gateway-secrets-litellm-redis-password", "gateway-secrets-litellm-key-support-bot"}
 
 
 def take(sandbox: Sandbox, stack: str, allow: str = "", **changes: Any) -> Result:
@@ -149,13 +150,12 @@ def test_dev_to_prod_and_back_keeps_all_data(tmp_path_factory: pytest.TempPathFa
         assert "protected" in take(sandbox, "dev").failed().text
         take(sandbox, "prod", protect=False).succeeded()
         assert gone(sandbox) == set()
-        assert "guard: backups-bucket" in take(sandbox, "dev").failed().text
-        take(
-            sandbox, "dev", " ".join([*LEFT_OUT_OF_DEV, "backups-bucket", "backups-object-store"])
-        ).succeeded()
+        assert "guard: gateway-backups-bucket" in take(sandbox, "dev").failed().text
+        allowed = [*LEFT_OUT_OF_DEV, "gateway-backups-bucket", "gateway-backups-object-store"]
+        take(sandbox, "dev", " ".join(allowed)).succeeded()
         # The bucket leaves the state only.
         lost = {name for kind, name in gone(sandbox) if kind in DATA}
-        assert lost == {*LEFT_OUT_OF_DEV, "backups-bucket"}
+        assert lost == {*LEFT_OUT_OF_DEV, "gateway-backups-bucket"}
         assert sandbox.cloud.list("bucket")
 
         assert {secret: sandbox.secret(secret) for secret in SECRETS} == before

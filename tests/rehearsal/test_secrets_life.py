@@ -15,27 +15,27 @@ SECRETS = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vll
 NAMESPACES = ("llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager")
 
 LITELLM_SECRETS = {
-    ("ExternalSecret", "secret-sync-litellm-secrets"),
-    ("ConfigMap", "secret-sync-litellm-secrets-synced"),
-    ("Release", "litellm-release"),
+    ("ExternalSecret", "gateway-secret-sync-litellm-secrets"),
+    ("ConfigMap", "gateway-secret-sync-litellm-secrets-synced"),
+    ("Release", "gateway-litellm-release"),
 }
 ROTATIONS = {
     "masterKeyGeneration": ("litellm-master-key", LITELLM_SECRETS),
     "databasePasswordGeneration": (
         "litellm-db-password",
         {
-            ("ExternalSecret", "secret-sync-litellm-pg-app"),
-            ("ConfigMap", "secret-sync-litellm-pg-app-synced"),
-            ("Release", "litellm-release"),
+            ("ExternalSecret", "gateway-secret-sync-litellm-pg-app"),
+            ("ConfigMap", "gateway-secret-sync-litellm-pg-app-synced"),
+            ("Release", "gateway-litellm-release"),
         },
     ),
     "vllmApiKeyGeneration": (
         "vllm-api-key",
         {
             *LITELLM_SECRETS,
-            ("ExternalSecret", "secret-sync-vllm-api-key"),
-            ("ConfigMap", "secret-sync-vllm-api-key-synced"),
-            ("Release", "vllm-release"),
+            ("ExternalSecret", "gateway-secret-sync-vllm-api-key"),
+            ("ConfigMap", "gateway-secret-sync-vllm-api-key-synced"),
+            ("Release", "gateway-vllm-release"),
         },
     ),
 }
@@ -117,7 +117,8 @@ def test_rotation(protected: Sandbox, generation: str) -> None:
     litellm, vllm, database = (pods(protected, *each) for each in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS))
 
     protected.run("preview", config=config).succeeded()
-    expected = {("RandomBytes", f"secrets-{secret}"), ("SecretVersion", f"secrets-{secret}"), *readers}
+    made = f"gateway-secrets-{secret}"
+    expected = {("RandomBytes", made), ("SecretVersion", made), *readers}
     assert changed(protected, "preview") == expected
     assert values(protected) == before
 
@@ -142,10 +143,10 @@ def test_new_version_is_read_before_the_old_one_is_disabled(protected: Sandbox) 
     config = {"llm-gateway:protect": True, "llm-gateway:secrets": LATER}
     protected.run("up", config=config).succeeded()
     order = [(step.op, step.type.rpartition(":")[2], step.name) for step in protected.steps("up")]
-    version = ("SecretVersion", "secrets-litellm-db-password")
+    version = ("SecretVersion", "gateway-secrets-litellm-db-password")
     made = order.index(("create-replacement", *version))
-    proven = order.index(("update", "ConfigMap", "secret-sync-litellm-pg-app-synced"))
-    rolled = order.index(("update", "Release", "litellm-release"))
+    proven = order.index(("update", "ConfigMap", "gateway-secret-sync-litellm-pg-app-synced"))
+    rolled = order.index(("update", "Release", "gateway-litellm-release"))
     disabled = order.index(("delete-replaced", *version))
     assert made < proven < rolled < disabled
 
@@ -277,12 +278,14 @@ def test_lost_state(fresh: Callable[[], Sandbox]) -> None:
     recover = {**adopted, "llm-gateway:recover": True}
     text = sandbox.run("up", config=recover).failed().text
     assert "llm-gpu" in text
-    assert "gpu-pool-nodes" in text
+    assert "gateway-gpu-pool-nodes" in text
     pool = f"projects/{PROJECT}/locations/europe-west4/clusters/platform-dev/nodePools/llm-gpu"
     urn = "urn:pulumi:dev::llm-gateway::"
+    parent = f"{urn}llmgateway:llm_gateway:LlmGateway$llmgateway:gpu_node_pool:GpuNodePool::gateway-gpu-pool"
     sandbox.run(
-        *("exec", "--", "pulumi", "import", "gcp:container/nodePool:NodePool", "gpu-pool-nodes", pool),
-        *("--parent", f"gpu-pool={urn}llmgateway:gpu_node_pool:GpuNodePool::gpu-pool"),
+        *("exec", "--", "pulumi", "import"),
+        *("gcp:container/nodePool:NodePool", "gateway-gpu-pool-nodes", pool),
+        *("--parent", f"pool={parent}"),
         *("--provider", f"google={urn}pulumi:providers:gcp::google"),
         *("--protect=false", "--generate-code=false", "--yes"),
     ).succeeded()

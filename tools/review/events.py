@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 STACK = "pulumi:pulumi:Stack"
+WHOLE = frozenset({STACK, "llmgateway:llm_gateway:LlmGateway"})
+"""Types of what holds all components."""
 SECRET = "[secret]"
 UNKNOWN = "[known after up]"
 UNTOUCHED = frozenset({"same", "read", "refresh"})
