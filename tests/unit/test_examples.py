@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
+import yaml
 from pulumi.runtime import mocks
 
-from tests.support.engine import ROOT, Mocks, Recording, run
+from components.litellm import PORT, PROXY
+from tests.support.engine import EVERYTHING, ROOT, SETTINGS, Mocks, Recording, run, run_program
+from tests.support.policies import End, Policies
 
 CLUSTER: Mapping[str, Any] = {
     "gcp": {"project": "example-llm-dev"},
@@ -187,3 +191,38 @@ def test_what_the_gateway_does_not_have_is_named(
 ) -> None:
     with pytest.raises(Exception, match=words):
         run_example("consumer", {**CONSUMER, **settings}, Answers(outputs))
+
+
+def inside(recording: Recording, gateway: str) -> set[tuple[str, str]]:
+    """Type and name of everything in a gateway; the names are without its own in front."""
+    return {
+        (type_, name.removeprefix(f"{gateway}-"))
+        for type_, name in recording.resources
+        if name.startswith(f"{gateway}-") and not type_.startswith("pulumi:")
+    }
+
+
+def test_a_program_of_its_own_holds_the_whole_gateway() -> None:
+    config = yaml.safe_load((ROOT / "examples/embedded/Pulumi.dev.yaml").read_text())["config"]
+    embedded = run_example("embedded", config)
+    alone = run_program({key.removeprefix("llm-gateway:"): value for key, value in config.items()})
+    assert inside(embedded, "llm") == inside(alone, "gateway")
+    assert embedded.outputs == {"gatewayUrl": alone.outputs["gatewayUrl"]}
+    made = embedded.one("Namespace", "search")
+    policy = embedded.one("NetworkPolicy", "search-calls-the-gateway")
+    assert made.urn in embedded.direct_dependencies(policy)
+    source, proxy = End("10.8.0.1", "search"), End("10.8.0.2", "llm-gateway", PROXY.labels)
+    found = [
+        each.inputs for (type_, _), each in embedded.resources.items() if type_.endswith(":NetworkPolicy")
+    ]
+    assert Policies(found).allow(source, proxy, PORT)
+    assert not Policies(found).allow(source, End("10.8.0.3", "vllm"), 8000)
+
+
+def test_two_gateways_in_one_program_share_no_name(tmp_path: Path) -> None:
+    arguments = "LlmGatewayArgs(settings=stack, cluster=cluster), pulumi.ResourceOptions(providers=[google, gke, random_provider])"
+    program = (ROOT / "__main__.py").read_text() + f'LlmGateway("second", {arguments})\n'
+    tmp_path.joinpath("__main__.py").write_text(program)
+    both = run(tmp_path, "llm-gateway", {**SETTINGS, **EVERYTHING}, Mocks())
+    assert inside(both, "second") == inside(both, "gateway")
+    assert len(both.hooks) == len(set(both.hooks)) > 0
