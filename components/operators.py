@@ -1,4 +1,4 @@
-"""The operators: each is a Release and the gate of its admission webhook."""
+"""The operators: each is a Release and a gate that its admission webhook opens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.charts import chart_inputs
 from components.cluster import ClusterHandle
-from components.webhook_gate import WebhookGate, WebhookGateArgs
+from components.webhook_gate import webhook_answers
 from components.workload import Workload, named
 from settings.deployment import Charts
 from versions import (
@@ -51,9 +51,10 @@ class OperatorArgs:
 
 
 class _Operator(pulumi.ComponentResource):
-    """Dependents wait for `ready`: the CRDs are served and the webhook answers."""
+    """A Release and its gate, a ConfigMap that is only made, or changed, once the webhook answers."""
 
     ready: pulumi.Resource
+    """Dependents wait for it: the CRDs are served and the webhook answers."""
 
     def __init__(
         self,
@@ -67,27 +68,37 @@ class _Operator(pulumi.ComponentResource):
         probe: Mapping[str, Any],
     ) -> None:
         super().__init__(f"llmgateway:operators:{type(self).__name__}", name, None, opts)
-        gate = WebhookGate(
-            f"{name}-webhook",
-            WebhookGateArgs(
-                cluster=args.cluster,
-                namespace=args.namespace,
-                config_map=f"{release}-webhook",
-                release=kubernetes.helm.v3.Release(
-                    f"{name}-release",
-                    name=release,
-                    namespace=args.namespace,
-                    **chart_inputs(args.charts, chart),
-                    timeout=args.timeout,
-                    values=values,
-                    opts=pulumi.ResourceOptions(parent=self),
-                ),
-                probe={**probe, "metadata": {"name": "webhook-probe"}},
-                timeout=args.timeout,
-            ),
+        made = kubernetes.helm.v3.Release(
+            f"{name}-release",
+            name=release,
+            namespace=args.namespace,
+            **chart_inputs(args.charts, chart),
+            timeout=args.timeout,
+            values=values,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.ready = gate.open
+        hook = webhook_answers(
+            f"{name}-webhook-answers",
+            args.cluster,
+            args.namespace,
+            {**probe, "metadata": {"name": "webhook-probe"}},
+            args.timeout,
+        )
+        self.ready = kubernetes.core.v1.ConfigMap(
+            f"{name}-webhook-open",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=f"{release}-webhook",
+                namespace=args.namespace,
+                # Each revision is proven anew. An annotation, not data: changed data would replace the ConfigMap.
+                annotations={"llm-gateway/release-revision": made.status.revision.apply(str)},
+            ),
+            data={"proven-by": f"dry run of {probe['apiVersion']} {probe['kind']}"},
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[made],
+                hooks=pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook]),
+            ),
+        )
         self.register_outputs({})
 
 

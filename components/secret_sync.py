@@ -10,7 +10,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.cluster import ClusterHandle
 from components.gateway_secrets import GatewaySecrets, StoredSecret
-from components.sync_gate import SyncGate, SyncGateArgs
+from components.sync_gate import secret_synced
 from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
@@ -52,7 +52,9 @@ class SyncedSecret:
 
 
 class SecretSync(pulumi.ComponentResource):
-    """A ClusterSecretStore on Secret Manager and one ExternalSecret per Secret, each waited for until synced.
+    """A ClusterSecretStore on Secret Manager and one ExternalSecret per Secret, each with a gate.
+
+    A gate is a ConfigMap that is only made, or changed, once its Secret is synced.
 
     The store names no credentials: the operator's own service account is the IAM member that may read
     (Workload Identity Federation for GKE), so there is no Google service account and no key.
@@ -180,19 +182,25 @@ class SecretSync(pulumi.ComponentResource):
                 custom_timeouts=self._timeouts(),
             ),
         )
-        gate = SyncGate(
-            f"{self._name}-{secret_name}",
-            SyncGateArgs(
-                cluster=self._cluster,
-                namespace=namespace,
-                external_secret=external_secret,
-                secret_name=secret_name,
-                versions=versions,
-                timeout=self._timeout,
-            ),
-            opts=pulumi.ResourceOptions(parent=self),
+        hook = secret_synced(
+            f"{self._name}-{secret_name}-synced", self._cluster, namespace, secret_name, self._timeout
         )
-        return SyncedSecret(name=secret_name, versions=versions, ready=gate.open)
+        gate = kubernetes.core.v1.ConfigMap(
+            f"{self._name}-{secret_name}-synced",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=f"{secret_name}-synced",
+                namespace=namespace,
+                # An annotation, not data: changed data would replace the ConfigMap.
+                annotations={"llm-gateway/secret-versions": versions},
+            ),
+            data={"proven-by": f"syncedResourceVersion of ExternalSecret {secret_name}"},
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[external_secret],
+                hooks=pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook]),
+            ),
+        )
+        return SyncedSecret(name=secret_name, versions=versions, ready=gate)
 
     def _awaited(
         self, name: str, namespace: pulumi.Input[str] | None = None
