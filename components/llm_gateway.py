@@ -40,11 +40,11 @@ class LlmGatewayArgs:
 class LlmGateway(pulumi.ComponentResource):
     """An OpenAI-compatible gateway on a GKE cluster.
 
-    Its providers come from `opts`: google (gcp), kubernetes for the cluster, and random. A program may hold several, each
-    on a cluster and in a project of its own: names in both are fixed.
+    `opts` hands over its providers: gcp, kubernetes (for the cluster) and random. A program may hold several gateways,
+    each on a cluster and in a project of its own, as the names that a gateway has there are fixed.
 
-    An argument that is a handle (a namespace's name, a synced Secret, `operator.ready`) is an edge of the graph: the
-    component starts when what it stands for is there.
+    The graph is read from the arguments: one that is a handle (a namespace's name, a synced Secret, `cnpg.ready`) is an
+    edge, and the comment beside it says which fact the component waits for.
     """
 
     outputs: Outputs

@@ -31,9 +31,6 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """Label that the API server puts on every namespace: its name."""
 PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
 """What is not the internet: RFC 1918, RFC 6598 and link-local addresses."""
-POSTGRES_PORT = 5432
-INSTANCE_MANAGER_PORT = 8000
-"""CloudNativePG's status port, https://cloudnative-pg.io/documentation/current/networking/."""
 
 
 @dataclass(frozen=True)
@@ -146,23 +143,23 @@ def _flows(
     settings: Settings, namespaces: Mapping[str, pulumi.Output[str]], api_server: tuple[Elsewhere, Ports]
 ) -> Iterator[Flow]:
     """The graph; docs/network.md shows it as a table."""
-    proxy = Pods(litellm.PROXY, namespaces["gateway"])
-    database = Pods(postgres_cluster.INSTANCES, namespaces["gateway"])
-    cnpg = Pods(operators.CNPG, namespaces["cnpg"])
-    external_secrets, webhook, cert_controller = (
-        Pods(workload, namespaces["external-secrets"])
-        for workload in (
-            operators.EXTERNAL_SECRETS,
-            operators.EXTERNAL_SECRETS_WEBHOOK,
-            operators.EXTERNAL_SECRETS_CERT_CONTROLLER,
-        )
-    )
+
+    def pods(workload: Workload, part: str) -> Pods:
+        return Pods(workload, namespaces[part])
+
+    proxy = pods(litellm.PROXY, "gateway")
+    database = pods(postgres_cluster.INSTANCES, "gateway")
+    cnpg = pods(operators.CNPG, "cnpg")
+    external_secrets = pods(operators.EXTERNAL_SECRETS, "external-secrets")
+    webhook = pods(operators.EXTERNAL_SECRETS_WEBHOOK, "external-secrets")
+    cert_controller = pods(operators.EXTERNAL_SECRETS_CERT_CONTROLLER, "external-secrets")
+    admission = _tcp(operators.WEBHOOK_PORT)
 
     yield Flow(_clients(settings.network.client_namespaces), proxy, _tcp(litellm.PORT))
-    yield Flow(proxy, database, _tcp(POSTGRES_PORT))
-    yield Flow(database, database, _tcp(POSTGRES_PORT, INSTANCE_MANAGER_PORT))
+    yield Flow(proxy, database, _tcp(postgres_cluster.PORT))
+    yield Flow(database, database, _tcp(postgres_cluster.PORT, postgres_cluster.INSTANCE_MANAGER_PORT))
     yield Flow(database, *api_server)
-    yield Flow(cnpg, database, _tcp(POSTGRES_PORT, INSTANCE_MANAGER_PORT))
+    yield Flow(cnpg, database, _tcp(postgres_cluster.PORT, postgres_cluster.INSTANCE_MANAGER_PORT))
     yield Flow(cnpg, *api_server)
     yield Flow(external_secrets, *api_server)
     yield Flow(external_secrets, GOOGLE_APIS, _tcp(443))
@@ -170,11 +167,11 @@ def _flows(
     yield Flow(webhook, *api_server)
     yield Flow(cert_controller, *api_server)
     # The control plane comes through its own addresses or through kube-system's konnectivity-agent.
-    yield Flow(ANYONE, cnpg, _tcp(operators.WEBHOOK_PORT))
-    yield Flow(ANYONE, webhook, _tcp(operators.WEBHOOK_PORT))
+    yield Flow(ANYONE, cnpg, admission)
+    yield Flow(ANYONE, webhook, admission)
 
     if settings.self_hosted:
-        router, engine = Pods(vllm.ROUTER, namespaces["serving"]), Pods(vllm.ENGINE, namespaces["serving"])
+        router, engine = pods(vllm.ROUTER, "serving"), pods(vllm.ENGINE, "serving")
         yield Flow(proxy, router, _tcp(vllm.PORT))
         yield Flow(router, engine, _tcp(vllm.PORT))
         yield Flow(router, *api_server)  # finds the engines' pods
@@ -188,21 +185,21 @@ def _flows(
 
     shared_state = settings.litellm.shared_state
     if settings.declares_tenants:
-        yield Flow(Pods(tenants.RECONCILER, namespaces["gateway"]), proxy, _tcp(litellm.PORT))
+        yield Flow(pods(tenants.RECONCILER, "gateway"), proxy, _tcp(litellm.PORT))
     if shared_state.kind == "valkey":
-        yield Flow(proxy, Pods(valkey.SERVER, namespaces["gateway"]), _tcp(valkey.PORT))
+        yield Flow(proxy, pods(valkey.SERVER, "gateway"), _tcp(valkey.PORT))
     if shared_state.host:
         yield _to_host(proxy, shared_state.host, shared_state.port)
 
     if settings.postgres.backups.method == "objectStore":
-        plugin = Pods(barman_plugin.PODS, namespaces["cnpg"])
+        plugin = pods(barman_plugin.PODS, "cnpg")
         yield Flow(database, GOOGLE_APIS, _tcp(443))
         yield Flow(database, METADATA_SERVER, METADATA_PORTS)
         yield Flow(cnpg, plugin, _tcp(barman_plugin.PORT))
         yield Flow(plugin, *api_server)
-    if namespace := namespaces.get("cert-manager"):
-        yield Flow(Pods(operators.CERT_MANAGER, namespace), *api_server)
-        yield Flow(ANYONE, Pods(operators.CERT_MANAGER_WEBHOOK, namespace), _tcp(operators.WEBHOOK_PORT))
+    if "cert-manager" in namespaces:
+        yield Flow(pods(operators.CERT_MANAGER, "cert-manager"), *api_server)
+        yield Flow(ANYONE, pods(operators.CERT_MANAGER_WEBHOOK, "cert-manager"), admission)
 
 
 def _tcp(*ports: int) -> list[Port]:

@@ -20,6 +20,9 @@ from versions import POSTGRES_IMAGE
 DATABASE = "litellm"
 API_VERSION = "postgresql.cnpg.io/v1"
 INSTANCES = Workload("postgres", {"cnpg.io/cluster": ""})
+PORT = 5432
+INSTANCE_MANAGER_PORT = 8000
+"""CloudNativePG's status port, https://cloudnative-pg.io/documentation/current/networking/."""
 ZONE = "topology.kubernetes.io/zone"
 _RESTORED = "restored"
 
