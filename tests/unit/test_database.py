@@ -77,11 +77,11 @@ def test_only_the_clusters_own_account_reaches_the_bucket(prod: Recording) -> No
         for (type_, _), registration in prod.resources.items()
         if type_.endswith(":BucketIAMMember")
     ]
-    assert {each["role"] for each in members} == {
+    assert {member["role"] for member in members} == {
         "roles/storage.objectUser",
         "roles/storage.legacyBucketReader",
     }
-    (member,) = {each["member"] for each in members}
+    (member,) = {granted["member"] for granted in members}
     assert member.endswith("example-llm-dev.svc.id.goog/subject/ns/llm-gateway/sa/litellm-pg")
 
 

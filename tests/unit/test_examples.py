@@ -87,7 +87,7 @@ def test_the_cluster_is_private_and_shut() -> None:
 
 def test_nodes_have_an_account_with_one_role_and_a_way_out() -> None:
     recording = run_example("cluster", CLUSTER)
-    roles = [each.inputs for (type_, _), each in recording.resources.items() if "IAMMember" in type_]
+    roles = [role.inputs for (type_, _), role in recording.resources.items() if "IAMMember" in type_]
     email = "gateway-dev-nodes@example-llm-dev.iam.gserviceaccount.com"
     assert roles == [
         {
@@ -106,7 +106,7 @@ def test_nodes_have_an_account_with_one_role_and_a_way_out() -> None:
 @pytest.mark.parametrize("preview", [False, True])
 def test_everything_comes_after_the_apis(preview: bool) -> None:
     recording = run_example("cluster", CLUSTER, preview=preview)
-    apis = {each.urn for (type_, _), each in recording.resources.items() if type_.endswith(":Service")}
+    apis = {api.urn for (type_, _), api in recording.resources.items() if type_.endswith(":Service")}
     assert len(apis) == 5
     for kind, name in (
         ("Network", "vpc-network"),
@@ -152,7 +152,7 @@ def test_the_caller_asks_a_model_with_a_key_that_it_alone_reads() -> None:
     recording = run_example("consumer", {**CONSUMER, "model": "large"})
     pod = recording.one("Deployment", "caller-deployment").inputs["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert environment["URL"] == "http://gateway.test:4000/v1/chat/completions"
     assert '"model": "large"' in environment["REQUEST"]
     assert pod["volumes"][0]["secret"] == {"secretName": "caller-key"}
@@ -170,7 +170,7 @@ def test_the_first_model_is_asked_where_none_is_named() -> None:
         .one("Deployment", "caller-deployment")
         .inputs["spec"]["template"]["spec"]["containers"]
     )
-    assert '"model": "small"' in {each["name"]: each["value"] for each in container["env"]}["REQUEST"]
+    assert '"model": "small"' in {entry["name"]: entry["value"] for entry in container["env"]}["REQUEST"]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_program_of_its_own_holds_the_whole_gateway() -> None:
     assert made.urn in embedded.direct_dependencies(policy)
     source, proxy = End("10.8.0.1", "search"), End("10.8.0.2", "llm-gateway", PROXY.labels)
     found = [
-        each.inputs for (type_, _), each in embedded.resources.items() if type_.endswith(":NetworkPolicy")
+        rule.inputs for (type_, _), rule in embedded.resources.items() if type_.endswith(":NetworkPolicy")
     ]
     assert Policies(found).allow(source, proxy, PORT)
     assert not Policies(found).allow(source, End("10.8.0.3", "vllm"), 8000)

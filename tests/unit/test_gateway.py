@@ -122,7 +122,7 @@ def test_replicas_are_spread_and_disrupted_one_at_a_time(prod: Recording, progra
     assert litellm["replicaCount"] == 2
     assert litellm["pdb"] == {"enabled": True, "maxUnavailable": 1}
     assert [
-        (each["topologyKey"], each["whenUnsatisfiable"]) for each in litellm["topologySpreadConstraints"]
+        (rule["topologyKey"], rule["whenUnsatisfiable"]) for rule in litellm["topologySpreadConstraints"]
     ] == [("kubernetes.io/hostname", "DoNotSchedule"), ("topology.kubernetes.io/zone", "ScheduleAnyway")]
     assert not {"pdb", "topologySpreadConstraints"} & values(program, "litellm").keys()
 

@@ -112,7 +112,7 @@ def test_pods_restart_with_the_versions_they_read_and_with_no_others(program: Re
     }
     vllm = program.one("Release", "gateway-vllm-release").inputs["values"]
     key = {"llm-gateway/vllm-api-key": "vllm-api-key=3"}
-    assert [each["podAnnotations"] for each in vllm["servingEngineSpec"]["modelSpec"]] == [key]
+    assert [model["podAnnotations"] for model in vllm["servingEngineSpec"]["modelSpec"]] == [key]
     assert vllm["routerSpec"]["podAnnotations"] == key
 
 

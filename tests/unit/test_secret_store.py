@@ -21,5 +21,5 @@ def test_the_store_reads_for_its_own_namespaces_and_named_clients(
     settings: dict[str, Any], others: list[str]
 ) -> None:
     store = run_program(settings).one("ClusterSecretStore", "gateway-secret-sync-store").inputs
-    served = [each for each in ("llm-gateway", "vllm", "apps", "other") if allowed_namespace(store, each)]
+    served = [name for name in ("llm-gateway", "vllm", "apps", "other") if allowed_namespace(store, name)]
     assert served == ["llm-gateway", "vllm", *others]

@@ -76,7 +76,7 @@ def tenants(**changes: Any) -> Recording:
 def test_what_cannot_be_meant_is_refused(changes: Mapping[str, Any], key: str, problem: str) -> None:
     with pytest.raises(SettingsError) as refused:
         tenants(**changes)
-    assert [each.key for each in refused.value.mistakes] == [key]
+    assert [mistake.key for mistake in refused.value.mistakes] == [key]
     assert problem in refused.value.mistakes[0].problem
 
 
