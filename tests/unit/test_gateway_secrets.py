@@ -1,36 +1,34 @@
 """The salt is never lost, and no secret's value is anywhere but in Secret Manager."""
 
 import json
+from typing import Any
 
 import pytest
 
+from sandbox.operators.external_secrets.controller import allowed_namespace
 from tests.support.engine import Recording, run_program, secret_marker
 
-SALT = [
-    ("RandomBytes", "gateway-secrets-litellm-salt-key"),
-    ("Secret", "gateway-secrets-litellm-salt-key"),
-    ("SecretVersion", "gateway-secrets-litellm-salt-key"),
-]
+SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
 ROTATING = tuple(secret for secret in MADE if secret != "litellm-salt-key")
 
 
-@pytest.mark.parametrize(("kind", "name"), SALT)
-def test_salt_is_protected_on_the_resource_itself(program: Recording, kind: str, name: str) -> None:
-    request = program.one(kind, name).request
+@pytest.mark.parametrize("kind", ["RandomBytes", "Secret", "SecretVersion"])
+def test_salt_is_protected_on_the_resource_itself(program: Recording, kind: str) -> None:
+    request = program.one(kind, SALT).request
     assert request.protect is True
     assert request.retainOnDelete is True
     assert list(request.ignoreChanges) == ["*"]
 
 
 def test_salt_is_kept_by_google_too(program: Recording) -> None:
-    assert program.one("Secret", "gateway-secrets-litellm-salt-key").inputs["deletionProtection"] is True
-    for kind in ("Secret", "SecretVersion"):
-        assert program.one(kind, "gateway-secrets-litellm-salt-key").inputs["deletionPolicy"] == "ABANDON"
+    assert program.one("Secret", SALT).inputs["deletionProtection"] is True
+    assert program.one("Secret", SALT).inputs["deletionPolicy"] == "ABANDON"
+    assert program.one("SecretVersion", SALT).inputs["deletionPolicy"] == "ABANDON"
 
 
 def test_salt_has_no_keepers_and_every_version_is_pinned(program: Recording) -> None:
-    assert program.one("RandomBytes", "gateway-secrets-litellm-salt-key").inputs == {"length": 32}
+    assert program.one("RandomBytes", SALT).inputs == {"length": 32}
     data = program.one("ExternalSecret", "gateway-secret-sync-litellm-secrets").inputs["spec"]["data"]
     versions = {entry["remoteRef"]["key"]: entry["remoteRef"]["version"] for entry in data}
     assert versions == dict.fromkeys(("litellm-salt-key", "litellm-master-key", "vllm-api-key"), "3")
@@ -44,7 +42,7 @@ def test_values_have_the_agreed_form(program: Recording) -> None:
         return program.one("RandomBytes", f"gateway-secrets-{secret}").inputs["length"]
 
     assert data("litellm-master-key") == "sk-" + secret_marker("gateway-secrets-litellm-master-key")
-    assert data("litellm-salt-key") == secret_marker("gateway-secrets-litellm-salt-key")
+    assert data("litellm-salt-key") == secret_marker(SALT)
     assert [length(secret) for secret in MADE] == [24, 32, 24, 24]
 
 
@@ -152,3 +150,15 @@ def test_existing_objects_are_taken_over_only_to_recover(program: Recording) -> 
     for recording, expected in ((program, "false"), (recovered, "true")):
         provider = recording.resources[("pulumi:providers:kubernetes", "gke")].inputs
         assert provider["upsertExistingObjects"] == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "others"), [({}, []), ({"network": {"clientNamespaces": ["apps"]}}, ["apps"])]
+)
+def test_the_store_reads_for_its_own_namespaces_and_named_clients(
+    settings: dict[str, Any], others: list[str]
+) -> None:
+    """Judged as External Secrets would."""
+    store = run_program(settings).one("ClusterSecretStore", "gateway-secret-sync-store").inputs
+    served = [name for name in ("llm-gateway", "vllm", "apps", "other") if allowed_namespace(store, name)]
+    assert served == ["llm-gateway", "vllm", *others]

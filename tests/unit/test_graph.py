@@ -33,20 +33,14 @@ def test_gpu_and_database_chains_run_side_by_side(program: Recording) -> None:
     )
 
 
-def test_gates_prove_their_webhook_before_they_open(program: Recording) -> None:
-    for gate in ("gateway-external-secrets-webhook", "gateway-cnpg-webhook"):
-        hooks = program.one("ConfigMap", f"{gate}-open").request.hooks
-        assert list(hooks.before_create) == [f"{gate}-answers"]
-        assert list(hooks.before_update) == [f"{gate}-answers"]
-        assert f"{gate}-answers" in program.hooks
-
-
-def test_gates_prove_a_sync_before_they_open(program: Recording) -> None:
-    for secret in ("litellm-secrets", "litellm-pg-app", "vllm-api-key"):
-        hooks = program.one("ConfigMap", f"gateway-secret-sync-{secret}-synced").request.hooks
-        assert list(hooks.before_create) == [f"gateway-secret-sync-{secret}-synced"]
-        assert list(hooks.before_update) == [f"gateway-secret-sync-{secret}-synced"]
-        assert f"gateway-secret-sync-{secret}-synced" in program.hooks
+def test_gates_are_proven_before_they_open(program: Recording) -> None:
+    secrets = ("litellm-secrets", "litellm-pg-app", "vllm-api-key")
+    synced = [f"secret-sync-{secret}-synced" for secret in secrets]
+    for gate in ("external-secrets-webhook-open", "cnpg-webhook-open", *synced):
+        hook = f"gateway-{gate}".replace("-open", "-answers")
+        hooks = program.one("ConfigMap", f"gateway-{gate}").request.hooks
+        assert list(hooks.before_create) == list(hooks.before_update) == [hook]
+        assert hook in program.hooks
 
 
 def test_awaited_objects_are_waited_for(program: Recording) -> None:
