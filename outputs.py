@@ -22,17 +22,20 @@ class Outputs:
     model_aliases: list[str] = field(metadata={"about": "Model names that clients can ask for."})
     secret_names: dict[str, pulumi.Input[str]] = field(
         metadata={
-            "about": "Secret Manager resource name of each secret, `projects/<project>/secrets/<id>`; those of absent parts are left out."
+            "about": "Secret Manager resource name of each secret, `projects/<project>/secrets/<id>`; "
+            "those of absent parts are left out."
         }
     )
     virtual_key_secrets: dict[str, pulumi.Input[str]] = field(
         metadata={
-            "about": "Secret Manager resource name of each virtual key's value, by the key's name; empty where none is declared."
+            "about": "Secret Manager resource name of each virtual key's value, by the key's name; "
+            "empty where none is declared."
         }
     )
     secret_store: str = field(
         metadata={
-            "about": "Name of the ClusterSecretStore with which an ExternalSecret of network.clientNamespaces reads what the gateway may."
+            "about": "Name of the ClusterSecretStore with which an ExternalSecret of network.clientNamespaces "
+            "reads what the gateway may."
         }
     )
     cluster: dict[str, pulumi.Input[str]] = field(

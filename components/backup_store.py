@@ -17,7 +17,7 @@ OBJECT_STORE = "litellm-pg-backups"
 ROLES = {
     # Read, write and delete objects: retention deletes old backups.
     "objects": "roles/storage.objectUser",
-    # Barman asks for the bucket itself before each archiving (storage.buckets.get), which no object role allows.
+    # Barman asks for the bucket itself before each archiving: no object role has storage.buckets.get.
     "lookup": "roles/storage.legacyBucketReader",
 }
 """What a Cluster's instances may do with the bucket."""
@@ -27,8 +27,8 @@ ROLES = {
 class BackupStoreArgs:
     """Arguments of BackupStore.
 
-    `project` is the bucket's. `writer` is the IAM member that the database's instances are. `plugin_ready` says that the
-    plugin's CRD is served. `protect` refuses to delete the bucket.
+    `project` is the bucket's. `writer` is the IAM member that the database's instances are. `plugin_ready`
+    says that the plugin's CRD is served. `protect` refuses to delete the bucket.
     """
 
     project: str
@@ -60,8 +60,8 @@ class BackupStore(pulumi.ComponentResource):
             location=backups.bucket_location or args.cluster.location.apply(_region_of),
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
-            # No lifecycle rule, no versions: Barman deletes what is past its retention, and only it knows what
-            # a point in time still needs. Soft delete keeps a week to undo a mistake.
+            # No lifecycle rule, no versions: Barman deletes what is past its retention, and only it knows
+            # what a point in time still needs. Soft delete keeps a week to undo a mistake.
             versioning=gcp.storage.BucketVersioningArgs(enabled=False),
             soft_delete_policy=gcp.storage.BucketSoftDeletePolicyArgs(
                 retention_duration_seconds=7 * 24 * 3600

@@ -23,8 +23,8 @@ PORT = 9090
 class BarmanPluginArgs:
     """Arguments of BarmanPlugin.
 
-    `namespace` is the operator's: it finds plugins by the Services of its own namespace. `needs` is what must be
-    ready first. `timeout` is in seconds.
+    `namespace` is the operator's: it finds plugins by the Services of its own namespace. `needs` is what must
+    be ready first. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
@@ -34,9 +34,10 @@ class BarmanPluginArgs:
 
 
 class BarmanPlugin(pulumi.ComponentResource):
-    """The plugin's Release. Dependents wait for `release`: its Deployment has its certificates and its CRD is served."""
+    """The plugin's Release."""
 
     release: kubernetes.helm.v3.Release
+    """Dependents wait for it: the Deployment has its certificates and the CRD is served."""
 
     def __init__(self, name: str, args: BarmanPluginArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:barman_plugin:BarmanPlugin", name, None, opts)

@@ -19,7 +19,7 @@ class ChartInputs(TypedDict, total=False):
 
 
 def chart_inputs(charts: Charts, chart: Chart) -> ChartInputs:
-    """`chart`, `version` and `repository_opts` of a Release of this chart, from the settings' mirror or from upstream."""
+    """Where a Release gets this chart: from the settings' mirror, else from upstream."""
     source = charts.mirror or chart.upstream
     if source.startswith("https://"):
         return {

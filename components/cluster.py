@@ -16,7 +16,8 @@ class ClusterHandle:
     """What the program needs to know of its cluster.
 
     `kubeconfig` is JSON and holds no credential: kubectl and the provider get a short-lived token from
-    `gke-gcloud-auth-plugin`, https://cloud.google.com/kubernetes-engine/docs/how-to/cluster-access-for-kubectl.
+    `gke-gcloud-auth-plugin`,
+    https://cloud.google.com/kubernetes-engine/docs/how-to/cluster-access-for-kubectl.
     """
 
     id: pulumi.Output[str]
@@ -37,10 +38,11 @@ class ClusterHandle:
 
 
 def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> ClusterHandle:
-    """Find the cluster that the settings name, or the stack they name; the invoke fails with Google's error when there is none.
+    """Find the cluster that the settings name, or the stack that they name.
 
-    `project` is the cluster's unless the settings name another one. Raises pulumi.RunError when the stack named has
-    no such outputs.
+    The invoke fails with Google's error when there is none.
+    `project` is the cluster's unless the settings name another one. Raises pulumi.RunError when the stack
+    named has no such outputs.
     """
     where = _ClusterName.of(cluster, project)
     invoke = pulumi.InvokeOutputOptions(provider=provider)

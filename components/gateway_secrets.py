@@ -40,9 +40,9 @@ class GatewaySecrets(pulumi.ComponentResource):
     The salt encrypts every credential LiteLLM stores: losing or changing it makes them unreadable. So each of
     its resources is protected, ignores every change, and is left in place when it leaves the state.
 
-    Of the others the setting `protect` covers the Secrets alone. The engine refuses to replace what is protected, and
-    rotation replaces value and version; an old version is disabled, which can be undone. A virtual key's Secret is never
-    protected: it goes with the key.
+    Of the others the setting `protect` covers the Secrets alone. The engine refuses to replace what is
+    protected, and rotation replaces value and version; an old version is disabled, which can be undone. A
+    virtual key's Secret is never protected: it goes with the key.
     """
 
     master_key: StoredSecret
@@ -181,9 +181,10 @@ class GatewaySecrets(pulumi.ComponentResource):
         return self._stored(secret_id, secret, version)
 
     def _adopted(self, secret_id: str, version: int, *, protect: bool, salt: bool = False) -> StoredSecret:
-        """A secret made by other means, under its value's version: imported as it is, never changed or deleted.
+        """A secret made by other means, and its value's version: imported as they are, never changed or deleted.
 
-        It has no RandomBytes: that is imported by its value, which the state would keep in plain text as import id.
+        It has no RandomBytes: that is imported by its value, which the state would keep in plain text as
+        import id.
         """
         name = f"projects/{self._project}/secrets/{secret_id}"
         secret = gcp.secretmanager.Secret(

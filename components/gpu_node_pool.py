@@ -21,8 +21,8 @@ RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 class GpuNodePoolArgs:
     """Arguments of GpuNodePool.
 
-    `protect` makes Pulumi and its provider refuse to delete the pool, also where a change would replace it. `timeout` is in
-    seconds.
+    `protect` makes Pulumi and its provider refuse to delete the pool, also where a change would replace it.
+    `timeout` is in seconds.
     """
 
     cluster: ClusterHandle
@@ -50,10 +50,12 @@ class GpuNodePool(pulumi.ComponentResource):
             name=pool.name,
             project=args.cluster.project,
             location=args.cluster.location,
-            # The short name, not the full id: the provider replaces the pool when the spelling differs from an imported one.
+            # The short name, not the full id: the provider replaces the pool when the spelling differs from
+            # an imported one.
             cluster=args.cluster.id.apply(lambda cluster: cluster.rpartition("/")[2]),
             node_locations=pool.zones or None,
-            # Nodes per zone, unlike the bounds below: any other number could overshoot them. The autoscaler adds nodes.
+            # Nodes per zone, unlike the bounds below: any other number could overshoot them. The autoscaler
+            # adds nodes.
             initial_node_count=0,
             autoscaling=gcp.container.NodePoolAutoscalingArgs(
                 total_min_node_count=pool.min_nodes,

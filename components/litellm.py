@@ -23,8 +23,8 @@ RELEASE = "litellm"
 PROXY = named("litellm")
 """The migration Job's pod has the same labels."""
 PORT = 4000
-# Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a second pod
-# on any other.
+# Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
+# second pod on any other.
 SPREAD = {
     "maxSkew": 1,
     "labelSelector": {"matchLabels": {**PROXY.labels, "app.kubernetes.io/instance": RELEASE}},
@@ -37,8 +37,9 @@ SPREAD = {
 class LiteLLMArgs:
     """Arguments of LiteLLM.
 
-    `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base URL of the
-    self-hosted models' API; `valkey` None where `litellm` has none run. `timeout` is in seconds, migration included.
+    `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
+    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `timeout` is in seconds,
+    migration included.
     """
 
     namespace: pulumi.Input[str]
@@ -67,7 +68,7 @@ class LiteLLM(pulumi.ComponentResource):
             args.secret.ready,
             *([args.valkey.ready] if args.valkey else []),
         ]
-        # Readiness fails while the database is away; a pod that is to serve without it must not be asked for it.
+        # Readiness fails while the database is away: a pod that is to serve without it is asked for liveness.
         path = "/health/liveliness" if args.litellm.serve_without_database else "/health/readiness"
         self.release = kubernetes.helm.v3.Release(
             f"{name}-release",
@@ -103,11 +104,11 @@ class LiteLLM(pulumi.ComponentResource):
                         "passwordKey": "password",
                     },
                 },
-                # Helm rolls the pods over once the migration has logged in with the password the new ones will read:
-                # the Job is tried again until Postgres has taken it.
+                # Helm rolls the pods over once the migration has logged in with the password the new ones
+                # will read: the Job is tried again until Postgres has taken it.
                 "podAnnotations": {**args.secret.annotation, **args.database.credentials.annotation},
                 "securityContext": ROOT_WITHOUT_RIGHTS,
-                # As a plain Job the migration races the proxy; as a hook Helm runs it first and fails with it.
+                # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
                 "migrationJob": {
                     "hooks": {"argocd": {"enabled": False}, "helm": {"enabled": True}},
                     "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}},
@@ -150,7 +151,7 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         "general_settings": {
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
-            # Where a client does not ask for usage, LiteLLM would count tokens itself, and budgets follow that guess.
+            # Where a client asks for no usage, LiteLLM would count tokens itself: a guess for budgets.
             "always_include_stream_usage": True,
         },
     }
@@ -159,7 +160,8 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         router["optional_pre_call_checks"] = ["enforce_model_rate_limits"]
     if redis := _redis(args):
         router |= {f"redis_{key}": value for key, value in redis.items()}
-        # Keys' and teams' limits and budgets are counted through the cache; no call type means no answer is cached.
+        # Keys' and teams' limits and budgets are counted through the cache; without call types it caches no
+        # answer.
         config["litellm_settings"] = {
             "cache": True,
             "cache_params": {"type": "redis", "supported_call_types": [], **redis},

@@ -31,7 +31,7 @@ from settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class LlmGatewayArgs:
-    """Arguments of LlmGateway: `settings` as `settings.load()` reads them, `cluster` as `lookup_cluster` finds it."""
+    """Arguments of LlmGateway: the settings as `settings.load` reads them, the cluster as `lookup_cluster` does."""
 
     settings: Settings
     cluster: ClusterHandle
@@ -40,11 +40,11 @@ class LlmGatewayArgs:
 class LlmGateway(pulumi.ComponentResource):
     """An OpenAI-compatible gateway on a GKE cluster.
 
-    `opts` hands over its providers: gcp, kubernetes (for the cluster) and random. A program may hold several gateways,
-    each on a cluster and in a project of its own, as the names that a gateway has there are fixed.
+    `opts` hands over its providers: gcp, kubernetes (for the cluster) and random. A program may hold several
+    gateways, each on a cluster and in a project of its own, as the names that a gateway has there are fixed.
 
-    The graph is read from the arguments: one that is a handle (a namespace's name, a synced Secret, `cnpg.ready`) is an
-    edge, and the comment beside it says which fact the component waits for.
+    The graph is read from the arguments: one that is a handle (a namespace's name, a synced Secret,
+    `cnpg.ready`) is an edge, and the comment beside it says which fact the component waits for.
     """
 
     outputs: Outputs

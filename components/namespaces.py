@@ -28,8 +28,8 @@ class Namespaces(pulumi.ComponentResource):
 
     `gateway` and `serving` are baseline: the images of LiteLLM and vLLM run as root (docs/network.md).
 
-    From here on, what uses a namespace's name is created after its NetworkPolicies and deleted before them: nothing is
-    ever reachable for a moment, and no operator is cut off while its objects are finalized.
+    From here on, what uses a namespace's name is created after its NetworkPolicies and deleted before them:
+    nothing is ever reachable for a moment, and no operator is cut off while its objects are finalized.
     """
 
     gateway: pulumi.Output[str]
@@ -50,7 +50,8 @@ class Namespaces(pulumi.ComponentResource):
                     name=physical,
                     labels={
                         "pod-security.kubernetes.io/enforce": level,
-                        # Only pods are enforced on; a Deployment that asks for too much shows by this warning.
+                        # Only pods are enforced on; a Deployment that asks for too much shows by this
+                        # warning.
                         "pod-security.kubernetes.io/warn": level,
                         "pod-security.kubernetes.io/audit": "restricted",
                     },

@@ -1,8 +1,8 @@
 """Who may talk to whom: every namespace denies by default, and exactly the graph is allowed.
 
 Policies see pods, not Services: an address of a Service is translated to a pod's before a policy is asked
-(https://cloud.google.com/kubernetes-engine/docs/how-to/fqdn-network-policies, limitations), so ports here are the
-pods' own. Kubelet probes need no rule: traffic from the node a pod runs on is always allowed
+(https://cloud.google.com/kubernetes-engine/docs/how-to/fqdn-network-policies, limitations), so ports here are
+the pods' own. Kubelet probes need no rule: traffic from the node a pod runs on is always allowed
 (https://kubernetes.io/docs/concepts/services-networking/network-policies/).
 """
 
@@ -77,7 +77,7 @@ def close(
     service_addresses: pulumi.Input[str],
     namespaces: Mapping[str, pulumi.Output[str]],
 ) -> dict[str, pulumi.Output[str]]:
-    """Make one NetworkPolicy per namespace that denies everything but DNS, and one per workload that allows its flows.
+    """Make one NetworkPolicy per namespace that denies all but DNS, and one per workload that allows its flows.
 
     Args:
         name: prefix of their logical names.
@@ -259,7 +259,7 @@ def _api_server(name: str, parent: pulumi.Resource) -> tuple[Elsewhere, Ports]:
 
 
 def _dns(service_addresses: pulumi.Input[str]) -> tuple[Elsewhere, Ports]:
-    """Every resolver a GKE cluster can have; without Dataplane V2, NodeLocal DNSCache answers on a Service's address."""
+    """Every resolver of a GKE cluster; without Dataplane V2, NodeLocal DNSCache has a Service's address."""
     resolvers = kubernetes.meta.v1.LabelSelectorArgs(
         match_expressions=[
             kubernetes.meta.v1.LabelSelectorRequirementArgs(
@@ -281,6 +281,6 @@ INTERNET = Elsewhere([_block("0.0.0.0/0", but=PRIVATE)])
 GOOGLE_APIS = Elsewhere([_block("0.0.0.0/0")])
 """Public addresses, or a Private Service Connect address in the cluster's network."""
 METADATA_SERVER = Elsewhere([_address("169.254.169.252"), _address("169.254.169.254")])
-"""Workload Identity Federation's token source: port 988 of the first, with Dataplane V2 port 80 of the second,
+"""Workload Identity Federation's token source: port 988 of the first, or 80 of the second (Dataplane V2),
 https://cloud.google.com/kubernetes-engine/docs/how-to/network-policy."""
 METADATA_PORTS = _tcp(80, 988)

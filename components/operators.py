@@ -89,7 +89,8 @@ class _Operator(pulumi.ComponentResource):
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
                 name=f"{release}-webhook",
                 namespace=args.namespace,
-                # Each revision is proven anew. An annotation, not data: changed data would replace the ConfigMap.
+                # Each revision is proven anew. An annotation, not data: changed data would replace the
+                # ConfigMap.
                 annotations={"llm-gateway/release-revision": made.status.revision.apply(str)},
             ),
             data={"proven-by": f"dry run of {probe['apiVersion']} {probe['kind']}"},

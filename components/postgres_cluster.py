@@ -31,9 +31,9 @@ _RESTORED = "restored"
 class PostgresClusterArgs:
     """Arguments of PostgresCluster.
 
-    `credentials` is a basic-auth Secret. `operator_ready` says that the operator's webhook answers; `backups_ready` is what
-    must be there before the first WAL is archived or restored, nothing without an object store. `protect` refuses to
-    delete or replace the Cluster. `timeout` is in seconds.
+    `credentials` is a basic-auth Secret. `operator_ready` says that the operator's webhook answers;
+    `backups_ready` is what must be there before the first WAL is archived or restored, nothing without an
+    object store. `protect` refuses to delete or replace the Cluster. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
@@ -79,7 +79,7 @@ class PostgresCluster(pulumi.ComponentResource):
             spec={
                 "instances": postgres.instances,
                 "imageName": str(POSTGRES_IMAGE),
-                # Read when the Cluster is first made, and never again: a later change updates it without effect.
+                # Read when the Cluster is first made and never again: a later change has no effect.
                 "bootstrap": _bootstrap(postgres.restore, args.credentials.name),
                 "storage": {"size": postgres.storage_size, "storageClass": postgres.storage_class},
                 "resources": {
@@ -96,8 +96,8 @@ class PostgresCluster(pulumi.ComponentResource):
                 depends_on=[args.operator_ready, args.credentials.ready, *args.backups_ready],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
                 protect=args.protect,
-                # A restore gives the Cluster a new name, which replaces it: the old one stays until someone has
-                # looked at the new one and deletes it by hand.
+                # A restore gives the Cluster a new name, which replaces it: the old one stays until someone
+                # has looked at the new one and deletes it by hand.
                 retain_on_delete=args.protect,
             ),
         )
@@ -191,8 +191,8 @@ def _backups(postgres: Postgres) -> dict[str, Any]:
             {"name": PLUGIN, "isWALArchiver": True, "parameters": {"barmanObjectName": OBJECT_STORE}}
         ]
     elif backups.method == "volumeSnapshot":
-        # Cold: a hot snapshot is of no use without the WAL that an archive would have. A standby is stopped for it
-        # where there is one, else the primary.
+        # Cold: a hot snapshot is of no use without the WAL that an archive would have. A standby is stopped
+        # for it where there is one, else the primary.
         spec["backup"] = {"volumeSnapshot": {"className": backups.snapshot_class, "online": False}}
     if restore and not restore.snapshot:
         # The same store as the new Cluster's own: Barman keeps each Cluster under its name.

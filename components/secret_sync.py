@@ -22,8 +22,8 @@ DATABASE_OWNER = "litellm"
 class SecretSyncArgs:
     """Arguments of SecretSync.
 
-    `gateway` and `serving` are the namespaces that the Secrets are brought into. `operator_ready` says that the operator's
-    webhook answers.
+    `gateway` and `serving` are the namespaces that the Secrets are brought into. `operator_ready` says that
+    the operator's webhook answers.
     """
 
     settings: Settings
@@ -128,7 +128,8 @@ class SecretSync(pulumi.ComponentResource):
                 "litellm-tenant-keys",
                 args.gateway,
                 secrets.virtual_keys,
-                # Each read is billed, and their versions are pinned: what is asked for changes with the spec alone.
+                # Each read is billed, and their versions are pinned: what is asked for changes with the spec
+                # alone.
                 refresh_interval="1h",
             )
             if secrets.virtual_keys

@@ -23,10 +23,11 @@ def secret_synced(
 ) -> pulumi.ResourceHook:
     """A hook that holds a gate back until the operator has synced this generation of an ExternalSecret.
 
-    Its condition Ready does not tell: it has no observedGeneration and stays True from the sync before, so that a
-    wait for it passes while the Secret still holds the old value. `status.syncedResourceVersion` tells: it is
-    `<generation>-<hash>`, written after the Secret (external-secrets, pkg/controllers/externalsecret). No
-    pulumi.com/waitFor can compare two fields of an object, so a hook does.
+    Its condition Ready does not tell: it has no observedGeneration and stays True from the sync before, so
+    that a wait for it passes while the Secret still holds the old value. `status.syncedResourceVersion`
+    tells: it is `<generation>-<hash>`, written after the Secret (external-secrets,
+    pkg/controllers/externalsecret). No pulumi.com/waitFor can compare two fields of an object, so a hook
+    does.
 
     Args:
         name: the hook's name, unique in the program.
@@ -47,7 +48,7 @@ def secret_synced(
 
 
 def _wait_for_sync(kubeconfig: Mapping[str, Any], namespace: str, name: str, timeout: int) -> None:
-    """Wait until the ExternalSecret's latest generation is synced; raise TimeoutError with its last words otherwise."""
+    """Wait until the ExternalSecret's latest generation is synced, else raise TimeoutError with its conditions."""
     deadline = time.monotonic() + timeout
     with new_client_from_config_dict(dict(kubeconfig)) as api:
         while True:

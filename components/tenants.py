@@ -34,8 +34,9 @@ _MASTER_KEY = "/run/llm-gateway/master"
 class TenantsArgs:
     """Arguments of Tenants.
 
-    `proxy` is the gateway that they are brought into. `secret` holds its master key under PROXY_MASTER_KEY, `key_values`
-    the value of each virtual key under its name; None where no key is declared. `timeout` is in seconds.
+    `proxy` is the gateway that they are brought into. `secret` holds its master key under PROXY_MASTER_KEY,
+    `key_values` the value of each virtual key under its name; None where no key is declared. `timeout` is in
+    seconds.
     """
 
     namespace: pulumi.Input[str]
@@ -56,7 +57,7 @@ class Team(pulumi.ComponentResource):
 
 
 class VirtualKey(pulumi.ComponentResource):
-    """A virtual key as it is declared: it makes nothing, and shows a change in a preview under the key's name."""
+    """A virtual key as it is declared: makes nothing, and shows a change in a preview under the key's name."""
 
     def __init__(
         self, name: str, key: tenants.VirtualKey, opts: pulumi.ResourceOptions | None = None
@@ -68,9 +69,9 @@ class VirtualKey(pulumi.ComponentResource):
 class Tenants(pulumi.ComponentResource):
     """What is declared, as a ConfigMap, and the Job that brings LiteLLM to it.
 
-    A ConfigMap's data and a Job's template cannot change in place: what is declared anew is a new ConfigMap, which the
-    Job names, and another version of a key is another annotation of its template, so either is a new run. The Job stays
-    when it is done (no ttl): it is the record of the last run.
+    A ConfigMap's data and a Job's template cannot change in place: what is declared anew is a new ConfigMap,
+    which the Job names, and another version of a key is another annotation of its template, so either is a
+    new run. The Job stays when it is done (no ttl): it is the record of the last run.
     """
 
     job: kubernetes.batch.v1.Job
@@ -93,7 +94,7 @@ class Tenants(pulumi.ComponentResource):
         )
         self.job = kubernetes.batch.v1.Job(
             f"{name}-reconcile",
-            # No name of its own: after a lost state the Job of before is there, and would not take another template.
+            # No fixed name: after a lost state the Job of before is there, and takes no other template.
             metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=RECONCILER.labels),
             spec=kubernetes.batch.v1.JobSpecArgs(
                 backoff_limit=3,
@@ -128,7 +129,7 @@ class Tenants(pulumi.ComponentResource):
 
 
 def declaration(args: TenantsArgs) -> dict[str, Any]:
-    """What the Job reads: fields as the admin API of LiteLLM 1.89.2 names them (proxy/_types.py), no key's value."""
+    """What the Job reads: fields of the admin API of LiteLLM 1.89.2 (proxy/_types.py), no key's value."""
     return {
         MANAGED_BY: _managed_by(),
         "teams": [{"team_id": team.name, "team_alias": team.name, **_limits(team)} for team in args.teams],

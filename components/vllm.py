@@ -30,8 +30,8 @@ STARTUP_PERIOD = 10
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models` are by alias, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face` one token per
-    model that needs one, under its alias. `timeout` is in seconds.
+    `models` are by alias, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face`
+    one token per model that needs one, under its alias. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]

@@ -24,10 +24,10 @@ from components.cluster import ClusterHandle
 def webhook_answers(
     name: str, cluster: ClusterHandle, namespace: pulumi.Input[str], probe: Mapping[str, Any], timeout: int
 ) -> pulumi.ResourceHook:
-    """A hook that holds a gate back until the webhook that guards `probe` admits or denies a server-side dry run of it.
+    """A hook that holds a gate back until a webhook admits or denies a server-side dry run of `probe`.
 
-    A Release that is "deployed" does not mean that the API server reaches its webhook: certificates and endpoints
-    follow, and the provider does not retry a refused connection.
+    A Release that is "deployed" does not mean that the API server reaches its webhook: certificates and
+    endpoints follow, and the provider does not retry a refused connection.
 
     Args:
         name: the hook's name, unique in the program.
@@ -48,7 +48,7 @@ def webhook_answers(
 def _wait_for_answer(
     kubeconfig: Mapping[str, Any], namespace: str | None, probe: Mapping[str, Any], timeout: int
 ) -> None:
-    """Dry-run `probe` until the webhook admits or denies it; raise TimeoutError with its last words otherwise."""
+    """Dry-run `probe` until the webhook admits or denies it, else raise TimeoutError with the last answer."""
     deadline = time.monotonic() + timeout
     last = "nothing was tried"
     with new_client_from_config_dict(dict(kubeconfig)) as api:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """Pods of this stack, known by labels that they all have; an empty string as a label's value means any value."""
+    """Pods of this stack, known by their labels; an empty string as a label's value means any value."""
 
     name: str
     labels: Mapping[str, str]

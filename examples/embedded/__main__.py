@@ -1,4 +1,4 @@
-"""The gateway in a program that makes its clients' namespaces, too: their pods reach the gateway and nothing else."""
+"""The gateway in a program that makes its clients' namespaces, too; their pods reach the gateway alone."""
 
 import sys
 from pathlib import Path

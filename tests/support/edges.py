@@ -1,4 +1,4 @@
-"""Every ordering edge of the graph: (dependent kind and name, dependency kind and name, the fact it stands for)."""
+"""Every ordering edge of the graph: dependent, dependency, and the fact that it stands for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A recording mock engine: runs the whole program and keeps every registration as the engine would see it.
 
-It plans nothing and creates nothing. What it adds to Pulumi's own mocks are the requests themselves, which hold
-what MockResourceArgs hides: protect, ignoreChanges, retainOnDelete, dependencies, parents and hooks.
+It plans nothing and creates nothing. What it adds to Pulumi's own mocks are the requests themselves, which
+hold what MockResourceArgs hides: protect, ignoreChanges, retainOnDelete, dependencies, parents and hooks.
 """
 
 from __future__ import annotations

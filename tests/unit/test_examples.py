@@ -220,9 +220,9 @@ def test_a_program_of_its_own_holds_the_whole_gateway() -> None:
 
 
 def test_two_gateways_in_one_program_share_no_name(tmp_path: Path) -> None:
-    arguments = "LlmGatewayArgs(settings=stack, cluster=cluster), pulumi.ResourceOptions(providers=[google, gke, random_provider])"
-    program = (ROOT / "__main__.py").read_text() + f'LlmGateway("second", {arguments})\n'
-    tmp_path.joinpath("__main__.py").write_text(program)
+    program = (ROOT / "__main__.py").read_text()
+    made = program[program.index('LlmGateway(\n    "gateway"') : program.index("outputs.export")]
+    tmp_path.joinpath("__main__.py").write_text(program + made.replace('"gateway"', '"second"'))
     both = run(tmp_path, "llm-gateway", {**SETTINGS, **EVERYTHING}, Mocks())
     assert inside(both, "second") == inside(both, "gateway")
     assert len(both.hooks) == len(set(both.hooks)) > 0
