@@ -70,23 +70,16 @@ class LlmGateway(pulumi.ComponentResource):
             ),
             child,
         )
+
+        def operator(namespace: pulumi.Input[str]) -> OperatorArgs:
+            return OperatorArgs(
+                namespace=namespace, cluster=cluster, charts=charts, timeout=timeouts.operator
+            )
+
         external_secrets = ExternalSecretsOperator(
-            f"{name}-external-secrets",
-            OperatorArgs(
-                namespace=namespaces.external_secrets,
-                cluster=cluster,
-                charts=charts,
-                timeout=timeouts.operator,
-            ),
-            child,
+            f"{name}-external-secrets", operator(namespaces.external_secrets), child
         )
-        cnpg = CnpgOperator(
-            f"{name}-cnpg",
-            OperatorArgs(
-                namespace=namespaces.cnpg, cluster=cluster, charts=charts, timeout=timeouts.operator
-            ),
-            child,
-        )
+        cnpg = CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child)
         synced = SecretSync(
             f"{name}-secret-sync",
             SecretSyncArgs(
@@ -104,19 +97,9 @@ class LlmGateway(pulumi.ComponentResource):
         if backups.method == "objectStore":
             plugin_needs = [cnpg.ready]  # the operator that it extends
             if namespaces.cert_manager:
-                cert_manager = CertManager(
-                    f"{name}-cert-manager",
-                    OperatorArgs(
-                        namespace=namespaces.cert_manager,
-                        cluster=cluster,
-                        charts=charts,
-                        timeout=timeouts.operator,
-                    ),
-                    child,
-                )
-                plugin_needs.append(
-                    cert_manager.ready
-                )  # webhook answering: the plugin's chart has Certificates
+                cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
+                # Webhook answering: the plugin's chart has Certificates.
+                plugin_needs.append(cert_manager.ready)
             plugin = BarmanPlugin(
                 f"{name}-barman-plugin",
                 BarmanPluginArgs(
@@ -138,10 +121,8 @@ class LlmGateway(pulumi.ComponentResource):
                 ),
                 child,
             )
-            backups_ready = [
-                plugin.release,
-                *store.ready,
-            ]  # plugin answers, IAM in force, store there to archive to
+            # Plugin answers, IAM in force, store there to archive to.
+            backups_ready = [plugin.release, *store.ready]
 
         postgres = PostgresCluster(
             f"{name}-postgres",
