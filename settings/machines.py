@@ -1,7 +1,8 @@
 """Compute Engine machine types that carry GPUs: which, how many, and the size of a node.
 
-Sources: https://cloud.google.com/compute/docs/gpus and https://cloud.google.com/compute/docs/accelerator-optimized-machines.
-Zones, quotas and stock are not weighed here: Google says when there is none.
+Sources: https://cloud.google.com/compute/docs/gpus and
+https://cloud.google.com/compute/docs/accelerator-optimized-machines. Zones, quotas and stock are not weighed
+here: Google says when there is none.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
     assert "protect" in own_prod.run("up", config=restored).failed().text
     command = unprotect.strip().replace("<stack>", own_prod.stack)
     own_prod.run("exec", "--", "sh", "-c", command).succeeded()
-    assert "guard: postgres-cluster" in own_prod.run("up", config=restored).failed().text
-    own_prod.run("up", "--allow", "postgres-cluster", config=restored).succeeded()
+    assert "guard: gateway-postgres-cluster" in own_prod.run("up", config=restored).failed().text
+    own_prod.run("up", "--allow", "gateway-postgres-cluster", config=restored).succeeded()
 
     assert database.read(own_prod.cloud, NAMESPACE, "litellm-pg-2") == [
         "before the backup",
@@ -138,7 +138,7 @@ def test_a_bucket_left_behind_is_taken_over_as_the_guide_says(own_dev: Sandbox) 
     backups = yaml.safe_load(takeover)["llm-gateway:postgres"]["backups"] | {"bucket": kept["name"]}
     taken_over = {"llm-gateway:postgres": {"backups": backups}}
     own_dev.up(config=taken_over).succeeded()
-    assert "import" in {step.op for step in own_dev.steps("up") if step.name == "backups-bucket"}
+    assert "import" in {step.op for step in own_dev.steps("up") if step.name == "gateway-backups-bucket"}
     assert own_dev.cloud.get("bucket", kept["name"])["timeCreated"] == kept["timeCreated"]
     assert database.read(own_dev.cloud, NAMESPACE, "litellm-pg") == ["written before"]
     own_dev.up(config=taken_over).succeeded()

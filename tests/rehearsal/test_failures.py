@@ -8,14 +8,14 @@ FAST = {"llm-gateway:timeouts": {"secretSync": 10, "vllm": 12, "litellm": 30}}
 
 
 def test_misspelt_chart_value(own_dev: Sandbox) -> None:
-    own_dev.patch("components/cnpg_operator.py", '"webhook": {"port"', '"webhook": {"prot"')
+    own_dev.patch("components/operators.py", '"webhook": {"port"', '"webhook": {"prot"')
     text = own_dev.up().failed().text
     assert "prot" in text
-    assert "cnpg-release" in text
+    assert "gateway-cnpg-release" in text
 
 
 def test_missing_toleration(own_dev: Sandbox) -> None:
-    own_dev.patch("components/vllm.py", '"tolerations": list(args.tolerations)', '"tolerations": []')
+    own_dev.patch("components/vllm.py", '"tolerations": list(args.pool.tolerations)', '"tolerations": []')
     text = own_dev.up(config=FAST).failed().text
     assert "untolerated taint" in text
     assert "nvidia.com/gpu" in text
@@ -23,9 +23,9 @@ def test_missing_toleration(own_dev: Sandbox) -> None:
 
 def test_missing_iam_binding(empty: Sandbox) -> None:
     empty.patch(
-        "__main__.py",
-        "stack.namespaces.external_secrets,\n            SERVICE_ACCOUNT,",
-        '"elsewhere",\n            SERVICE_ACCOUNT,',
+        "components/llm_gateway.py",
+        "cluster.member(settings.namespaces.external_secrets,",
+        'cluster.member("elsewhere",',
     )
     text = empty.up(config=FAST).failed().text
     assert "secretmanager.versions.access" in text
@@ -53,7 +53,7 @@ def test_gateway_comes_up_when_no_gpu_can_be_had(empty: Sandbox) -> None:
     empty.run("start").succeeded()
     empty.run("stockout", "on").succeeded()
     text = empty.up(config=FAST).failed().text
-    assert "vllm-release" in text
+    assert "gateway-vllm-release" in text
     proxy = empty.namespaced("deployments", "llm-gateway", "litellm", group="apps/v1")
     assert proxy["status"]["readyReplicas"] == 1
     assert "GCE_STOCKOUT" in text or "ZONE_RESOURCE_POOL_EXHAUSTED" in text or "out of resources" in text

@@ -82,9 +82,9 @@ def test_the_users_own_login_and_cluster_are_neither_used_nor_touched(
 
 
 def test_an_upgraded_operator_is_proven_again_and_its_objects_stay(own_dev: Sandbox) -> None:
-    own_dev.patch("components/cnpg_operator.py", '"cpu": "100m"', '"cpu": "110m"')
+    own_dev.patch("components/operators.py", '_resources("100m", ', '_resources("110m", ')
     own_dev.up().succeeded()
     assert own_dev.changed("up") == {
-        ("Release", "cnpg-release"): "update",
-        ("ConfigMap", "cnpg-webhook-open"): "update",
+        ("Release", "gateway-cnpg-release"): "update",
+        ("ConfigMap", "gateway-cnpg-webhook-open"): "update",
     }

@@ -14,7 +14,7 @@ from tests.support.sandboxes import Sandboxes
 from tools.review import events
 
 BAD = Path(__file__).parent / "data" / "policy"
-CLUSTER = "postgres-cluster"
+CLUSTER = "gateway-postgres-cluster"
 # Dev runs nothing twice.
 PRODUCTION = {
     "disruptions-leave-some",
@@ -149,8 +149,7 @@ def test_secrets_and_pool_that_go_with_the_last_model_are_stopped(deployed: Sand
     model = {"alias": "elsewhere", "inputCostPerToken": 1, "outputCostPerToken": 1, "endpoint": endpoint}
     config = {"llm-gateway:models": [model]}
     text = deployed.run("preview", config=config).failed().text
-    assert "guard: gpu-pool-nodes" in text
-    assert "guard: secrets-vllm-api-key" in text
-    deployed.run(
-        "preview", "--allow", "gpu-pool-nodes", "--allow", "secrets-vllm-api-key", config=config
-    ).succeeded()
+    pool, key = "gateway-gpu-pool-nodes", "gateway-secrets-vllm-api-key"
+    assert f"guard: {pool}" in text
+    assert f"guard: {key}" in text
+    deployed.run("preview", "--allow", pool, "--allow", key, config=config).succeeded()

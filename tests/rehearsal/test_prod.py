@@ -99,12 +99,12 @@ def test_destroy_is_refused(prod: Sandbox) -> None:
     assert "protect" in prod.run("destroy").failed().text
     assert {resource["urn"] for resource in prod.resources()} == before
     protected = {resource["urn"].split("::")[-1] for resource in prod.resources() if resource.get("protect")}
-    data = {"postgres-cluster", "backups-bucket", "gpu-pool-nodes"}
-    assert data | {f"secrets-{secret}" for secret in SECRETS} <= protected
+    data = {"gateway-postgres-cluster", "gateway-backups-bucket", "gateway-gpu-pool-nodes"}
+    assert data | {f"gateway-secrets-{secret}" for secret in SECRETS} <= protected
     assert len(pods(prod, cnpg_io__cluster="litellm-pg")) == 3
 
 
-LEFT_OUT_OF_DEV = {"secrets-litellm-redis-password", "secrets-litellm-key-support-bot"}
+LEFT_OUT_OF_DEV = {"gateway-secrets-litellm-redis-password", "gateway-secrets-litellm-key-support-bot"}
 
 
 def gone(sandbox: Sandbox) -> set[tuple[str, str]]:
@@ -131,12 +131,12 @@ def test_dev_to_prod_and_back_keeps_all_data(own_dev: Sandbox) -> None:
     assert "protected" in own_dev.run("up").failed().text
     own_dev.up(config=of_prod | {"llm-gateway:protect": False}).succeeded()
     assert gone(own_dev) == set()
-    assert "guard: backups-bucket" in own_dev.run("up").failed().text
-    allowed = " ".join([*LEFT_OUT_OF_DEV, "backups-bucket", "backups-object-store"])
+    assert "guard: gateway-backups-bucket" in own_dev.run("up").failed().text
+    allowed = " ".join([*LEFT_OUT_OF_DEV, "gateway-backups-bucket", "gateway-backups-object-store"])
     own_dev.run("up", "--allow", allowed).succeeded()
     # The bucket leaves the state only.
     lost = {name for kind, name in gone(own_dev) if kind in DATA}
-    assert lost == {*LEFT_OUT_OF_DEV, "backups-bucket"}
+    assert lost == {*LEFT_OUT_OF_DEV, "gateway-backups-bucket"}
     assert own_dev.cloud.list("bucket")
 
     assert {secret: own_dev.secret(secret) for secret in SECRETS} == before

@@ -13,9 +13,9 @@ PROTECTED: dict[str, Any] = {"llm-gateway:protect": True}
 NAMESPACES = ("llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager")
 
 LITELLM_SECRETS = {
-    ("ExternalSecret", "secret-sync-litellm-secrets"),
-    ("ConfigMap", "secret-sync-litellm-secrets-synced"),
-    ("Release", "litellm-release"),
+    ("ExternalSecret", "gateway-secret-sync-litellm-secrets"),
+    ("ConfigMap", "gateway-secret-sync-litellm-secrets-synced"),
+    ("Release", "gateway-litellm-release"),
 }
 ROTATED = {
     "masterKeyGeneration": "litellm-master-key",
@@ -24,11 +24,11 @@ ROTATED = {
 }
 READERS = {
     *LITELLM_SECRETS,
-    ("ExternalSecret", "secret-sync-litellm-pg-app"),
-    ("ConfigMap", "secret-sync-litellm-pg-app-synced"),
-    ("ExternalSecret", "secret-sync-vllm-api-key"),
-    ("ConfigMap", "secret-sync-vllm-api-key-synced"),
-    ("Release", "vllm-release"),
+    ("ExternalSecret", "gateway-secret-sync-litellm-pg-app"),
+    ("ConfigMap", "gateway-secret-sync-litellm-pg-app-synced"),
+    ("ExternalSecret", "gateway-secret-sync-vllm-api-key"),
+    ("ConfigMap", "gateway-secret-sync-vllm-api-key-synced"),
+    ("Release", "gateway-vllm-release"),
 }
 """What is updated when all three are rotated; LITELLM_SECRETS for the master key alone."""
 
@@ -85,7 +85,7 @@ def test_rotation_of_all_values_at_once(own_dev: Sandbox) -> None:
     before, generation = values(own_dev), cluster(own_dev)["metadata"]["generation"]
     litellm, vllm, database = (pods(own_dev, *each) for each in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS))
     made = {
-        (kind, f"secrets-{secret}")
+        (kind, f"gateway-secrets-{secret}")
         for kind in ("RandomBytes", "SecretVersion")
         for secret in ROTATED.values()
     }
@@ -101,11 +101,11 @@ def test_rotation_of_all_values_at_once(own_dev: Sandbox) -> None:
         ("litellm-master-key", "litellm-secrets"),
         ("litellm-db-password", "litellm-pg-app"),
     ):
-        version = ("SecretVersion", f"secrets-{secret}")
+        version = ("SecretVersion", f"gateway-secrets-{secret}")
         # The new version is read before the old one is disabled.
         made_anew = order.index(("create-replacement", *version))
-        proven = order.index(("update", "ConfigMap", f"secret-sync-{gate}-synced"))
-        rolled = order.index(("update", "Release", "litellm-release"))
+        proven = order.index(("update", "ConfigMap", f"gateway-secret-sync-{gate}-synced"))
+        rolled = order.index(("update", "Release", "gateway-litellm-release"))
         disabled = order.index(("delete-replaced", *version))
         assert made_anew < proven < rolled < disabled
     after = values(own_dev)
@@ -147,7 +147,7 @@ def test_the_master_key_alone_is_rotated_and_ready_from_the_sync_before_is_not_t
 
     operators(1)
     own_dev.up(config=rotated).succeeded()
-    assert ("Release", "vllm-release") not in own_dev.changed("up")
+    assert ("Release", "gateway-vllm-release") not in own_dev.changed("up")
     assert in_cluster(own_dev) == values(own_dev)
     changed = {secret for secret in SECRETS if values(own_dev)[secret] != before[secret]}
     assert changed == {"litellm-master-key"}
@@ -203,7 +203,7 @@ def test_adoption(empty: Sandbox) -> None:
     previewed = {
         (step.type.rpartition(":")[2], step.op)
         for step in empty.steps("preview")
-        if step.name.removeprefix("secrets-") in SECRETS
+        if step.name.removeprefix("gateway-secrets-") in SECRETS
     }
     assert previewed == {("Secret", "import"), ("SecretVersion", "import")}
     assert not {step.op for step in empty.steps("preview")} & {"replace", "create-replacement", "delete"}
@@ -249,12 +249,14 @@ def test_lost_state(own_dev: Sandbox) -> None:
     recover = {**adopted, "llm-gateway:recover": True}
     text = own_dev.up(config=recover).failed().text
     assert "llm-gpu" in text
-    assert "gpu-pool-nodes" in text
+    assert "gateway-gpu-pool-nodes" in text
     pool = f"projects/{own_dev.project}/locations/europe-west4/clusters/platform-dev/nodePools/llm-gpu"
     urn = "urn:pulumi:dev::llm-gateway::"
+    parent = f"{urn}llmgateway:llm_gateway:LlmGateway$llmgateway:gpu_node_pool:GpuNodePool::gateway-gpu-pool"
     own_dev.run(
-        *("exec", "--", "pulumi", "import", "gcp:container/nodePool:NodePool", "gpu-pool-nodes", pool),
-        *("--parent", f"gpu-pool={urn}llmgateway:gpu_node_pool:GpuNodePool::gpu-pool"),
+        *("exec", "--", "pulumi", "import"),
+        *("gcp:container/nodePool:NodePool", "gateway-gpu-pool-nodes", pool),
+        *("--parent", f"pool={parent}"),
         *("--provider", f"google={urn}pulumi:providers:gcp::google"),
         *("--protect=false", "--generate-code=false", "--yes"),
     ).succeeded()

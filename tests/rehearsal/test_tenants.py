@@ -62,24 +62,24 @@ def changed(sandbox: Sandbox, operation: str) -> dict[tuple[str, str], dict[str,
     return found
 
 
-DECLARED_ANEW = {("ConfigMap", "tenants-declared"), ("Job", "tenants-reconcile")}
+DECLARED_ANEW = {("ConfigMap", "gateway-tenants-declared"), ("Job", "gateway-tenants-reconcile")}
 VALUES_ANEW = {
-    ("ExternalSecret", "secret-sync-litellm-tenant-keys"),
-    ("ConfigMap", "secret-sync-litellm-tenant-keys-synced"),
+    ("ExternalSecret", "gateway-secret-sync-litellm-tenant-keys"),
+    ("ConfigMap", "gateway-secret-sync-litellm-tenant-keys-synced"),
 }
 
 
 def of_key(name: str, *kinds: str) -> set[tuple[str, str]]:
-    return {(kind, f"secrets-litellm-key-{name}") for kind in kinds}
+    return {(kind, f"gateway-secrets-litellm-key-{name}") for kind in kinds}
 
 
 def test_preview_shows_a_raised_budget_by_name(gateway: Sandbox) -> None:
     gateway.run("preview", config=declared([RAISED, SUPPORT], [APP, BOT])).succeeded()
     steps = changed(gateway, "preview")
-    assert steps.keys() == {("Team", "tenants-team-search"), *DECLARED_ANEW}
-    assert steps[("Team", "tenants-team-search")] == {"budget": (50, 80)}
+    assert steps.keys() == {("Team", "gateway-tenants-team-search"), *DECLARED_ANEW}
+    assert steps[("Team", "gateway-tenants-team-search")] == {"budget": (50, 80)}
     text = gateway.run("exec", "--", "pulumi", "preview", "--diff").succeeded().text
-    team = text.partition("::tenants-team-search]")[2].partition("[urn=")[0]
+    team = text.partition("::gateway-tenants-team-search]")[2].partition("[urn=")[0]
     assert re.search(r"~ budget +: 50 => 80", team), text
 
 
@@ -87,10 +87,10 @@ def test_preview_shows_a_removed_tenant_by_name(gateway: Sandbox) -> None:
     gateway.run("preview", config=declared([SEARCH], [APP])).succeeded()
     steps = changed(gateway, "preview")
     assert steps.keys() == {
-        ("Team", "tenants-team-support"),
-        ("VirtualKey", "tenants-key-bot"),
+        ("Team", "gateway-tenants-team-support"),
+        ("VirtualKey", "gateway-tenants-key-bot"),
         *of_key("bot", "RandomBytes", "Secret", "SecretVersion"),
-        ("SecretIamMember", "secrets-litellm-key-bot-reader"),
+        ("SecretIamMember", "gateway-secrets-litellm-key-bot-reader"),
         *VALUES_ANEW,
         *DECLARED_ANEW,
     }
@@ -100,12 +100,12 @@ def test_preview_shows_a_rotated_key_by_name(gateway: Sandbox) -> None:
     gateway.run("preview", config=declared([SEARCH, SUPPORT], [ROTATED, BOT])).succeeded()
     steps = changed(gateway, "preview")
     assert steps.keys() == {
-        ("VirtualKey", "tenants-key-app"),
+        ("VirtualKey", "gateway-tenants-key-app"),
         *of_key("app", "RandomBytes", "SecretVersion"),
         *VALUES_ANEW,
-        ("Job", "tenants-reconcile"),
+        ("Job", "gateway-tenants-reconcile"),
     }
-    assert steps[("VirtualKey", "tenants-key-app")] == {"generation": (1, 2)}
+    assert steps[("VirtualKey", "gateway-tenants-key-app")] == {"generation": (1, 2)}
 
 
 def test_the_job_brings_litellm_to_what_is_declared(own_dev: Sandbox, tmp_path: Path) -> None:

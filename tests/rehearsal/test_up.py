@@ -23,7 +23,7 @@ def secret_data(sandbox: Sandbox, namespace: str, name: str) -> dict[str, str]:
 def test_up_ends_with_a_table_of_components_and_outputs(first_up: Sandbox) -> None:
     text = first_up.root.parent.joinpath("up.txt").read_text()
     for component in ("gpu-pool", "secrets", "external-secrets", "cnpg", "postgres", "litellm", "vllm"):
-        line = next(line for line in text.splitlines() if line.startswith(f"│ {component} "))
+        line = next(line for line in text.splitlines() if line.startswith(f"│ gateway-{component} "))
         assert "ready" in line, line
     assert "http://litellm.llm-gateway.svc.cluster.local:4000" in text
 
@@ -147,9 +147,7 @@ def test_refresh_is_clean(dev: Sandbox) -> None:
 
 def test_changing_every_input_of_the_salt_changes_nothing(own_dev: Sandbox) -> None:
     before = own_dev.secret("litellm-salt-key")
-    own_dev.patch(
-        "components/gateway_secrets.py", '"litellm-salt-key", length=32', '"litellm-salt-key", length=48'
-    )
+    own_dev.patch("components/gateway_secrets.py", "SALT_KEY, length=32", "SALT_KEY, length=48")
     own_dev.patch(
         "components/gateway_secrets.py",
         '            replication=self._replication(),\n            deletion_protection=True,\n            deletion_policy="ABANDON",',
@@ -168,7 +166,7 @@ def test_changing_every_input_of_the_salt_changes_nothing(own_dev: Sandbox) -> N
         '            secret_data="another value",\n            enabled=False,\n            deletion_policy="DELETE",',
     )
     own_dev.up().succeeded()
-    salt = [step for step in own_dev.steps("up") if step.name == "secrets-litellm-salt-key"]
+    salt = [step for step in own_dev.steps("up") if step.name == "gateway-secrets-litellm-salt-key"]
     assert [step.op for step in salt] == ["same", "same", "same"]
     assert own_dev.secret("litellm-salt-key") == before
 
@@ -177,6 +175,6 @@ def test_destroy_is_refused_while_the_salt_is_protected(dev: Sandbox) -> None:
     before = {resource["urn"] for resource in dev.resources()}
     result = dev.run("destroy").failed()
     assert "protect" in result.text
-    assert "secrets-litellm-salt-key" in result.text
+    assert "gateway-secrets-litellm-salt-key" in result.text
     assert {resource["urn"] for resource in dev.resources()} == before
     assert dev.secret("litellm-salt-key")
