@@ -1,7 +1,9 @@
 # Every command of this project; `make` alone lists them. PYTHON names another interpreter to start from.
 PYTHON ?= python3
 STACK ?= dev
-TESTS ?= tests
+# One process per core; a file's tests stay together, as they share its sandboxes.
+SIDE_BY_SIDE := -n auto --dist loadscope
+TESTS ?= tests $(SIDE_BY_SIDE)
 
 VENV := .venv/bin/python
 SANDBOX := $(VENV) -m sandbox
@@ -10,7 +12,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy report validate down shell test test-unit test-rehearsal lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy measure report validate down shell test test-unit test-rehearsal lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,10 @@ destroy: ready ## delete the stack's resources in the sandbox
 	@echo "Destroying stack $(STACK) in its sandbox."
 	@$(SANDBOX) destroy --stack $(STACK) $(OPTIONS)
 
+measure: ready ## time the first and second up, and a preview against an empty program's
+	@echo "Measuring, on what should be a quiet machine."
+	@$(VENV) -m tests.support.measure
+
 report: packages ## write the page about the last `make up` anew: graph, timeline, outputs, versions
 	@echo "Writing the report of the last up of stack $(STACK)."
 	@$(SANDBOX) report --stack $(STACK) $(OPTIONS)
@@ -60,11 +66,11 @@ test: ready ## run every test, those with a real `pulumi up` too; TESTS="tests/u
 
 test-unit: packages ## run the tests that start no sandbox: a minute or two
 	@echo "Running the tests that start no sandbox."
-	@$(VENV) -m pytest tests/unit tests/sandbox_parts
+	@$(VENV) -m pytest tests/unit tests/sandbox_parts $(SIDE_BY_SIDE)
 
 test-rehearsal: ready ## run the tests with a real `pulumi up`: minutes
 	@echo "Running the tests with a real up."
-	@$(VENV) -m pytest tests/rehearsal
+	@$(VENV) -m pytest tests/rehearsal $(SIDE_BY_SIDE)
 
 lint: packages ## check style, formatting, imports, types and the workflows
 	@echo "Checking style, formatting, imports, types and the workflows."

@@ -21,7 +21,7 @@ def main() -> int:
         try:
             connection.connect(path)
         except OSError:
-            options = [part for name, value in sys._xoptions.items() for part in ("-X", f"{name}={value}")]
+            options = [part for name, value in sys._xoptions.items() for part in ("-X", f"{name}={value}")]  # pyright: ignore[reportPrivateUsage]
             command = [sys.executable, *options, "-P", "-m", module, *arguments]
             os.execv(command[0], command)  # noqa: S606 - there is no shell in it
 

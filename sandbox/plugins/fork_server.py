@@ -125,7 +125,7 @@ def _become(connection: socket.socket) -> None:
             del sys.modules[name]  # as they are on disk now
         threading.Thread(target=_obey, args=(connection,), daemon=True).start()
         code = _run(module)
-        atexit._run_exitfuncs()
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - what ends an interpreter
         connection.send(bytes([code]))
     finally:
         os._exit(code)
