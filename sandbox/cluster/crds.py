@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sandbox.cluster.cluster_api import ClusterApi
+from sandbox.cluster.client import Client
 from sandbox.errors import SandboxError
 from sandbox.paths import Home
 from sandbox.toolchain.cache import cache, fingerprint, locked, workspace
@@ -42,7 +42,7 @@ def fetch_crds(home: Home) -> None:
         link.symlink_to(_cached(group, pin))
 
 
-def install_crds(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS, timeout: float = 30) -> None:
+def install_crds(api: Client, home: Home, groups: Iterable[str] = GROUPS, timeout: float = 30) -> None:
     """Apply the groups' CRDs and wait until the API server serves them.
 
     `groups` are keys of crds.json. `timeout` in seconds. Needs `fetch_crds(home)` before.
@@ -61,7 +61,7 @@ def install_crds(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS, ti
         time.sleep(0.1)
 
 
-def crds_served(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS) -> bool:
+def crds_served(api: Client, home: Home, groups: Iterable[str] = GROUPS) -> bool:
     """Whether the API server serves the groups' CRDs. Needs `fetch_crds(home)` before."""
     return set(_manifests(home, groups)) <= _served(api)
 
@@ -84,7 +84,7 @@ def _name(manifest: str) -> str:
     return f"{found['plural']}.{found['group']}"
 
 
-def _served(api: ClusterApi) -> set[str]:
+def _served(api: Client) -> set[str]:
     """Every resource that discovery lists, as plural.group: a CRD's is there once it is Established."""
     return {
         f"{resource['resource']}.{group['metadata']['name']}"

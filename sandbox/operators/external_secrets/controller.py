@@ -19,8 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from kubernetes.client.exceptions import ApiException
-
+from sandbox.cluster.client import ApiError
 from sandbox.cluster.watched import (
     Json,
     Watched,
@@ -273,9 +272,8 @@ class ExternalSecrets:
             if self._api.update("Secret", wanted, manager) is None:
                 raise SyncError(failed, f"unable to update secret {name}: the object has been modified")
             return "Updated", "secret updated"
-        except ApiException as error:
-            cause = json.loads(error.body or "{}").get("message", error.reason)
-            raise SyncError(failed, f"unable to update secret {name}: {cause}") from error
+        except ApiError as error:
+            raise SyncError(failed, f"unable to update secret {name}: {error}") from error
 
 
 def why_invalid(store: Json) -> str | None:

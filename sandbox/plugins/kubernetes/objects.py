@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sandbox.cluster.client import ApiError, Unreachable
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits
-from sandbox.plugins.kubernetes.cluster import ApiError, Cluster, NoMatch, Object, Unreachable
+from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, Object
 from sandbox.plugins.values import UNKNOWN
 
 FIELD_MANAGER = "__fieldManager"
@@ -93,7 +94,7 @@ def dry_run(cluster: Cluster, inputs: Object, manager: str, *, new: bool, force:
     except (NoMatch, Unreachable):
         return None
     except ApiError as error:
-        if error.namespace_missing or error.status == 403:
+        if error.status == 403 or (error.status == 404 and error.kind == "namespaces"):
             return None
         raise
     live.pop("status", None)

@@ -8,7 +8,7 @@ Unlike the real provider it:
 - keeps managedFields out of the state;
 - does not drop ignored fields that another manager owns from an apply.
 Refused by name: Patch and List kinds, generateName, client-side apply, YAML rendering, helm.sh/v4, kustomize, yaml and
-every invoke. Waits: see _await.py. Provider configuration: see CONFIGURATION.
+every invoke. Waits: see awaits.py. Provider configuration: see CONFIGURATION.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ from pulumi.provider.experimental.provider import (
     UpdateResponse,
 )
 
+from sandbox.cluster.client import Unreachable
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import objects, release
 from sandbox.plugins.kubernetes.awaits import SKIP_AWAIT, annotation, timeout_seconds
-from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, Unreachable, active_cluster
+from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, active_cluster
 from sandbox.plugins.kubernetes.replacement import replaces
 from sandbox.plugins.sdk import check_inputs, check_names, input_names
 from sandbox.plugins.server import DiffRequest, InitFailed, serve
