@@ -26,13 +26,13 @@ import yaml
 from sandbox.cluster.client import Client
 from sandbox.cluster.egress import api_server_arguments
 from sandbox.errors import SandboxError
-from sandbox.paths import REPOSITORY, Home, write_atomically
+from sandbox.paths import Home, write_atomically
 from sandbox.plugins.shims import link_program
 from sandbox.processes import running, stop
 from sandbox.toolchain.build import Toolchain
 
 ADDRESS = "127.0.0.1"
-STAGES = REPOSITORY / "sandbox" / "stages.yaml"
+STAGES = Path(__file__).with_name("stages.yaml")
 
 _PORTS = (
     "etcdPort",
@@ -112,8 +112,7 @@ def _start_once(
         "--name",
         directory.name,
     ]
-    command += ["--config", str(configuration), "--kubeconfig", ""]
-    command += ["--config", str(STAGES)] if STAGES.exists() else []
+    command += ["--config", str(configuration), "--config", str(STAGES), "--kubeconfig", ""]
     for extra in (
         # The data outlives a crash of any process; only a power cut could harm it.
         "etcd=unsafe-no-fsync=true",

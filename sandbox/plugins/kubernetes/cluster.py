@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 # Imported here rather than where they are used: two threads that import a module at the same time see it half made.
@@ -136,7 +136,7 @@ class Cluster:
                         "kubeconfig: its user has no usable credentials (no client certificate, no token, and no exec "
                         "plugin that hands them out; the plugin's own error is in the log above)."
                     )
-                settings: dict[str, Any] = found.auth_settings()
+                settings = cast(dict[str, Any], found.auth_settings())
                 headers = {setting["key"]: setting["value"] for setting in settings.values()}
                 self._client = Client(
                     self.entry["server"], found.ssl_ca_cert, found.cert_file, found.key_file, headers
