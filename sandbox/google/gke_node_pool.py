@@ -21,7 +21,7 @@ from sandbox.errors import SandboxError
 from sandbox.google.cloud import CloudError
 from sandbox.google.resource import Json, Made, Resource, at, calling, invalid, not_emulated, one_of, parsed
 from sandbox.nodes.gke_nodes import Pool
-from sandbox.nodes.machine_types import MACHINE_TYPES
+from sandbox.nodes.node_sizes import MACHINE_TYPES
 from sandbox.plugins.values import UNKNOWN
 
 _CLUSTER = "projects/<project>/locations/<location>/clusters/<cluster>"
@@ -374,24 +374,26 @@ def _check_machine(config: Json) -> None:
     machine = MACHINE_TYPES.get(name)
     if machine is None:
         raise SandboxError(
-            f"the sandbox does not emulate the machine type {name}; those it knows are in sandbox/nodes/machine_types.py."
+            f"the sandbox does not emulate the machine type {name}; those it knows are in settings/machines.py."
         )
+    gpus = machine.accelerators
     accelerators: list[Json] = config.get("guestAccelerators", [])
-    if machine.needs_gpu and not accelerators:
+    # N1 is the only family that exists with GPUs and without.
+    if gpus and not accelerators and not name.startswith("n1-"):
         raise SandboxError(
-            f"the sandbox needs nodeConfig.guestAccelerators spelled out for {name}: {machine.gpus}."
+            f"the sandbox needs nodeConfig.guestAccelerators spelled out for {name}: {dict(gpus)}."
         )
     if len(accelerators) > 1:
         raise invalid(_CREATING, "only one accelerator type may be attached to a node")
     for accelerator in accelerators:
         kind, count = accelerator["type"].rpartition("/")[2], int(accelerator["count"])
-        if kind not in machine.gpus:
+        if kind not in gpus:
             raise invalid(_CREATING, f'Accelerator type "{kind}" is not compatible with machine type {name}')
-        if count not in machine.gpus[kind]:
+        if count not in gpus[kind]:
             raise invalid(
                 _CREATING,
                 f'{count} accelerators of type "{kind}" are not valid for machine type {name}: '
-                f"use {' or '.join(map(str, machine.gpus[kind]))}",
+                f"use {' or '.join(map(str, gpus[kind]))}",
             )
 
 

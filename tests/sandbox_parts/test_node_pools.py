@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.nodes.autoscaler import Autoscaler, Decision
 from sandbox.nodes.gke_nodes import Pool
-from sandbox.nodes.machine_types import MACHINE_TYPES
+from sandbox.nodes.node_sizes import MACHINE_TYPES, allocatable
 from sandbox.nodes.scheduling import quantities, requests, why_not
 
 Json = dict[str, Any]
@@ -258,6 +258,6 @@ def test_nodes_of_others_are_left_alone() -> None:
 
 
 def test_allocatable_is_what_gke_publishes() -> None:
-    four = MACHINE_TYPES["e2-standard-4"].allocatable()
+    four = allocatable(MACHINE_TYPES["e2-standard-4"])
     assert four["cpu"] == "3920m"
     assert 13 * 1024**2 < int(four["memory"].removesuffix("Ki")) < 14 * 1024**2

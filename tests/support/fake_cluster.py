@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from sandbox.stack_file import merged
+
 Json = dict[str, Any]
 
 
@@ -46,7 +48,7 @@ class FakeCluster:
 
     def patch(self, kind: str, item: Json, changes: Json, subresource: str = "") -> Json | None:
         key = (kind, item["metadata"].get("namespace", ""), item["metadata"]["name"])
-        self.items[key] = _merged(self.items[key], changes)
+        self.items[key] = merged(self.items[key], changes)
         return self._touch(key)
 
     def delete(self, kind: str, item: Json) -> None:
@@ -59,15 +61,3 @@ class FakeCluster:
         self._version += 1
         self.items[key]["metadata"]["resourceVersion"] = str(self._version)
         return self.items[key]
-
-
-def _merged(item: Any, changes: Any) -> Any:
-    if not isinstance(changes, dict):
-        return changes
-    kept = dict(item) if isinstance(item, dict) else {}
-    for key, value in changes.items():
-        if value is None:
-            kept.pop(key, None)
-        else:
-            kept[key] = _merged(kept.get(key), value)
-    return kept
