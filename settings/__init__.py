@@ -233,4 +233,4 @@ def load() -> Settings:
     try:
         return parse({**config.get_config_env(), **config.CONFIG.get()}, pulumi.get_stack())
     except SettingsError as error:
-        raise pulumi.RunError(str(error)) from None
+        raise pulumi.RunError(str(error)) from error

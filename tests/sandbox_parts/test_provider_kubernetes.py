@@ -13,11 +13,14 @@ from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, D
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits, objects, release
 from sandbox.plugins.kubernetes.cluster import Cluster, active_cluster
-from sandbox.plugins.kubernetes.provider import PROVIDER, KubernetesProvider
+from sandbox.plugins.kubernetes.provider import PROVIDER, RELEASE, KubernetesProvider
+from sandbox.plugins.sdk import input_names
 from sandbox.plugins.server import DiffRequest
 from sandbox.plugins.values import UNKNOWN, plain_map, property_map
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+# What the program gives a Release, and what its SDK sends with it.
+TAKEN = release.EMULATED | {"allowNullValues", "compat", "resourceNames"}
 
 
 def kubeconfig(server: str = "https://127.0.0.1:6443") -> str:
@@ -297,13 +300,18 @@ def test_live_inputs_differ_only_where_the_cluster_really_does() -> None:
 
 
 class TestRelease:
-    def test_what_is_not_emulated_is_refused_by_name(self) -> None:
-        answer = check("kubernetes:helm.sh/v3:Release", {"chart": "c", "postrender": "x", "valus": {}})
-        assert {failure.property for failure in answer.failures or []} == {"postrender", "valus"}
+    @pytest.mark.parametrize("name", sorted(input_names("kubernetes", RELEASE) - TAKEN | {"valus"}))
+    def test_what_is_not_emulated_is_refused_by_name(self, name: str) -> None:
+        failures = check(RELEASE, {"chart": "c", name: True}).failures or []
+        assert [failure.property for failure in failures] == [name]
+
+    def test_of_a_repository_only_its_address_is_taken(self) -> None:
+        failures = check(RELEASE, {"chart": "c", "repositoryOpts": {"repo": "r", "username": "u"}}).failures
+        assert [failure.property for failure in failures or []] == ["repositoryOpts.username"]
 
     def test_defaults_are_those_of_the_real_provider(self) -> None:
         given = {"chart": UNKNOWN, "compat": "true"}
-        checked, failures = release.check("kubernetes:helm.sh/v3:Release", "r", b"", {}, given, "ns")
+        checked, failures = release.check(RELEASE, "r", b"", {}, given, "ns")
         assert failures == []
         assert (checked["namespace"], checked["timeout"]) == ("ns", 300)
         assert checked["name"].startswith("r-")
