@@ -4,6 +4,9 @@ It acts while the operator's Deployment is Available, reads the emulated Secret 
 Kubernetes service account (Workload Identity Federation, direct IAM), and words conditions and events as the operator
 does: the condition names the step that failed, the Event `UpdateFailed` the cause.
 
+Not as pinned: the program installs the chart's 2.6.0, but the CRDs served are v1.3.2's, the newest that the Go module
+proxy has. They lack remoteRef.nullBytePolicy and what else came since, and the API server refuses it by name.
+
 What it does not do: any provider but gcpsm, store authentication other than the controller's own identity, dataFrom,
 templateFrom, generators, PushSecrets, ClusterExternalSecrets, creation policies Merge and None, a namespaceSelector
 in a store's conditions. It refuses each by name, in the conditions of the object that asks for it.
@@ -406,7 +409,7 @@ def refresh_due(item: Json) -> bool:
         return False
     if spec.get("refreshPolicy") == "OnChange":
         return synced != resource_version(item)
-    interval = duration(spec.get("refreshInterval", "1h"))
+    interval = duration(spec.get("refreshInterval", "1h0m0s"))
     if not interval:
         return False
     return synced != resource_version(item) or moment(refreshed) + interval < datetime.now(UTC)
