@@ -8,7 +8,7 @@ Unlike the real provider it:
 - keeps managedFields out of the state;
 - does not drop ignored fields that another manager owns from an apply.
 Refused by name: Patch and List kinds, generateName, client-side apply, YAML rendering, helm.sh/v4, kustomize, yaml and
-every invoke. Waits: see awaits.py. Provider configuration: see CONFIGURATION.
+every invoke. Waits: see awaits.py. provider.Provider configuration: see CONFIGURATION.
 """
 
 from __future__ import annotations
@@ -20,23 +20,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from pulumi.provider.experimental import provider
 from pulumi.provider.experimental.property_value import PropertyValue
-from pulumi.provider.experimental.provider import (
-    CheckFailure,
-    CheckRequest,
-    CheckResponse,
-    ConfigureRequest,
-    ConfigureResponse,
-    CreateRequest,
-    CreateResponse,
-    DeleteRequest,
-    DiffResponse,
-    Provider,
-    ReadRequest,
-    ReadResponse,
-    UpdateRequest,
-    UpdateResponse,
-)
 
 from sandbox.cluster.client import Unreachable
 from sandbox.errors import SandboxError
@@ -73,7 +58,7 @@ _NOT_EMULATED = ("kubernetes:helm.sh/v4", "kubernetes:kustomize", "kubernetes:ya
 AUTONAMED = "pulumi.com/autonamed"
 
 
-class KubernetesProvider(Provider):
+class KubernetesProvider(provider.Provider):
     """Objects of one cluster."""
 
     def __init__(self) -> None:
@@ -82,57 +67,59 @@ class KubernetesProvider(Provider):
         self._on: frozenset[str] = frozenset()
         self._cancelled = threading.Event()
 
-    async def check_config(self, request: CheckRequest) -> CheckResponse:
+    async def check_config(self, request: provider.CheckRequest) -> provider.CheckResponse:
         config = {k: v for k, v in plain_map(request.new_inputs).items() if k not in _ENGINE_KEYS}
         failures = check_names("The kubernetes provider", config, input_names("kubernetes", PROVIDER))
         if not failures:
             failures = [
-                CheckFailure(
+                provider.CheckFailure(
                     key, f'the sandbox does not emulate the kubernetes provider\'s "{key}"; leave it out.'
                 )
                 for key in sorted(config.keys() - CONFIGURATION)
             ]
         if config.get("enableServerSideApply") in ("false", False):
             failures.append(
-                CheckFailure(
+                provider.CheckFailure(
                     "enableServerSideApply", "the sandbox only emulates server-side apply; leave it out."
                 )
             )
         kubeconfig = config.get("kubeconfig")
         if kubeconfig is None:
             reason = "no kubeconfig: the sandbox reads none from the environment, so nothing could be reached; set it."
-            failures.append(CheckFailure("kubeconfig", reason))
+            failures.append(provider.CheckFailure("kubeconfig", reason))
         elif kubeconfig is not UNKNOWN:
             try:
                 active_cluster(kubeconfig, config.get("context"))
             except SandboxError as error:
-                failures.append(CheckFailure("kubeconfig", str(error)))
-        return CheckResponse(request.new_inputs, failures)
+                failures.append(provider.CheckFailure("kubeconfig", str(error)))
+        return provider.CheckResponse(request.new_inputs, failures)
 
-    async def diff_config(self, request: DiffRequest) -> DiffResponse:  # type: ignore[override]
+    async def diff_config(self, request: DiffRequest) -> provider.DiffResponse:  # type: ignore[override]
         old, new = plain_map(request.old_inputs), plain_map(request.new_inputs)
         before, after = old.get("clusterIdentifier"), new.get("clusterIdentifier")
         moved = "clusterIdentifier" if before and after else "kubeconfig"
         replace = before != after if before and after else _cluster_entry(old) != _cluster_entry(new)
         changes = detailed_diff(old, new, lambda path: replace and path[0] == moved)
-        return DiffResponse(bool(changes), replaces=[moved] if replace else [], detailed_diff=changes)
+        return provider.DiffResponse(
+            bool(changes), replaces=[moved] if replace else [], detailed_diff=changes
+        )
 
-    async def configure(self, request: ConfigureRequest) -> ConfigureResponse:
+    async def configure(self, request: provider.ConfigureRequest) -> provider.ConfigureResponse:
         config = plain_map(request.args)
         if config.get("kubeconfig", UNKNOWN) is not UNKNOWN:
             self._cluster = Cluster(config["kubeconfig"], config.get("context"))
             self._namespace = config.get("namespace") or self._cluster.namespace
         self._on = frozenset(key for key, value in config.items() if value in ("true", True))
-        return ConfigureResponse(accept_secrets=True, supports_preview=True)
+        return provider.ConfigureResponse(accept_secrets=True, supports_preview=True)
 
     async def cancel(self) -> None:
         self._cancelled.set()
 
-    async def check(self, request: CheckRequest) -> CheckResponse:
+    async def check(self, request: provider.CheckRequest) -> provider.CheckResponse:
         _emulated(request.type)
         return await asyncio.to_thread(self._check, request)
 
-    async def diff(self, request: DiffRequest) -> DiffResponse:  # type: ignore[override]
+    async def diff(self, request: DiffRequest) -> provider.DiffResponse:  # type: ignore[override]
         old, new = plain_map(request.old_inputs), plain_map(request.new_inputs)
         if request.type == RELEASE:
             return release.diff(old, new)
@@ -142,23 +129,23 @@ class KubernetesProvider(Provider):
         before, after = _metadata(old), _metadata(new)
         same_place = before.get("name") == after.get("name") and _place(old) == _place(new)
         autonamed = (after.get("annotations") or {}).get(AUTONAMED) == "true"
-        return DiffResponse(
+        return provider.DiffResponse(
             bool(changes),
             replaces=replacing,
             delete_before_replace=bool(replacing) and same_place and not autonamed,
             detailed_diff=changes,
         )
 
-    async def create(self, request: CreateRequest) -> CreateResponse:
+    async def create(self, request: provider.CreateRequest) -> provider.CreateResponse:
         return await asyncio.to_thread(self._create, request)
 
-    async def update(self, request: UpdateRequest) -> UpdateResponse:
+    async def update(self, request: provider.UpdateRequest) -> provider.UpdateResponse:
         return await asyncio.to_thread(self._update, request)
 
-    async def read(self, request: ReadRequest) -> ReadResponse:
+    async def read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         return await asyncio.to_thread(self._read, request)
 
-    async def delete(self, request: DeleteRequest) -> None:
+    async def delete(self, request: provider.DeleteRequest) -> None:
         await asyncio.to_thread(self._delete, request)
 
     @property
@@ -167,13 +154,13 @@ class KubernetesProvider(Provider):
             raise SandboxError("the kubernetes provider has no kubeconfig yet.")
         return self._cluster
 
-    def _check(self, request: CheckRequest) -> CheckResponse:
+    def _check(self, request: provider.CheckRequest) -> provider.CheckResponse:
         old, new = plain_map(request.old_inputs), plain_map(request.new_inputs)
         if request.type == RELEASE:
             checked, failures = release.check(
                 request.type, request.name, request.random_seed, old, new, self._namespace
             )
-            return CheckResponse(property_map(checked, request.new_inputs), failures)
+            return provider.CheckResponse(property_map(checked, request.new_inputs), failures)
         try:
             failures = check_inputs("kubernetes", request.type, new)
         except LookupError:
@@ -182,10 +169,10 @@ class KubernetesProvider(Provider):
         body = {"apiVersion": api_version, "kind": kind, **copy.deepcopy(new)}
         metadata: Any = body.setdefault("metadata", {})
         if metadata is UNKNOWN:
-            return CheckResponse(property_map(body, request.new_inputs), failures)
+            return provider.CheckResponse(property_map(body, request.new_inputs), failures)
         if "generateName" in metadata:
             failures.append(
-                CheckFailure(
+                provider.CheckFailure(
                     "metadata.generateName", "not supported with server-side apply; use metadata.name."
                 )
             )
@@ -193,7 +180,7 @@ class KubernetesProvider(Provider):
             _autoname(metadata, request, old)
         if "namespace" not in metadata and self._is_namespaced(body["apiVersion"], body["kind"]):
             metadata["namespace"] = self._namespace
-        return CheckResponse(property_map(body, request.new_inputs), failures)
+        return provider.CheckResponse(property_map(body, request.new_inputs), failures)
 
     def _is_namespaced(self, api_version: str, kind: str) -> bool:
         if self._cluster is None:
@@ -204,10 +191,10 @@ class KubernetesProvider(Provider):
             # Probably a custom resource whose definition is still to come.
             return True
 
-    def _create(self, request: CreateRequest) -> CreateResponse:
+    def _create(self, request: provider.CreateRequest) -> provider.CreateResponse:
         inputs = plain_map(request.properties)
         if request.preview:
-            return CreateResponse("", self._preview(request.type, request.properties, inputs, None))
+            return provider.CreateResponse("", self._preview(request.type, request.properties, inputs, None))
         if request.type == RELEASE:
             identifier = release.identifier(inputs)
             live, problem = release.install(self._connected, inputs, self._cancelled)
@@ -226,12 +213,12 @@ class KubernetesProvider(Provider):
         properties = self._outputs(live, request.properties)
         if problem:
             raise InitFailed(identifier, properties, [problem])
-        return CreateResponse(identifier, properties)
+        return provider.CreateResponse(identifier, properties)
 
-    def _update(self, request: UpdateRequest) -> UpdateResponse:
+    def _update(self, request: provider.UpdateRequest) -> provider.UpdateResponse:
         inputs, state = plain_map(request.news), plain_map(request.olds)
         if request.preview:
-            return UpdateResponse(self._preview(request.type, request.news, inputs, state))
+            return provider.UpdateResponse(self._preview(request.type, request.news, inputs, state))
         if request.type == RELEASE:
             live, problem = release.upgrade(self._connected, inputs, self._cancelled)
         else:
@@ -246,7 +233,7 @@ class KubernetesProvider(Provider):
         properties = self._outputs(live, request.news)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem])
-        return UpdateResponse(properties)
+        return provider.UpdateResponse(properties)
 
     def _preview(
         self,
@@ -265,7 +252,7 @@ class KubernetesProvider(Provider):
         )
         return dict(given) if would_be is None else self._outputs(would_be, given)
 
-    def _read(self, request: ReadRequest) -> ReadResponse:
+    def _read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         inputs, state = plain_map(request.inputs), plain_map(request.properties)
         try:
             if request.type == RELEASE:
@@ -275,18 +262,18 @@ class KubernetesProvider(Provider):
                 found = objects.read(self._connected, kind, request.resource_id, inputs, state)
         except Unreachable:
             if "deleteUnreachable" in self._on:
-                return ReadResponse("")
+                return provider.ReadResponse("")
             raise
         if found is None:
-            return ReadResponse("")
+            return provider.ReadResponse("")
         live, live_inputs, problem = found
         properties = self._outputs(live, request.properties, request.inputs)
         new_inputs = property_map(live_inputs, request.inputs)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem], new_inputs)
-        return ReadResponse(request.resource_id, properties, new_inputs)
+        return provider.ReadResponse(request.resource_id, properties, new_inputs)
 
-    def _delete(self, request: DeleteRequest) -> None:
+    def _delete(self, request: provider.DeleteRequest) -> None:
         state = plain_map(request.properties)
         try:
             if request.type == RELEASE:
@@ -319,7 +306,7 @@ def _emulated(token: str) -> None:
         )
 
 
-def _autoname(metadata: dict[str, Any], request: CheckRequest, old: dict[str, Any]) -> None:
+def _autoname(metadata: dict[str, Any], request: provider.CheckRequest, old: dict[str, Any]) -> None:
     earlier: dict[str, Any] = old.get("metadata", {})
     if (earlier.get("annotations") or {}).get(AUTONAMED) == "true":
         metadata["name"] = earlier["name"]
