@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ class Cloud:
         return "/".join([head, str(project_number(rest[0])), *rest[1:]])
 
     def _error(self, reason: str, kind: str, name: str, words: str) -> CloudError:
+        if kind == "bucket" and reason == "NOT_FOUND":
+            return CloudError(reason, "The specified bucket does not exist., notFound")
         shown = self._numbered(name) if kind.startswith("secret") else name
         return CloudError(reason, f"{_LABELS.get(kind, kind)} [{shown}] {words}.")
 
@@ -285,6 +288,11 @@ class Cloud:
         """The value of a switch; None when it was never set."""
         rows = self._query("SELECT value FROM switch WHERE name = ?", name)
         return rows[0][0] if rows else None
+
+
+def now() -> str:
+    """This moment as the APIs write it."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def project_number(project: str) -> int:

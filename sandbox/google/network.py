@@ -15,9 +15,8 @@ from typing import ClassVar
 
 from pulumi.provider.experimental.provider import CheckFailure
 
-from sandbox.google.cloud import Cloud
+from sandbox.google.cloud import Cloud, now
 from sandbox.google.resource import Json, invalid, one_of
-from sandbox.google.secret_manager import now
 from sandbox.google.stored import Stored
 
 _NAME = "[a-z]([-a-z0-9]{0,61}[a-z0-9])?"

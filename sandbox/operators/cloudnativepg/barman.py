@@ -10,10 +10,9 @@ Kinder in one thing: the cause of a failure, which Barman writes to the sidecar'
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.cluster.watched import moment
+from sandbox.cluster.watched import moment, timestamp
 from sandbox.google.cloud import Cloud, CloudError, member_name
 
 Json = dict[str, Any]
@@ -65,7 +64,7 @@ class Folder:
     def archive(self, owner: str, content: Json) -> None:
         """Archive WAL up to now; `owner` is the uid of the Cluster, which shares its folder with no other."""
         self._allow("barman-cloud-wal-archive", "buckets.get", "objects.create")
-        now = _now()
+        now = timestamp()
         name = f"{self._prefix}/wals"
         body = {"owner": owner, "until": now, "content": content}
         try:
@@ -82,7 +81,7 @@ class Folder:
     def back_up(self, owner: str, content: Json) -> str:
         """Take a base backup of the Cluster with the uid `owner`; its id."""
         self._allow("barman-cloud-backup", "buckets.get", "objects.create", "objects.list", "objects.get")
-        now = _now()
+        now = timestamp()
         identity = now.translate({ord(mark): None for mark in "-:Z"})[:15]
         with suppress(CloudError):  # two within a second are one
             self._cloud.create(
@@ -143,7 +142,3 @@ class Folder:
 
 def _unreached() -> BarmanError:
     return BarmanError("FATAL: recovery ended before configured recovery target was reached")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
