@@ -7,7 +7,6 @@ from typing import Any
 
 Manifest = dict[str, Any]
 
-ZONES = ("a", "b", "c")
 MACHINE_TYPE = "e2-standard-4"
 
 # What GKE leaves to pods on 4 vCPU and 16 GB:
@@ -21,9 +20,14 @@ def region_of(location: str) -> str:
     return location[:-2] if location[-2:-1] == "-" else location
 
 
+def zones_of(location: str) -> list[str]:
+    """The zones of the sandbox's region around a GKE location."""
+    return [f"{region_of(location)}-{letter}" for letter in "abc"]
+
+
 def nodes(project: str, cluster: str, location: str) -> list[Manifest]:
     """The default pool: one node in each of three zones, as kwok plays them."""
-    return [_node(project, cluster, f"{region_of(location)}-{zone}") for zone in ZONES]
+    return [_node(project, cluster, zone) for zone in zones_of(location)]
 
 
 def _node(project: str, cluster: str, zone: str) -> Manifest:

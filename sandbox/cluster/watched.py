@@ -255,6 +255,12 @@ def condition(item: Json, type_: str) -> Json | None:
     return None
 
 
+def holds(item: Json | None, type_: str) -> bool:
+    """Is the object there, and its status condition of a type True?"""
+    found = condition(item, type_) if item else None
+    return found is not None and found["status"] == "True"
+
+
 def with_condition(item: Json, type_: str, status: bool, reason: str, message: str) -> list[Json]:
     """The object's status conditions with this one set; its transition time moves only with its status."""
     known = condition(item, type_)
@@ -267,20 +273,28 @@ def with_condition(item: Json, type_: str, status: bool, reason: str, message: s
     ]
 
 
+def set_condition(
+    api: Watched, kind: str, item: Json, type_: str, status: bool, reason: str, message: str
+) -> None:
+    """Write a status condition of an object, unless it says the same already."""
+    known = condition(item, type_)
+    if known is None or (known["status"] == "True", known["message"]) != (status, message):
+        conditions = with_condition(item, type_, status, reason, message)
+        api.patch(kind, item, {"status": {"conditions": conditions}}, "/status")
+
+
 def available(api: Watched, app: str) -> Json | None:
     """The Deployment labelled app.kubernetes.io/name=`app` whose pods are available: the operator runs."""
     for deployment in api.list("Deployment"):
-        if deployment["metadata"].get("labels", {}).get("app.kubernetes.io/name") == app and serves(
-            deployment
-        ):
+        labels = deployment["metadata"].get("labels", {})
+        if labels.get("app.kubernetes.io/name") == app and serves(deployment):
             return deployment
     return None
 
 
 def serves(deployment: Json) -> bool:
     """Is a Deployment Available, with a pod to show for it? One scaled to zero counts as Available by itself."""
-    found = condition(deployment, "Available")
-    return bool(found and found["status"] == "True" and deployment["status"].get("availableReplicas"))
+    return holds(deployment, "Available") and bool(deployment["status"].get("availableReplicas"))
 
 
 def owner(kind: str, item: Json) -> Json:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from pulumi.provider.experimental.provider import CheckFailure
 
-from sandbox.cluster.base_objects import ZONES
+from sandbox.cluster.base_objects import zones_of
 from sandbox.errors import SandboxError
 from sandbox.google.network import conflicting
 from sandbox.google.resource import Json, Made, at, invalid, not_emulated, one_of
@@ -28,6 +28,15 @@ _NESTED = {
     "nodeConfig": {"oauthScopes", "serviceAccount"},
     "privateClusterConfig": {"enablePrivateEndpoint", "enablePrivateNodes", "masterIpv4CidrBlock"},
 }
+
+
+def check_name(inputs: Json) -> Iterator[CheckFailure]:
+    """A failure for a name that GKE takes for no cluster and no node pool."""
+    name = inputs.get("name")
+    if isinstance(name, str) and not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
+        yield CheckFailure(
+            "name", f"{name!r} must be lowercase letters, digits and hyphens, at most 40 of them"
+        )
 
 
 class Cluster(Stored):
@@ -100,9 +109,7 @@ class Cluster(Stored):
             given = inputs.get(section)
             names = given.keys() - known if isinstance(given, dict) else ()
             yield from not_emulated(self.kind, inputs, *(f"{section}.{name}" for name in sorted(names)))
-        name = inputs.get("name")
-        if isinstance(name, str) and not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
-            yield CheckFailure("name", f"{name!r} must be lowercase letters, digits and hyphens, at most 40")
+        yield from check_name(inputs)
         yield from one_of(inputs, "datapathProvider", "LEGACY_DATAPATH", "ADVANCED_DATAPATH")
         yield from one_of(inputs, "networkingMode", "VPC_NATIVE")
         yield from one_of(
@@ -185,7 +192,7 @@ class Cluster(Stored):
         return {
             "endpoint": row["endpoint"],
             "masterAuth": {"clusterCaCertificate": row["caCertificate"]},
-            "nodeLocations": [f"{row['spec']['location']}-{zone}" for zone in ZONES],
+            "nodeLocations": zones_of(row["spec"]["location"]),
             "selfLink": f"https://container.googleapis.com/v1/{row['name']}",
             "servicesIpv4Cidr": row["services"],
         }

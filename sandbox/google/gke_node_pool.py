@@ -16,9 +16,10 @@ from typing import ClassVar
 
 from pulumi.provider.experimental.provider import CheckFailure
 
-from sandbox.cluster.base_objects import ZONES, region_of
+from sandbox.cluster.base_objects import region_of, zones_of
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import CloudError
+from sandbox.google.gke_cluster import check_name
 from sandbox.google.resource import Json, Made, Resource, at, calling, invalid, not_emulated, one_of, parsed
 from sandbox.nodes.gke_nodes import Pool
 from sandbox.nodes.node_sizes import MACHINE_TYPES
@@ -156,11 +157,7 @@ class NodePool(Resource):
         yield from not_emulated(self.kind, inputs, *_NOT_EMULATED)
         if at(inputs, "queuedProvisioning.enabled") is True:
             yield from not_emulated(self.kind, inputs, "queuedProvisioning")
-        name = inputs.get("name")
-        if isinstance(name, str) and not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
-            yield CheckFailure(
-                "name", f"{name!r} must be lowercase letters, digits and hyphens, at most 40 of them"
-            )
+        yield from check_name(inputs)
         yield from one_of(inputs, "deletionPolicy", "DELETE", "ABANDON", "PREVENT")
         yield from one_of(inputs, "upgradeSettings.strategy", "SURGE", "BLUE_GREEN")
         yield from one_of(inputs, "nodeConfig.loggingVariant", "DEFAULT", "MAX_THROUGHPUT")
@@ -242,17 +239,12 @@ class NodePool(Resource):
     def _parent(self, inputs: Json) -> tuple[str, ...]:
         if "/" in inputs["cluster"]:
             return parsed(_CLUSTER, inputs["cluster"], "cluster")
-        location = inputs.get("location") or self.settings.region or self.settings.zone
-        if not location:
-            raise SandboxError(
-                "Cannot determine location: set location in this resource, or set provider-level zone or region"
-            )
-        return self.settings.need_project(inputs), location, inputs["cluster"]
+        return self.settings.need_project(inputs), self.settings.need_location(inputs), inputs["cluster"]
 
     def _zones(self, inputs: Json, location: str) -> list[str]:
         region = region_of(location)
-        whole = [f"{region}-{zone}" for zone in ZONES]
-        zones: list[str] = inputs.get("nodeLocations") or ([location] if location != region else whole)
+        own = [location] if location != region else zones_of(location)
+        zones: list[str] = inputs.get("nodeLocations") or own
         for zone in zones:
             if not re.fullmatch(rf"{re.escape(region)}-[a-z]", zone):
                 raise invalid(

@@ -18,8 +18,6 @@ from sandbox.plugins.values import UNKNOWN
 Json = dict[str, Any]
 T = TypeVar("T")
 
-ATTRIBUTION_LABEL = {"goog-pulumi-provisioned": "true"}
-
 
 @dataclass
 class Settings:
@@ -51,6 +49,20 @@ class Settings:
         if not project:
             raise SandboxError("project: required field is not set")
         return project
+
+    def need_location(self, inputs: Json) -> str:
+        """The region or zone of a GKE resource; raises SandboxError when neither it nor the provider names one."""
+        location = inputs.get("location") or self.region or self.zone
+        if not location:
+            raise SandboxError(
+                "Cannot determine location: set location in this resource, or set provider-level zone or region"
+            )
+        return location
+
+    def all_labels(self, inputs: Json) -> dict[str, str]:
+        """The labels of a resource: the provider's, then its own."""
+        attribution = {"goog-pulumi-provisioned": "true"} if self.attribution else {}
+        return {**attribution, **self.default_labels, **inputs.get("labels", {})}
 
 
 @dataclass

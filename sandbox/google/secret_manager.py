@@ -20,7 +20,6 @@ from sandbox.errors import SandboxError
 from sandbox.google.cloud import Cloud, CloudError, now, project_number
 from sandbox.google.iam import Grant
 from sandbox.google.resource import (
-    ATTRIBUTION_LABEL,
     Json,
     Made,
     Resource,
@@ -140,15 +139,13 @@ class Secret(Resource):
             self.cloud.delete("secret", resource_id)
 
     def _mutable(self, inputs: Json) -> Json:
-        configured = inputs.get("labels", {})
-        for key, value in configured.items():
+        for key, value in inputs.get("labels", {}).items():
             if not (_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)):
                 raise invalid(
                     "Error setting labels of Secret", f"The label [{key}: {value}] is not well-formed"
                 )
-        attribution = ATTRIBUTION_LABEL if self.settings.attribution else {}
         return {
-            "labels": {**attribution, **self.settings.default_labels, **configured},
+            "labels": self.settings.all_labels(inputs),
             "annotations": inputs.get("annotations", {}),
             "versionDestroyTtl": inputs.get("versionDestroyTtl"),
         }

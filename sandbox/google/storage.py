@@ -18,7 +18,6 @@ from sandbox.errors import SandboxError
 from sandbox.google.cloud import CloudError, now, project_number
 from sandbox.google.iam import Grant
 from sandbox.google.resource import (
-    ATTRIBUTION_LABEL,
     Json,
     Made,
     Resource,
@@ -160,9 +159,8 @@ class Bucket(Resource):
             self.cloud.delete("bucket", resource_id)
 
     def _mutable(self, inputs: Json) -> Json:
-        attribution = ATTRIBUTION_LABEL if self.settings.attribution else {}
         return {
-            "labels": {**attribution, **self.settings.default_labels, **inputs.get("labels", {})},
+            "labels": self.settings.all_labels(inputs),
             "publicAccessPrevention": inputs.get("publicAccessPrevention", "inherited"),
             "softDeletePolicy": inputs.get("softDeletePolicy", {"retentionDurationSeconds": _WEEK}),
             "storageClass": inputs.get("storageClass", "STANDARD"),

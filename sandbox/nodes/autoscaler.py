@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from sandbox.cluster.watched import holds
 from sandbox.nodes.gke_nodes import Json, Pool, owner, zone_of
 from sandbox.nodes.scheduling import Resources, quantities, requests, why_not
 
@@ -128,7 +129,7 @@ class Autoscaler:
                     self._order(pool, zone, look)
             if pool.row["status"] == "RUNNING":
                 continue
-            ready = [zone_of(node) for node in look.owned[pool.name] if _ready(node)]
+            ready = [zone_of(node) for node in look.owned[pool.name] if holds(node, "Ready")]
             if not pool.missing({zone: ready.count(zone) for zone in pool.zones}):
                 look.decision.status[pool.name] = ("RUNNING", "")
             elif look.exhausted(pool) and missing and pool.row["status"] != "ERROR":
@@ -208,11 +209,6 @@ def _kept(node: Json, pools: dict[str, Pool]) -> bool:
     if name not in pools or zone_of(node) not in pools[name].zones:
         return False
     return quantities(node["status"]["capacity"]) == quantities(pools[name].sizes()[0])
-
-
-def _ready(node: Json) -> bool:
-    conditions = node.get("status", {}).get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def _unschedulable(pod: Json) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sandbox.cluster.watched import Json, Watched, available, condition, owner, timestamp, with_condition
+from sandbox.cluster.watched import Json, Watched, available, holds, owner, set_condition, timestamp
 from sandbox.google.cloud import Cloud
 from sandbox.operators.cloudnativepg import database
 from sandbox.operators.cloudnativepg.barman import BarmanError
@@ -73,7 +73,7 @@ class PostgresBackups:
     def _take(self, backup: Json, plugin: bool) -> None:
         spec, namespace = backup["spec"], backup["metadata"]["namespace"]
         cluster = self._api.get("Cluster", namespace, spec["cluster"]["name"])
-        if cluster is None or not database.exists(self._cloud, cluster) or not _ready(cluster):
+        if cluster is None or not database.exists(self._cloud, cluster) or not holds(cluster, "Ready"):
             if backup.get("status", {}).get("phase") != "pending":
                 self._api.patch("Backup", backup, {"status": {"phase": "pending"}}, "/status")
             return
@@ -107,10 +107,4 @@ class PostgresBackups:
         self._api.patch("Backup", backup, {"status": status}, "/status")
 
     def _tell(self, cluster: Json, succeeded: bool, reason: str, message: str) -> None:
-        conditions = with_condition(cluster, "LastBackupSucceeded", succeeded, reason, message)
-        self._api.patch("Cluster", cluster, {"status": {"conditions": conditions}}, "/status")
-
-
-def _ready(cluster: Json) -> bool:
-    found = condition(cluster, "Ready")
-    return found is not None and found["status"] == "True"
+        set_condition(self._api, "Cluster", cluster, "LastBackupSucceeded", succeeded, reason, message)

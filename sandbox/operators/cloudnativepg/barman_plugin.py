@@ -6,21 +6,14 @@ ObjectStore with, update an ObjectStore's status, restore WAL to standbys, or ta
 
 from __future__ import annotations
 
-from sandbox.cluster.watched import Json, Watched, available, condition, with_condition
+from sandbox.cluster.watched import Json, Watched, available, set_condition
 from sandbox.google.cloud import Cloud
 from sandbox.google.workload_identity import principal
 from sandbox.operators.cloudnativepg import database
 from sandbox.operators.cloudnativepg.barman import BarmanError, Folder
+from sandbox.operators.cloudnativepg.objects import CONTAINER_SECURITY
 
 PLUGIN = "barman-cloud.cloudnative-pg.io"
-_SECURITY = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "privileged": False,
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 class BarmanPlugin:
@@ -56,7 +49,7 @@ class BarmanPlugin:
             "args": ["instance"],
             "restartPolicy": "Always",
             "resources": settings.get("resources", {}),
-            "securityContext": _SECURITY,
+            "securityContext": CONTAINER_SECURITY,
         }
 
     def archive(self, cluster: Json) -> None:
@@ -69,13 +62,8 @@ class BarmanPlugin:
             archived = (False, "ContinuousArchivingFailing", f"rpc error: code = Unknown desc = {error}")
         metadata = cluster["metadata"]
         now = self._api.get("Cluster", metadata["namespace"], metadata["name"])
-        if now is None:
-            return
-        known = condition(now, "ContinuousArchiving")
-        status, reason, message = archived
-        if known is None or (known["status"] == "True", known["message"]) != (status, message):
-            conditions = with_condition(now, "ContinuousArchiving", status, reason, message)
-            self._api.patch("Cluster", now, {"status": {"conditions": conditions}}, "/status")
+        if now is not None:
+            set_condition(self._api, "Cluster", now, "ContinuousArchiving", *archived)
 
     def back_up(self, cluster: Json) -> str:
         """Take a base backup; its id. Raises BarmanError."""

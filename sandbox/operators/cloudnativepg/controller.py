@@ -27,16 +27,15 @@ from sandbox.cluster.watched import (
     Json,
     Watched,
     available,
-    condition,
     controlled_by,
+    holds,
     moment,
     timestamp,
     with_condition,
 )
 from sandbox.google.cloud import Cloud, CloudError
 from sandbox.latency import seconds
-from sandbox.operators.cloudnativepg import database
-from sandbox.operators.cloudnativepg import objects as objects
+from sandbox.operators.cloudnativepg import database, objects
 from sandbox.operators.cloudnativepg.barman import BarmanError
 from sandbox.operators.cloudnativepg.barman_plugin import PLUGIN, BarmanPlugin, archives, uses_plugin
 
@@ -480,8 +479,7 @@ def _active(pod: Json) -> bool:
 
 
 def _ready(pod: Json) -> bool:
-    ready = condition(pod, "Ready")
-    return _active(pod) and ready is not None and ready["status"] == "True"
+    return _active(pod) and holds(pod, "Ready")
 
 
 def _age(item: Json) -> float:

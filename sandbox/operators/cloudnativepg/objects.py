@@ -21,7 +21,7 @@ SERIAL = "cnpg.io/nodeSerial"
 
 _PORT = 5432
 _USER = 26
-_CONTAINER_SECURITY = {
+CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "privileged": False,
@@ -209,7 +209,7 @@ def _pod_spec(cluster: Json, instance: str, container: str, operator: Operator) 
     shared = {
         "volumeMounts": _MOUNTS,
         "resources": spec.get("resources", {}),
-        "securityContext": _CONTAINER_SECURITY,
+        "securityContext": CONTAINER_SECURITY,
     }
     env = [
         {"name": "PGDATA", "value": "/var/lib/postgresql/data/pgdata"},

@@ -29,8 +29,10 @@ from sandbox.cluster.watched import (
     available,
     condition,
     controlled_by,
+    holds,
     moment,
     owner,
+    set_condition,
     timestamp,
     with_condition,
 )
@@ -162,9 +164,9 @@ class ExternalSecrets:
         except SyncError as error:
             delay = min(waited[2] * 2, _LAST_RETRY) if waited and waited[0] == version else _FIRST_RETRY
             self._retries[uid] = (version, time.monotonic() + delay, delay)
-            conditions = with_condition(item, "Ready", False, "SecretSyncedError", error.message)
-            if condition(item, "Ready") not in conditions:
-                self._api.patch("ExternalSecret", item, {"status": {"conditions": conditions}}, "/status")
+            set_condition(
+                self._api, "ExternalSecret", item, "Ready", False, "SecretSyncedError", error.message
+            )
             if self._told.get(uid) != str(error):
                 self._told[uid] = str(error)
                 self._api.event("ExternalSecret", item, "Warning", "UpdateFailed", str(error), _SOURCE)
@@ -214,8 +216,7 @@ class ExternalSecrets:
                 f'using cluster store "{name}" is not allowed from namespace "{namespace}": '
                 "denied by spec.condition"
             )
-        ready = condition(store, "Ready")
-        if not ready or ready["status"] != "True":
+        if not holds(store, "Ready"):
             raise LookupError(f'{kind} "{name}" is not ready')
         return store["spec"]["provider"]["gcpsm"]["projectID"]
 
