@@ -67,13 +67,9 @@ MACHINES: Mapping[str, Machine] = {
 CPU_MACHINES: Mapping[str, Machine] = {
     "e2-medium": Machine(2, 4, {}),
     **{
-        f"{family}-standard-{cpus}": Machine(cpus, cpus * 4, {})
+        f"{family}-{kind}-{cpus}": Machine(cpus, cpus * memory, {})
         for family in ("e2", "n2", "n2d", "n4")
-        for cpus in (2, 4, 8, 16, 32)
-    },
-    **{
-        f"{family}-highmem-{cpus}": Machine(cpus, cpus * 8, {})
-        for family in ("e2", "n2", "n2d", "n4")
+        for kind, memory in {"standard": 4, "highmem": 8}.items()
         for cpus in (2, 4, 8, 16)
     },
 }

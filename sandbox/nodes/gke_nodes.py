@@ -158,8 +158,6 @@ class Pool:
         name = f"{self.group(zone)}-{secrets.token_hex(2)}"
         total, left_to_pods = self.sizes()
         return {
-            "apiVersion": "v1",
-            "kind": "Node",
             "metadata": {
                 "name": name,
                 "annotations": {"kwok.x-k8s.io/node": "fake", POOL_ANNOTATION: self.name},

@@ -21,13 +21,7 @@ CERTIFICATE = {
 @pytest.fixture
 def cluster() -> FakeCluster:
     cluster = FakeCluster()
-    cluster.add(
-        "Deployment",
-        "cert-manager",
-        "cert-manager",
-        metadata={"labels": {"app.kubernetes.io/name": "cert-manager"}},
-        status={"availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]},
-    )
+    cluster.operator("cert-manager", "cert-manager")
     return cluster
 
 

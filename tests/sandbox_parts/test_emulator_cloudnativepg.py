@@ -36,14 +36,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.cluster, self.cloud = FakeCluster(), Cloud(folder / "cloud.db")
         self.operator = CloudNativePG(cast(Watched, self.cluster), self.cloud)
-        self.cluster.add(
-            "Deployment",
-            "cnpg",
-            "cnpg-system",
-            metadata={"labels": {"app.kubernetes.io/name": "cloudnative-pg"}},
-            spec={"template": {"spec": {"containers": [{"image": "cnpg:1.29.1"}]}}},
-            status={"availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]},
-        )
+        self.cluster.operator("cloudnative-pg", "cnpg-system", containers=[{"image": "cnpg:1.29.1"}])
 
     def secret(self, **data: str) -> None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
@@ -67,16 +60,7 @@ class World:
         self.cluster.add(
             "ConfigMap", "plugin-barman-cloud-config", namespace, data={"SIDECAR_IMAGE": "sidecar:1"}
         )
-        self.cluster.add(
-            "Deployment",
-            "plugin-barman-cloud",
-            namespace,
-            metadata={"labels": {"app.kubernetes.io/name": "plugin-barman-cloud"}},
-            status={
-                "availableReplicas": replicas,
-                "conditions": [{"type": "Available", "status": "True" if replicas else "False"}],
-            },
-        )
+        self.cluster.operator("plugin-barman-cloud", namespace, replicas)
 
     def condition(self, kind: str) -> dict[str, Any]:
         found = condition(self.cluster.items["Cluster", "ns", "pg"], kind)
@@ -89,10 +73,7 @@ class World:
             for job in self.cluster.list("Job"):
                 job["status"] = {"succeeded": 1}
             for pod in self.cluster.list("Pod"):
-                pod["status"] = {
-                    "phase": "Running",
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                }
+                pod["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
             self.operator.reconcile()
         return self.cluster.items["Cluster", "ns", "pg"]["status"]
 

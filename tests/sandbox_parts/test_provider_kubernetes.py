@@ -270,12 +270,7 @@ def test_pod_problems_name_scheduling_waiting_and_exits() -> None:
         "Pod",
         status={
             "conditions": [
-                {
-                    "type": "PodScheduled",
-                    "status": "False",
-                    "reason": "Unschedulable",
-                    "message": "0/4 nodes",
-                },
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/4 nodes"}
             ],
             "containerStatuses": [
                 {

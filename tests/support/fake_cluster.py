@@ -26,6 +26,18 @@ class FakeCluster:
         self.items[kind, namespace, name] = {**item, "metadata": metadata}
         return self._touch((kind, namespace, name))
 
+    def operator(self, name: str, namespace: str, replicas: int = 1, **pod: Any) -> None:
+        """Add an operator's Deployment, Available while it has replicas; `pod` is of its pod spec."""
+        available = {"type": "Available", "status": "True" if replicas else "False"}
+        self.add(
+            "Deployment",
+            name,
+            namespace,
+            metadata={"labels": {"app.kubernetes.io/name": name}},
+            spec={"template": {"spec": pod}},
+            status={"availableReplicas": replicas, "conditions": [available]},
+        )
+
     def list(self, kind: str, namespace: str | None = None) -> list[Json]:
         return [
             item for key, item in sorted(self.items.items()) if key[0] == kind and namespace in (None, key[1])
@@ -51,7 +63,7 @@ class FakeCluster:
         self.items[key] = merged(self.items[key], changes)
         return self._touch(key)
 
-    def delete(self, kind: str, item: Json) -> None:
+    def delete(self, kind: str, item: Json, grace_seconds: int | None = None) -> None:
         self.items.pop((kind, item["metadata"].get("namespace", ""), item["metadata"]["name"]), None)
 
     def event(self, kind: str, item: Json, level: str, reason: str, message: str, source: str) -> None:
