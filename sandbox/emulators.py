@@ -1,7 +1,7 @@
 """The emulators of one sandbox: one process, `python -m sandbox.emulators`, from `up` to `down`.
 
-Wakes when a watched object changes, and once a second for what time alone changes. An emulator that fails is logged,
-once for each new reason, and called again; the others go on.
+It wakes when a watched object changes, and every second for what depends on time alone. An emulator that
+fails is called again, and each new reason is logged once; the others go on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Compute Engine machine types, and the GPUs that each can carry: the only table of them.
 
 Sources: https://cloud.google.com/compute/docs/gpus, .../compute/docs/accelerator-optimized-machines and
-.../compute/docs/general-purpose-machines. Zones, quotas and stock are not weighed: Google says when there is none.
+.../compute/docs/general-purpose-machines. Zones, quotas and stock are not weighed: Google says when there is
+none.
 """
 
 from __future__ import annotations

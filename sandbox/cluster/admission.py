@@ -1,8 +1,9 @@
 """What the operators' admission webhooks answer: defaults, and refusals worded as the operators word them.
 
-Rules follow the validators of CloudNativePG 1.29 (internal/webhook/v1), External Secrets (apis/externalsecrets/v1)
-and cert-manager (internal/apis/certmanager/validation), as far as they concern what the sandbox emulates. What it does not do: defaults beyond bootstrap and
-anti-affinity, validation of PostgreSQL parameters, and objects of other kinds, which are refused by name.
+Rules follow the validators of CloudNativePG 1.29 (internal/webhook/v1), External Secrets
+(apis/externalsecrets/v1) and cert-manager (internal/apis/certmanager/validation), as far as they concern what
+the sandbox emulates. What they do not do: defaults beyond bootstrap and anti-affinity, validation of
+PostgreSQL parameters, and objects of other kinds, which are refused by name.
 """
 
 from __future__ import annotations
@@ -106,12 +107,13 @@ def _cluster_errors(cluster: Json) -> Iterator[str]:
 
 def _recovery_errors(recovery: Json, external: list[Json]) -> Iterator[str]:
     path = "spec.bootstrap.recovery"
+    names = [cluster["name"] for cluster in external]
     if recovery.get("database") and not recovery.get("owner"):
         yield _invalid(f"{path}.owner", "", "You need to specify the database owner user")
     if recovery.get("owner") and not recovery.get("database"):
         yield _invalid(f"{path}.database", "", "You need to specify the database name")
     source = recovery.get("source")
-    if source and source not in [each["name"] for each in external]:
+    if source and source not in names:
         yield _invalid(f"{path}.source", source, f"External cluster {source} not found")
     target = recovery.get("recoveryTarget", {})
     time = target.get("targetTime")
@@ -120,7 +122,6 @@ def _recovery_errors(recovery: Json, external: list[Json]) -> Iterator[str]:
             datetime.fromisoformat(time.replace("Z", "+00:00"))
         except ValueError:
             yield _invalid(f"{path}.recoveryTarget", time, "The format of TargetTime is invalid")
-    names = [each["name"] for each in external]
     if len(set(names)) != len(names):
         yield _invalid(
             "spec.externalClusters", names, "the list of external clusters contains duplicate values"

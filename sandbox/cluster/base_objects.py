@@ -1,4 +1,4 @@
-"""What a GKE cluster has before anything is deployed to it: CPU nodes over three zones and its storage classes."""
+"""What a GKE cluster has before anything is deployed to it: CPU nodes in three zones, and storage classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def zones_of(location: str) -> list[str]:
 
 
 def nodes(project: str, cluster: str, location: str) -> list[Manifest]:
-    """The default pool: one node in each of three zones, as kwok plays them."""
+    """The nodes of the default pool, one in each zone; kwok plays them."""
     return [_node(project, cluster, zone) for zone in zones_of(location)]
 
 

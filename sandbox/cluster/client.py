@@ -32,7 +32,7 @@ class Unreachable(SandboxError):
 
 
 class ApiError(SandboxError):
-    """The API server's refusal: HTTP `status`, Kubernetes `reason`, its message, and the plural kind it is about."""
+    """A refusal by the API server: HTTP `status`, Kubernetes `reason`, message, and the plural kind meant."""
 
     def __init__(self, status: int, reason: str, message: str, kind: str = "") -> None:
         super().__init__(message)
@@ -45,8 +45,8 @@ class Client:
     """The API server at `server` (https://HOST:PORT); paths are those of its API. Safe for several threads.
 
     `authority`, `certificate` and `key` are PEM files; `headers` carry a token, where that is the credential.
-    Every method raises Unreachable where there is no answer and ApiError for a refusal; the constructor raises
-    SandboxError for a server that is not loopback.
+    Every method raises Unreachable where there is no answer and ApiError for a refusal; the constructor
+    raises SandboxError for a server that is not loopback.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Client:
                 raise
 
     def apply(self, path: str, manifest: bytes | Json, query: Mapping[str, str] | None = None) -> Any:
-        """Server-side apply of an object, by default taking over conflicting fields; the object as it is then."""
+        """Server-side apply an object, by default with conflicting fields taken over; the object then."""
         query = query or {"fieldManager": FIELD_MANAGER, "force": "true"}
         return self.send("PATCH", f"{path}?{urlencode(query)}", manifest, APPLY)
 

@@ -1,8 +1,7 @@
-"""The operators' CRDs, from their own Go modules: fetched once into the toolchain cache, served by the control plane.
+"""The operators' CRDs: fetched once from their own Go modules, and served by the control plane.
 
-On GKE they arrive with the operators' charts. The contract charts do not carry them (they are megabytes), so the
-sandbox installs them; called at start, that leaves the program's edge "CRD served" unproven, called when the operator's
-Deployment appears, it is the chart's behaviour.
+On GKE they arrive with the operators' charts. The contract charts do not carry them (they are megabytes), so
+the sandbox installs them at its start. The program's edge "CRD served" is therefore not proven here.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 
 
 def fetch_crds(home: Home) -> None:
-    """Have every group's CRDs in the home, downloading them on the first use on a machine.
+    """Have every group's CRDs in the home, downloading what this machine does not have yet.
 
     Raises SandboxError when a module cannot be had or is not the pinned one.
     """

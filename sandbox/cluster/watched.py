@@ -1,7 +1,7 @@
-"""The cluster as the emulators see it: a cache of each kind kept by a watch, and writes that go to the API server.
+"""The cluster as the emulators see it: a watch keeps a cache of each kind, writes go to the API server.
 
-It knows the kinds listed below and no discovery. Objects are the API's own JSON, as dicts; treat what `list` and
-`get` return as read-only.
+It knows the kinds listed below and no discovery. Objects are the API's own JSON, as dicts; treat what `list`
+and `get` return as read-only.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ KINDS = {
 
 
 class Watched:
-    """A cluster's objects. Reads come from the cache of the kinds given to `watch`; own writes show in it at once."""
+    """A cluster's objects; reads are from caches of the kinds given to `watch`, own writes among them."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -67,7 +67,7 @@ class Watched:
         self._changed = threading.Event()
 
     def watch(self, kinds: set[str]) -> None:
-        """Keep a cache of each kind from now on; returns when all are filled. A kind the API does not serve is empty."""
+        """Keep a cache of each kind, from when this returns. One of a kind that is not served is empty."""
         filled = {kind: threading.Event() for kind in sorted(kinds)}
         for kind, event in filled.items():
             self._cache[kind] = {}
@@ -209,7 +209,7 @@ class Watched:
                 for change in self._client.changes(path, version):
                     self._apply(kind, change)
                     self._changed.set()
-            except Exception as error:  # whatever breaks a watch, it has to be taken up again
+            except Exception as error:  # whatever ended the watch, it is started again
                 status = error.status if isinstance(error, ApiError) else None
                 if status == 404:
                     with self._lock:
@@ -284,7 +284,7 @@ def set_condition(
 
 
 def available(api: Watched, app: str) -> Json | None:
-    """The Deployment labelled app.kubernetes.io/name=`app` whose pods are available: the operator runs."""
+    """The Deployment labelled app.kubernetes.io/name=`app`; None while none of its pods is available."""
     for deployment in api.list("Deployment"):
         labels = deployment["metadata"].get("labels", {})
         if labels.get("app.kubernetes.io/name") == app and serves(deployment):
@@ -293,7 +293,7 @@ def available(api: Watched, app: str) -> Json | None:
 
 
 def serves(deployment: Json) -> bool:
-    """Is a Deployment Available, with a pod to show for it? One scaled to zero counts as Available by itself."""
+    """Has a Deployment available pods? One scaled to zero has the condition Available without any."""
     return holds(deployment, "Available") and bool(deployment["status"].get("availableReplicas"))
 
 

@@ -1,14 +1,15 @@
 """The operators' admission webhooks: they answer while the Deployment behind their Service is Available.
 
-A webhook configuration names a Service. While a Deployment whose pods that Service selects is Available, and the
-operator's own latency has passed, the CA is injected into the configuration (as both operators do for themselves) and
-the API server's call, which comes in over the cluster network's socket, is answered by `admission`. Before and after,
-the call fails as it does on GKE: no endpoints, or a certificate that the API server does not trust yet.
+A webhook configuration names a Service. While a Deployment whose pods that Service selects is Available, and
+the operator's own latency has passed, the CA is injected into the configuration (as both operators do for
+themselves) and the API server's call, which comes in over the cluster network's socket, is answered by
+`admission`. Before and after, the call fails as it does on GKE: no endpoints, or a certificate that the API
+server does not trust yet.
 
-Where the control plane does not reach the pods' port (emulators/firewall.py), the call fails, too.
+Where the control plane does not reach the pods' port (sandbox/google/firewall.py), the call fails, too.
 
-What it does not do: answer for other Services, or anything else the API server sends to the cluster network. A call
-that a firewall would swallow fails at once, not after the webhook's timeout.
+What it does not do: answer for other Services, or anything else the API server sends to the cluster network.
+A call that a firewall would swallow fails at once, not after the webhook's timeout.
 """
 
 from __future__ import annotations
@@ -113,13 +114,12 @@ class Webhooks:
 
 def target_port(service: Json, port: int, deployment: Json) -> int:
     """The pods' port behind a Service's port."""
-    target = next(
-        (each.get("targetPort", port) for each in service["spec"]["ports"] if each["port"] == port), port
-    )
+    ports = {served["port"]: served for served in service["spec"]["ports"]}
+    target = ports.get(port, {}).get("targetPort", port)
     for container in deployment["spec"]["template"]["spec"]["containers"]:
-        for each in container.get("ports", []):
-            if each.get("name") == target:
-                return each["containerPort"]
+        for named in container.get("ports", []):
+            if named.get("name") == target:
+                return named["containerPort"]
     return int(target)
 
 

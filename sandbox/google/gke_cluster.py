@@ -1,10 +1,10 @@
 """GKE: Cluster on the emulated cloud. Its control plane is the sandbox's own, so there is one, and only once.
 
-What it does not do: Autopilot, zonal clusters, routes-based networks, default pools (they are to be removed, and never appear),
-private endpoints, add-ons, maintenance windows, versions; each is refused by name. Authorized networks are stored: the
-sandbox's API server is reached from this machine only. A deleted cluster's objects stay in the control plane, so that
-no second one can be made in the same sandbox.
-Behaviour and wording: hashicorp/terraform-provider-google, google/services/container.
+What it does not do: Autopilot, zonal clusters, routes-based networks, default pools (they are to be removed,
+and never appear), private endpoints, add-ons, maintenance windows, versions; each is refused by name.
+Authorized networks are stored: the sandbox's API server is reached from this machine only. A deleted
+cluster's objects stay in the control plane, so that no second one can be made in the same sandbox. Behaviour
+and wording: hashicorp/terraform-provider-google, google/services/container.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NESTED = {
 
 
 def check_name(inputs: Json) -> Iterator[CheckFailure]:
-    """A failure for a name that GKE takes for no cluster and no node pool."""
+    """A failure for a name that GKE does not let a cluster or a node pool have."""
     name = inputs.get("name")
     if isinstance(name, str) and not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
         yield CheckFailure(
@@ -134,7 +134,7 @@ class Cluster(Stored):
                 _DOING,
                 f"Subnetwork {spec['subnetwork']!r} is not in {spec['network']!r} in {spec['location']}",
             )
-        names = {each["rangeName"] for each in subnet.get("secondaryIpRanges", [])}
+        names = {secondary["rangeName"] for secondary in subnet.get("secondaryIpRanges", [])}
         for key in ("clusterSecondaryRangeName", "servicesSecondaryRangeName"):
             wanted = spec["ipAllocationPolicy"].get(key)
             if wanted not in names:
@@ -178,7 +178,7 @@ class Cluster(Stored):
         plane = self.cloud.get("controlPlane", "sandbox")
         subnet = self.cloud.get("subnetwork", spec["subnetwork"])["spec"]
         wanted = spec["ipAllocationPolicy"]["servicesSecondaryRangeName"]
-        services = next(each for each in subnet["secondaryIpRanges"] if each["rangeName"] == wanted)
+        services = next(found for found in subnet["secondaryIpRanges"] if found["rangeName"] == wanted)
         return {
             **super().row(spec),
             "location": spec["location"],

@@ -1,9 +1,9 @@
-"""GKE: NodePool on the emulated cloud. emulators/node_pools.py makes its nodes.
+"""GKE: NodePool on the emulated cloud. sandbox/nodes/node_pools.py makes its nodes.
 
-What it does not do: quotas, networks, service accounts, boot images and Kubernetes versions are stored, not checked
-or acted upon; an update takes effect on running nodes as that file says. `nodeCount` is not reported for
-autoscaled pools, where the real provider reports what the autoscaler last made of it.
-Behaviour and wording: hashicorp/terraform-provider-google, google/services/container.
+What it does not do: quotas, networks, service accounts, boot images and Kubernetes versions are stored, not
+checked or acted upon; an update takes effect on running nodes as that file says. `nodeCount` is not reported
+for autoscaled pools, where the real provider reports what the autoscaler last made of it. Behaviour and
+wording: hashicorp/terraform-provider-google, google/services/container.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _NETWORK_FORCE_NEW = (
     "podCidrOverprovisionConfig",
     "subnetwork",
 )
-# What would change where pods land or what a node offers, and is not played.
+# They would change where pods run or what a node offers.
 _NOT_EMULATED = (
     "placementPolicy",
     "bestEffortProvisioning",
@@ -150,7 +150,7 @@ class NodePool(Resource):
     auto_named = True
 
     def latency(self, inputs: Json) -> str | None:
-        # A pool that starts with nodes takes the time of its nodes.
+        # A pool that starts with nodes takes as long as they do.
         return None if _starts_with_nodes(inputs) else "nodePool"
 
     def check(self, inputs: Json) -> Iterator[CheckFailure]:

@@ -63,13 +63,13 @@ def check_member(cloud: Cloud, doing: str, member: str) -> None:
 
 
 def check_role(doing: str, role: str, predefined: frozenset[str]) -> None:
-    """Raise SandboxError for a role that can not be granted on the resource; custom roles are not looked up."""
+    """Raise SandboxError for a role that cannot be granted there; custom roles are not looked up."""
     if role not in predefined and not re.fullmatch(r"(projects|organizations)/[^/]+/roles/[\w.]+", role):
         raise invalid(doing, f"Role {role} is not supported for this resource.")
 
 
 class Grant(Resource):
-    """One role of one member on a resource, whose kind in the store is `parent` and which the input `on` names."""
+    """One role of one member on a resource of the store's kind `parent`, which the input `on` names."""
 
     store: ClassVar[str]
     """Its own kind in the store."""

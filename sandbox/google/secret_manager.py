@@ -1,8 +1,8 @@
 """Secret Manager: Secret, SecretVersion and SecretIamMember on the emulated cloud.
 
-What they do not do: rotation, topics, expiry, tags, version aliases, write-only data, IAM conditions, customer-managed
-keys.
-Behaviour and wording: hashicorp/terraform-provider-google, google/services/secretmanager.
+What they do not do: rotation, topics, expiry, tags, version aliases, write-only data, IAM conditions,
+customer-managed keys. Behaviour and wording: hashicorp/terraform-provider-google,
+google/services/secretmanager.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ class SecretVersion(Resource):
             try:
                 base64.b64decode(data, validate=True)
             except binascii.Error:
-                # Named for this property: the engine shows the value with a failure.
+                # Not a failure of secretData: the engine shows the property's value with a failure.
                 yield CheckFailure("isSecretDataBase64", "is set, but secretData is not valid base64")
 
     def create(self, inputs: Json, timeout: float) -> Made:

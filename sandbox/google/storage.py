@@ -1,8 +1,9 @@
 """Cloud Storage: Bucket and BucketIAMMember on the emulated cloud.
 
-What they do not do: lifecycle rules, retention policies, encryption keys, CORS, websites, logging, dual regions,
-folders, IAM conditions; who may read an object is asked by who reads it (emulators/barman.py). Names are unique in
-this sandbox only, not in the world. Behaviour and wording: hashicorp/terraform-provider-google, google/services/storage.
+What they do not do: lifecycle rules, retention policies, encryption keys, CORS, websites, logging, dual
+regions, folders, IAM conditions; IAM is asked by who reads an object (cloudnativepg/barman.py). Names are
+unique in this sandbox only, not in the world. Behaviour and wording: hashicorp/terraform-provider-google,
+google/services/storage.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Persistent Disk CSI driver: makes, binds, grows and removes volumes for claims of its StorageClasses.
 
-What it does not do: hold data, mount anything, take snapshots, clone, honour disk types' limits or attach limits.
-Volumes of other drivers are left alone.
+What it does not do: hold data, mount anything, take snapshots, clone, honour disk types' limits or attach
+limits. Volumes of other drivers are left alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What GKE makes of a node pool: how its nodes look and how many there may be.
 
-What it does not do: local disks, GPU partitions and sharing, Arm, Windows; the provider stand-in refuses those.
+What it does not do: local disks, GPU partitions and sharing, Arm, Windows; the provider stand-in refuses
+those.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Pool:
             self.zone_min = max(self.zone_min, start)
 
     def missing(self, counts: dict[str, int]) -> list[str]:
-        """The zones, once a node, in which nodes lack to reach the minimum."""
+        """The zones of the nodes that the minimum still asks for, one entry per node."""
         have = dict(counts)
         zones: list[str] = []
         for zone in self.zones:
@@ -115,7 +116,7 @@ class Pool:
         return {**labels, **self.config.get("labels", {})}
 
     def taints(self) -> list[Json]:
-        """The pool's taints, and the one GKE adds to GPU pools of clusters that have other pools, as this one does."""
+        """The pool's taints, and the one that GKE adds to a GPU pool where there are other pools, as here."""
         taints = [
             {"key": taint["key"], "value": taint["value"], "effect": _EFFECTS[taint["effect"]]}
             for taint in self.config.get("taints", [])

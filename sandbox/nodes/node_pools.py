@@ -1,7 +1,7 @@
 """Keeps kwok nodes as the cloud store's node pools and the autoscaler want them.
 
-What it does not do: drain, repair, surge or upgrade nodes; a node that goes takes its pods with it at once. The switch
-gpu_stockout of the cloud store ("true") is a stock-out of GPU machines.
+What it does not do: drain, repair, surge or upgrade nodes; a node that goes takes its pods with it at once.
+The switch gpu_stockout of the cloud store ("true") is a stock-out of GPU machines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sandbox.nodes.gke_nodes import Pool, owner, zone_of
 
 
 class NodePools:
-    """Reconciles the cluster's nodes with the cloud's node pools. Level-based: any state is a fine start."""
+    """Reconciles the cluster's nodes with the cloud's node pools. It can start from any state."""
 
     kinds = frozenset({"Node", "Pod"})
 

@@ -1,7 +1,8 @@
 """cert-manager, as far as the charts here ask for it: Certificates of a self-signed Issuer become Secrets.
 
-It acts while its Deployment is Available. What it does not do: other issuers (such an Issuer and its Certificates do
-not become Ready, which their conditions say), renew, keystores, Secret templates, CertificateRequests, ACME.
+It acts while its Deployment is Available. What it does not do: other issuers (such an Issuer and its
+Certificates do not become Ready, which their conditions say), renew, keystores, Secret templates,
+CertificateRequests, ACME.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The gcp provider plugin of the sandbox: always emulated, on the cloud store of this sandbox's home.
 
-What it does not do: talk to Google, and any resource, lookup or provider setting but those listed here; everything
-else is refused by name. Property names are those of the installed pulumi_gcp.
+What it does not do: talk to Google, and any resource, lookup or provider setting but those listed here;
+everything else is refused by name. Property names are those of the installed pulumi_gcp.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ Values = Mapping[str, PropertyValue]
 
 
 class Gcp(provider.Provider):
-    """Checks names and references as the real provider and the APIs do, and keeps resources in the cloud store."""
+    """Checks names and references as the provider and the APIs do; keeps resources in the cloud store."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud

@@ -1,7 +1,8 @@
 """Stands in for pulumi-random 4.21 where that is not installed.
 
-Emulates RandomBytes whole (create, replace on any changed input, refresh, import by base64 value). Refuses every other
-type by name.
+Emulates RandomBytes (create, replace on any changed input, refresh, import by base64 value) and refuses every
+other type by name. Kinder in one thing: the real provider's id of a RandomBytes is its base64 value, which a
+state holds in plain text; here the id says nothing of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from sandbox.plugins.server import DiffRequest, serve
 from sandbox.plugins.values import UNKNOWN, detailed_diff, plain_map, property_map
 
 BYTES = "random:index/randomBytes:RandomBytes"
-# The real provider's id says nothing of the value: ids are not encrypted in the state.
 ID = "none"
 
 

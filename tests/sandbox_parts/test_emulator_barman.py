@@ -27,7 +27,7 @@ def row(at: str, text: str) -> dict[str, str]:
 
 
 def texts(content: dict[str, Any]) -> list[str]:
-    return [each["text"] for each in content["rows"]]
+    return [row["text"] for row in content["rows"]]
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_a_cluster_grows_by_replicas_and_shrinks_to_its_primary(world: World) ->
     world.secret(username="litellm", password="one")
     world.cluster.add("Cluster", "pg", "ns", spec=spec(instances=3))
     assert world.step()["readyInstances"] == 3
-    budgets = [each["metadata"]["name"] for each in world.cluster.list("PodDisruptionBudget")]
+    budgets = [budget["metadata"]["name"] for budget in world.cluster.list("PodDisruptionBudget")]
     assert budgets == ["pg", "pg-primary"]
     world.cluster.items["Cluster", "ns", "pg"]["spec"]["instances"] = 1
     assert world.step()["instanceNames"] == ["pg-1"]
@@ -195,7 +195,7 @@ def test_the_plugins_sidecar_is_in_every_instance(archiving: World) -> None:
     archiving.cluster.items["Cluster", "ns", "pg"]["spec"] |= ARCHIVED
     archiving.step()
     for pod in archiving.cluster.list("Pod"):
-        names = [each["name"] for each in pod["spec"]["initContainers"]]
+        names = [container["name"] for container in pod["spec"]["initContainers"]]
         assert names == ["bootstrap-controller", "plugin-barman-cloud"]
 
 

@@ -73,7 +73,7 @@ def autoscaler(boot: float = 0) -> Autoscaler:
 def decide(
     rows: list[Json], nodes: list[Json] | None = None, pods: list[Json] | None = None, stockout: bool = False
 ) -> Decision:
-    return autoscaler().decide([Pool(each) for each in rows], nodes or [], pods or [], stockout, now=0)
+    return autoscaler().decide([Pool(row) for row in rows], nodes or [], pods or [], stockout, now=0)
 
 
 def gpu_node(**spec: Any) -> Json:

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 class FakeCluster:
-    """Stands in for `sandbox.cluster.watched.Watched`: objects by kind, namespace and name, and the events said."""
+    """Stands in for `sandbox.cluster.watched.Watched`: objects by kind, namespace and name, and events."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str, str], Json] = {}

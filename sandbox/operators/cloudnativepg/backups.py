@@ -1,10 +1,10 @@
 """CloudNativePG's Backups and ScheduledBackups, taken with the Barman Cloud plugin into the emulated bucket.
 
-A Backup that fails says why in its status, as the operator lets it, and is not tried again. A ScheduledBackup with
-`immediate` takes one Backup when it is made.
+A Backup that fails says why in its status, as the operator lets it, and is not tried again. A ScheduledBackup
+with `immediate` takes one Backup when it is made.
 
-What it does not do: take a Backup at a schedule's later times, suspend, take volume snapshots or use the in-tree
-object store (such a Backup fails, naming the method), choose a standby to back up from.
+What it does not do: take a Backup at a schedule's later times, suspend, take volume snapshots or use the
+in-tree object store (such a Backup fails, naming the method), choose a standby to back up from.
 """
 
 from __future__ import annotations

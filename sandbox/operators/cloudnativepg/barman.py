@@ -1,10 +1,11 @@
 """One server's folder in a bucket, as the Barman Cloud plugin's sidecar writes and reads it.
 
-A backup holds what the emulated database holds: its rows, each with the time it was written, and its roles. The WAL
-archive holds the same as of its last archiving, so that any moment between a backup and then can be restored.
+A backup holds what the emulated database holds: its rows, each with the time it was written, and its roles.
+The WAL archive holds the same as of its last archiving, so that any moment between a backup and then can be
+restored.
 
-What it does not do: other clouds than Google's, keys in place of Workload Identity, retention, compression, tags.
-Kinder in one thing: the cause of a failure, which Barman writes to the sidecar's log, stands in the error itself.
+What it does not do: other clouds than Google's, keys in place of Workload Identity, retention, compression,
+tags. Kinder in one thing: the error itself has a failure's cause, which Barman writes to the sidecar's log.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Folder:
     def check_empty(self, owner: str) -> None:
         """Refuse a folder that holds the backups of another Cluster than the one with the uid `owner`."""
         self._allow("barman-cloud-check-wal-archive", "buckets.get", "objects.list")
-        if any(each.get("owner") != owner for each in self._cloud.list("bucketObject", f"{self._prefix}/")):
+        if any(kept.get("owner") != owner for kept in self._cloud.list("bucketObject", f"{self._prefix}/")):
             raise BarmanError(
                 "unexpected failure invoking barman-cloud-check-wal-archive: exit status 1: "
                 f"WAL archive check failed for server {self._server}: Expected empty archive"
@@ -92,10 +93,12 @@ class Folder:
         return identity
 
     def restore(self, target: str | None) -> Json:
-        """The content as of `target` (None: the last archived moment): the newest backup before it, and WAL."""
+        """The content at the time `target` (None: the last archived), from a backup before it and WAL."""
         self._allow("barman-cloud-backup-list", "buckets.get", "objects.list", "objects.get")
         backups = self._cloud.list("bucketObject", f"{self._prefix}/base/")
-        backups = [each for each in backups if target is None or moment(each["ended"]) <= moment(target)]
+        backups = [
+            backup for backup in backups if target is None or moment(backup["ended"]) <= moment(target)
+        ]
         if not backups:
             raise BarmanError("no target backup found")
         content: Json = backups[-1]["content"]

@@ -1,7 +1,8 @@
 """What the emulated databases hold: rows, each with the time it was written, and the password of each role.
 
-Kinds in the emulated cloud's store: "database", named NAMESPACE/CLUSTER, and "databaseRole", NAMESPACE/CLUSTER/ROLE.
-Both carry the uid of the Cluster they belong to: a Cluster made anew under an old name starts empty.
+Kinds in the emulated cloud's store: "database", named NAMESPACE/CLUSTER, and "databaseRole",
+NAMESPACE/CLUSTER/ROLE. Both carry the uid of the Cluster they belong to: a Cluster made anew under an old
+name starts empty.
 """
 
 from __future__ import annotations

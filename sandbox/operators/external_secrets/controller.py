@@ -1,15 +1,17 @@
 """The External Secrets operator: stores on Secret Manager, and ExternalSecrets that become Secrets.
 
-It acts while the operator's Deployment is Available, reads the emulated Secret Manager as that Deployment's own
-Kubernetes service account (Workload Identity Federation, direct IAM), and words conditions and events as the operator
-does: the condition names the step that failed, the Event `UpdateFailed` the cause.
+It acts while the operator's Deployment is Available, reads the emulated Secret Manager as that Deployment's
+own Kubernetes service account (Workload Identity Federation, direct IAM), and words conditions and events as
+the operator does: the condition names the step that failed, the Event `UpdateFailed` the cause.
 
-Not as pinned: the program installs the chart's 2.6.0, but the CRDs served are v1.3.2's, the newest that the Go module
-proxy has. They lack remoteRef.nullBytePolicy and what else came since, and the API server refuses it by name.
+Not as pinned: the program installs chart 2.6.0, but the CRDs served are v1.3.2's, the newest that the
+Go module proxy has. They lack remoteRef.nullBytePolicy and what else came since, and the API server refuses
+it by name.
 
-What it does not do: any provider but gcpsm, store authentication other than the controller's own identity, dataFrom,
-templateFrom, generators, PushSecrets, ClusterExternalSecrets, creation policies Merge and None, a namespaceSelector
-in a store's conditions. It refuses each by name, in the conditions of the object that asks for it.
+What it does not do: any provider but gcpsm, store authentication other than the controller's own identity,
+dataFrom, templateFrom, generators, PushSecrets, ClusterExternalSecrets, creation policies Merge and None, a
+namespaceSelector in a store's conditions. It refuses each by name, in the conditions of the object that asks
+for it.
 """
 
 from __future__ import annotations
@@ -127,7 +129,7 @@ class ExternalSecrets:
         finalizers = metadata.get("finalizers", [])
         if "deletionTimestamp" in metadata:
             if FINALIZER in finalizers:
-                kept = [each for each in finalizers if each != FINALIZER]
+                kept = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
                 self._api.patch("ExternalSecret", item, {"metadata": {"finalizers": kept}})
             self._retries.pop(metadata["uid"], None)
             return
@@ -293,7 +295,7 @@ def why_invalid(store: Json) -> str | None:
         refused.append("secretVersionSelectionPolicy")
     if refused:
         return f"spec.provider.gcpsm.{refused[0]} is not emulated by the sandbox"
-    if any("namespaceSelector" in each for each in store["spec"].get("conditions", [])):
+    if any("namespaceSelector" in condition for condition in store["spec"].get("conditions", [])):
         return "spec.conditions.namespaceSelector is not emulated by the sandbox"
     return None
 
@@ -302,9 +304,9 @@ def allowed_namespace(store: Json, namespace: str) -> bool:
     """May ExternalSecrets of the namespace use the store?"""
     conditions = store["spec"].get("conditions", [])
     return not conditions or any(
-        namespace in each.get("namespaces", [])
-        or any(re.search(pattern, namespace) for pattern in each.get("namespaceRegexes", []))
-        for each in conditions
+        namespace in condition.get("namespaces", [])
+        or any(re.search(pattern, namespace) for pattern in condition.get("namespaceRegexes", []))
+        for condition in conditions
     )
 
 
@@ -437,7 +439,7 @@ def duration(text: str) -> timedelta:
 
 
 def resource_version(item: Json) -> str:
-    """What the operator calls a resource's version: its generation and a hash of its labels and annotations."""
+    """The operator's version of a resource: its generation and a hash of its labels and annotations."""
     metadata = item["metadata"]
     annotations, labels = _go_map(metadata.get("annotations", {})), _go_map(metadata.get("labels", {}))
     return f"{metadata['generation']}-{object_hash(f'{{annotations:{annotations} labels:{labels}}}')}"

@@ -1,6 +1,7 @@
 """A connection to the one cluster that a provider's kubeconfig names; loopback only.
 
-The official client reads the kubeconfig and runs its exec plugin; the requests are the sandbox's own client's.
+The official client reads the kubeconfig and runs its exec plugin; the requests are the sandbox's own
+client's.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def active_cluster(kubeconfig: str, context: str | None) -> tuple[Object, Object
 
 
 class Cluster:
-    """The cluster of a kubeconfig's active context. Connects on the first request; safe for several threads."""
+    """The cluster of a kubeconfig's active context, connected on the first request; safe for threads."""
 
     def __init__(self, kubeconfig: str, context: str | None = None) -> None:
         self.kubeconfig = kubeconfig
@@ -84,7 +85,7 @@ class Cluster:
         return self._resources[api_version, kind]
 
     def path(self, api_version: str, kind: str, namespace: str | None, name: str = "") -> str:
-        """The API path of an object, or of a namespace's (or, without one, the cluster's) objects of a kind."""
+        """The API path of an object, or of a kind's objects in a namespace or, without one, the cluster."""
         resource = self.resource(api_version, kind)
         namespace = namespace or (self.namespace if name else None)
         scope = f"namespaces/{quote(namespace)}/" if resource.namespaced and namespace else ""

@@ -57,8 +57,8 @@ def create(
 ) -> tuple[Object, str | None]:
     """The created object's outputs and, where it did not become ready in `timeout` seconds, why not.
 
-    Raises ApiError when it exists already (unless `upsert`), when another manager has its fields (unless `force`) or
-    the server refuses it, NoMatch when its kind is not served.
+    Raises ApiError when it exists already (unless `upsert`), when another manager has its fields (unless
+    `force`) or the server refuses it, NoMatch when its kind is not served.
     """
 
     def attempt() -> Object:
@@ -73,7 +73,7 @@ def create(
 def update(
     cluster: Cluster, inputs: Object, manager: str, timeout: float, *, force: bool, cancelled: threading.Event
 ) -> tuple[Object, str | None]:
-    """The updated object's outputs and, where it did not become ready in `timeout` seconds, why not; raises ApiError."""
+    """The updated object's outputs and, if not ready in `timeout` seconds, why not. Raises ApiError."""
     if _live(cluster, inputs) is None:
         raise ApiError(
             404, "NotFound", f"{inputs['kind']} {identifier(inputs)} is gone; `pulumi refresh` makes it anew."
@@ -162,9 +162,10 @@ def delete(cluster: Cluster, state: Object, timeout: float, cancelled: threading
 
 
 def as_live(inputs: Any, would_be: Any, live: Any) -> Any:
-    """Inputs with what is otherwise in the cluster; only the places that the inputs speak of.
+    """The inputs, with the cluster's value wherever it has another one.
 
-    `would_be` is what the server makes of the inputs, so that a quantity written another way is no difference.
+    `would_be` is what the server makes of the inputs, so that a quantity written another way is no
+    difference.
     """
     if would_be == live:
         return inputs

@@ -1,14 +1,14 @@
 """Stands in for pulumi-kubernetes 4.34 where that is not installed; talks to a loopback cluster only.
 
-Any kind goes through server-side apply with strict field validation; helm.sh/v3 Release through the helm binary on PATH.
-Unlike the real provider it:
+Any kind goes through server-side apply with strict field validation; helm.sh/v3 Release through the helm
+binary on PATH. Unlike the real provider it:
 - creates by server-side apply, too, so that the object has one field manager from the start;
 - compares inputs with inputs, and on refresh asks the server whether applying the old inputs would change anything;
 - fails on unknown fields of custom resources, where the real one warns;
 - keeps managedFields out of the state;
 - does not drop ignored fields that another manager owns from an apply.
-Refused by name: Patch and List kinds, generateName, client-side apply, YAML rendering, helm.sh/v4, kustomize, yaml and
-every invoke. Waits: see awaits.py. provider.Provider configuration: see CONFIGURATION.
+Refused by name: Patch and List kinds, generateName, client-side apply, YAML rendering, helm.sh/v4, kustomize,
+yaml and every invoke. Waits: see awaits.py. provider.Provider configuration: see CONFIGURATION.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CONFIGURATION = frozenset(
         "upsertExistingObjects",
     }
 )
-# The kinds for which pulumi.com/skipAwait goes for deletion, too.
+# Of these kinds pulumi.com/skipAwait skips the wait for deletion, too.
 SKIPS_DELETION = frozenset({"DaemonSet", "Deployment", "Job", "Namespace", "Pod", "StatefulSet"})
 _ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
 _NOT_EMULATED = ("kubernetes:helm.sh/v4", "kubernetes:kustomize", "kubernetes:yaml")

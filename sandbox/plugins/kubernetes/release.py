@@ -1,8 +1,9 @@
 """kubernetes:helm.sh/v3:Release through the helm binary.
 
-Charts: a folder or archive, oci://, or a name with repositoryOpts.repo. Every input but those of EMULATED is refused by
-name. A failed release stays, in the cluster and partially in the state, and the next `up` upgrades it, as with the real
-provider. Unlike that one, a refresh notices changed values and says so when the release is in a failed state.
+Charts: a folder or archive, oci://, or a name with repositoryOpts.repo. Every input but those of EMULATED is
+refused by name. A failed release stays, in the cluster and partially in the state, and the next `up` upgrades
+it, as with the real provider. Unlike that one, a refresh notices changed values and says so when the release
+is in a failed state.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def identifier(inputs: Object) -> str:
 def check(
     token: str, name: str, seed: bytes, old: Object, new: Object, namespace: str
 ) -> tuple[Object, list[CheckFailure]]:
-    """Inputs with the name, namespace, timeout and the chart's exact version filled in, and what is wrong with them."""
+    """Inputs with name, namespace, timeout and the chart's exact version, and what is wrong with them."""
     failures = check_inputs("kubernetes", token, new)
     settings = {key: value for key, value in new.items() if key not in _DROPPED}
     refused = sorted(settings.keys() - EMULATED - {failure.property for failure in failures})
@@ -78,7 +79,7 @@ def diff(old: Object, new: Object) -> DiffResponse:
 
 
 def install(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tuple[Object, str | None]:
-    """The new release's outputs and, where it was made but failed, why; raises HelmError where nothing was made."""
+    """The new release's outputs and, if it failed, why. Raises HelmError if nothing was made."""
     namespace, name = inputs["namespace"], inputs["name"]
     if live_release(cluster, namespace, name):
         raise SandboxError(
@@ -89,7 +90,7 @@ def install(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tup
 
 
 def upgrade(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tuple[Object, str | None]:
-    """The upgraded release's outputs and, where it failed, why; raises HelmError where no new revision was made."""
+    """The upgraded release's outputs and, if it failed, why. Raises HelmError if no revision was made."""
     before = live_release(cluster, inputs["namespace"], inputs["name"])
     revision = before["version"] if before else 0
     return _run(cluster, ["upgrade", "--history-max", "0"], inputs, revision, cancelled)

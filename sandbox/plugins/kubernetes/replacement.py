@@ -1,4 +1,4 @@
-"""Which fields of a Kubernetes object cannot change in place, as pulumi-kubernetes has them (its provider/diff.go)."""
+"""Which fields of a Kubernetes object cannot change in place, by pulumi-kubernetes' provider/diff.go."""
 
 from __future__ import annotations
 
