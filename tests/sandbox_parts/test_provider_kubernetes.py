@@ -13,7 +13,7 @@ from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, D
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits, objects, release
 from sandbox.plugins.kubernetes.cluster import Cluster, active_cluster
-from sandbox.plugins.kubernetes.provider import PROVIDER, RELEASE, KubernetesProvider
+from sandbox.plugins.kubernetes.provider import CONFIGURATION, PROVIDER, RELEASE, KubernetesProvider
 from sandbox.plugins.sdk import input_names
 from sandbox.plugins.server import DiffRequest
 from sandbox.plugins.values import UNKNOWN, plain_map, property_map
@@ -68,13 +68,9 @@ class TestProviderConfiguration:
     def test_a_misspelt_key_is_named(self) -> None:
         assert 'did you mean "kubeconfig"' in check_config({"kubeconfg": ""})["kubeconfg"]
 
-    def test_what_is_not_emulated_is_refused_by_name(self) -> None:
-        assert "renderYamlToDirectory" in check_config(
-            {"kubeconfig": kubeconfig(), "renderYamlToDirectory": "/d"}
-        )
-        assert "enableServerSideApply" in check_config(
-            {"kubeconfig": kubeconfig(), "enableServerSideApply": "false"}
-        )
+    @pytest.mark.parametrize("name", sorted(input_names("kubernetes", PROVIDER) - CONFIGURATION))
+    def test_what_is_not_emulated_is_refused_by_name(self, name: str) -> None:
+        assert name in check_config({"kubeconfig": kubeconfig(), name: "true"})
 
     @pytest.mark.parametrize("server", ["https://34.1.2.3", "https://127.0.0.1.example.com"])
     def test_only_loopback_is_let_through(self, server: str) -> None:
@@ -84,7 +80,7 @@ class TestProviderConfiguration:
 
     def test_a_broken_kubeconfig_says_so(self) -> None:
         with pytest.raises(SandboxError, match="current-context"):
-            active_cluster("{}", None)
+            active_cluster("{}")
 
     def test_only_another_cluster_identifier_replaces(self) -> None:
         old = {"kubeconfig": kubeconfig(), "clusterIdentifier": "a"}

@@ -37,35 +37,32 @@ class Resource:
     namespaced: bool
 
 
-def active_cluster(kubeconfig: str, context: str | None) -> tuple[Object, Object]:
-    """The kubeconfig as a mapping and the entry of the cluster that its active context names.
+def active_cluster(kubeconfig: str) -> tuple[Object, Object]:
+    """The kubeconfig as a mapping, and its active context with the `cluster` that it names in full.
 
     Raises SandboxError for a kubeconfig that is not one, and for a server that is not loopback.
     """
     try:
         config = yaml.safe_load(kubeconfig)
-        current = context or config["current-context"]
-        name = next(c["context"]["cluster"] for c in config["contexts"] if c["name"] == current)
-        cluster = next(c["cluster"] for c in config["clusters"] if c["name"] == name)
+        active = next(c["context"] for c in config["contexts"] if c["name"] == config["current-context"])
+        cluster = next(c["cluster"] for c in config["clusters"] if c["name"] == active["cluster"])
         require_loopback(cluster["server"])
     except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
         raise SandboxError(
             f"kubeconfig: no cluster can be read from it ({type(error).__name__}: {error}). "
             "Give the kubeconfig's text (YAML or JSON) with its current-context, contexts and clusters."
         ) from error
-    return config, cluster
+    return config, {**active, "cluster": cluster}
 
 
 class Cluster:
     """The cluster of a kubeconfig's active context, connected on the first request; safe for threads."""
 
-    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+    def __init__(self, kubeconfig: str) -> None:
         self.kubeconfig = kubeconfig
-        self.context = context
-        self._config, self.entry = active_cluster(kubeconfig, context)
-        current = context or self._config["current-context"]
-        chosen = next(c["context"] for c in self._config["contexts"] if c["name"] == current)
-        self.namespace: str = chosen.get("namespace") or "default"
+        self._config, context = active_cluster(kubeconfig)
+        self.namespace: str = context.get("namespace") or "default"
+        self._server: str = context["cluster"]["server"]
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._resources: dict[tuple[str, str], Resource] = {}
@@ -127,7 +124,6 @@ class Cluster:
                 found = Configuration()
                 kube_config.load_kube_config_from_dict(
                     self._config,
-                    context=self.context,
                     client_configuration=found,
                     persist_config=False,
                     temp_file_path=str(private_directory()),
@@ -140,7 +136,7 @@ class Cluster:
                 settings = cast(dict[str, Any], found.auth_settings())
                 headers = {setting["key"]: setting["value"] for setting in settings.values()}
                 self._client = Client(
-                    self.entry["server"], found.ssl_ca_cert, found.cert_file, found.key_file, headers
+                    self._server, found.ssl_ca_cert, found.cert_file, found.key_file, headers
                 )
             return self._client
 

@@ -3,12 +3,12 @@
 Any kind goes through server-side apply with strict field validation; helm.sh/v3 Release through the helm
 binary on PATH. Unlike the real provider it:
 - creates by server-side apply, too, so that the object has one field manager from the start;
-- compares inputs with inputs, and on refresh asks the server whether applying the old inputs would change anything;
+- compares inputs with inputs, and on refresh asks the server whether the old inputs would change anything;
 - fails on unknown fields of custom resources, where the real one warns;
 - keeps managedFields out of the state;
 - does not drop ignored fields that another manager owns from an apply.
-Refused by name: Patch and List kinds, generateName, client-side apply, YAML rendering, helm.sh/v4, kustomize,
-yaml and every invoke. Waits: see awaits.py. provider.Provider configuration: see CONFIGURATION.
+Refused by name: Patch and List kinds, generateName, helm.sh/v4, kustomize, yaml, every invoke, and every setting
+of the provider but those of CONFIGURATION. Waits: see awaits.py.
 """
 
 from __future__ import annotations
@@ -35,22 +35,7 @@ from sandbox.plugins.values import UNKNOWN, detailed_diff, has_unknown, plain_ma
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 PROVIDER = "pulumi:providers:kubernetes"
-CONFIGURATION = frozenset(
-    {
-        "clusterIdentifier",
-        "context",
-        "deleteUnreachable",
-        "enableConfigMapMutable",
-        "enablePatchForce",
-        "enableSecretMutable",
-        "enableServerSideApply",
-        "kubeconfig",
-        "namespace",
-        "suppressDeprecationWarnings",
-        "suppressHelmHookWarnings",
-        "upsertExistingObjects",
-    }
-)
+CONFIGURATION = frozenset({"clusterIdentifier", "enablePatchForce", "kubeconfig", "upsertExistingObjects"})
 # Of these kinds pulumi.com/skipAwait skips the wait for deletion, too.
 SKIPS_DELETION = frozenset({"DaemonSet", "Deployment", "Job", "Namespace", "Pod", "StatefulSet"})
 _ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
@@ -77,19 +62,13 @@ class KubernetesProvider(provider.Provider):
                 )
                 for key in sorted(config.keys() - CONFIGURATION)
             ]
-        if config.get("enableServerSideApply") in ("false", False):
-            failures.append(
-                provider.CheckFailure(
-                    "enableServerSideApply", "the sandbox only emulates server-side apply; leave it out."
-                )
-            )
         kubeconfig = config.get("kubeconfig")
         if kubeconfig is None:
             reason = "no kubeconfig: the sandbox reads none from the environment, so nothing could be reached; set it."
             failures.append(provider.CheckFailure("kubeconfig", reason))
         elif kubeconfig is not UNKNOWN:
             try:
-                active_cluster(kubeconfig, config.get("context"))
+                active_cluster(kubeconfig)
             except SandboxError as error:
                 failures.append(provider.CheckFailure("kubeconfig", str(error)))
         return provider.CheckResponse(request.new_inputs, failures)
@@ -107,8 +86,8 @@ class KubernetesProvider(provider.Provider):
     async def configure(self, request: provider.ConfigureRequest) -> provider.ConfigureResponse:
         config = plain_map(request.args)
         if config.get("kubeconfig", UNKNOWN) is not UNKNOWN:
-            self._cluster = Cluster(config["kubeconfig"], config.get("context"))
-            self._namespace = config.get("namespace") or self._cluster.namespace
+            self._cluster = Cluster(config["kubeconfig"])
+            self._namespace = self._cluster.namespace
         self._on = frozenset(key for key, value in config.items() if value in ("true", True))
         return provider.ConfigureResponse(accept_secrets=True, supports_preview=True)
 
@@ -123,8 +102,7 @@ class KubernetesProvider(provider.Provider):
         old, new = plain_map(request.old_inputs), plain_map(request.new_inputs)
         if request.type == RELEASE:
             return release.diff(old, new)
-        test = replaces(new, "enableConfigMapMutable" in self._on, "enableSecretMutable" in self._on)
-        changes = detailed_diff(_namespaced(old), _namespaced(new), test)
+        changes = detailed_diff(_namespaced(old), _namespaced(new), replaces(new))
         replacing = [path for path, change in changes.items() if "REPLACE" in change.kind.name]
         before, after = _metadata(old), _metadata(new)
         same_place = before.get("name") == after.get("name") and _place(old) == _place(new)
@@ -254,16 +232,11 @@ class KubernetesProvider(provider.Provider):
 
     def _read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         inputs, state = plain_map(request.inputs), plain_map(request.properties)
-        try:
-            if request.type == RELEASE:
-                found = release.read(self._connected, request.resource_id, inputs)
-            else:
-                kind = objects.kind_of(request.type)
-                found = objects.read(self._connected, kind, request.resource_id, inputs, state)
-        except Unreachable:
-            if "deleteUnreachable" in self._on:
-                return provider.ReadResponse("")
-            raise
+        if request.type == RELEASE:
+            found = release.read(self._connected, request.resource_id, inputs)
+        else:
+            kind = objects.kind_of(request.type)
+            found = objects.read(self._connected, kind, request.resource_id, inputs, state)
         if found is None:
             return provider.ReadResponse("")
         live, live_inputs, problem = found
@@ -275,20 +248,12 @@ class KubernetesProvider(provider.Provider):
 
     def _delete(self, request: provider.DeleteRequest) -> None:
         state = plain_map(request.properties)
-        try:
-            if request.type == RELEASE:
-                release.uninstall(self._connected, state, self._cancelled)
-            else:
-                skip = annotation(state, SKIP_AWAIT) == "true" and state["kind"] in SKIPS_DELETION
-                objects.delete(
-                    self._connected,
-                    state,
-                    0.0 if skip else timeout_seconds(state, request.timeout),
-                    self._cancelled,
-                )
-        except Unreachable:
-            if "deleteUnreachable" not in self._on:
-                raise
+        if request.type == RELEASE:
+            release.uninstall(self._connected, state, self._cancelled)
+            return
+        skip = annotation(state, SKIP_AWAIT) == "true" and state["kind"] in SKIPS_DELETION
+        timeout = 0.0 if skip else timeout_seconds(state, request.timeout)
+        objects.delete(self._connected, state, timeout, self._cancelled)
 
     def _outputs(self, live: dict[str, Any], *like: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
         properties = property_map(live, *like)
@@ -319,7 +284,7 @@ def _cluster_entry(config: dict[str, Any]) -> Any:
     kubeconfig = config.get("kubeconfig")
     if kubeconfig is None or kubeconfig is UNKNOWN:
         return kubeconfig
-    return active_cluster(kubeconfig, config.get("context"))[1]
+    return active_cluster(kubeconfig)[1]["cluster"]
 
 
 def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
