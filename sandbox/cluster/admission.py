@@ -56,11 +56,7 @@ def default(path: str, request: Json) -> Json:
 def _cluster(request: Json) -> Refusal | None:
     new, old = request["object"], request.get("oldObject")
     errors = [*_cluster_errors(new), *(_cluster_changes(new, old) if old else [])]
-    if not errors:
-        return None
-    group = "cluster.cnpg.io" if old else "postgresql.cnpg.io"
-    cause = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
-    return Refusal(422, f"Cluster.{group} {json.dumps(new['metadata']['name'])} is invalid: {cause}")
+    return _refused("Cluster.cluster.cnpg.io" if old else "Cluster.postgresql.cnpg.io", new, errors)
 
 
 def _cluster_errors(cluster: Json) -> Iterator[str]:
@@ -185,21 +181,17 @@ def _cluster_changes(new: Json, old: Json) -> Iterator[str]:
 def _backup(request: Json) -> Refusal | None:
     backup = request["object"]
     if backup["spec"].get("method") == "plugin" and not backup["spec"].get("pluginConfiguration"):
-        cause = _invalid("spec.pluginConfiguration", None, "cannot be empty when the backup method is plugin")
-        name = json.dumps(backup["metadata"]["name"])
-        return Refusal(422, f"Backup.postgresql.cnpg.io {name} is invalid: {cause}")
+        error = _invalid("spec.pluginConfiguration", None, "cannot be empty when the backup method is plugin")
+        return _refused("Backup.postgresql.cnpg.io", backup, [error])
     return None
 
 
 def _scheduled_backup(request: Json) -> Refusal | None:
-    schedule = request["object"]
-    fields = len(schedule["spec"]["schedule"].split())
+    schedule = request["object"]["spec"]["schedule"]
+    fields = len(schedule.split())
     if fields not in (5, 6):
-        cause = _invalid(
-            "spec.schedule", schedule["spec"]["schedule"], f"expected 5 to 6 fields, found {fields}"
-        )
-        name = json.dumps(schedule["metadata"]["name"])
-        return Refusal(422, f"ScheduledBackup.postgresql.cnpg.io {name} is invalid: {cause}")
+        error = _invalid("spec.schedule", schedule, f"expected 5 to 6 fields, found {fields}")
+        return _refused("ScheduledBackup.postgresql.cnpg.io", request["object"], [error])
     return None
 
 
@@ -271,6 +263,13 @@ def _external_secret_errors(spec: Json) -> Iterator[str]:
         if entry["secretKey"] in seen:
             yield f"duplicate secretKey found: {entry['secretKey']}"
         seen.add(entry["secretKey"])
+
+
+def _refused(kind: str, item: Json, errors: list[str]) -> Refusal | None:
+    if not errors:
+        return None
+    cause = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
+    return Refusal(422, f"{kind} {json.dumps(item['metadata']['name'])} is invalid: {cause}")
 
 
 def _invalid(field: str, value: object, message: str) -> str:

@@ -20,7 +20,6 @@ import logging
 import os
 import socketserver
 import ssl
-import tempfile
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
@@ -105,8 +104,7 @@ class Webhooks:
                 return refused
             if (namespace, name) not in self._contexts:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                certificate = self._authority.issue_cert(f"{name}.{namespace}.svc")
-                _configure(context, certificate)
+                self._authority.issue_cert(f"{name}.{namespace}.svc").configure_cert(context)
                 self._contexts[namespace, name] = context
             return self._contexts[namespace, name]
         return f"{address} is no Service: the sandbox's cluster network carries admission webhooks only"
@@ -186,10 +184,3 @@ def respond(path: str, request: Json) -> Json:
         if refusal:
             response |= {"allowed": False, "status": {"code": refusal.code, "message": refusal.message}}
     return response
-
-
-def _configure(context: ssl.SSLContext, certificate: trustme.LeafCert) -> None:
-    with tempfile.NamedTemporaryFile("wb") as chain:
-        chain.write(certificate.private_key_and_cert_chain_pem.bytes())
-        chain.flush()
-        context.load_cert_chain(chain.name)

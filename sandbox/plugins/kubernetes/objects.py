@@ -63,7 +63,12 @@ def create(
 
     def attempt() -> Object:
         if not upsert and _live(cluster, inputs):
-            raise ApiError(409, "AlreadyExists", _exists(inputs))
+            raise ApiError(
+                409,
+                "AlreadyExists",
+                f"{inputs['kind']} {identifier(inputs)} already exists in the cluster. Adopt it with `pulumi import`, "
+                "give this one another name, or set upsertExistingObjects on the provider.",
+            )
         return cluster.apply(inputs, manager, force=force or _forced(inputs), dry_run=False)
 
     live = _patiently(attempt, cancelled)
@@ -199,13 +204,6 @@ def _apply(cluster: Cluster, inputs: Object, manager: str, *, force: bool, dry_r
             f"the resource managed by field manager {manager!r} had an apply conflict: {error}\nLeave the field out, or "
             'set the annotation pulumi.com/patchForce: "true" to take it over.',
         ) from error
-
-
-def _exists(inputs: Object) -> str:
-    return (
-        f"{inputs['kind']} {identifier(inputs)} already exists in the cluster. Adopt it with `pulumi import`, give this "
-        "one another name, or set upsertExistingObjects on the provider."
-    )
 
 
 def _patiently(attempt: Callable[[], Object], cancelled: threading.Event) -> Object:

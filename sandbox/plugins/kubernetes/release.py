@@ -14,7 +14,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import yaml
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
@@ -110,7 +109,7 @@ def read(cluster: Cluster, resource_id: str, inputs: Object) -> tuple[Object, Ob
         inputs = {key: status[key] for key in ("name", "namespace", "chart", "version")}
         inputs["timeout"] = _TIMEOUT_SECONDS
     values = live.get("config") or {}
-    live_inputs = inputs if values == _json(inputs.get("values") or {}) else {**inputs, "values": values}
+    live_inputs = inputs if values == (inputs.get("values") or {}) else {**inputs, "values": values}
     problem = None
     if status["status"] != "deployed":
         problem = f"release {resource_id} is {status['status']}: {live['info'].get('description', '')}"
@@ -186,10 +185,6 @@ def _documents(manifest: str) -> Iterator[Object]:
     for body in yaml.safe_load_all(manifest):
         if body and "kind" in body:
             yield body
-
-
-def _json(values: Any) -> Any:
-    return json.loads(json.dumps(values))
 
 
 def _causes(cluster: Cluster, live: Object) -> list[str]:
