@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 from urllib.parse import urlencode
 
 from sandbox.cluster.client import FIELD_MANAGER, JSON, MERGE, ApiError, Client, Json
+from sandbox.cluster.status import condition, serves, timestamp, with_condition
 
 _LOG = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
@@ -237,42 +237,6 @@ class Watched:
                 del self._cache[kind][_key(item)]
 
 
-def timestamp(when: datetime | None = None) -> str:
-    """A moment (default: now) as the API writes it."""
-    return (when or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def moment(written: str) -> datetime:
-    """The moment that the API wrote."""
-    return datetime.fromisoformat(written.replace("Z", "+00:00"))
-
-
-def condition(item: Json, type_: str) -> Json | None:
-    """The object's status condition of a type."""
-    for found in item.get("status", {}).get("conditions", []):
-        if found["type"] == type_:
-            return found
-    return None
-
-
-def holds(item: Json | None, type_: str) -> bool:
-    """Is the object there, and its status condition of a type True?"""
-    found = condition(item, type_) if item else None
-    return found is not None and found["status"] == "True"
-
-
-def with_condition(item: Json, type_: str, status: bool, reason: str, message: str) -> list[Json]:
-    """The object's status conditions with this one set; its transition time moves only with its status."""
-    known = condition(item, type_)
-    value = "True" if status else "False"
-    since = known["lastTransitionTime"] if known and known["status"] == value else timestamp()
-    others = [found for found in item.get("status", {}).get("conditions", []) if found["type"] != type_]
-    return [
-        *others,
-        {"type": type_, "status": value, "reason": reason, "message": message, "lastTransitionTime": since},
-    ]
-
-
 def set_condition(
     api: Watched, kind: str, item: Json, type_: str, status: bool, reason: str, message: str
 ) -> None:
@@ -290,11 +254,6 @@ def available(api: Watched, app: str) -> Json | None:
         if labels.get("app.kubernetes.io/name") == app and serves(deployment):
             return deployment
     return None
-
-
-def serves(deployment: Json) -> bool:
-    """Has a Deployment available pods? One scaled to zero has the condition Available without any."""
-    return holds(deployment, "Available") and bool(deployment["status"].get("availableReplicas"))
 
 
 def owner(kind: str, item: Json) -> Json:

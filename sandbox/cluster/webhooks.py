@@ -29,7 +29,8 @@ from typing import Any, cast
 import trustme
 
 from sandbox.cluster import admission
-from sandbox.cluster.watched import Json, Watched, condition, moment, serves
+from sandbox.cluster.status import condition, moment, serves
+from sandbox.cluster.watched import Json, Watched
 from sandbox.google import firewall
 from sandbox.google.cloud import Cloud
 from sandbox.latency import seconds

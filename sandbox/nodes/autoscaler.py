@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from sandbox.cluster.watched import holds
+from sandbox.cluster.status import holds
 from sandbox.nodes.gke_nodes import Json, Pool, owner, zone_of
 from sandbox.nodes.scheduling import Resources, quantities, requests, why_not
 

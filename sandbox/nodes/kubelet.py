@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from sandbox.cluster.watched import Json, Watched, condition, moment, timestamp
+from sandbox.cluster.status import condition, moment, timestamp
+from sandbox.cluster.watched import Json, Watched
 from sandbox.latency import seconds
 
 ANNOTATION = "sandbox.llmgateway.dev/references"

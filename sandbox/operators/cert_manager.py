@@ -11,7 +11,8 @@ import base64
 
 import trustme
 
-from sandbox.cluster.watched import Json, Watched, available, holds, set_condition
+from sandbox.cluster.status import holds
+from sandbox.cluster.watched import Json, Watched, available, set_condition
 
 
 class CertManager:

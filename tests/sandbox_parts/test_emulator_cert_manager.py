@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from sandbox.cluster.watched import Watched, condition
+from sandbox.cluster.status import condition
+from sandbox.cluster.watched import Watched
 from sandbox.operators.cert_manager import CertManager
 from tests.support.fake_cluster import FakeCluster
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from sandbox.cluster.watched import Watched, condition
+from sandbox.cluster.status import condition
+from sandbox.cluster.watched import Watched
 from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, member_name
 from sandbox.google.workload_identity import principal
 from sandbox.operators.external_secrets import controller

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sandbox.cluster.watched import Json, Watched, available, holds, owner, set_condition, timestamp
+from sandbox.cluster.status import holds, timestamp
+from sandbox.cluster.watched import Json, Watched, available, owner, set_condition
 from sandbox.google.cloud import Cloud
 from sandbox.operators.cloudnativepg import database
 from sandbox.operators.cloudnativepg.barman import BarmanError

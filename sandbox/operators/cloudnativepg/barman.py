@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from sandbox.cluster.watched import moment, timestamp
+from sandbox.cluster.status import moment, timestamp
 from sandbox.google.cloud import Cloud, CloudError, member_name
 
 Json = dict[str, Any]

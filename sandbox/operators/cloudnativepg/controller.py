@@ -25,16 +25,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sandbox.cluster.watched import (
-    Json,
-    Watched,
-    available,
-    controlled_by,
-    holds,
-    moment,
-    timestamp,
-    with_condition,
-)
+from sandbox.cluster.status import holds, moment, timestamp, with_condition
+from sandbox.cluster.watched import Json, Watched, available, controlled_by
 from sandbox.google.cloud import Cloud, CloudError
 from sandbox.latency import seconds
 from sandbox.operators.cloudnativepg import database, objects

@@ -25,19 +25,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from sandbox.cluster.client import ApiError
-from sandbox.cluster.watched import (
-    Json,
-    Watched,
-    available,
-    condition,
-    controlled_by,
-    holds,
-    moment,
-    owner,
-    set_condition,
-    timestamp,
-    with_condition,
-)
+from sandbox.cluster.status import condition, holds, moment, timestamp, with_condition
+from sandbox.cluster.watched import Json, Watched, available, controlled_by, owner, set_condition
 from sandbox.google.cloud import Cloud, CloudError
 from sandbox.google.workload_identity import principal
 from sandbox.operators.external_secrets.template import TemplateError, render
