@@ -7,7 +7,6 @@ fails is called again, and each new reason is logged once; the others go on.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -45,7 +44,6 @@ def main() -> None:
     )
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    home.daemon_pid.write_text(f"{os.getpid()}\n")
     socket = socket_path(home)
     try:
         cloud, api = Cloud(home.cloud), Watched(control_plane.api(home))
@@ -71,7 +69,7 @@ def main() -> None:
     except _Stopped:
         _LOG.info("stopped")
     finally:
-        for path in (home.daemon_ready, home.daemon_pid, socket):
+        for path in (home.daemon_ready, socket):
             path.unlink(missing_ok=True)
 
 

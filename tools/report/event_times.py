@@ -1,13 +1,15 @@
-"""Finer times than the engine's: its event log has whole seconds, so note when each line of it arrives."""
+"""Finer times than the engine's: its event log has whole seconds, so note when each line of it arrives.
+
+`python -m tools.report.event_times LOG` notes them until its standard input ends.
+"""
 
 from __future__ import annotations
 
 import json
-import threading
+import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 from tools.review.events import Operation, parse
 
@@ -20,20 +22,8 @@ def beside(log: Path) -> Path:
     return log.with_suffix(".times")
 
 
-@contextmanager
-def noted(log: Path) -> Generator[None]:
-    """Note arrival times while the block runs an engine that writes `log`, which is not there yet."""
-    over = threading.Event()
-    reader = threading.Thread(target=_note, args=(log, over), daemon=True)
-    reader.start()
-    try:
-        yield
-    finally:
-        over.set()
-        reader.join()
-
-
-def _note(log: Path, over: threading.Event) -> None:
+def note(log: Path, over: Event) -> None:
+    """Note arrival times while an engine writes `log`, which need not be there yet, until `over` is set."""
     seen = 0
     with beside(log).open("w") as times:
         last = False
@@ -57,3 +47,12 @@ def read(log: Path) -> tuple[Operation, bool]:
     if len(times) != len(events):  # no one noted them, or not those of this log
         return parse(events), False
     return parse(event | {"timestamp": time} for event, time in zip(events, times, strict=True)), True
+
+
+if __name__ == "__main__":
+    over = Event()
+    noting = Thread(target=note, args=(Path(sys.argv[1]), over))
+    noting.start()
+    sys.stdin.read()
+    over.set()
+    noting.join()

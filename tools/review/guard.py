@@ -74,7 +74,11 @@ def _findings(step: events.Step) -> Iterator[Finding]:
 
 def report(log: Path, allow: Iterable[str]) -> int:
     """Print what the preview in an event log would lose; 1 if there is anything, else 0."""
-    found = findings(events.read(log), allow)
-    for each in found:
-        print(f"guard: {each.message}", file=sys.stderr)
-    return 1 if found else 0
+    return say(findings(events.read(log), allow))
+
+
+def say(found: Iterable[Finding]) -> int:
+    """Print findings; 1 if there is any, else 0."""
+    messages = [f"guard: {finding.message}" for finding in found]
+    print(*messages, sep="\n", end="\n" * bool(messages), file=sys.stderr)
+    return int(bool(messages))

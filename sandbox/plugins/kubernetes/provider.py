@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
+import importlib.metadata
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +31,7 @@ from sandbox.plugins.kubernetes.awaits import SKIP_AWAIT, annotation, timeout_se
 from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, active_cluster
 from sandbox.plugins.kubernetes.replacement import replaces
 from sandbox.plugins.sdk import check_inputs, check_names, input_names
-from sandbox.plugins.server import DiffRequest, InitFailed
+from sandbox.plugins.server import DiffRequest, InitFailed, serve
 from sandbox.plugins.values import UNKNOWN, detailed_diff, has_unknown, plain_map, property_map
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -300,3 +301,7 @@ def _namespaced(body: dict[str, Any]) -> dict[str, Any]:
     if body.get("metadata") is UNKNOWN:
         return body
     return {**body, "metadata": {**_metadata(body), "namespace": _place(body)}}
+
+
+if __name__ == "__main__":
+    serve(KubernetesProvider(), importlib.metadata.version("pulumi-kubernetes"))
