@@ -8,6 +8,7 @@ from typing import Any
 Manifest = dict[str, Any]
 
 MACHINE_TYPE = "e2-standard-4"
+DISK_DRIVER = "pd.csi.storage.gke.io"
 
 # What GKE leaves to pods on 4 vCPU and 16 GB:
 # https://cloud.google.com/kubernetes-engine/docs/concepts/plan-node-sizes
@@ -63,10 +64,8 @@ def storage_classes() -> list[Manifest]:
     """GKE's classes on the Compute Engine disk driver."""
     return [
         _storage_class("standard", "kubernetes.io/gce-pd", "pd-standard", "Immediate"),
-        _storage_class(
-            "standard-rwo", "pd.csi.storage.gke.io", "pd-balanced", "WaitForFirstConsumer", default=True
-        ),
-        _storage_class("premium-rwo", "pd.csi.storage.gke.io", "pd-ssd", "WaitForFirstConsumer"),
+        _storage_class("standard-rwo", DISK_DRIVER, "pd-balanced", "WaitForFirstConsumer", default=True),
+        _storage_class("premium-rwo", DISK_DRIVER, "pd-ssd", "WaitForFirstConsumer"),
     ]
 
 

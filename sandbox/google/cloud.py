@@ -22,6 +22,8 @@ from typing import Any
 
 Body = dict[str, Any]
 
+GPU_STOCKOUT = "gpu_stockout"
+"""The switch that takes the capacity for GPU machines away while it is "true"."""
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
 _STATUS = {
     "NOT_FOUND": 404,

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from sandbox.cluster.watched import Json, Watched
-from sandbox.google.cloud import Cloud, CloudError
+from sandbox.google.cloud import GPU_STOCKOUT, Cloud, CloudError
 from sandbox.latency import seconds
 from sandbox.nodes.autoscaler import Autoscaler, Event
 from sandbox.nodes.gke_nodes import Pool, owner, zone_of
@@ -30,7 +30,7 @@ class NodePools:
     def reconcile(self) -> None:
         pools = [Pool(row) for row in self._cloud.list("nodePool")]
         nodes, pods = self._api.list("Node"), self._api.list("Pod")
-        stockout = self._cloud.get_switch("gpu_stockout") == "true"
+        stockout = self._cloud.get_switch(GPU_STOCKOUT) == "true"
         decision = self._autoscaler.decide(pools, nodes, pods, stockout, time.monotonic())
         for manifest in decision.create:
             self._api.create("Node", manifest)

@@ -52,7 +52,7 @@ _RESOURCES: dict[str, type[Resource]] = {
         Subnetwork,
     )
 }
-_DEFAULT_TIMEOUT = 30 * 60.0
+_DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
 # Settings that mean something here, or whose absence changes nothing.
 _SETTINGS = frozenset(
     {
@@ -164,7 +164,7 @@ class Gcp(provider.Provider):
             state = {**resource.normal(inputs), **dict.fromkeys(resource.outputs, UNKNOWN)}
             return provider.CreateResponse("", _outputs(resource, state, request.properties))
         await self._pause(resource, inputs)
-        made = await asyncio.to_thread(resource.create, inputs, request.timeout or _DEFAULT_TIMEOUT)
+        made = await asyncio.to_thread(resource.create, inputs, request.timeout or _DEFAULT_TIMEOUT_SECONDS)
         return provider.CreateResponse(made.id, _finished(resource, made, request.properties))
 
     async def read(self, request: provider.ReadRequest) -> provider.ReadResponse:
@@ -190,7 +190,7 @@ class Gcp(provider.Provider):
                 _outputs(resource, {**state, **resource.normal(inputs)}, request.news, request.olds)
             )
         await self._pause(resource, inputs)
-        timeout = request.timeout or _DEFAULT_TIMEOUT
+        timeout = request.timeout or _DEFAULT_TIMEOUT_SECONDS
         made = await asyncio.to_thread(resource.update, request.resource_id, state, inputs, timeout)
         return provider.UpdateResponse(_finished(resource, made, request.news))
 

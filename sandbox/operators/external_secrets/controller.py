@@ -37,7 +37,7 @@ MANAGED = "reconcile.external-secrets.io/managed"
 CREATED_BY = "reconcile.external-secrets.io/created-by"
 
 _SOURCE = "external-secrets"
-_FIRST_RETRY, _LAST_RETRY = 0.5, 1000.0
+_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 1000.0
 _KNOWN: dict[str, frozenset[str]] = {
     "spec": frozenset({"secretStoreRef", "target", "refreshInterval", "refreshPolicy", "data"}),
     "spec.target": frozenset({"name", "creationPolicy", "deletionPolicy", "immutable", "template"}),
@@ -153,7 +153,11 @@ class ExternalSecrets:
         try:
             event = self._write_secret(item, name, existing, self._read(controller, item))
         except SyncError as error:
-            delay = min(waited[2] * 2, _LAST_RETRY) if waited and waited[0] == version else _FIRST_RETRY
+            delay = (
+                min(waited[2] * 2, _LAST_RETRY_SECONDS)
+                if waited and waited[0] == version
+                else _FIRST_RETRY_SECONDS
+            )
             self._retries[uid] = (version, time.monotonic() + delay, delay)
             set_condition(
                 self._api, "ExternalSecret", item, "Ready", False, "SecretSyncedError", error.message

@@ -21,7 +21,7 @@ from sandbox.plugins.kubernetes.cluster import Cluster, Object
 WAIT_FOR = "pulumi.com/waitFor"
 SKIP_AWAIT = "pulumi.com/skipAwait"
 TIMEOUT = "pulumi.com/timeoutSeconds"
-DEFAULT_TIMEOUT = 600.0
+DEFAULT_TIMEOUT_SECONDS = 600.0
 
 _GOOD_WHEN_FALSE = re.compile("Failure|Failed|Pressure|Unavailable|Degraded|Stalled")
 
@@ -38,7 +38,7 @@ def annotation(body: Object, name: str) -> str | None:
 def timeout_seconds(body: Object, custom: float) -> float:
     """Seconds to wait: the resource's custom timeout, else its annotation, else ten minutes."""
     text = annotation(body, TIMEOUT) or ""
-    return custom or (float(text) if text.isdigit() else DEFAULT_TIMEOUT)
+    return custom or (float(text) if text.isdigit() else DEFAULT_TIMEOUT_SECONDS)
 
 
 def wait_ready(
