@@ -25,10 +25,10 @@ class SettingsError(Exception):
 
     def __init__(self, project: str, stack: str, mistakes: Sequence[Violation]) -> None:
         listed = "\n  ".join(
-            f"{project}:{each.key}: {each.problem}.\n"
-            f"    What would happen: {each.otherwise}.\n"
-            f"    Write instead: {each.write}"
-            for each in mistakes
+            f"{project}:{mistake.key}: {mistake.problem}.\n"
+            f"    What would happen: {mistake.otherwise}.\n"
+            f"    Write instead: {mistake.write}"
+            for mistake in mistakes
         )
         super().__init__(
             f"Pulumi.{stack}.yaml: {len(mistakes)} wrong setting(s); nothing was touched.\n  {listed}"
@@ -62,7 +62,7 @@ def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location]
         key = to_camel(name)
         where = (*at, key)
         inner = section_in(field.annotation)
-        if where in refused or (inner is None and any(each[: len(where)] == where for each in refused)):
+        if where in refused or (inner is None and any(place[: len(where)] == where for place in refused)):
             continue
         value = values.get(key)
         if key not in values:

@@ -25,8 +25,10 @@ _ARGUMENTS_WITH_A_SETTING = {
 }
 
 
+PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
+UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
 REDIS_PASSWORD = "REDIS_PASSWORD"
-"""Environment variable that holds the password of the Redis."""
+"""Environment variables of the proxy that hold the master key, vLLM's API key and the password of the Redis."""
 
 
 class SharedState(Section):
@@ -99,13 +101,13 @@ class LiteLLM(Section):
     shared_state: SharedState = section(SharedState, "State that replicas share.")
     cpu: Cpu = setting(
         "1",
-        about="CPU request of a pod; LiteLLM asks for about one a worker.",
+        about="CPU request of a pod; LiteLLM asks for about one per worker.",
         otherwise="the API server would refuse the pods",
         write='cpu: "1"',
     )
     memory: Bytes = setting(
         "4Gi",
-        about="Memory request and limit of a pod; LiteLLM asks for about 4Gi a worker.",
+        about="Memory request and limit of a pod; LiteLLM asks for about 4Gi per worker.",
         otherwise="the pod would be killed for lack of memory",
         write="memory: 4Gi",
     )
@@ -162,7 +164,7 @@ class VllmModel(Section):
         1,
         ge=1,
         le=16,
-        about="GPUs an engine (tensor parallel size).",
+        about="GPUs per engine (tensor parallel size).",
         otherwise="the engine would be scheduled without a GPU and crash",
         write="gpus: 1",
     )
@@ -275,28 +277,28 @@ class Model(Section):
     input_cost_per_token: float = setting(
         gt=0,
         allow_inf_nan=False,
-        about="USD a prompt token.",
+        about="USD per prompt token.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="inputCostPerToken: 0.00000005",
     )
     output_cost_per_token: float = setting(
         gt=0,
         allow_inf_nan=False,
-        about="USD a completion token.",
+        about="USD per completion token.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="outputCostPerToken: 0.0000002",
     )
     tpm: int | None = setting(
         None,
         ge=1,
-        about="Tokens a minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
+        about="Tokens per minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
         otherwise="no request would ever be routed to it",
         write="tpm: 100000",
     )
     rpm: int | None = setting(
         None,
         ge=1,
-        about="Requests a minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
+        about="Requests per minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
         otherwise="no request would ever be routed to it",
         write="rpm: 600",
     )

@@ -49,7 +49,7 @@ def settings_page() -> str:
 
 def outputs_page() -> str:
     """A table of the stack's outputs."""
-    rows = [(f"`{each.name}`", each.type, each.about) for each in outputs.contract()]
+    rows = [(f"`{output.name}`", output.type, output.about) for output in outputs.contract()]
     lines = [
         "# Outputs",
         "",

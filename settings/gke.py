@@ -134,7 +134,7 @@ class GpuPool(Section):
         1,
         ge=1,
         le=16,
-        about="GPUs a node.",
+        about="GPUs per node.",
         otherwise="GKE would refuse the node pool",
         write="acceleratorCount: 1",
     )

@@ -41,7 +41,7 @@ def settings_schema() -> Schema:
 
 def _tidy(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_tidy(each) for each in cast(list[Any], schema)]
+        return [_tidy(item) for item in cast(list[Any], schema)]
     if not isinstance(schema, dict):
         return schema
     tidy: Schema = {

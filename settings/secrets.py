@@ -6,6 +6,13 @@ from collections.abc import Iterator
 
 from settings.base import Region, SecretId, Section, Violation, rule, section, setting
 
+MASTER_KEY = "litellm-master-key"
+SALT_KEY = "litellm-salt-key"
+DATABASE_PASSWORD = "litellm-db-password"
+VLLM_API_KEY = "vllm-api-key"
+REDIS_PASSWORD = "litellm-redis-password"
+"""Ids of the gateway's own secrets in Secret Manager."""
+
 
 class Adopt(Section):
     """Secrets that are in Secret Manager already, and the version whose value each keeps."""
@@ -114,7 +121,7 @@ class Secrets(Section):
     @rule
     def replicas_differ(self) -> Iterator[Violation]:
         for region in sorted(
-            {each for each in self.replica_locations if self.replica_locations.count(each) > 1}
+            {region for region in self.replica_locations if self.replica_locations.count(region) > 1}
         ):
             yield Violation(
                 "replicaLocations",

@@ -54,7 +54,7 @@ class Tenant(Section):
         None,
         gt=0,
         allow_inf_nan=False,
-        about="USD it may spend a budgetPeriod; then LiteLLM refuses with 'Budget has been exceeded'. Unset means no limit.",
+        about="USD it may spend per budgetPeriod; then LiteLLM refuses with 'Budget has been exceeded'. Unset means no limit.",
         otherwise="LiteLLM would refuse every request, or never count",
         write="budget: 50",
     )
@@ -67,14 +67,14 @@ class Tenant(Section):
     tpm: int | None = setting(
         None,
         ge=1,
-        about="Tokens a minute; more are refused. Unset means no limit.",
+        about="Tokens per minute; more are refused. Unset means no limit.",
         otherwise="LiteLLM would refuse every request",
         write="tpm: 100000",
     )
     rpm: int | None = setting(
         None,
         ge=1,
-        about="Requests a minute; more are refused. Unset means no limit.",
+        about="Requests per minute; more are refused. Unset means no limit.",
         otherwise="LiteLLM would refuse every request",
         write="rpm: 600",
     )

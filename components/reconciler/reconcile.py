@@ -3,7 +3,7 @@
     python3 reconcile.py --url http://litellm:4000 --declared declared.json --keys FOLDER --master-key FILE
 
 Runs inside the cluster, in LiteLLM's own image: the standard library is all it uses. `declared.json` holds teams and
-keys as the API names their fields; FOLDER holds a file a key, named after it, with its value.
+keys as the API names their fields; FOLDER holds one file per key, named after it, with its value.
 
 Only what carries the stack's mark in its metadata (`managed_by`) is ever changed or deleted. A declared name that
 something without the mark has is refused. What is as declared costs no call but the listings. Every call can be made
@@ -136,7 +136,7 @@ def _plan_team_deletions(
         else:
             # Were one of its keys still in it, it would go with the team.
             aliases = [_alias(key) for key in inside]
-            needs = [("key", each) for alias in aliases for each in (alias, alias.removesuffix(REPLACED))]
+            needs = [("key", key) for alias in aliases for key in (alias, alias.removesuffix(REPLACED))]
             yield Task("team", name, "deleted", [Call("/team/delete", {"team_ids": [name]})], needs=needs)
 
 

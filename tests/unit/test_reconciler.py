@@ -31,7 +31,7 @@ def existing(name: str, token: str, **fields: Any) -> Row:
 
 
 def keys(declared: list[Row], found: list[Row]) -> list[Task]:
-    hashes = {each["key_alias"]: f"hash-of-{each['key_alias']}" for each in declared}
+    hashes = {key["key_alias"]: f"hash-of-{key['key_alias']}" for key in declared}
     return reconcile.plan({MARK: OURS, "teams": [], "keys": declared}, [], found, hashes, NOW)
 
 
@@ -133,7 +133,7 @@ def answering(*answers: tuple[int, dict[str, str], str]) -> Generator[Proxy]:
 
 def test_retry_after_is_honoured_within_bounds() -> None:
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1))
-    busy = [(429, {"Retry-After": each}, "") for each in ("7", in_an_hour, "-1")]
+    busy = [(429, {"Retry-After": after}, "") for after in ("7", in_an_hour, "-1")]
     pauses: list[float] = []
     with answering(*busy, (503, {"Retry-After": "?"}, ""), (0, {}, ""), (200, {}, "[]")) as proxy:
         proxy.pause = pauses.append

@@ -149,4 +149,4 @@ def drop(sections: Any, path: list[int | str]) -> None:
 def test_accepted_settings_register(sections: dict[str, Any]) -> None:
     absent = dict.fromkeys(("gcp", "cluster", "models"))
     recording = run_program({**absent, **sections})
-    assert recording.outputs["modelAliases"] == [each["alias"] for each in sections["models"]]
+    assert recording.outputs["modelAliases"] == [model["alias"] for model in sections["models"]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.review.events import STACK, plain
+from tools.review.events import STACK, WHOLE, plain
 
 PROVIDER = "pulumi:providers:"
 
@@ -112,9 +112,9 @@ def _resource(raw: dict[str, Any]) -> Resource:
 
 
 def build(resources: Iterable[Resource]) -> Graph:
-    """The graph of a state's resources: without the stack itself and the providers, components as groups."""
+    """The graph of a state's resources: without stack, gateway and providers, the gateway's components as groups."""
     known = {
-        each.urn: each for each in resources if each.type != STACK and not each.type.startswith(PROVIDER)
+        each.urn: each for each in resources if each.type not in WHOLE and not each.type.startswith(PROVIDER)
     }
     deployed = {urn for urn, each in known.items() if each.custom}
     components = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from policy.database import CLUSTER
 from policy.gpu import NODE_POOL
-from policy.salt import SECRET_ID
+from settings.secrets import SALT_KEY
 from tools.review import events
 
 _LOST = {
@@ -24,9 +24,9 @@ _LOST = {
     "gcp:secretmanager/secret:Secret": "the secret with all its versions; what reads it stops at its next start",
     NODE_POOL: "the nodes that serve the models, and their place in the queue for GPUs",
 }
-_GATEWAY_NAMESPACE = ("kubernetes:core/v1:Namespace", "namespaces-gateway")
+_NAMESPACE, _GATEWAY_NAMESPACE = "kubernetes:core/v1:Namespace", "-namespaces-gateway"
 _IN_NAMESPACE = "everything in it: the database with its volumes"
-_VIRTUAL_KEY = "secrets-litellm-key-"
+_VIRTUAL_KEY = "-secrets-litellm-key-"
 _SALT = "every credential that LiteLLM has stored: nothing can decrypt it without the salt"
 
 
@@ -57,11 +57,11 @@ def findings(operation: events.Operation, allow: Iterable[str] = ()) -> list[Fin
 
 def _findings(step: events.Step) -> Iterator[Finding]:
     lost = _LOST.get(step.type)
-    if step.name.endswith(SECRET_ID):
+    if step.name.endswith(SALT_KEY):
         lost = _SALT
-    elif (step.type, step.name) == _GATEWAY_NAMESPACE:
+    elif step.type == _NAMESPACE and step.name.endswith(_GATEWAY_NAMESPACE):
         lost = _IN_NAMESPACE
-    removed_tenant = step.op == "delete" and step.name.startswith(_VIRTUAL_KEY)
+    removed_tenant = step.op == "delete" and _VIRTUAL_KEY in step.name
     if lost and step.op in ("delete", "replace") and not removed_tenant:
         yield Finding(
             step.name,
