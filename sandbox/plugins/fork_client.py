@@ -25,7 +25,10 @@ def main() -> int:
             command = [sys.executable, *options, "-P", "-m", module, *arguments]
             os.execv(command[0], command)  # noqa: S606 - there is no shell in it
 
+        forwarded: list[int] = []
+
         def forward(number: int, frame: FrameType | None) -> None:
+            forwarded.append(number)
             connection.send(bytes([number]))
 
         socket.send_fds(connection, [len(request).to_bytes(4, "big")], [0, 1, 2])
@@ -33,6 +36,9 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, forward)
         code = connection.recv(1)
+    if forwarded and not code:  # the signal ended the fork
+        signal.signal(forwarded[-1], signal.SIG_DFL)
+        os.kill(os.getpid(), forwarded[-1])
     return code[0] if code else 1
 
 

@@ -103,6 +103,7 @@ def serve(path: Path) -> None:
 def _become(connection: socket.socket) -> None:
     """Run what the client asks for, as if this process had been started for it; does not return."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 1
     try:
         head, descriptors, _, _ = socket.recv_fds(connection, 4, 3)

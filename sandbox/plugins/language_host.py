@@ -169,6 +169,8 @@ def main() -> None:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
+    # The engine holds the other end, and is gone when it closes.
+    threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
     done.wait()
     server.stop(grace=None)
 

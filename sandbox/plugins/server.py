@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -141,9 +142,9 @@ def init_status(failure: InitFailed) -> grpc.Status:
     return status
 
 
-async def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        await asyncio.sleep(1)
+def _end_with_engine() -> None:
+    """The engine holds the other end of standard input, and is gone when it closes."""
+    sys.stdin.read()
     os._exit(0)
 
 
@@ -164,7 +165,8 @@ def serve(implementation: provider.Provider, version: str) -> None:
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         print(port, flush=True)
-        await _end_with(os.getppid())
+        threading.Thread(target=_end_with_engine, daemon=True).start()
+        await server.wait_for_termination()
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run())
