@@ -59,17 +59,16 @@ class Settings(Section):
         otherwise="an `up` would fail on what exists, or take over what is another installation's",
         write="recover: true",
     )
-    namespaces: Namespaces = section(Namespaces, "The namespaces.")
-    gpu_pool: GpuPool = section(GpuPool, "The GPU node pool.")
-    secrets: Secrets = section(Secrets, "The secrets.")
-    postgres: Postgres = section(Postgres, "The database.")
-    litellm: LiteLLM = section(LiteLLM, "The proxy.")
-    network: Network = section(Network, "Network policies.")
+    namespaces: Namespaces = section(Namespaces)
+    gpu_pool: GpuPool = section(GpuPool)
+    secrets: Secrets = section(Secrets)
+    postgres: Postgres = section(Postgres)
+    litellm: LiteLLM = section(LiteLLM)
+    network: Network = section(Network)
     teams: list[Team] | None = setting(
         None,
         max_length=500,
         about="Teams in LiteLLM. Unset, with virtualKeys unset, leaves all of them to others; [] deletes those made from here.",
-        otherwise="the teams could not be read",
         write="- {name: search, budget: 100}",
     )
     virtual_keys: list[VirtualKey] | None = setting(
@@ -77,11 +76,10 @@ class Settings(Section):
         max_length=1000,
         about="Virtual keys in LiteLLM, each value in Secret Manager as litellm-key-<name>. "
         "Unset, with teams unset, leaves all of them to others; [] deletes those made from here.",
-        otherwise="the keys could not be read",
         write="- {name: search-app, team: search, budget: 50}",
     )
-    charts: Charts = section(Charts, "The Helm charts' source.")
-    timeouts: Timeouts = section(Timeouts, "Timeouts.")
+    charts: Charts = section(Charts)
+    timeouts: Timeouts = section(Timeouts)
 
     @property
     def declares_tenants(self) -> bool:

@@ -1,10 +1,10 @@
-"""What every section of the settings is built from: field types, the base class, and fields that explain themselves."""
+"""What sections of the settings are built from: field types, the base class, and fields that explain themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -53,6 +53,8 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=False
     )
+    otherwise: ClassVar[str] = "it could not be read"
+    """What would happen were a wrong value let through, for the settings that say nothing of their own."""
 
     def broken(self) -> Iterator[Violation]:
         """Every rule of this section that does not hold; one that asks for a refused setting is passed over."""
@@ -74,24 +76,24 @@ def gibibytes(quantity: str) -> float:
     return float(number) * units[quantity.removeprefix(number)] / 2**30
 
 
-def setting(default: Any = ..., *, about: str, otherwise: str, write: str, **constraints: Any) -> Any:
+def setting(
+    default: Any = ..., *, about: str, otherwise: str = "", write: str = "", **constraints: Any
+) -> Any:
     """A settings field.
 
     Args:
         default: the default, or `...` for a required key.
         about: what the key is, with its unit.
-        otherwise: what would happen were a wrong value let through.
-        write: an example of a right value, as it stands in the YAML file.
+        otherwise: what would happen were a wrong value let through; empty: what the section says.
+        write: an example of a right value, as it stands in the YAML file; empty: the key with its default.
         **constraints: pydantic's `ge`, `le`, `min_length`, `default_factory`, ...
     """
+    if "default_factory" not in constraints:
+        constraints["default"] = default
     extra: dict[str, Any] = {"otherwise": otherwise, "write": write}
-    if "default_factory" in constraints:
-        return Field(description=about, json_schema_extra=extra, **constraints)
-    return Field(default, description=about, json_schema_extra=extra, **constraints)
+    return Field(description=about, json_schema_extra=extra, **constraints)
 
 
-def section(of: type[Section], about: str) -> Any:
-    """A field that is a whole section with defaults of its own."""
-    return setting(
-        default_factory=of, about=about, otherwise="the section could not be read", write="a mapping"
-    )
+def section(of: type[Section]) -> Any:
+    """A field that is a whole section with defaults of its own, described by the section's docstring."""
+    return setting(default_factory=of, about=of.__doc__ or "", otherwise=Section.otherwise, write="a mapping")

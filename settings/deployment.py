@@ -10,35 +10,14 @@ from settings.base import DnsLabel, Seconds, Section, Violation, rule, setting
 class Namespaces(Section):
     """The namespaces this stack makes and owns."""
 
-    gateway: DnsLabel = setting(
-        "llm-gateway",
-        about="LiteLLM, its database and their secrets.",
-        otherwise="the API server would refuse the namespace",
-        write="gateway: llm-gateway",
-    )
-    serving: DnsLabel = setting(
-        "vllm",
-        about="vLLM's engines and router.",
-        otherwise="the API server would refuse the namespace",
-        write="serving: vllm",
-    )
-    cnpg: DnsLabel = setting(
-        "cnpg-system",
-        about="The CloudNativePG operator.",
-        otherwise="the API server would refuse the namespace",
-        write="cnpg: cnpg-system",
-    )
-    external_secrets: DnsLabel = setting(
-        "external-secrets",
-        about="The External Secrets operator.",
-        otherwise="the API server would refuse the namespace",
-        write="externalSecrets: external-secrets",
-    )
+    otherwise = "the API server would refuse the namespace"
+
+    gateway: DnsLabel = setting("llm-gateway", about="LiteLLM, its database and their secrets.")
+    serving: DnsLabel = setting("vllm", about="vLLM's engines and router.")
+    cnpg: DnsLabel = setting("cnpg-system", about="The CloudNativePG operator.")
+    external_secrets: DnsLabel = setting("external-secrets", about="The External Secrets operator.")
     cert_manager: DnsLabel = setting(
-        "cert-manager",
-        about="cert-manager, where postgres.backups has it installed.",
-        otherwise="the API server would refuse the namespace",
-        write="certManager: cert-manager",
+        "cert-manager", about="cert-manager, where postgres.backups has it installed."
     )
 
     @rule
@@ -84,7 +63,6 @@ class Network(Section):
         about="Deny by default and allow exactly the graph, by NetworkPolicies; the cluster must enforce them "
         "(GKE Dataplane V2, or network policy enforcement).",
         otherwise="every pod of the cluster could reach the database",
-        write="policies: true",
     )
     client_namespaces: list[DnsLabel] = setting(
         default_factory=list,
@@ -108,51 +86,17 @@ class Network(Section):
 class Timeouts(Section):
     """How long `up` waits, in seconds, before it fails and names what it waited for."""
 
-    node_pool: Seconds = setting(
-        1800,
-        about="GPU node pool, s.",
-        otherwise="`up` would give up too early or hang",
-        write="nodePool: 1800",
-    )
-    operator: Seconds = setting(
-        300,
-        about="An operator's Release, and then its webhook, s.",
-        otherwise="`up` would give up too early or hang",
-        write="operator: 300",
-    )
+    otherwise = "`up` would give up too early or hang"
+
+    node_pool: Seconds = setting(1800, about="GPU node pool, s.")
+    operator: Seconds = setting(300, about="An operator's Release, and then its webhook, s.")
     secret_sync: Seconds = setting(
-        180,
-        about="An ExternalSecret becoming Ready, s; a new IAM binding may take minutes to be in force.",
-        otherwise="`up` would give up too early or hang",
-        write="secretSync: 180",
+        180, about="An ExternalSecret becoming Ready, s; a new IAM binding may take minutes to be in force."
     )
-    postgres: Seconds = setting(
-        900,
-        about="The database becoming healthy, s.",
-        otherwise="`up` would give up too early or hang",
-        write="postgres: 900",
-    )
-    valkey: Seconds = setting(
-        300,
-        about="Valkey, where litellm.sharedState has it run, s.",
-        otherwise="`up` would give up too early or hang",
-        write="valkey: 300",
-    )
-    litellm: Seconds = setting(
-        900,
-        about="LiteLLM's migration and proxy together, s.",
-        otherwise="`up` would give up too early or hang",
-        write="litellm: 900",
-    )
+    postgres: Seconds = setting(900, about="The database becoming healthy, s.")
+    valkey: Seconds = setting(300, about="Valkey, where litellm.sharedState has it run, s.")
+    litellm: Seconds = setting(900, about="LiteLLM's migration and proxy together, s.")
     tenants: Seconds = setting(
-        600,
-        about="The Job that brings teams and virtual keys into LiteLLM, retries included, s.",
-        otherwise="`up` would give up too early or hang",
-        write="tenants: 600",
+        600, about="The Job that brings teams and virtual keys into LiteLLM, retries included, s."
     )
-    vllm: Seconds = setting(
-        1800,
-        about="vLLM: GPU node, image pull, weights and start-up together, s.",
-        otherwise="`up` would give up too early or hang",
-        write="vllm: 1800",
-    )
+    vllm: Seconds = setting(1800, about="vLLM: GPU node, image pull, weights and start-up together, s.")

@@ -41,7 +41,7 @@ def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Ite
     """Pydantic's errors as mistakes."""
     for error in errors:
         key, field, parent = _locate(root, error["loc"])
-        if error["type"] == "extra_forbidden":
+        if field is None or error["type"] == "extra_forbidden":
             known = list(_fields(parent))
             close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
             instead = close[0] if close else f"one of {', '.join(known)}"
@@ -49,11 +49,9 @@ def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Ite
                 key, "no such key", "it would be ignored and a default used in its place", instead
             )
         else:
-            hints = cast(dict[str, str], field.json_schema_extra if field else {})
-            problem = f"{error['msg']} (it is {json.dumps(error['input'], default=str)})"
-            if error["type"] == "missing":
-                problem = "the key is missing"
-            yield Violation(key, problem, hints["otherwise"], hints["write"])
+            given = f"{error['msg']} (it is {json.dumps(error['input'], default=str)})"
+            problem = "the key is missing" if error["type"] == "missing" else given
+            yield Violation(key, problem, *_advice(parent, field))
 
 
 def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location], at: Location = ()) -> S:
@@ -114,6 +112,14 @@ def _locate(root: type[Section], location: Location) -> tuple[str, FieldInfo | N
             field = _fields(section).get(part, field)
             section = section_in(field.annotation) if field else None
     return key, field, inside
+
+
+def _advice(section: type[Section], field: FieldInfo) -> tuple[str, str]:
+    """What would happen were a wrong value of the field let through, and what to write instead."""
+    hints = cast(dict[str, str], field.json_schema_extra)
+    if not (write := hints["write"]):
+        write = f"{field.alias}: {field.default if isinstance(field.default, str) else json.dumps(field.default)}"
+    return hints["otherwise"] or section.otherwise, write
 
 
 def _fields(section: type[Section]) -> dict[str, FieldInfo]:

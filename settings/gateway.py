@@ -32,6 +32,8 @@ REDIS_PASSWORD = "REDIS_PASSWORD"
 class SharedState(Section):
     """The Redis that replicas share TPM, RPM and budget counts through."""
 
+    otherwise = "the proxy could not share its counts"
+
     kind: Literal["none", "valkey", "redis"] = setting(
         "none",
         about="none: each pod counts for itself; valkey: one is run in the cluster; redis: one at `host`.",
@@ -42,17 +44,9 @@ class SharedState(Section):
         None,
         pattern=r"^[A-Za-z0-9.-]+$",
         about="Host name or address, for kind redis.",
-        otherwise="the proxy could not share its counts",
         write="host: 10.0.0.3",
     )
-    port: int = setting(
-        6379,
-        ge=1,
-        le=65535,
-        about="Port, for kind redis.",
-        otherwise="the proxy could not share its counts",
-        write="port: 6379",
-    )
+    port: int = setting(6379, ge=1, le=65535, about="Port, for kind redis.")
     password_secret: SecretId | None = setting(
         None,
         about="Id of the Secret Manager secret with the password, for kind redis; unset means none.",
@@ -63,9 +57,7 @@ class SharedState(Section):
     @rule
     def redis_is_somewhere(self) -> Iterator[Violation]:
         if self.kind == "redis" and self.host is None:
-            yield Violation(
-                "host", "kind redis needs a host", "the proxy could not share its counts", "host: 10.0.0.3"
-            )
+            yield Violation("host", "kind redis needs a host", self.otherwise, "host: 10.0.0.3")
 
     @rule
     def address_is_used(self) -> Iterator[Violation]:
@@ -81,13 +73,10 @@ class SharedState(Section):
 class LiteLLM(Section):
     """The LiteLLM proxy."""
 
+    otherwise = "the API server would refuse the Deployment"
+
     replicas: int = setting(
-        1,
-        ge=1,
-        le=50,
-        about="Proxy pods; more than one needs sharedState.",
-        otherwise="the API server would refuse the Deployment",
-        write="replicas: 2",
+        1, ge=1, le=50, about="Proxy pods; more than one needs sharedState.", write="replicas: 2"
     )
     serve_without_database: bool = setting(
         False,
@@ -96,24 +85,17 @@ class LiteLLM(Section):
         otherwise="it would not be clear what happens without a database",
         write="serveWithoutDatabase: true",
     )
-    shared_state: SharedState = section(SharedState, "State that replicas share.")
+    shared_state: SharedState = section(SharedState)
     cpu: Cpu = setting(
-        "1",
-        about="CPU request of a pod; LiteLLM asks for about one a worker.",
-        otherwise="the API server would refuse the pods",
-        write='cpu: "1"',
+        "1", about="CPU request of a pod; LiteLLM asks for about one a worker.", write='cpu: "1"'
     )
     memory: Bytes = setting(
         "4Gi",
         about="Memory request and limit of a pod; LiteLLM asks for about 4Gi a worker.",
         otherwise="the pod would be killed for lack of memory",
-        write="memory: 4Gi",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
-        "INFO",
-        about="LITELLM_LOG.",
-        otherwise="LiteLLM would not start",
-        write="logLevel: INFO",
+        "INFO", about="LITELLM_LOG.", otherwise="LiteLLM would not start"
     )
 
     @rule
@@ -130,6 +112,8 @@ class LiteLLM(Section):
 class VllmModel(Section):
     """A self-hosted model: vLLM serves it on the GPU pool."""
 
+    otherwise = "vLLM would not start"
+
     model: str = setting(
         pattern=r"^[\w.-]+/[\w.-]+$",
         about="Hugging Face repository that vLLM loads, also the served model name.",
@@ -140,7 +124,6 @@ class VllmModel(Section):
         None,
         pattern=r"^[\w./-]+$",
         about="Branch, tag or commit of the repository; unset means its default branch.",
-        otherwise="vLLM would fail to load the model",
         write="revision: main",
     )
     hugging_face_token: SecretId | None = setting(
@@ -155,8 +138,6 @@ class VllmModel(Section):
         le=100,
         about="vLLM engines; 0 means none runs and no GPU or cache volume is paid for, and the gateway answers with an "
         "error for it. The weights are downloaded anew afterwards.",
-        otherwise="the API server would refuse the Deployment",
-        write="replicas: 1",
     )
     gpus: int = setting(
         1,
@@ -164,40 +145,23 @@ class VllmModel(Section):
         le=16,
         about="GPUs an engine (tensor parallel size).",
         otherwise="the engine would be scheduled without a GPU and crash",
-        write="gpus: 1",
     )
-    cpu: int = setting(
-        2,
-        ge=1,
-        le=512,
-        about="CPU request of an engine, cores.",
-        otherwise="the vLLM chart would refuse the model",
-        write="cpu: 2",
-    )
-    memory: Bytes = setting(
-        "8Gi",
-        about="Memory request of an engine.",
-        otherwise="the API server would refuse the pods",
-        write="memory: 8Gi",
-    )
+    cpu: int = setting(2, ge=1, le=512, about="CPU request of an engine, cores.")
+    memory: Bytes = setting("8Gi", about="Memory request of an engine.")
     max_model_len: int = setting(
         4096,
         ge=128,
         le=999_999,
         about="Longest context, tokens; the chart writes a million and more as 1e+06.",
-        otherwise="vLLM would refuse to start",
-        write="maxModelLen: 4096",
     )
     cache_size: Bytes = setting(
         "20Gi",
         about="Volume that keeps the model's weights between restarts.",
         otherwise="the engine would run out of disk while downloading the model",
-        write="cacheSize: 20Gi",
     )
     extra_args: list[str] = setting(
         default_factory=list,
         about="More arguments of `vllm serve`.",
-        otherwise="vLLM would refuse to start",
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
     )
 
@@ -233,6 +197,8 @@ class HostedModel(Section):
 class EndpointModel(Section):
     """A model behind any OpenAI-compatible URL, such as an existing inference gateway."""
 
+    otherwise = "the endpoint would refuse every request"
+
     url: str = setting(
         pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/\S*)?$",
         about="Base URL of the API, without credentials.",
@@ -240,15 +206,11 @@ class EndpointModel(Section):
         write="url: http://inference-gateway.models.svc.cluster.local/v1",
     )
     model: str = setting(
-        pattern=r"^\S+$",
-        about="Model name the endpoint knows.",
-        otherwise="the endpoint would refuse every request",
-        write="model: llama-3.1-8b-instruct",
+        pattern=r"^\S+$", about="Model name the endpoint knows.", write="model: llama-3.1-8b-instruct"
     )
     api_key_secret: SecretId | None = setting(
         None,
         about="Id of the Secret Manager secret with the endpoint's API key; unset means it wants none.",
-        otherwise="the endpoint would refuse every request",
         write="apiKeySecret: inference-gateway-key",
     )
 
@@ -266,6 +228,8 @@ class EndpointModel(Section):
 
 class Model(Section):
     """A model that clients can ask for by its alias: exactly one of vllm, hosted and endpoint says where it is."""
+
+    otherwise = "no request would ever be routed to it"
 
     alias: ModelAlias = setting(
         about="Model alias that clients ask for; also names vLLM's Deployment.",
@@ -290,32 +254,25 @@ class Model(Section):
         None,
         ge=1,
         about="Tokens a minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
-        otherwise="no request would ever be routed to it",
         write="tpm: 100000",
     )
     rpm: int | None = setting(
         None,
         ge=1,
         about="Requests a minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
-        otherwise="no request would ever be routed to it",
         write="rpm: 600",
     )
     vllm: VllmModel | None = setting(
-        None,
-        about="Served by vLLM on the GPU pool.",
-        otherwise="the section could not be read",
-        write="vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}",
+        None, about="Served by vLLM on the GPU pool.", write="vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}"
     )
     hosted: HostedModel | None = setting(
         None,
         about="Hosted by a provider that LiteLLM knows.",
-        otherwise="the section could not be read",
         write="hosted: {model: anthropic/claude-sonnet-4-5, apiKeySecret: anthropic-api-key}",
     )
     endpoint: EndpointModel | None = setting(
         None,
         about="Behind an OpenAI-compatible URL.",
-        otherwise="the section could not be read",
         write="endpoint: {url: http://inference-gateway.models.svc.cluster.local/v1, model: llama-3.1-8b-instruct}",
     )
 

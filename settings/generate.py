@@ -27,7 +27,7 @@ def documents() -> dict[str, str]:
 
 
 def settings_page() -> str:
-    """A table a section: key, type, default, what it is."""
+    """A table per section: key, type, default, what it is."""
     schema = settings_schema()
     lines = [
         "# Settings",
@@ -86,8 +86,10 @@ def _section(root: Schema, key: str, section: Schema, about: str) -> Iterator[st
             whole = f"{key}.{name}" if key else name
             if field.get("type") == "array":
                 whole += "[]"
-            use = "" if name not in section.get("required", []) else " Required."
-            yield from _section(root, whole, inner, f"{field['description']}{use}")
+            # pydantic leaves out a description that is the section's own.
+            described = field.get("description", inner["description"])
+            required = " Required." if name in section.get("required", []) else ""
+            yield from _section(root, whole, inner, f"{described}{required}")
 
 
 def _inner(root: Schema, field: Schema) -> Schema | None:

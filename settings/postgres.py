@@ -22,6 +22,8 @@ from settings.base import (
 class Backups(Section):
     """Backups of the database."""
 
+    otherwise = "Cloud Storage would refuse the bucket"
+
     method: Literal["none", "objectStore", "volumeSnapshot"] = setting(
         "none",
         about="objectStore: WAL archive and base backups in a bucket (point-in-time recovery), by the barman-cloud "
@@ -42,19 +44,16 @@ class Backups(Section):
         le=3650,
         about="How long backups are kept, days, in the object store; volume snapshots stay until someone deletes them.",
         otherwise="the plugin would refuse the retention",
-        write="retentionDays: 30",
     )
     bucket: str | None = setting(
         None,
         pattern=r"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$",
         about="Name of the bucket that is made for objectStore; unset means `<project>-<cluster>-litellm-pg`.",
-        otherwise="Cloud Storage would refuse the bucket",
         write="bucket: my-project-id-litellm-pg",
     )
     bucket_location: Region | None = setting(
         None,
         about="Region of the bucket; unset means the cluster's region.",
-        otherwise="Cloud Storage would refuse the bucket",
         write="bucketLocation: europe-west4",
     )
     adopt_bucket: bool = setting(
@@ -67,7 +66,6 @@ class Backups(Section):
         True,
         about="Install cert-manager, which the barman-cloud plugin needs; false where the cluster has it.",
         otherwise="the plugin would have no certificate and no backup would be taken",
-        write="installCertManager: true",
     )
     snapshot_class: DnsSubdomain | None = setting(
         None,
@@ -148,19 +146,18 @@ class Restore(Section):
 class Postgres(Section):
     """LiteLLM's database, a CloudNativePG Cluster."""
 
+    otherwise = "CloudNativePG would refuse the Cluster"
+
     name: DnsLabel = setting(
         "litellm-pg",
         max_length=50,  # CloudNativePG's own limit
         about="Name of the Cluster; a restore is made under a new name.",
-        otherwise="the API server would refuse the Cluster",
-        write="name: litellm-pg",
     )
     instances: int = setting(
         1,
         ge=1,
         le=9,
         about="Postgres instances: one primary, the others standbys, each in a zone of its own while there are zones.",
-        otherwise="CloudNativePG would refuse the Cluster",
         write="instances: 3",
     )
     synchronous_replicas: int = setting(
@@ -171,31 +168,15 @@ class Postgres(Section):
         otherwise="a failover could lose the latest spend",
         write="synchronousReplicas: 1",
     )
-    storage_size: Bytes = setting(
-        "10Gi",
-        about="Volume of an instance; can grow, never shrink.",
-        otherwise="CloudNativePG would refuse the Cluster",
-        write="storageSize: 10Gi",
-    )
+    storage_size: Bytes = setting("10Gi", about="Volume of an instance; can grow, never shrink.")
     storage_class: DnsSubdomain = setting(
         "standard-rwo",
         about="StorageClass of the volumes.",
         otherwise="the volumes would stay Pending and the Cluster never become ready",
-        write="storageClass: standard-rwo",
     )
-    cpu: Cpu = setting(
-        "500m",
-        about="CPU request of an instance.",
-        otherwise="the API server would refuse the pods",
-        write="cpu: 500m",
-    )
-    memory: Bytes = setting(
-        "1Gi",
-        about="Memory request and limit of an instance.",
-        otherwise="the API server would refuse the pods",
-        write="memory: 1Gi",
-    )
-    backups: Backups = section(Backups, "Backups.")
+    cpu: Cpu = setting("500m", about="CPU request of an instance.")
+    memory: Bytes = setting("1Gi", about="Memory request and limit of an instance.")
+    backups: Backups = section(Backups)
     restore: Restore | None = setting(
         None,
         about="Restore this Cluster from another one's backups when it is first made.",

@@ -10,11 +10,12 @@ from settings.base import Region, SecretId, Section, Violation, rule, section, s
 class Adopt(Section):
     """Secrets that are in Secret Manager already, and the version whose value each keeps."""
 
+    otherwise = "the import would fail, or an old value would come back"
+
     master_key: int | None = setting(
         None,
         ge=1,
         about="Version of the existing litellm-master-key to keep; unset means one is made.",
-        otherwise="the import would fail, or an old master key would come back",
         write="masterKey: 1",
     )
     salt_key: int | None = setting(
@@ -29,27 +30,26 @@ class Adopt(Section):
         ge=1,
         about="Version of the existing litellm-db-password to keep (characters that need no escape in a URL); "
         "unset means one is made.",
-        otherwise="the import would fail, or an old password would come back",
         write="databasePassword: 1",
     )
     vllm_api_key: int | None = setting(
         None,
         ge=1,
         about="Version of the existing vllm-api-key to keep; unset means one is made.",
-        otherwise="the import would fail, or an old key would come back",
         write="vllmApiKey: 1",
     )
     redis_password: int | None = setting(
         None,
         ge=1,
         about="Version of the existing litellm-redis-password to keep; unset means one is made.",
-        otherwise="the import would fail, or an old password would come back",
         write="redisPassword: 1",
     )
 
 
 class Secrets(Section):
     """The secrets in Secret Manager."""
+
+    otherwise = "no new value would be made"
 
     replica_locations: list[Region] = setting(
         default_factory=list,
@@ -58,25 +58,13 @@ class Secrets(Section):
         write="replicaLocations: [europe-west4, europe-west1]",
     )
     master_key_generation: int = setting(
-        1,
-        ge=1,
-        about="Raise by one to rotate LiteLLM's master key.",
-        otherwise="no new master key would be made",
-        write="masterKeyGeneration: 2",
+        1, ge=1, about="Raise by one to rotate LiteLLM's master key.", write="masterKeyGeneration: 2"
     )
     database_password_generation: int = setting(
-        1,
-        ge=1,
-        about="Raise by one to rotate the database password.",
-        otherwise="no new password would be made",
-        write="databasePasswordGeneration: 2",
+        1, ge=1, about="Raise by one to rotate the database password.", write="databasePasswordGeneration: 2"
     )
     vllm_api_key_generation: int = setting(
-        1,
-        ge=1,
-        about="Raise by one to rotate vLLM's API key.",
-        otherwise="no new key would be made",
-        write="vllmApiKeyGeneration: 2",
+        1, ge=1, about="Raise by one to rotate vLLM's API key.", write="vllmApiKeyGeneration: 2"
     )
     existing_vllm_api_key: SecretId | None = setting(
         None,
@@ -84,7 +72,7 @@ class Secrets(Section):
         otherwise="the vLLM key could not be read and vLLM would not start",
         write="existingVllmApiKey: vllm-api-key",
     )
-    adopt: Adopt = section(Adopt, "Existing secrets that a new stack takes over with their values.")
+    adopt: Adopt = section(Adopt)
 
     @rule
     def rotated_or_adopted(self) -> Iterator[Violation]:

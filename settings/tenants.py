@@ -45,6 +45,8 @@ _MEANS_MORE = frozenset(
 class Tenant(Section):
     """What a team and a virtual key have in common."""
 
+    otherwise = "LiteLLM would refuse every request"
+
     name: DnsLabel = setting(
         about="Its name, in LiteLLM and in the preview: a DNS label. Another name is another tenant.",
         otherwise="its objects could not be named after it",
@@ -62,21 +64,12 @@ class Tenant(Section):
         "1mo",
         about="After which spend counts from zero: 1s to 59s, 1m to 59m, 1h to 24h, 1d to 9999d, or 1mo.",
         otherwise="LiteLLM would reset the budget at another time than is written",
-        write="budgetPeriod: 1mo",
     )
     tpm: int | None = setting(
-        None,
-        ge=1,
-        about="Tokens a minute; more are refused. Unset means no limit.",
-        otherwise="LiteLLM would refuse every request",
-        write="tpm: 100000",
+        None, ge=1, about="Tokens a minute; more are refused. Unset means no limit.", write="tpm: 100000"
     )
     rpm: int | None = setting(
-        None,
-        ge=1,
-        about="Requests a minute; more are refused. Unset means no limit.",
-        otherwise="LiteLLM would refuse every request",
-        write="rpm: 600",
+        None, ge=1, about="Requests a minute; more are refused. Unset means no limit.", write="rpm: 600"
     )
     models: list[str] = setting(
         default_factory=list,
@@ -86,7 +79,7 @@ class Tenant(Section):
     )
     metadata: Metadata = setting(
         default_factory=dict,
-        about="Whatever is to be kept with it in LiteLLM.",
+        about="Notes to keep with it in LiteLLM.",
         otherwise="LiteLLM would refuse it",
         write="metadata: {costCentre: c-1042}",
     )
