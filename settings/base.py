@@ -1,4 +1,4 @@
-"""What sections of the settings are built from: field types, the base class, and fields that explain themselves."""
+"""What the sections are built from: field types, the base class, and fields that explain themselves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Seconds = Annotated[int, Field(ge=30, le=7200)]
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule between settings that does not hold: key (relative to its section), problem, consequence and fix."""
+    """A wrong setting or a broken rule: the key (in a rule: relative to its section) and what to say of it."""
 
     key: str
     problem: str
@@ -42,7 +42,7 @@ class Violation:
 
 
 def rule(method: Callable[[Any], Iterator[Violation]]) -> Callable[[Any], Iterator[Violation]]:
-    """Mark a method of a Section as a rule between its settings: it yields what does not hold."""
+    """Mark a method of a Section as a rule between its settings: it yields the violations."""
     method.__dict__["rule"] = True
     return method
 
@@ -57,7 +57,7 @@ class Section(BaseModel):
     """What would happen were a wrong value let through, for the settings that say nothing of their own."""
 
     def broken(self) -> Iterator[Violation]:
-        """Every rule of this section that does not hold; one that asks for a refused setting is passed over."""
+        """The violations of this section's rules; a rule that reads a refused setting is passed over."""
         members = {name: member for kind in type(self).__mro__ for name, member in vars(kind).items()}
         for name, method in members.items():
             if not getattr(method, "rule", False):

@@ -49,7 +49,7 @@ class Charts(Section):
     mirror: str | None = setting(
         None,
         pattern=r"^(oci://|https://|/).+[^/]$",
-        about="oci:// or https:// prefix, or an absolute folder, that holds all charts; unset means upstream.",
+        about="Where all charts are: an oci:// or https:// prefix, or an absolute folder; unset means upstream.",
         otherwise="Helm would not find the charts",
         write="mirror: oci://europe-west4-docker.pkg.dev/my-project-id/charts",
     )
@@ -60,14 +60,14 @@ class Network(Section):
 
     policies: bool = setting(
         True,
-        about="Deny by default and allow exactly the graph, by NetworkPolicies; the cluster must enforce them "
+        about="Deny all traffic but that of docs/network.md, by NetworkPolicies. The cluster must enforce them "
         "(GKE Dataplane V2, or network policy enforcement).",
         otherwise="every pod of the cluster could reach the database",
     )
     client_namespaces: list[DnsLabel] = setting(
         default_factory=list,
-        about="Namespaces whose pods may call the gateway; empty means all. ExternalSecrets of those named, and of no "
-        "others, may read what the gateway's store reads.",
+        about="Namespaces whose pods may call the gateway; empty means all. "
+        "Only ExternalSecrets in these namespaces may read through the gateway's store.",
         otherwise="the API server would refuse the policy",
         write="clientNamespaces: [apps]",
     )
@@ -78,7 +78,7 @@ class Network(Section):
             yield Violation(
                 "clientNamespaces",
                 "clientNamespaces without policies",
-                "every pod of the cluster could call the gateway all the same",
+                "every pod of the cluster could call the gateway",
                 "policies: true",
             )
 

@@ -1,4 +1,4 @@
-"""What is wrong with the settings, said so that it can be mended."""
+"""Error messages about the settings: what is wrong, what would happen, what to write instead."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class SettingsError(pulumi.RunError):
 
     def __init__(self, project: str, stack: str, mistakes: Sequence[Violation]) -> None:
         listed = "\n  ".join(
-            f"{project}:{each.key}: {each.problem}.\n"
-            f"    What would happen: {each.otherwise}.\n"
-            f"    Write instead: {each.write}"
-            for each in mistakes
+            f"{project}:{mistake.key}: {mistake.problem}.\n"
+            f"    What would happen: {mistake.otherwise}.\n"
+            f"    Write instead: {mistake.write}"
+            for mistake in mistakes
         )
         super().__init__(
             f"Pulumi.{stack}.yaml: {len(mistakes)} wrong setting(s); nothing was touched.\n  {listed}"
@@ -55,13 +55,13 @@ def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Ite
 
 
 def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location], at: Location = ()) -> S:
-    """The section without the settings that were refused (reading one raises AttributeError), for its rules."""
+    """The section without the refused settings, for its rules: reading a refused one raises AttributeError."""
     kept: dict[str, Any] = {}
     for name, field in section.model_fields.items():
         key = to_camel(name)
         where = (*at, key)
         inner = section_in(field.annotation)
-        if where in refused or (inner is None and any(each[: len(where)] == where for each in refused)):
+        if where in refused or (inner is None and any(other[: len(where)] == where for other in refused)):
             continue
         value = values.get(key)
         if key not in values:
@@ -73,7 +73,7 @@ def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location]
         else:
             items = list(enumerate(cast(list[Mapping[str, Any]], value)))
             if not any((*where, index) in refused for index, _ in items):
-                kept[name] = [readable(inner, each, refused, (*where, index)) for index, each in items]
+                kept[name] = [readable(inner, item, refused, (*where, index)) for index, item in items]
     made = section.model_construct(**kept)
     for name in set(vars(made)) - set(kept):
         object.__delattr__(made, name)  # past `frozen`: model_construct put the default there
@@ -81,15 +81,15 @@ def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location]
 
 
 def broken_rules(section: Section, at: str = "") -> Iterator[Violation]:
-    """What does not hold between settings, inside out."""
+    """The violations of all rules, those of inner sections first."""
     for name, value in section:
         key = _join(at, to_camel(name))
         if isinstance(value, Section):
             yield from broken_rules(value, key)
         elif isinstance(value, list):
-            for index, each in enumerate(cast(list[object], value)):
-                if isinstance(each, Section):
-                    yield from broken_rules(each, f"{key}[{index}]")
+            for index, item in enumerate(cast(list[object], value)):
+                if isinstance(item, Section):
+                    yield from broken_rules(item, f"{key}[{index}]")
     for broken in section.broken():
         yield replace(broken, key=_join(at, broken.key))
 
@@ -118,7 +118,9 @@ def _advice(section: type[Section], field: FieldInfo) -> tuple[str, str]:
     """What would happen were a wrong value of the field let through, and what to write instead."""
     hints = cast(dict[str, str], field.json_schema_extra)
     if not (write := hints["write"]):
-        write = f"{field.alias}: {field.default if isinstance(field.default, str) else json.dumps(field.default)}"
+        write = (
+            f"{field.alias}: {field.default if isinstance(field.default, str) else json.dumps(field.default)}"
+        )
     return hints["otherwise"] or section.otherwise, write
 
 

@@ -12,21 +12,19 @@ from settings.base import Bytes, Cpu, SecretId, Section, Violation, rule, sectio
 # vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
 
-
 _ARGUMENTS_WITH_A_SETTING = {
     "--model": "model",
     "--revision": "revision",
     "--served-model-name": "alias",
     "--max-model-len": "maxModelLen",
     "--tensor-parallel-size": "gpus",
-    "--api-key": "secrets.existingVllmApiKey: an argument would be readable by all who can see the pod",
-    "--host": "leave it out: the chart's Service leads to 0.0.0.0:8000",
-    "--port": "leave it out: the chart's Service leads to 0.0.0.0:8000",
+    "--api-key": "secrets.existingVllmApiKey: everyone who can see the pod could read an argument",
+    "--host": "leave it out: the chart's Service expects 0.0.0.0:8000",
+    "--port": "leave it out: the chart's Service expects 0.0.0.0:8000",
 }
 
-
 REDIS_PASSWORD = "REDIS_PASSWORD"
-"""Environment variable that holds the password of the Redis."""
+"""Environment variable of the proxy that holds the Redis password."""
 
 
 class SharedState(Section):
@@ -36,8 +34,8 @@ class SharedState(Section):
 
     kind: Literal["none", "valkey", "redis"] = setting(
         "none",
-        about="none: each pod counts for itself; valkey: one is run in the cluster; redis: one at `host`.",
-        otherwise="limits would be counted by each pod on its own",
+        about="none: each pod counts for itself; valkey: this stack runs one; redis: an existing one at `host`.",
+        otherwise="each pod would count limits on its own",
         write="kind: valkey",
     )
     host: str | None = setting(
@@ -80,22 +78,22 @@ class LiteLLM(Section):
     )
     serve_without_database: bool = setting(
         False,
-        about="true: keep answering while the database is away, with keys that cannot be checked let through "
-        "(fail open); false: refuse (fail closed).",
+        about="While the database is away, true: answer, and let unchecked keys through (fail open); "
+        "false: refuse (fail closed).",
         otherwise="it would not be clear what happens without a database",
         write="serveWithoutDatabase: true",
     )
     shared_state: SharedState = section(SharedState)
     cpu: Cpu = setting(
-        "1", about="CPU request of a pod; LiteLLM asks for about one a worker.", write='cpu: "1"'
+        "1", about="CPU request per pod; LiteLLM recommends about one per worker.", write='cpu: "1"'
     )
     memory: Bytes = setting(
         "4Gi",
-        about="Memory request and limit of a pod; LiteLLM asks for about 4Gi a worker.",
+        about="Memory request and limit per pod; LiteLLM recommends about 4Gi per worker.",
         otherwise="the pod would be killed for lack of memory",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
-        "INFO", about="LITELLM_LOG.", otherwise="LiteLLM would not start"
+        "INFO", about="Log level (LITELLM_LOG).", otherwise="LiteLLM would not start"
     )
 
     @rule
@@ -116,7 +114,7 @@ class VllmModel(Section):
 
     model: str = setting(
         pattern=r"^[\w.-]+/[\w.-]+$",
-        about="Hugging Face repository that vLLM loads, also the served model name.",
+        about="Hugging Face repository that vLLM loads; also the served model name.",
         otherwise="vLLM would fail to load the model and restart for ever",
         write="model: Qwen/Qwen2.5-0.5B-Instruct",
     )
@@ -136,27 +134,27 @@ class VllmModel(Section):
         1,
         ge=0,
         le=100,
-        about="vLLM engines; 0 means none runs and no GPU or cache volume is paid for, and the gateway answers with an "
-        "error for it. The weights are downloaded anew afterwards.",
+        about="vLLM engines. 0: no GPU or cache volume is paid for, requests for the model fail, and the next "
+        "engine downloads the weights anew.",
     )
     gpus: int = setting(
         1,
         ge=1,
         le=16,
-        about="GPUs an engine (tensor parallel size).",
+        about="GPUs per engine (tensor parallel size).",
         otherwise="the engine would be scheduled without a GPU and crash",
     )
-    cpu: int = setting(2, ge=1, le=512, about="CPU request of an engine, cores.")
-    memory: Bytes = setting("8Gi", about="Memory request of an engine.")
+    cpu: int = setting(2, ge=1, le=512, about="CPU request per engine, cores.")
+    memory: Bytes = setting("8Gi", about="Memory request per engine.")
     max_model_len: int = setting(
         4096,
         ge=128,
         le=999_999,
-        about="Longest context, tokens; the chart writes a million and more as 1e+06.",
+        about="Longest context, tokens. The chart would write a million or more as 1e+06.",
     )
     cache_size: Bytes = setting(
         "20Gi",
-        about="Volume that keeps the model's weights between restarts.",
+        about="Size of the volume that keeps the model's weights between restarts.",
         otherwise="the engine would run out of disk while downloading the model",
     )
     extra_args: list[str] = setting(
@@ -172,14 +170,14 @@ class VllmModel(Section):
             if option in _ARGUMENTS_WITH_A_SETTING:
                 yield Violation(
                     f"extraArgs[{index}]",
-                    f"{option} is set by this program already",
-                    "vLLM would get it twice, and the one it obeys may not be the one the rest is built on",
+                    f"this program sets {option} already",
+                    "vLLM would get it twice and might obey the one that the rest does not know of",
                     _ARGUMENTS_WITH_A_SETTING[option],
                 )
 
 
 class HostedModel(Section):
-    """A model somebody else hosts, reached by LiteLLM's provider for it."""
+    """A model that somebody else hosts and that LiteLLM has a provider for."""
 
     model: str = setting(
         pattern=r"^[\w.-]+/\S+$",
@@ -227,39 +225,39 @@ class EndpointModel(Section):
 
 
 class Model(Section):
-    """A model that clients can ask for by its alias: exactly one of vllm, hosted and endpoint says where it is."""
+    """A model that clients ask for by its alias; exactly one of vllm, hosted and endpoint says where it is."""
 
     otherwise = "no request would ever be routed to it"
 
     alias: ModelAlias = setting(
-        about="Model alias that clients ask for; also names vLLM's Deployment.",
+        about="Model name that clients ask for; also part of the name of vLLM's Deployment.",
         otherwise="the vLLM chart would render objects that the API server refuses",
         write="alias: qwen-local",
     )
     input_cost_per_token: float = setting(
         gt=0,
         allow_inf_nan=False,
-        about="USD a prompt token.",
+        about="USD per prompt token.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="inputCostPerToken: 0.00000005",
     )
     output_cost_per_token: float = setting(
         gt=0,
         allow_inf_nan=False,
-        about="USD a completion token.",
+        about="USD per completion token.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="outputCostPerToken: 0.0000002",
     )
     tpm: int | None = setting(
         None,
         ge=1,
-        about="Tokens a minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
+        about="Tokens per minute, over all replicas and keys; more are refused. Unset means no limit.",
         write="tpm: 100000",
     )
     rpm: int | None = setting(
         None,
         ge=1,
-        about="Requests a minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
+        about="Requests per minute, over all replicas and keys; more are refused. Unset means no limit.",
         write="rpm: 600",
     )
     vllm: VllmModel | None = setting(
@@ -278,13 +276,13 @@ class Model(Section):
 
     @property
     def api_key_secret(self) -> str | None:
-        """Id of the secret with the upstream's own API key; None where there is none, or vLLM's is meant."""
+        """Id of the secret with the upstream's own API key; None where there is none, and for vLLM."""
         upstream = self.hosted or self.endpoint
         return upstream.api_key_secret if upstream else None
 
     @property
     def api_key_variable(self) -> str:
-        """Environment variable that LiteLLM reads that key from; aliases differ, so these do."""
+        """Environment variable that LiteLLM reads that key from; unique, as aliases are."""
         return f"MODEL_{self.alias.upper().replace('-', '_')}_API_KEY"
 
     @rule

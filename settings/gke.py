@@ -26,7 +26,7 @@ class Gcp(Section):
     """The Google Cloud project everything is made in."""
 
     project: ProjectId = setting(
-        about="Project id (not number) of the secrets and backups, and of the cluster unless it has a project of its own.",
+        about="Project id (not number) of the secrets and backups, and of the cluster unless cluster.project is set.",
         otherwise="Google Cloud would refuse every call, half-way through the first `up`",
         write="project: my-project-id",
     )
@@ -51,7 +51,7 @@ class Cluster(Section):
     stack: str | None = setting(
         None,
         pattern=r"^[\w.-]+/[\w.-]+/[\w.-]+$",
-        about="Stack whose outputs clusterName, clusterLocation and clusterProject name the cluster, in place of `name`.",
+        about="Stack whose outputs clusterName, clusterLocation and clusterProject name the cluster; replaces `name`.",
         otherwise="the stack's outputs could not be read",
         write="stack: organization/gke-cluster/dev",
     )
@@ -62,7 +62,7 @@ class Cluster(Section):
             yield Violation(
                 "stack",
                 "both `stack` and `name`, `location` or `project` are given",
-                "it would not be clear which cluster is meant, and the wrong one could be changed",
+                "the wrong cluster could be changed",
                 "either `stack` alone, or `name` and `location`",
             )
 
@@ -96,15 +96,17 @@ class GpuPool(Section):
 
     name: ClusterName = setting("llm-gpu", about="Name of the node pool; changing it replaces the pool.")
     machine_type: str = setting(
-        "g2-standard-4", pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$", about="Compute Engine machine type of a node."
+        "g2-standard-4",
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$",
+        about="Compute Engine machine type of the nodes.",
     )
-    accelerator: str = setting("nvidia-l4", pattern=r"^nvidia(-[a-z0-9]+)+$", about="GPU type of a node.")
-    accelerator_count: int = setting(1, ge=1, le=16, about="GPUs a node.")
+    accelerator: str = setting("nvidia-l4", pattern=r"^nvidia(-[a-z0-9]+)+$", about="GPU type of the nodes.")
+    accelerator_count: int = setting(1, ge=1, le=16, about="GPUs per node.")
     min_nodes: int = setting(
         0,
         ge=0,
         le=1000,
-        about="Fewest nodes the autoscaler keeps, over all zones; 0 means no GPU bill while nothing is asked for.",
+        about="Fewest nodes the autoscaler keeps, over all zones; 0 means no GPU bill while no pod asks for a GPU.",
     )
     max_nodes: int = setting(
         1,
@@ -122,11 +124,11 @@ class GpuPool(Section):
         100,
         ge=50,
         le=65536,
-        about="Boot disk of a node, GB; vLLM's image alone takes over 10 GB.",
+        about="Boot disk per node, GB; vLLM's image alone takes over 10 GB.",
         otherwise="nodes would run out of disk while pulling the image",
     )
     disk_type: Literal["pd-standard", "pd-balanced", "pd-ssd", "hyperdisk-balanced"] = setting(
-        "pd-balanced", about="Boot disk type of a node."
+        "pd-balanced", about="Boot disk type of the nodes."
     )
     image_type: Literal["COS_CONTAINERD", "UBUNTU_CONTAINERD"] = setting(
         "COS_CONTAINERD", about="Node image."
@@ -137,12 +139,12 @@ class GpuPool(Section):
         otherwise="nodes would come up without a driver and offer no GPU",
     )
     spot: bool = setting(
-        False, about="Use spot capacity: cheaper, taken away at any time.", write="spot: true"
+        False, about="Use spot nodes: cheaper, but Google may take them away at any time.", write="spot: true"
     )
     reservation: str | None = setting(
         None,
         pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
-        about="Compute Engine reservation the nodes are taken from; unset means none.",
+        about="Compute Engine reservation that the nodes use; unset means none.",
         write="reservation: l4-europe-west4",
     )
     image_streaming: bool = setting(

@@ -1,7 +1,7 @@
-"""Compute Engine machine types that carry GPUs: which, how many, and the size of a node.
+"""Compute Engine machine types with GPUs: the GPUs' type and count, the size of a node.
 
-Sources: https://cloud.google.com/compute/docs/gpus and https://cloud.google.com/compute/docs/accelerator-optimized-machines.
-Zones, quotas and stock are not weighed here: Google says when there is none.
+Sources: https://cloud.google.com/compute/docs/gpus and
+https://cloud.google.com/compute/docs/accelerator-optimized-machines. Zones, quotas and stock are not checked here.
 """
 
 from __future__ import annotations
@@ -62,5 +62,5 @@ MACHINES: Mapping[str, Machine] = {
 
 
 def machines_with(accelerator: str, count: int) -> list[str]:
-    """The machine types that carry so many of an accelerator."""
+    """Names of the machine types that can carry `count` of an accelerator."""
     return [name for name, machine in MACHINES.items() if count in machine.accelerators.get(accelerator, ())]

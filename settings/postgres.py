@@ -26,9 +26,9 @@ class Backups(Section):
 
     method: Literal["none", "objectStore", "volumeSnapshot"] = setting(
         "none",
-        about="objectStore: WAL archive and base backups in a bucket (point-in-time recovery), by the barman-cloud "
-        "plugin; volumeSnapshot: snapshots of the volumes; none: no backups.",
-        otherwise="a lost database would take every key, budget and spend record with it",
+        about="objectStore: WAL archive and base backups in a bucket, by the barman-cloud plugin (point-in-time "
+        "recovery); volumeSnapshot: snapshots of the volumes; none: no backups.",
+        otherwise="every key, budget and spend record would be lost with the database",
         write="method: objectStore",
     )
     schedule: str = setting(
@@ -42,13 +42,13 @@ class Backups(Section):
         30,
         ge=1,
         le=3650,
-        about="How long backups are kept, days, in the object store; volume snapshots stay until someone deletes them.",
+        about="Days that the object store keeps backups; volume snapshots stay until someone deletes them.",
         otherwise="the plugin would refuse the retention",
     )
     bucket: str | None = setting(
         None,
         pattern=r"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$",
-        about="Name of the bucket that is made for objectStore; unset means `<project>-<cluster>-litellm-pg`.",
+        about="Name of the bucket for objectStore; unset means `<project>-<cluster>-litellm-pg`.",
         write="bucket: my-project-id-litellm-pg",
     )
     bucket_location: Region | None = setting(
@@ -58,13 +58,13 @@ class Backups(Section):
     )
     adopt_bucket: bool = setting(
         False,
-        about="Take over `bucket`, which exists, instead of making it: one that an earlier stack left behind.",
-        otherwise="Cloud Storage would refuse to make a bucket that is there already",
+        about="Take over an existing `bucket`, which an earlier stack left behind, instead of making one.",
+        otherwise="Cloud Storage would refuse to make a bucket that exists already",
         write="adoptBucket: true",
     )
     install_cert_manager: bool = setting(
         True,
-        about="Install cert-manager, which the barman-cloud plugin needs; false where the cluster has it.",
+        about="Install cert-manager, which the barman-cloud plugin needs; false where the cluster has one.",
         otherwise="the plugin would have no certificate and no backup would be taken",
     )
     snapshot_class: DnsSubdomain | None = setting(
@@ -105,17 +105,17 @@ class Backups(Section):
                 yield Violation(
                     key,
                     f"{key} is for method {method}, the method is {self.method}",
-                    "it would be ignored, and backups be missed the day they are needed",
+                    "it would be ignored, and no backup would be there when one is needed",
                     f"method: {method}, or no {key}",
                 )
 
 
 class Restore(Section):
-    """Where a new Cluster's data comes from; read only when that Cluster is first made."""
+    """Where a new Cluster's data comes from; read only when that Cluster is made."""
 
     source: DnsLabel = setting(
         about="Name of the Cluster whose backups are restored.",
-        otherwise="the restored database would be empty or another one's",
+        otherwise="the restored database would be empty, or a copy of another one",
         write="source: litellm-pg",
     )
     target_time: str | None = setting(
@@ -157,29 +157,29 @@ class Postgres(Section):
         1,
         ge=1,
         le=9,
-        about="Postgres instances: one primary, the others standbys, each in a zone of its own while there are zones.",
+        about="Postgres instances: one primary, the others standbys, spread over the zones.",
         write="instances: 3",
     )
     synchronous_replicas: int = setting(
         0,
         ge=0,
         le=8,
-        about="Standbys that must confirm a commit (durability `preferred`: writes go on when none can).",
+        about="Standbys that must confirm a commit (durability `preferred`: writes go on when no standby can).",
         otherwise="a failover could lose the latest spend",
         write="synchronousReplicas: 1",
     )
-    storage_size: Bytes = setting("10Gi", about="Volume of an instance; can grow, never shrink.")
+    storage_size: Bytes = setting("10Gi", about="Size of each instance's volume; it can grow, never shrink.")
     storage_class: DnsSubdomain = setting(
         "standard-rwo",
         about="StorageClass of the volumes.",
         otherwise="the volumes would stay Pending and the Cluster never become ready",
     )
-    cpu: Cpu = setting("500m", about="CPU request of an instance.")
-    memory: Bytes = setting("1Gi", about="Memory request and limit of an instance.")
+    cpu: Cpu = setting("500m", about="CPU request per instance.")
+    memory: Bytes = setting("1Gi", about="Memory request and limit per instance.")
     backups: Backups = section(Backups)
     restore: Restore | None = setting(
         None,
-        about="Restore this Cluster from another one's backups when it is first made.",
+        about="Restore the Cluster from another one's backups when it is made.",
         otherwise="the section could not be read",
         write="restore: {source: litellm-pg}",
     )

@@ -8,7 +8,7 @@ from settings.base import Region, SecretId, Section, Violation, rule, section, s
 
 
 class Adopt(Section):
-    """Secrets that are in Secret Manager already, and the version whose value each keeps."""
+    """Secrets that exist in Secret Manager already, each by the version whose value is kept."""
 
     otherwise = "the import would fail, or an old value would come back"
 
@@ -28,7 +28,7 @@ class Adopt(Section):
     database_password: int | None = setting(
         None,
         ge=1,
-        about="Version of the existing litellm-db-password to keep (characters that need no escape in a URL); "
+        about="Version of the existing litellm-db-password to keep, a value that needs no escape in a URL; "
         "unset means one is made.",
         write="databasePassword: 1",
     )
@@ -53,7 +53,7 @@ class Secrets(Section):
 
     replica_locations: list[Region] = setting(
         default_factory=list,
-        about="Regions Secret Manager keeps the secrets in; empty means automatic. Fixed once made.",
+        about="Regions Secret Manager keeps the secrets in; empty means automatic. Cannot be changed later.",
         otherwise="Secret Manager would refuse the secrets",
         write="replicaLocations: [europe-west4, europe-west1]",
     )
@@ -95,14 +95,14 @@ class Secrets(Section):
             yield Violation(
                 "existingVllmApiKey",
                 f"{self.existing_vllm_api_key} is only read, but vLLM's key is to be adopted or rotated",
-                "the key would be neither",
-                "existingVllmApiKey alone and a new version made where that secret is managed, or without it",
+                "the key would be neither adopted nor rotated",
+                "existingVllmApiKey alone, and rotate the key where it is managed; or leave existingVllmApiKey out",
             )
 
     @rule
     def replicas_differ(self) -> Iterator[Violation]:
         for region in sorted(
-            {each for each in self.replica_locations if self.replica_locations.count(each) > 1}
+            {region for region in self.replica_locations if self.replica_locations.count(region) > 1}
         ):
             yield Violation(
                 "replicaLocations",
