@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.paths import HOME_VARIABLE
 from tests.litellm.double import CONFIG
 from tests.litellm.driver import Double, double
 from tools.validate.__main__ import options, validate
@@ -252,6 +253,6 @@ def test_a_model_without_cost_fails(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_a_sandbox_has_nothing_to_validate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LLM_GATEWAY_SANDBOX", "/nowhere")
+    monkeypatch.setenv(HOME_VARIABLE, "/nowhere")
     with pytest.raises(ValidateError, match="no container runs"):
         validate(options(["--stack", "dev"]))

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
         known = stacks.environments(ROOT)
         if options.changed_files:
             source = Path("/dev/stdin" if options.changed_files == "-" else options.changed_files)
-            known = stacks.touched(source.read_text().splitlines(), known)
+            known = stacks.touched(source.read_text().splitlines(), known, ROOT)
         print(json.dumps(known))
         return 0
     from tools.review import guard  # `stacks` runs before anything is installed
@@ -57,7 +57,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="a resource, by name or URN, that the guard lets a preview delete or replace",
     )
     commands.add_parser("table", parents=[log], help="as a table for the terminal")
-    commands.add_parser("guard", parents=[log], help="exit 1 where a preview would lose what cannot be made again")
+    commands.add_parser(
+        "guard", parents=[log], help="exit 1 where a preview would lose what cannot be made again"
+    )
     markdown = commands.add_parser("comment", parents=[log], help="as Markdown for GitHub")
     markdown.add_argument("--stack", required=True, help="the stack's name")
     markdown.add_argument("--diff", type=Path, metavar="FILE", help="what `pulumi preview --diff` printed")

@@ -14,13 +14,15 @@ from typing import NoReturn
 
 import rich
 
-from sandbox.paths import HOME_VARIABLE
 from tools.validate import table
 from tools.validate.admin import Admin
 from tools.validate.checks import CHECKS, Limits, Result, Run, run_all
 from tools.validate.errors import ValidateError
 from tools.validate.installation import installation, master_key
 from tools.validate.reach import Reach, Url, through_cluster
+
+SANDBOX = "LLM_GATEWAY_SANDBOX"
+"""Environment variable that the sandbox sets for every process in it."""
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -44,7 +46,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def validate(chosen: argparse.Namespace, reach: Reach | None = None) -> bool:
     """Check, print, and say whether everything passed; `reach` instead of what the options say. Raises ValidateError."""
-    if HOME_VARIABLE in os.environ:
+    if SANDBOX in os.environ:
         raise ValidateError("this is a sandbox, where no container runs: there is no proxy to validate")
     found = installation(chosen.stack)
     model = chosen.model or next(iter(found.models), "")
