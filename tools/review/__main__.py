@@ -1,4 +1,4 @@
-"""`python -m tools.review table|comment|guard|stacks`: what an operation did or would do, from the engine's event log."""
+"""`python -m tools.review table|comment|guard|stacks`: reviews an operation by the engine's event log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is asked for; returns the exit code."""
+    """Run the command; returns the exit code."""
     options = _parse(arguments)
     if options.command == "stacks":
         known = stacks.environments(ROOT)
@@ -54,7 +54,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="a resource, by name or URN, that the guard lets a preview delete or replace",
+        help="a resource, by name or URN, that the preview may delete or replace",
     )
     commands.add_parser("table", parents=[log], help="as a table for the terminal")
     commands.add_parser(
@@ -66,7 +66,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     markdown.add_argument("--kind", choices=KINDS, default="preview", help="what the comment is about")
     changed = commands.add_parser("stacks", help="the environments, as a JSON list")
     changed.add_argument(
-        "--changed-files", metavar="FILE", help="only those that these are of: one path a line; - is stdin"
+        "--changed-files",
+        metavar="FILE",
+        help="only those that a change of these affects: one path per line; - is stdin",
     )
     return parser.parse_args(arguments)
 

@@ -1,7 +1,7 @@
 """One engine operation, read from the engine's event log (`pulumi up --event-log FILE`).
 
-The log is one JSON object a line, `apitype.EngineEvent` of the Pulumi SDK; its times are whole seconds. The engine has
-blinded secrets in it already; here they, and values not yet known, become words.
+The log has one JSON object per line, `apitype.EngineEvent` of the Pulumi SDK, with times in whole seconds. The
+engine has masked secrets in it already; here words replace them and the values that are not known yet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SECRET = "[secret]"
 UNKNOWN = "[known after up]"
 UNTOUCHED = frozenset({"same", "read", "refresh"})
 
-# How the engine marks secrets and values not yet known: pulumi/pulumi, sdk/go/common/resource/{sig,plugin}.
+# How the engine marks secrets and unknown values: pulumi/pulumi, sdk/go/common/resource/{sig,plugin}.
 _SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _REPLACING = frozenset(
@@ -42,11 +42,11 @@ class Change:
 
 @dataclass
 class Step:
-    """One resource's way through the operation.
+    """What the operation did with one resource.
 
-    `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"), one for
-    all the steps of a replacement; `started` and `ended` are seconds since 1970. A `component` only groups others: one
-    that declares something itself, as a tenant does, is not meant.
+    `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"), one
+    for all the steps of a replacement. `started` and `ended` are seconds since 1970. A `component` only groups
+    others; one with inputs of its own, such as a tenant, counts as a resource.
     """
 
     urn: str
@@ -70,7 +70,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What the engine or the program said; `severity` is "info", "info#err", "warning" or "error"."""
+    """A message of the engine or the program; `severity` is "info", "info#err", "warning" or "error"."""
 
     urn: str
     severity: str
@@ -79,7 +79,7 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class PolicyResult:
-    """A violated policy; `level` is "advisory", "mandatory", "remediate" or "disabled", `urn` empty for the stack."""
+    """A violated policy: `level` is "advisory", "mandatory", "remediate" or "disabled", `urn` empty for the stack."""
 
     pack: str
     name: str
@@ -92,8 +92,8 @@ class PolicyResult:
 class Operation:
     """What the engine did, or in a preview would do; steps are in the order in which they started.
 
-    `result` is "succeeded", "failed", "canceled", or "interrupted" where the engine did not live to write one.
-    `policies` are the violations; `policies_checked` are the (pack, policy) pairs that looked at something.
+    `result` is "succeeded", "failed", "canceled", or "interrupted" where the engine was killed before it wrote one.
+    `policies` are the violations, `policies_checked` the (pack, policy) pairs that applied to a resource.
     """
 
     steps: list[Step]
@@ -108,21 +108,21 @@ class Operation:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the engine came to its end without an error."""
+        """Whether the engine finished without an error."""
         return self.result == "succeeded"
 
 
 def read(log: Path) -> Operation:
-    """The operation in an event log; what a killed engine left of its last line is dropped.
+    """The operation in an event log; a last line that a killed engine left incomplete is dropped.
 
-    Raises OSError for a file that cannot be read, json.JSONDecodeError for one that is no event log.
+    Raises OSError if the file cannot be read, json.JSONDecodeError if it is no event log.
     """
     *whole, _cut = log.read_text(errors="replace").split("\n")
     return parse(json.loads(line) for line in whole if line.strip())
 
 
 def parse(events: Iterable[dict[str, Any]]) -> Operation:
-    """The operation that decoded events tell of; one that previews itself first counts from its last start."""
+    """The operation of decoded events; of an operation with a preview of its own, what follows the preview."""
     reader = _Reader()
     for event in events:
         if "preludeEvent" in event:
@@ -132,33 +132,33 @@ def parse(events: Iterable[dict[str, Any]]) -> Operation:
 
 
 def type_path(urn: str) -> str:
-    """The types from the outermost component to the resource: urn:pulumi:STACK::PROJECT::TYPE$TYPE::NAME."""
+    """The types from the outermost component to the resource: TYPE$TYPE of urn:pulumi:STACK::PROJECT::TYPE$TYPE::NAME."""
     return urn.split("::")[2] if urn.count("::") >= 3 else ""
 
 
-def differences(path: str, old: Any, new: Any, replaces: bool = False) -> Iterator[Change]:
-    """What differs between two values, down to what is no dict or list; JSON in a string counts as what it says."""
-    if isinstance(old, str) and isinstance(new, str) and None not in (said := (_json(old), _json(new))):
-        old, new = said
+def leaf_changes(path: str, old: Any, new: Any, replaces: bool = False) -> Iterator[Change]:
+    """The changed values inside dicts, lists and JSON texts; None stands for a value that is not there."""
+    if isinstance(old, str) and isinstance(new, str) and None not in (decoded := (_json(old), _json(new))):
+        old, new = decoded
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            yield from differences(_join(path, key), old.get(key), new.get(key), replaces)
+            yield from leaf_changes(_join(path, key), old.get(key), new.get(key), replaces)
     elif isinstance(old, list) and isinstance(new, list):
         for index, (before, after) in enumerate(zip_longest(old, new)):
-            yield from differences(f"{path}[{index}]", before, after, replaces)
+            yield from leaf_changes(f"{path}[{index}]", before, after, replaces)
     elif old != new or old == SECRET:
         kind = "add" if old is None else "delete" if new is None else "update"
         yield Change(path, f"{kind}-replace" if replaces else kind, old, new)
 
 
 def plain(value: Any) -> Any:
-    """A property's value with words for secrets and for what is not yet known."""
+    """A property's value with words in place of secrets and of unknown values."""
     if isinstance(value, dict):
         if _SECRET in value.items():
             return SECRET
-        return {key: plain(each) for key, each in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [plain(each) for each in value]
+        return [plain(inner) for inner in value]
     return UNKNOWN if value == _UNKNOWN else value
 
 
@@ -222,7 +222,7 @@ class _Reader:
         step.ended = now
         if op not in UNTOUCHED and step.op != "replace":
             step.op = op
-        # A change that takes the protection away is one of a protected resource too.
+        # A step that removes the protection touches a protected resource, too.
         step.protected |= bool(old.get("protect") or new.get("protect"))
         step.done = kind == "resOutputsEvent"
         step.failed |= kind == "resOpFailedEvent"
@@ -245,12 +245,12 @@ class _Reader:
 
 
 def _changes(meta: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """What differs, at the places that the provider names, or at those of the engine where it names none.
+    """The changes at the properties that the provider names, or the engine where the provider names none.
 
-    Nobody names any of a component's: there it is every input that differs.
+    Nobody names properties of a component: its changes are those of all inputs.
     """
     if not (new or old).get("custom"):
-        return list(differences("", plain(old.get("inputs") or {}), plain(new.get("inputs") or {})))
+        return list(leaf_changes("", plain(old.get("inputs") or {}), plain(new.get("inputs") or {})))
     detailed: dict[str, dict[str, Any]] = meta.get("detailedDiff") or {
         name: {"diffKind": "update", "inputDiff": True} for name in meta.get("diffs") or ()
     }
@@ -261,13 +261,13 @@ def _changes(meta: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> 
             before = _at(old.get("outputs"), path)
         after = _at(new.get("inputs"), path)
         kind: str = diff["diffKind"]
-        found = list(differences(path, before, after, kind.endswith("-replace")))
+        found = list(leaf_changes(path, before, after, kind.endswith("-replace")))
         changes += found or [Change(path, kind, before, after)]
     return changes
 
 
 def _json(text: str) -> Any:
-    """The dict or list that a text is in JSON, or None."""
+    """The dict or list that a JSON text holds; None for any other text."""
     try:
         return json.loads(text) if text.startswith(("{", "[")) else None
     except json.JSONDecodeError:
@@ -280,10 +280,7 @@ def _join(path: str, key: str) -> str:
 
 
 def _at(value: Any, path: str) -> Any:
-    """The masked value at a property path such as `spec.ports[0]["a.b"]`; None where there is none.
-
-    What is inside a secret is secret.
-    """
+    """The masked value at a property path such as `spec.ports[0]["a.b"]`: SECRET inside a secret, None if absent."""
     value = plain(value)
     for quoted, index, name in _PATH.findall(path):
         if value in (SECRET, UNKNOWN):
