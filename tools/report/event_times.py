@@ -1,28 +1,27 @@
-"""Finer times than the engine's: its event log has whole seconds, so note when each line of it arrives."""
+"""The times at which events arrive: those in the engine's event log are whole seconds."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.review.events import Operation, parse
+from tools.review.events import Operation, decoded, parse
 
 INTERVAL = 0.02
-"""Seconds between two looks at the log: how exact the times are."""
+"""Seconds between two reads of the log, and so the precision of the times."""
 
 
 def beside(log: Path) -> Path:
-    """The file of arrival times that belongs to an event log: seconds since 1970, a line for each of the log's."""
+    """The file with the times of an event log's lines: seconds since 1970, one per line."""
     return log.with_suffix(".times")
 
 
 @contextmanager
 def noted(log: Path) -> Generator[None]:
-    """Note arrival times while the block runs an engine that writes `log`, which is not there yet."""
+    """Record the times while the block runs an engine that writes `log`, a file that does not exist yet."""
     over = threading.Event()
     reader = threading.Thread(target=_note, args=(log, over), daemon=True)
     reader.start()
@@ -48,12 +47,12 @@ def _note(log: Path, over: threading.Event) -> None:
 
 
 def read(log: Path) -> tuple[Operation, bool]:
-    """The operation in an event log, and whether its times are arrival times rather than whole seconds.
+    """The operation in an event log, and whether its times are those of `noted` rather than whole seconds.
 
-    Raises OSError for a file that cannot be read, ValueError for one that is no event log.
+    Raises OSError if the file cannot be read, ValueError if it is no event log.
     """
-    events = [json.loads(line) for line in log.read_text(errors="replace").split("\n")[:-1] if line.strip()]
+    events = decoded(log)
     times = beside(log).read_text().split() if beside(log).exists() else []
-    if len(times) != len(events):  # no one noted them, or not those of this log
+    if len(times) != len(events):  # none were recorded, or those of another log
         return parse(events), False
     return parse(event | {"timestamp": time} for event, time in zip(events, times, strict=True)), True

@@ -57,19 +57,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="a resource, by name or URN, that the preview may delete or replace",
     )
     commands.add_parser("table", parents=[log], help="as a table for the terminal")
-    commands.add_parser(
-        "guard", parents=[log], help="exit 1 where a preview would lose what cannot be made again"
-    )
+    commands.add_parser("guard", parents=[log], help="exit 1 if a preview would lose data")
     markdown = commands.add_parser("comment", parents=[log], help="as Markdown for GitHub")
     markdown.add_argument("--stack", required=True, help="the stack's name")
     markdown.add_argument("--diff", type=Path, metavar="FILE", help="what `pulumi preview --diff` printed")
     markdown.add_argument("--kind", choices=KINDS, default="preview", help="what the comment is about")
     changed = commands.add_parser("stacks", help="the environments, as a JSON list")
-    changed.add_argument(
-        "--changed-files",
-        metavar="FILE",
-        help="only those that a change of these affects: one path per line; - is stdin",
-    )
+    affected = "only those that these changed files affect: one path per line; - is stdin"
+    changed.add_argument("--changed-files", metavar="FILE", help=affected)
     return parser.parse_args(arguments)
 
 

@@ -7,6 +7,7 @@ and mentions in it have no effect.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 from tools.review.model import Line, Review, changes
 
@@ -69,12 +70,7 @@ def _diff(text: str, room: int) -> list[str]:
     cut = "\n\nCut at GitHub's limit: {} of {} lines; `make preview` and the workflow's log have all."
     lines = text.split("\n")
     frame = len(before + after + cut) + 2 * len(_fence(text)) + 40
-    kept = 0
-    for line in lines:
-        room -= len(line) + 1
-        if room < frame:
-            break
-        kept += 1
+    kept = sum(used <= room - frame for used in accumulate(len(line) + 1 for line in lines))
     notice = cut.format(kept, len(lines)) if kept < len(lines) else ""
     shown = "\n".join(lines[:kept])
     return [f"{before}{_block(shown, len(shown))}{notice}{after}"]

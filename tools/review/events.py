@@ -117,8 +117,13 @@ def read(log: Path) -> Operation:
 
     Raises OSError if the file cannot be read, json.JSONDecodeError if it is no event log.
     """
+    return parse(decoded(log))
+
+
+def decoded(log: Path) -> list[dict[str, Any]]:
+    """The events in an event log. Raises as `read` does."""
     *whole, _cut = log.read_text(errors="replace").split("\n")
-    return parse(json.loads(line) for line in whole if line.strip())
+    return [json.loads(line) for line in whole if line.strip()]
 
 
 def parse(events: Iterable[dict[str, Any]]) -> Operation:
@@ -185,15 +190,11 @@ class _Reader:
                     urn, severity = content.get("urn", ""), content["severity"]
                     self.diagnostics.append(Diagnostic(urn, severity, message))
             elif kind == "policyEvent":
-                self.policies.append(
-                    PolicyResult(
-                        content["policyPackName"],
-                        content["policyName"],
-                        content.get("resourceUrn", ""),
-                        content["enforcementLevel"],
-                        _COLOUR.sub("", content["message"]).strip(),
-                    )
+                pack, name, level = (
+                    content[key] for key in ("policyPackName", "policyName", "enforcementLevel")
                 )
+                message = _COLOUR.sub("", content["message"]).strip()
+                self.policies.append(PolicyResult(pack, name, content.get("resourceUrn", ""), level, message))
             elif kind in ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent"):
                 names = [*content.get("passed", ()), *content.get("failed", ())]
                 self.checked |= {(content["policyPackName"], name) for name in names}

@@ -27,21 +27,19 @@ def program(root: Path) -> set[str]:
         name = todo.pop()
         if name not in found and (root / name).exists():
             found.add(name)
-            todo += [place for module in _imports(root / name) for place in (module, f"{module}.py")]
+            packages = {module.partition(".")[0] for module in _imports(root / name)}
+            todo += [*packages, *(f"{package}.py" for package in packages)]
     return found
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """The top-level names of the modules that a file, or any file in a folder, imports."""
+    """The modules that a file, or any file in a folder, imports."""
     for file in path.rglob("*.py") if path.is_dir() else [path]:
         for node in ast.walk(ast.parse(file.read_text())):
-            match node:
-                case ast.Import(names=names):
-                    yield from (name.name.partition(".")[0] for name in names)
-                case ast.ImportFrom(module=str(module), level=0):
-                    yield module.partition(".")[0]
-                case _:
-                    pass
+            if isinstance(node, ast.Import):
+                yield from (name.name for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield node.module
 
 
 def touched(files: Iterable[str], known: list[str], root: Path) -> list[str]:
