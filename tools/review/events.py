@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -169,35 +169,32 @@ def plain(value: Any) -> Any:
 
 class _Reader:
     def __init__(self) -> None:
+        self.read = Operation([], {}, {}, [], [], set(), "interrupted", preview=False, duration=0)
         self.steps: dict[str, Step] = {}
-        self.outputs: dict[str, Any] = {}
-        self.outputs_before: dict[str, Any] = {}
-        self.diagnostics: list[Diagnostic] = []
-        self.policies: list[PolicyResult] = []
-        self.checked: set[tuple[str, str]] = set()
         self.summary: dict[str, Any] = {}
-        self.planning = False
         self.times: list[float] = []
 
     def take(self, event: dict[str, Any]) -> None:
         self.times.append(float(event["timestamp"]))
         for kind, content in event.items():
             if kind in _STEPS:
-                self.planning |= content.get("planning", False)
+                self.read.preview |= content.get("planning", False)
                 self._step(kind, content["metadata"])
             elif kind == "diagnosticEvent" and content["severity"] != "debug":
                 if message := _COLOUR.sub("", content["message"]).strip("\n").rstrip():
                     urn, severity = content.get("urn", ""), content["severity"]
-                    self.diagnostics.append(Diagnostic(urn, severity, message))
+                    self.read.diagnostics.append(Diagnostic(urn, severity, message))
             elif kind == "policyEvent":
                 pack, name, level = (
                     content[key] for key in ("policyPackName", "policyName", "enforcementLevel")
                 )
                 message = _COLOUR.sub("", content["message"]).strip()
-                self.policies.append(PolicyResult(pack, name, content.get("resourceUrn", ""), level, message))
+                self.read.policies.append(
+                    PolicyResult(pack, name, content.get("resourceUrn", ""), level, message)
+                )
             elif kind in ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent"):
                 names = [*content.get("passed", ()), *content.get("failed", ())]
-                self.checked |= {(content["policyPackName"], name) for name in names}
+                self.read.policies_checked |= {(content["policyPackName"], name) for name in names}
             elif kind == "summaryEvent":
                 self.summary = content
 
@@ -229,19 +226,17 @@ class _Reader:
         step.failed |= kind == "resOpFailedEvent"
         step.changed = _changes(meta, old, new) or step.changed
         if meta["type"] == STACK and kind == "resOutputsEvent":
-            self.outputs, self.outputs_before = plain(new.get("outputs", {})), plain(old.get("outputs", {}))
+            self.read.outputs = plain(new.get("outputs", {}))
+            self.read.outputs_before = plain(old.get("outputs", {}))
 
     def operation(self) -> Operation:
-        return Operation(
+        elapsed = self.times[-1] - self.times[0] if self.times else 0
+        return replace(
+            self.read,
             steps=list(self.steps.values()),
-            outputs=self.outputs,
-            outputs_before=self.outputs_before,
-            diagnostics=self.diagnostics,
-            policies=self.policies,
-            policies_checked=self.checked,
-            result=self.summary.get("result", "interrupted"),
-            preview=self.summary.get("isPreview", self.planning),
-            duration=self.summary.get("durationSeconds", self.times[-1] - self.times[0] if self.times else 0),
+            result=self.summary.get("result", self.read.result),
+            preview=self.summary.get("isPreview", self.read.preview),
+            duration=self.summary.get("durationSeconds", elapsed),
         )
 
 
