@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,7 @@ def installation(stack: str) -> Installation:
     return Installation.of(json.loads(output("pulumi", "stack", "output", "--json", "--stack", stack)))
 
 
-@dataclass(frozen=True)
-class MasterKey:
-    """The master key, kept out of every repr."""
-
-    value: str = field(repr=False)
-
-
-def master_key(secret: str, file: Path | None) -> MasterKey:
+def master_key(secret: str, file: Path | None) -> str:
     """The key in `file`, else in the environment, else in Secret Manager. Raises ValidateError if it is empty."""
     if file:
         value = file.read_text()
@@ -77,4 +70,4 @@ def master_key(secret: str, file: Path | None) -> MasterKey:
         raise ValidateError(
             f"the master key is empty, so every request would be refused: set {MASTER_KEY}, or correct the file"
         )
-    return MasterKey(value.strip())
+    return value.strip()
