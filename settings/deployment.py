@@ -56,7 +56,7 @@ class Charts(Section):
 
 
 class Network(Section):
-    """Who may talk to whom inside the cluster."""
+    """Network traffic that is allowed inside the cluster."""
 
     policies: bool = setting(
         True,

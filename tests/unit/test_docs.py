@@ -1,4 +1,4 @@
-"""The documents: every block is run or says why not, every setting, command, link and target in them exists."""
+"""The documents: every block is run or says why not; every setting, command, link and target in them exists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tools.review.stacks import program
 SHELL = [block for page in pages() for block in blocks(page, "sh", "bash", "shell", "console")]
 YAML = [block for page in pages() for block in blocks(page, "yaml")]
 PLACEHOLDERS = {"<stack>"}
-"""What the sandbox's run fills in."""
+"""What the run in the sandbox fills in."""
 
 
 def prose(page: Path) -> str:
@@ -103,7 +103,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def message(node: ast.expr) -> str:
-    """The text of a message, `…` for what is filled in."""
+    """The text of a message, with `…` in place of values."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -116,7 +116,7 @@ def message(node: ast.expr) -> str:
 
 
 def head(text: str) -> str:
-    """What a message begins with: its first clause of three words or more, without the names around it."""
+    """The beginning of a message: its first clause of three words or more, without the names around it."""
     clause = text
     for end in re.finditer(r": …|[.;,:] |:?\n", text):
         clause = text[: end.start()]
@@ -126,7 +126,7 @@ def head(text: str) -> str:
 
 
 def raised() -> list[tuple[str, str]]:
-    """(file, head of its message) of each error of the program and of the commands; a stand-in says what Google would."""
+    """(file, head of the message) of each error of the program and the commands; stand-ins use Google's words."""
     files = [*REPOSITORY.glob("sandbox/*.py"), *REPOSITORY.glob("*.py")]
     for folder in (*program(REPOSITORY), "tools"):
         files += sorted(REPOSITORY.glob(f"{folder}/**/*.py"))
@@ -142,16 +142,14 @@ def raised() -> list[tuple[str, str]]:
                     found.append((file.name, head(message(text))))
                 case _:
                     pass
-    # One word or none: a code of the emulated cloud, or a message that was put together elsewhere.
+    # One word or none: a code of the emulated cloud, or a message that other code composes.
     return [(file, text) for file, text in found if " " in text]
 
 
 def test_every_error_has_an_entry() -> None:
     entries = re.sub(r"\s+", " ", (REPOSITORY / "docs" / "troubleshooting.md").read_text())
     errors = raised()
-    assert {"cluster.py", "sync_gate.py", "errors.py", "stack_file.py", "reach.py"} <= {
-        f for f, _ in errors
-    }
+    assert {"cluster.py", "sync_gate.py", "errors.py", "stack_file.py", "reach.py"} <= {f for f, _ in errors}
     missing = [
         f"{file}: {text}" for file, text in errors if text.replace("`", "") not in entries.replace("`", "")
     ]

@@ -12,23 +12,23 @@ from tests.support.engine import EVERYTHING, Recording, run_program
 FROZEN: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("data").joinpath("outputs.json").read_text()
 )
-"""What was promised. Other stacks build on it: entries are added, none is changed or taken away."""
+"""The outputs that other stacks rely on: entries are added, never changed or removed."""
 
 
 def kind(value: object) -> str:
     match value:
         case str():
             return "string"
-        case list() if all(isinstance(each, str) for each in value):
+        case list() if all(isinstance(item, str) for item in value):
             return "list of strings"
-        case dict() if all(isinstance(each, str) for each in value.values()):
+        case dict() if all(isinstance(item, str) for item in value.values()):
             return "map of strings"
         case _:
             return f"unknown: {value!r}"
 
 
 def test_contract_keeps_what_was_promised_and_what_is_new_is_promised_too() -> None:
-    assert {each.name: each.type for each in outputs.contract()} == {
+    assert {output.name: output.type for output in outputs.contract()} == {
         name: promise["type"] for name, promise in FROZEN.items()
     }, "an output may be added, here and in outputs.json; none may go, or change its type"
 

@@ -25,7 +25,7 @@ CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 
 
 def violations(policy: str, kind: str, props: dict[str, Any], stack: str = "dev") -> list[str]:
-    """What a resource policy reports of one resource. Raises when it does not apply to it."""
+    """What a resource policy reports about one resource. Raises if the policy does not apply to it."""
     found: list[str] = []
     options = PolicyResourceOptions(False, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
     urn = f"urn:pulumi:{stack}::llm-gateway::{kind}::it"

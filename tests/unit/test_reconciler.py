@@ -1,4 +1,4 @@
-"""What the tenants' Job plans, and how it asks; what LiteLLM makes of it is tested in tests/litellm."""
+"""What the tenants' Job plans, and how it calls LiteLLM, whose answers tests/litellm checks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def existing(name: str, token: str, **fields: Any) -> Row:
 
 
 def keys(declared: list[Row], found: list[Row]) -> list[Task]:
-    hashes = {each["key_alias"]: f"hash-of-{each['key_alias']}" for each in declared}
+    hashes = {key["key_alias"]: f"hash-of-{key['key_alias']}" for key in declared}
     return reconcile.plan({MARK: OURS, "teams": [], "keys": declared}, [], found, hashes, NOW)
 
 
@@ -106,7 +106,7 @@ def test_expiry_goes_as_a_duration() -> None:
 
 @contextmanager
 def answering(*answers: tuple[int, dict[str, str], str]) -> Generator[Proxy]:
-    """A proxy that gives these answers, one a request; status 0 ends the connection."""
+    """A proxy that gives these answers, one per request; status 0 closes the connection."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -133,7 +133,7 @@ def answering(*answers: tuple[int, dict[str, str], str]) -> Generator[Proxy]:
 
 def test_retry_after_is_honoured_within_bounds() -> None:
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1))
-    busy = [(429, {"Retry-After": each}, "") for each in ("7", in_an_hour, "-1")]
+    busy = [(429, {"Retry-After": after}, "") for after in ("7", in_an_hour, "-1")]
     pauses: list[float] = []
     with answering(*busy, (503, {"Retry-After": "?"}, ""), (0, {}, ""), (200, {}, "[]")) as proxy:
         proxy.pause = pauses.append

@@ -1,4 +1,4 @@
-"""Which environments a change is of."""
+"""Which environments a change affects."""
 
 from __future__ import annotations
 

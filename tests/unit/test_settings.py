@@ -100,7 +100,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"cluster": {}}, "llm-gateway:cluster.name", "organization/gke-cluster/dev"),
     ({"cluster": {"stack": "gke/dev"}}, "llm-gateway:cluster.stack", "organization/gke-cluster/dev"),
-    # GPUs: type, count and machine type fit, and so do the engines.
+    # GPUs: type, count, machine type and engines fit each other.
     ({"gpuPool": {"machineType": "e2-standard-4"}}, "llm-gateway:gpuPool.machineType", "g2-standard-4"),
     ({"gpuPool": {"machineType": "g2-standard-5"}}, "llm-gateway:gpuPool.machineType", "g2-standard-4"),
     (
@@ -142,7 +142,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (vllm(replicas=2), "llm-gateway:gpuPool.maxNodes", "maxNodes: 2"),
     (vllm(maxModelLen=1_000_000), "llm-gateway:models[0].vllm.maxModelLen", "4096"),
     (vllm(extraArgs=["--api-key=x"]), "llm-gateway:models[0].vllm.extraArgs[0]", "existingVllmApiKey"),
-    # Models: costs, and one place each.
+    # Models: costs, and exactly one place for each.
     ({"models": [{**MODEL, "outputCostPerToken": float("inf")}]}, "outputCostPerToken", "0.0000002"),
     ({"models": [{**MODEL, "tpm": 0}]}, "llm-gateway:models[0].tpm", "tpm: 100000"),
     ({"models": [{**MODEL, "alias": "m" * 48}]}, "llm-gateway:models[0].alias", "qwen-local"),
@@ -203,7 +203,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:postgres.restore.targetTime",
         "2030-01-31T12:00:00Z",
     ),
-    # The proxy, the network and what else there is.
+    # The proxy, the network and all others.
     ({"litellm": {"replicas": 0}}, "llm-gateway:litellm.replicas", "replicas: 2"),
     ({"litellm": {"sharedState": {"kind": "redis"}}}, "llm-gateway:litellm.sharedState.host", "10.0.0.3"),
     ({"litellm": {"sharedState": {"host": "10.0.0.3"}}}, "llm-gateway:litellm.sharedState.kind", "redis"),
@@ -278,7 +278,7 @@ def test_rules_are_judged_although_other_settings_are_wrong() -> None:
 
 
 def test_a_rule_on_a_refused_setting_is_passed_over() -> None:
-    """Its default says nothing about what was meant."""
+    """The default in its place would say nothing about the value that was meant."""
     keys = [
         mistake.key
         for mistake in refusal({"postgres": {"instances": "3", "synchronousReplicas": 1}}).mistakes

@@ -1,4 +1,4 @@
-"""No dead setting: the program reads every one that the model has."""
+"""No dead setting: the program reads every setting."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RUNS: list[Mapping[str, Any]] = [
         },
     },
 ]
-"""Settings that have every branch of the program taken."""
+"""Settings that together take every branch of the program."""
 
 
 def leaves(section: type[Section]) -> Iterator[tuple[str, str, FieldInfo]]:
@@ -52,7 +52,7 @@ def leaves(section: type[Section]) -> Iterator[tuple[str, str, FieldInfo]]:
 
 @pytest.fixture(scope="module")
 def read() -> set[tuple[str, str]]:
-    """Section and name of every setting that the program read, once they were validated."""
+    """Section and name of every setting that the program read after validation."""
     found: set[tuple[str, str]] = set()
     load = settings.load
 

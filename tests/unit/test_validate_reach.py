@@ -1,4 +1,4 @@
-"""The way to a proxy, with kubectl and gcloud played by scripts on PATH."""
+"""The ways to reach a proxy, with scripts on PATH in place of kubectl and gcloud."""
 
 from __future__ import annotations
 
