@@ -1,7 +1,7 @@
 """What policies are made from.
 
-A policy's check yields what is wrong, its description says what must hold, its remedy what to write instead. A
-policy reports a resource that it does not apply to as such: the engine counts only what was checked.
+A policy's check yields what is wrong, its description says what must hold, its remedy what to write instead.
+A policy reports a resource that it does not apply to as such: the engine counts only what was checked.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Resource:
 
     @property
     def in_production(self) -> bool:
-        """Whether the stack's name has the word `prod` or `production`: `prod`, `prod-eu`, `eu.production`."""
+        """Whether the stack's name has the word `prod` or `production`, as `prod-eu` and `eu.production` do."""
         stack = self.urn.split("::")[0].rpartition(":")[2]
         words = stack.replace("_", "-").replace(".", "-").split("-")
         return "prod" in words or "production" in words

@@ -31,7 +31,7 @@ def _images(resource: Resource) -> Iterator[str]:
 
 
 def _image_values(values: dict[str, Any]) -> str | None:
-    """The image that a chart composes from `repository` and `tag`; None where there is none or it is unknown."""
+    """The image that a chart composes from `repository` and `tag`; None if there is none or it is unknown."""
     if not isinstance(values.get("repository"), str):
         return None
     tag = values.get("tag") or ""
@@ -42,7 +42,7 @@ def _image_values(values: dict[str, Any]) -> str | None:
 
 
 def _chart(release: Resource) -> Iterator[str]:
-    # Compared with the pins, not searched for ranges: the provider resolves a range before the policy sees it.
+    # Compared with the pins, as the provider has resolved a version range before the policy sees it.
     chart, version = release.props.get("chart"), release.props.get("version")
     pinned = _PINNED.get(chart.rpartition("/")[2], "none") if isinstance(chart, str) else version
     if version is not UNKNOWN and version != pinned:

@@ -1,4 +1,4 @@
-"""Secret values go into Secret Manager, from there through External Secrets to their readers, nowhere else."""
+"""Secret values go to Secret Manager, and through External Secrets to their readers, nowhere else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _may_hold_secrets(resource: Resource) -> bool:
 class _MarkedSecrets(ResourceValidationPolicy):
     """Looks for values that the engine marks as secret.
 
-    The SDK shows these marks to a remediation alone, which runs before the validation. This one changes nothing.
+    The SDK shows these marks only to a remediation, which runs before the validation. It changes nothing here.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ _CREDENTIAL = re.compile(
     r"|credentials|connection[_-]?string|database[_-]?url|requirepass)$",
     re.IGNORECASE,
 )
-# A reference instead of a value: LiteLLM's, the kubelet's, a template's; `none` for clients that insist on a key.
+# A reference instead of a value: LiteLLM's, the kubelet's, a template's; `none` for clients that want a key.
 _REFERENCE = re.compile(r"|none|os\.environ/\w+|\$[({].*[)}]|\{\{.*\}\}", re.IGNORECASE | re.DOTALL)
 _LOOKS_SECRET = re.compile(
     r"\bsk-[\w-]{16,}|\bhf_\w{20,}|\bgh[pousr]_\w{30,}|\bAIza[\w-]{30,}|\bAKIA[A-Z0-9]{16}\b|\bxox[abp]-[\w-]{10,}"

@@ -1,7 +1,7 @@
 """The stack's settings: one validated, typed object read from `Pulumi.<stack>.yaml`.
 
-Each top-level field of `Settings` is one `llm-gateway:<key>` entry. All mistakes are reported together, before
-any resource is registered: the key as written in the file, what would happen, and what to write instead.
+Each top-level field of `Settings` is one `llm-gateway:<key>` entry. All mistakes are reported together before any
+resource is registered: the key as written in the file, what would happen, and what to write instead.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ Seconds = Annotated[int, Field(ge=30, le=7200)]
 
 @dataclass(frozen=True)
 class Violation:
-    """A wrong setting or a broken rule: the key (in a rule: relative to its section) and what to say of it."""
+    """A wrong setting or a broken rule; in a rule, `key` is relative to the rule's section."""
 
     key: str
     problem: str

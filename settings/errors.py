@@ -55,7 +55,7 @@ def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Ite
 
 
 def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location], at: Location = ()) -> S:
-    """The section without the refused settings, for its rules: reading a refused one raises AttributeError."""
+    """The section without the refused settings, for its rules: reading one of these raises AttributeError."""
     kept: dict[str, Any] = {}
     for name, field in section.model_fields.items():
         key = to_camel(name)

@@ -225,7 +225,7 @@ class EndpointModel(Section):
 
 
 class Model(Section):
-    """A model that clients ask for by its alias; exactly one of vllm, hosted and endpoint says where it is."""
+    """A model that clients ask for by its alias; either vllm, hosted or endpoint says where it is."""
 
     otherwise = "no request would ever be routed to it"
 

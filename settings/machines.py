@@ -1,7 +1,7 @@
 """Compute Engine machine types with GPUs: the GPUs' type and count, the size of a node.
 
 Sources: https://cloud.google.com/compute/docs/gpus and
-https://cloud.google.com/compute/docs/accelerator-optimized-machines. Zones, quotas and stock are not checked here.
+https://cloud.google.com/compute/docs/accelerator-optimized-machines. Zones, quotas and stock are not in it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Schema = dict[str, Any]
 
 
 def stack_file_schema() -> Schema:
-    """The schema of a stack file: keys of this project are closed, other namespaces' and Pulumi's own are open.
+    """The schema of a stack file: this project's keys are closed, other namespaces' and Pulumi's are open.
 
     Only the program checks the rules between settings: no schema can express them.
     """

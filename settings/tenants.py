@@ -10,8 +10,8 @@ from pydantic import Field, StringConstraints
 
 from settings.base import DnsLabel, Section, Violation, rule, setting
 
-# The periods after which LiteLLM 1.89.2 does reset a budget (litellm_core_utils/duration_parser.py). It accepts others,
-# but resets 30h at 6 the next morning and 1w at midnight, and fails on 2mo.
+# The periods after which LiteLLM 1.89.2 resets a budget (litellm_core_utils/duration_parser.py). It accepts
+# others, but resets 30h at 6 the next morning and 1w at midnight, and fails on 2mo.
 BudgetPeriod = Annotated[
     str,
     StringConstraints(pattern=r"^(([1-9]|[1-5][0-9])[sm]|([1-9]|1[0-9]|2[0-4])h|[1-9][0-9]{0,3}d|1mo)$"),

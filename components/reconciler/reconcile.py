@@ -2,11 +2,11 @@
 
     python3 reconcile.py --url http://litellm:4000 --declared declared.json --keys FOLDER --master-key FILE
 
-It runs in LiteLLM's own image and uses the standard library alone. `declared.json` has the teams and keys in the
+It runs in LiteLLM's own image and uses the standard library alone. `declared.json` has teams and keys in the
 API's own fields; FOLDER has one file per key, named after it, with its value.
 
-It changes and deletes only teams and keys that have the stack's mark in their metadata (`managed_by`), and refuses
-a declared name that belongs to one without the mark. Tenants that are as declared need no call but the listings.
+It changes and deletes only teams and keys with the stack's mark in their metadata (`managed_by`), and refuses a
+declared name that belongs to one without the mark. Tenants that are as declared need no call but the listings.
 Every call can be repeated, so that the next run finishes one that was killed.
 
 Exit codes: 0 all is as declared, 1 another try may help, 2 a person must act.
@@ -90,7 +90,7 @@ def plan(
 ) -> list[Task]:
     """The tasks, in order, that make `teams` and `keys`, as LiteLLM lists them, those that are declared.
 
-    `hashes` are the SHA-256 of the declared keys' values, by name; LiteLLM stores these instead of the values.
+    `hashes` are the SHA-256 of the declared keys' values, by name; LiteLLM stores these, not the values.
     """
     mark = declared[MARK]
     return [
@@ -180,7 +180,7 @@ def _update_key(wanted: Row, found: Row, needs: Sequence[tuple[str, str]], now: 
     name = wanted["key_alias"]
     if not changed:
         return Task("key", name, "unchanged")
-    # LiteLLM checks the key's present limits against its new team: so the limits are changed first, in their own call.
+    # LiteLLM checks the key's present limits against its new team, so that a call before it changes the limits.
     steps = [{key: value for key, value in changed.items() if key != "team_id"}]
     steps += [{"team_id": changed["team_id"]}] if "team_id" in changed else []
     calls = [Call("/key/update", {"key": found["token"], **step}) for step in steps if step]

@@ -1,4 +1,4 @@
-"""The cluster's network: a subnet for nodes, pods and Services, and Cloud NAT for nodes without public addresses."""
+"""The cluster's network: a subnet for nodes, pods and Services, and Cloud NAT for the private nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documents: every block is run or says why not; every setting, command, link and target in them exists."""
+"""The documents: each block is run or says why not; each setting, command, link and target in them exists."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def head(text: str) -> str:
 
 
 def raised() -> list[tuple[str, str]]:
-    """(file, head of the message) of each error of the program and the commands; stand-ins use Google's words."""
+    """(file, head of the message) of each error of program and commands; stand-ins use Google's words."""
     files = [*REPOSITORY.glob("sandbox/*.py"), *REPOSITORY.glob("*.py")]
     for folder in (*program(REPOSITORY), "tools"):
         files += sorted(REPOSITORY.glob(f"{folder}/**/*.py"))

@@ -1,4 +1,4 @@
-"""The policies' functions over single resources, where the engine's cases in tests/rehearsal/test_policy.py are few."""
+"""The policies' functions on single resources; tests/rehearsal/test_policy.py has the engine's few cases."""
 
 from __future__ import annotations
 

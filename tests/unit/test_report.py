@@ -180,7 +180,7 @@ def test_a_failed_up_shows_what_failed_and_what_was_not_reached(tmp_path: Path) 
     assert words["gpu-pool-nodes"] == "created"
     text = page.html(graph.read(state), operation, TITLE, exact)
     assert REASON in text
-    assert "did not come to its end" in text
+    assert "did not finish" in text
 
 
 def test_what_was_deleted_is_on_the_timeline_only() -> None:

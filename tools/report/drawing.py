@@ -100,7 +100,7 @@ def hues(graph: Graph) -> dict[str, int]:
 
 
 def draw(graph: Graph, states: Mapping[str, str], critical: Sequence[str]) -> Drawing:
-    """Place the graph from left to right, with one frame per component and the fewest edges that keep the order.
+    """Place the graph from left to right, one frame per component, with the fewest edges that keep the order.
 
     `states` are words by URN, or empty; `critical` are the URNs along the critical path.
     """
@@ -147,7 +147,7 @@ def draw(graph: Graph, states: Mapping[str, str], critical: Sequence[str]) -> Dr
 
 
 def _placed(graph: Graph, needs: Mapping[str, Set[str]]) -> dict[str | tuple[str, str], str]:
-    """Graphviz's coordinates of each resource, each edge (from, to), each cluster and, named "", the whole."""
+    """Graphviz's coordinates of each resource, each edge (from, to), each cluster and, as "", the whole."""
     space = pygraphviz.AGraph(directed=True, rankdir="LR", nodesep="0.11", ranksep="0.25", newrank="true")
     space.node_attr.update(shape="box", label="", fixedsize="true", width=str(_WIDTH / _POINTS))
     space.edge_attr.update(arrowhead="none", tailport="e", headport="w")

@@ -55,8 +55,8 @@ def critical_path(needs: Needs, seconds: Mapping[str, float]) -> list[str]:
 def serial_waves(needs: Needs, component: Mapping[str, str], seconds: Mapping[str, float]) -> list[Wave]:
     """The fewest waves of whole components in which every component comes after those it waits for.
 
-    A wave takes as long as the longest chain in it, and the next starts when it is over, as with Argo CD's sync
-    waves. Components that wait for each other share a wave.
+    A wave takes as long as the longest chain in it, and the next starts when it is over, as Argo CD's sync waves
+    do. Components that wait for each other share a wave.
     """
     between: dict[str, set[str]] = {group: set() for group in component.values()}
     for node, direct in needs.items():

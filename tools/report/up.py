@@ -30,8 +30,8 @@ class Line:
 class Up:
     """An `up`: its graph, a word for each resource's state, and its times in seconds.
 
-    `start` is seconds since 1970. `lines` are the resources that the engine worked on, in order of start; deleted
-    ones are among them, but not in the graph. `critical` are the URNs of the critical path, in order.
+    `start` is seconds since 1970. `lines` are the resources that the engine worked on, in order of start;
+    deleted ones are among them, but not in the graph. `critical` are the URNs of the critical path, in order.
     """
 
     graph: Graph

@@ -1,7 +1,7 @@
 """An operation as Markdown for GitHub.
 
-Text from settings, programs and providers is shown as code, fenced by more backticks than it holds: Markdown, HTML
-and mentions in it have no effect.
+Text from settings, programs and providers is shown as code, fenced by more backticks than it holds: Markdown,
+HTML and mentions in it have no effect.
 """
 
 from __future__ import annotations

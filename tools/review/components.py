@@ -10,7 +10,7 @@ from tools.review.events import STACK, Operation, Step, type_path
 
 @dataclass(frozen=True)
 class Row:
-    """One component: its outcome, its resources' changes by kind, the seconds from its first step to its last."""
+    """One component: its outcome, its resources' changes by kind, the seconds from first step to last."""
 
     name: str
     type: str
@@ -25,7 +25,7 @@ def rows(operation: Operation) -> list[Row]:
     for step in operation.steps:
         below.setdefault(step.parent, []).append(step)
     known = {step.urn for step in operation.steps}
-    # The engine has no step for a resource that its provider's check refused, but its URN has its parents' types.
+    # There is no step of a resource that its provider's check refused, but its URN has the parents' types.
     refused = {
         type_path(said.urn).rpartition("$")[0]
         for said in operation.diagnostics

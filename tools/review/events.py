@@ -1,7 +1,7 @@
 """One engine operation, read from the engine's event log (`pulumi up --event-log FILE`).
 
-The log has one JSON object per line, `apitype.EngineEvent` of the Pulumi SDK, with times in whole seconds. The
-engine has masked secrets in it already; here words replace them and the values that are not known yet.
+The log has one JSON object per line, `apitype.EngineEvent` of the Pulumi SDK, with times in whole seconds.
+The engine has masked secrets in it already; here words replace them and the values that are not known yet.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Change:
 class Step:
     """What the operation did with one resource.
 
-    `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"), one
-    for all the steps of a replacement. `started` and `ended` are seconds since 1970. A `component` only groups
+    `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"),
+    one for all steps of a replacement. `started` and `ended` are seconds since 1970. A `component` only groups
     others; one with inputs of its own, such as a tenant, counts as a resource.
     """
 
@@ -79,7 +79,7 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class PolicyResult:
-    """A violated policy: `level` is "advisory", "mandatory", "remediate" or "disabled", `urn` empty for the stack."""
+    """A violated policy: `level` is "advisory", "mandatory" or "remediate", `urn` is empty for the stack."""
 
     pack: str
     name: str
@@ -92,7 +92,7 @@ class PolicyResult:
 class Operation:
     """What the engine did, or in a preview would do; steps are in the order in which they started.
 
-    `result` is "succeeded", "failed", "canceled", or "interrupted" where the engine was killed before it wrote one.
+    `result` is "succeeded", "failed", "canceled", or "interrupted" if the engine was killed before it wrote one.
     `policies` are the violations, `policies_checked` the (pack, policy) pairs that applied to a resource.
     """
 
@@ -127,7 +127,7 @@ def decoded(log: Path) -> list[dict[str, Any]]:
 
 
 def parse(events: Iterable[dict[str, Any]]) -> Operation:
-    """The operation of decoded events; of an operation with a preview of its own, what follows the preview."""
+    """The operation of decoded events; without the preview, if it began with a preview of its own."""
     reader = _Reader()
     for event in events:
         if "preludeEvent" in event:
@@ -137,7 +137,7 @@ def parse(events: Iterable[dict[str, Any]]) -> Operation:
 
 
 def type_path(urn: str) -> str:
-    """The types from the outermost component to the resource: TYPE$TYPE of urn:pulumi:STACK::PROJECT::TYPE$TYPE::NAME."""
+    """The types from the outermost component to the resource: the last but one part of a URN, TYPE$TYPE."""
     return urn.split("::")[2] if urn.count("::") >= 3 else ""
 
 
@@ -276,7 +276,7 @@ def _join(path: str, key: str) -> str:
 
 
 def _at(value: Any, path: str) -> Any:
-    """The masked value at a property path such as `spec.ports[0]["a.b"]`: SECRET inside a secret, None if absent."""
+    """The masked value at a path such as `spec.ports[0]["a.b"]`: SECRET inside a secret, None if absent."""
     value = plain(value)
     for quoted, index, name in _PATH.findall(path):
         if value in (SECRET, UNKNOWN):

@@ -1,7 +1,7 @@
 """Stops a planned deletion of what cannot be made again, by the event log of a preview.
 
-Policies see only what a program registers, so not what a preview would delete. Unlike a resource's protection, the
-guard also covers what is not protected, and says what would be lost. It does not see a `pulumi destroy`.
+Policies see only what a program registers, so not what a preview would delete. Unlike protection, the guard
+also covers resources that are not protected, and says what would be lost. It does not see a `pulumi destroy`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def findings(operation: events.Operation, allow: Iterable[str] = ()) -> list[Fin
     """What a preview would lose, in the order of its steps.
 
     `allow` are names or URNs of resources that may go, one or more per string, separated by spaces. A rotated
-    secret's value and version are no finding: the version is disabled, which can be undone. Nor is the secret of a
-    removed virtual key: the preview names the removed tenant, and the key is refused from then on.
+    secret's value and version are no finding: the version is disabled, which can be undone. Nor is the secret
+    of a removed virtual key: the preview names the removed tenant, and the key is refused from then on.
     """
     allowed = {name for names in allow for name in names.split()}
     return [

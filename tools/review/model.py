@@ -41,8 +41,8 @@ class Line:
 class Review:
     """An operation to review; `protected` are the lines of resources that were protected before it.
 
-    `policies` says in one line how many were checked and violated. `stopped`, `violations`, `errors` and `warnings`
-    have one message below the other. Empty: there is nothing to say.
+    `policies` says in one line how many were checked and violated. `stopped`, `violations`, `errors` and
+    `warnings` have one message below the other. Empty: there is nothing to say.
     """
 
     headline: str
@@ -80,7 +80,7 @@ def review(operation: Operation, findings: Iterable[Finding] = ()) -> Review:
 
 
 def changes(line: Line, arrow: str = "->", style: Callable[[str], str] = str) -> list[str]:
-    """A line's first changes as texts, those that force a replacement before others, and how many more there are."""
+    """Texts of a line's first changes, those that force a replacement before others, and of how many more."""
     ordered = sorted(line.changed, key=lambda change: not change.kind.endswith("-replace"))
     shown = [_change(change, arrow, style) for change in ordered[:_CHANGES]]
     return [*shown, f"{len(ordered) - _CHANGES} more"] if len(ordered) > _CHANGES else shown

@@ -43,7 +43,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def validate(chosen: argparse.Namespace, reach: Reach | None = None) -> bool:
-    """Run and print the checks; whether all passed. `reach` replaces what the options say. Raises ValidateError."""
+    """Run and print the checks; returns whether all passed. `reach` overrides options. Raises ValidateError."""
     if SANDBOX in os.environ:
         raise ValidateError("this is a sandbox, where no container runs: there is no proxy to validate")
     found = installation(chosen.stack)

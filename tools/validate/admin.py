@@ -106,7 +106,7 @@ class Admin:
         return 0.0
 
     def sweep(self) -> int:
-        """Delete this run's keys and other runs' old ones; returns how many. Raises CheckError if one is left."""
+        """Delete this run's keys and old ones of other runs; returns how many. Raises CheckError if any is left."""
         problem = "keys are left"
         gone = 0
         for attempt in range(3):

@@ -170,7 +170,7 @@ def _limited(run: Run, key: Key, what: str) -> str:
 
 
 def restart(run: Run) -> str:
-    """After a proxy is replaced, keys and spend are there; with several replicas, no request fails meanwhile."""
+    """A replaced proxy loses neither keys nor spend; with several replicas, no request fails meanwhile."""
     cluster = run.admin.reach.cluster
     if not cluster:
         raise NotRunError("needs the cluster, not a URL")
@@ -195,7 +195,7 @@ def restart(run: Run) -> str:
 
 @contextlib.contextmanager
 def _asking(admin: Admin, key: Key | None) -> Generator[list[str]]:
-    """Send requests with `key` while the block runs; yields a list with each one's error, "" where it succeeded."""
+    """Send requests with `key` while the block runs; yields the list of their errors, "" for a success."""
     answers: list[str] = []
     if key is None:
         yield answers
@@ -245,7 +245,7 @@ class Result:
 
 
 def run_all(run: Run, without: Sequence[str], results: list[Result]) -> None:
-    """Append the result of every check but those of `without`, then, whatever happens, delete the keys made."""
+    """Append the results of all checks but those of `without`; whatever happens, delete the keys made."""
     try:
         for name, check in CHECKS.items():
             if name in without:

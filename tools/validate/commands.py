@@ -14,7 +14,7 @@ TIMEOUT = 180
 
 
 def output(*command: str, environment: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> str:
-    """What a command prints, run with `environment` added to this process's. Raises ValidateError if it fails."""
+    """What a command prints; `environment` is added to this process's. Raises ValidateError if it fails."""
     env = {**os.environ, **(environment or {})}
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env)

@@ -55,7 +55,7 @@ def installation(stack: str) -> Installation:
 
 
 def master_key(secret: str, file: Path | None) -> str:
-    """The key in `file`, else in the environment, else in Secret Manager. Raises ValidateError if it is empty."""
+    """The key in `file`, else the environment, else Secret Manager. Raises ValidateError if it is empty."""
     if file:
         value = file.read_text()
     elif MASTER_KEY in os.environ:

@@ -36,7 +36,7 @@ class Cluster(Protocol):
         ...
 
     def restart(self) -> None:
-        """Replace one proxy and wait until as many as before are ready. Raises ValidateError at the timeout."""
+        """Replace one proxy and wait until as many are ready as before. Raises ValidateError on timeout."""
         ...
 
 
@@ -178,7 +178,7 @@ def _drain(pipe: IO[str]) -> None:
 
 @contextlib.contextmanager
 def through_cluster(installation: Installation, context: str | None) -> Generator[Kubectl]:
-    """The proxy by `context` of the user's kubeconfig, default by a temporary kubeconfig that gcloud writes."""
+    """The proxy by a context of the user's kubeconfig, else by a temporary kubeconfig that gcloud writes."""
     with tempfile.TemporaryDirectory() as folder:
         if context:
             reach = Kubectl(installation, ["--context", context])
