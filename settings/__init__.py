@@ -12,7 +12,7 @@ import pulumi
 from pydantic import ValidationError
 
 from settings import tenants
-from settings.base import Section, Violation, gibibytes, rule, section, setting
+from settings.base import Section, Violation, gibibytes, repeated, rule, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
@@ -107,8 +107,7 @@ class Settings(Section):
 
     @rule
     def aliases_differ(self) -> Iterator[Violation]:
-        aliases = [model.alias for model in self.models]
-        for alias in sorted({alias for alias in aliases if aliases.count(alias) > 1}):
+        for alias in repeated(model.alias for model in self.models):
             yield Violation(
                 "models",
                 f"two models have the alias {alias!r}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -67,6 +68,11 @@ class Section(BaseModel):
             except AttributeError as missing:
                 if not (isinstance(missing.obj, Section) and missing.name in type(missing.obj).model_fields):
                     raise
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def gibibytes(quantity: str) -> float:

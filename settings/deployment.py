@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings.base import DnsLabel, Seconds, Section, Violation, rule, setting
+from settings.base import DnsLabel, Seconds, Section, Violation, repeated, rule, setting
 
 
 class Namespaces(Section):
@@ -22,8 +22,7 @@ class Namespaces(Section):
 
     @rule
     def are_apart(self) -> Iterator[Violation]:
-        names = [self.gateway, self.serving, self.cnpg, self.external_secrets, self.cert_manager]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        for name in repeated(self.model_dump().values()):
             yield Violation(
                 "",
                 f"two namespaces are both called {name!r}",

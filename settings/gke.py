@@ -14,6 +14,7 @@ from settings.base import (
     Section,
     Violation,
     Zone,
+    repeated,
     rule,
     setting,
 )
@@ -51,7 +52,7 @@ class Cluster(Section):
     stack: str | None = setting(
         None,
         pattern=r"^[\w.-]+/[\w.-]+/[\w.-]+$",
-        about="Stack whose outputs clusterName, clusterLocation and clusterProject name the cluster; replaces `name`.",
+        about="Stack whose outputs clusterName, clusterLocation and clusterProject name the cluster, in place of `name`.",
         otherwise="the stack's outputs could not be read",
         write="stack: organization/gke-cluster/dev",
     )
@@ -220,7 +221,7 @@ class GpuPool(Section):
 
     @rule
     def zones_differ(self) -> Iterator[Violation]:
-        for zone in sorted({zone for zone in self.zones if self.zones.count(zone) > 1}):
+        for zone in repeated(self.zones):
             yield Violation("zones", f"{zone} is there twice", self.otherwise, "each zone once")
 
     @rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings.base import Region, SecretId, Section, Violation, rule, section, setting
+from settings.base import Region, SecretId, Section, Violation, repeated, rule, section, setting
 
 
 class Adopt(Section):
@@ -101,9 +101,7 @@ class Secrets(Section):
 
     @rule
     def replicas_differ(self) -> Iterator[Violation]:
-        for region in sorted(
-            {region for region in self.replica_locations if self.replica_locations.count(region) > 1}
-        ):
+        for region in repeated(self.replica_locations):
             yield Violation(
                 "replicaLocations",
                 f"{region} is there twice",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from settings.base import DnsLabel, Section, Violation, rule, setting
+from settings.base import DnsLabel, Section, Violation, repeated, rule, setting
 
 # The periods after which LiteLLM 1.89.2 resets a budget (litellm_core_utils/duration_parser.py). It accepts
 # others, but resets 30h at 6 the next morning and 1w at midnight, and fails on 2mo.
@@ -168,8 +168,7 @@ def broken(
 ) -> Iterator[Violation]:
     """The violations of rules between teams, keys and aliases; `protected_ids` are those of other secrets."""
     for kind, tenants in (("teams", teams), ("virtualKeys", keys)):
-        names = [tenant.name for tenant in tenants]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        for name in repeated(tenant.name for tenant in tenants):
             yield Violation(
                 kind,
                 f"two are called {name}",
