@@ -23,22 +23,22 @@ def is_pinned(image: str) -> bool:
 
 def _images(resource: Resource) -> Iterator[str]:
     for path, value in walk(resource.props):
-        name = path.rpartition(".")[2]
-        if isinstance(value, str) and name in ("image", "imageName") and not is_pinned(value):
-            yield f"{path} of {resource.name} is {value!r}, which can become another image at any time."
-        if isinstance(value, dict) and (image := _image_values(value)) and not is_pinned(image):
+        image = _image(path.rpartition(".")[2], value)
+        if image is not None and not is_pinned(image):
             yield f"{path} of {resource.name} is {image!r}, which can become another image at any time."
 
 
-def _image_values(values: dict[str, Any]) -> str | None:
-    """The image that a chart composes from `repository` and `tag`; None if there is none or it is unknown."""
-    if not isinstance(values.get("repository"), str):
+def _image(name: str, value: Any) -> str | None:
+    """The image that a property holds, or that a chart composes from its `repository` and `tag`."""
+    if isinstance(value, str) and name in ("image", "imageName"):
+        return value
+    if not isinstance(value, dict) or not isinstance(value.get("repository"), str):
         return None
-    tag = values.get("tag") or ""
+    tag = value.get("tag") or ""
     if not isinstance(tag, str | int | float):
         return None
-    digest = values.get("digest") or values.get("sha")
-    return f"{values['repository']}:{tag}" + (f"@{digest}" if digest else "")
+    digest = value.get("digest") or value.get("sha")
+    return f"{value['repository']}:{tag}" + (f"@{digest}" if digest else "")
 
 
 def _chart(release: Resource) -> Iterator[str]:
