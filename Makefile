@@ -1,6 +1,9 @@
 # Every command of this project; `make` alone lists them. PYTHON names another interpreter to start from.
 PYTHON ?= python3
 STACK ?= dev
+# One process per core; a file's tests stay together, as they share its sandboxes.
+SIDE_BY_SIDE := -n auto --dist loadscope
+TESTS ?= tests $(SIDE_BY_SIDE)
 
 VENV := .venv/bin/python
 SANDBOX := $(VENV) -m sandbox
@@ -9,10 +12,10 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy report validate down shell test test-unit test-sandbox lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy measure report validate down shell test test-unit test-rehearsal lint format docs lock clean ready packages
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  STACK=dev chooses the stack of up, preview, refresh, destroy and shell; OPTIONS='--latency 0.1' passes options"
 	@echo '  on to the sandbox: time as GKE takes it, scaled; --charts upstream; python -m sandbox up --help lists them.'
 	@echo '  ALLOW=name lets up and preview delete or replace what the guard would keep; docs/policies.md.'
@@ -37,6 +40,10 @@ destroy: ready ## delete the stack's resources in the sandbox
 	@echo "Destroying stack $(STACK) in its sandbox."
 	@$(SANDBOX) destroy --stack $(STACK) $(OPTIONS)
 
+measure: ready ## time the first and second up, and a preview against an empty program's
+	@echo "Measuring, on what should be a quiet machine."
+	@$(VENV) -m tests.support.measure
+
 report: packages ## write the page about the last `make up` anew: graph, timeline, outputs, versions
 	@echo "Writing the report of the last up of stack $(STACK)."
 	@$(SANDBOX) report --stack $(STACK) $(OPTIONS)
@@ -53,22 +60,23 @@ shell: ready ## a shell with pulumi, kubectl and the sandbox's kubeconfig
 	@echo "Opening a shell in the sandbox of stack $(STACK); exit leaves it."
 	@$(SANDBOX) shell --stack $(STACK) $(OPTIONS)
 
-test: ready ## run every test, those with a real `pulumi up` too
-	@echo "Running every test."
-	@$(VENV) -m pytest tests
+test: ready ## run every test, those with a real `pulumi up` too; TESTS="tests/unit/test_docs.py -k links" runs these
+	@echo "Running $(TESTS)."
+	@$(VENV) -m pytest $(TESTS)
 
-test-unit: packages ## run the tests that need no sandbox: seconds
-	@echo "Running the unit tests."
-	@$(VENV) -m pytest tests/unit
+test-unit: packages ## run the tests that start no sandbox: a minute or two
+	@echo "Running the tests that start no sandbox."
+	@$(VENV) -m pytest tests/unit tests/sandbox_parts $(SIDE_BY_SIDE)
 
-test-sandbox: ready ## run the tests with a real `pulumi up`: minutes
-	@echo "Running the sandbox tests."
-	@$(VENV) -m pytest tests/rehearsal
+test-rehearsal: ready ## run the tests with a real `pulumi up`: minutes
+	@echo "Running the tests with a real up."
+	@$(VENV) -m pytest tests/rehearsal $(SIDE_BY_SIDE)
 
-lint: packages ## check style, formatting, types and the workflows
-	@echo "Checking style, formatting, types and the workflows."
+lint: packages ## check style, formatting, imports, types and the workflows
+	@echo "Checking style, formatting, imports, types and the workflows."
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
+	@.venv/bin/lint-imports --no-cache --no-logo
 	@.venv/bin/basedpyright
 	@$(VENV) -m sandbox.toolchain.actionlint
 
@@ -80,12 +88,13 @@ format: packages ## put the code into its format
 docs: packages ## write stack.schema.json, docs/settings.md, docs/outputs.md and docs/graph.svg anew from the code
 	@echo "Writing what is made from the code."
 	@$(VENV) -m settings.generate
-	@$(VENV) -m tools.tests.support.graph_page
+	@$(VENV) -m tests.support.graph_page
 
 lock: packages ## pin the packages that pyproject.toml asks for, with hashes
-	@echo "Locking requirements.txt, requirements-dev.txt and tests/litellm/requirements.txt."
+	@echo "Locking requirements.txt, requirements-dev.txt, requirements-release.txt and tests/litellm/requirements.txt."
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(COMPILE) --group release --output-file requirements-release.txt
 	@$(COMPILE) tests/litellm/requirements.in --output-file tests/litellm/requirements.txt
 
 clean: down ## remove what was made in this clone; the toolchain, which clones share, stays

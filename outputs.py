@@ -22,17 +22,20 @@ class Outputs:
     model_aliases: list[str] = field(metadata={"about": "Model names that clients can ask for."})
     secret_names: dict[str, pulumi.Input[str]] = field(
         metadata={
-            "about": "Secret Manager resource name of each secret, `projects/<project>/secrets/<id>`; those of absent parts are left out."
+            "about": "Secret Manager resource name of each secret, `projects/<project>/secrets/<id>`; "
+            "those of absent parts are left out."
         }
     )
     virtual_key_secrets: dict[str, pulumi.Input[str]] = field(
         metadata={
-            "about": "Secret Manager resource name of each virtual key's value, by the key's name; empty where none is declared."
+            "about": "Secret Manager resource name of each virtual key's value, by the key's name; "
+            "empty where none is declared."
         }
     )
     secret_store: str = field(
         metadata={
-            "about": "Name of the ClusterSecretStore with which an ExternalSecret of network.clientNamespaces reads what the gateway may."
+            "about": "Name of the ClusterSecretStore with which an ExternalSecret of network.clientNamespaces "
+            "reads what the gateway may."
         }
     )
     cluster: dict[str, pulumi.Input[str]] = field(
@@ -44,8 +47,14 @@ class Outputs:
     gpu_node_pool: pulumi.Input[str] = field(
         metadata={"about": "Name of the GPU node pool; empty where no model is self-hosted."}
     )
-    chart_versions: dict[str, str] = field(metadata={"about": "Version of each chart."})
-    images: list[str] = field(metadata={"about": "Container images, `repository:tag`."})
+    chart_versions: dict[str, str] = field(
+        default_factory=lambda: {chart.name: chart.version for chart in versions.CHARTS},
+        metadata={"about": "Version of each chart."},
+    )
+    images: list[str] = field(
+        default_factory=lambda: [str(image) for image in versions.IMAGES],
+        metadata={"about": "Container images, `repository:tag`."},
+    )
 
 
 @dataclass(frozen=True)
@@ -69,23 +78,13 @@ _TYPES = {
 def contract() -> list[Contract]:
     """Every output, in order."""
     return [
-        Contract(to_camel(each.name), _TYPES[str(each.type)], each.metadata["about"])
-        for each in fields(Outputs)
+        Contract(to_camel(output.name), _TYPES[str(output.type)], output.metadata["about"])
+        for output in fields(Outputs)
     ]
 
 
 def export(outputs: Outputs) -> None:
     """Export every field."""
-    for each in fields(outputs):
-        value: Any = getattr(outputs, each.name)
-        pulumi.export(to_camel(each.name), value)
-
-
-def chart_versions() -> dict[str, str]:
-    """Chart name to version."""
-    return {chart.name: chart.version for chart in versions.CHARTS}
-
-
-def images() -> list[str]:
-    """`repository:tag` of every image pinned in versions.py."""
-    return [str(image) for image in versions.IMAGES]
+    for output in fields(outputs):
+        value: Any = getattr(outputs, output.name)
+        pulumi.export(to_camel(output.name), value)

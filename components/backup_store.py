@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
+from components.cluster import ClusterHandle
+from settings.postgres import Backups
+
 OBJECT_STORE = "litellm-pg-backups"
 ROLES = {
     # Read, write and delete objects: retention deletes old backups.
     "objects": "roles/storage.objectUser",
-    # Barman asks for the bucket itself before each archiving (storage.buckets.get), which no object role allows.
+    # Barman asks for the bucket itself before each archiving: no object role has storage.buckets.get.
     "lookup": "roles/storage.legacyBucketReader",
 }
 """What a Cluster's instances may do with the bucket."""
@@ -23,19 +27,16 @@ ROLES = {
 class BackupStoreArgs:
     """Arguments of BackupStore.
 
-    `bucket` is the bucket's name, `location` its region; `adopted` the name of one that exists and is taken over
-    instead. `writer` is the IAM member that the Cluster's instances are. `plugin_ready` says that the plugin's CRD
-    is served. `protect` refuses to delete the bucket.
+    `project` is the bucket's. `writer` is the IAM member that the database's instances are. `plugin_ready`
+    says that the plugin's CRD is served. `protect` refuses to delete the bucket.
     """
 
     project: str
-    bucket: pulumi.Input[str]
-    location: pulumi.Input[str]
-    adopted: str | None
+    cluster: ClusterHandle
+    backups: Backups
     writer: pulumi.Input[str]
     namespace: pulumi.Input[str]
     plugin_ready: pulumi.Resource
-    retention_days: int
     protect: bool
 
 
@@ -50,16 +51,17 @@ class BackupStore(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: BackupStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:backup_store:BackupStore", name, None, opts)
+        backups = args.backups
 
         self.bucket = gcp.storage.Bucket(
             f"{name}-bucket",
-            name=args.bucket,
+            name=backups.bucket or args.cluster.name.apply(partial(_bucket_name, args.project)),
             project=args.project,
-            location=args.location,
+            location=backups.bucket_location or args.cluster.location.apply(_region_of),
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
-            # No lifecycle rule, no versions: Barman deletes what is past its retention, and only it knows what
-            # a point in time still needs. Soft delete keeps a week to undo a mistake.
+            # No lifecycle rule, no versions: Barman deletes what is past its retention, and only it knows
+            # what a point in time still needs. Soft delete keeps a week to undo a mistake.
             versioning=gcp.storage.BucketVersioningArgs(enabled=False),
             soft_delete_policy=gcp.storage.BucketSoftDeletePolicyArgs(
                 retention_duration_seconds=7 * 24 * 3600
@@ -70,7 +72,7 @@ class BackupStore(pulumi.ComponentResource):
                 protect=args.protect,
                 # Backups outlive the stack that took them.
                 retain_on_delete=True,
-                import_=args.adopted,
+                import_=backups.bucket if backups.adopt_bucket else None,
             ),
         )
         access = [
@@ -95,7 +97,7 @@ class BackupStore(pulumi.ComponentResource):
                     "wal": {"compression": "gzip", "maxParallel": 4},
                     "data": {"compression": "gzip"},
                 },
-                "retentionPolicy": f"{args.retention_days}d",
+                "retentionPolicy": f"{backups.retention_days}d",
                 "instanceSidecarConfiguration": {
                     "resources": {
                         "requests": {"cpu": "50m", "memory": "128Mi"},
@@ -109,11 +111,11 @@ class BackupStore(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def bucket_name(project: str, cluster: str) -> str:
+def _bucket_name(project: str, cluster: str) -> str:
     """The bucket's name when the settings give none; Cloud Storage allows 63 characters."""
     return f"{project}-{cluster}"[:52].rstrip("-") + "-litellm-pg"
 
 
-def region_of(location: str) -> str:
+def _region_of(location: str) -> str:
     """The region of a cluster's location, which is a region or a zone."""
     return location[:-2] if location[-2] == "-" else location

@@ -8,31 +8,36 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.charts import ChartSource
+from components.charts import chart_inputs
+from components.workload import named
+from settings.deployment import Charts
 from versions import BARMAN_PLUGIN_CHART, BARMAN_PLUGIN_IMAGE, BARMAN_SIDECAR_IMAGE, Image
 
 PLUGIN = "barman-cloud.cloudnative-pg.io"
 """The plugin's name in a Cluster and in a Backup."""
+PODS = named("plugin-barman-cloud")
+PORT = 9090
 
 
 @dataclass(frozen=True, kw_only=True)
 class BarmanPluginArgs:
     """Arguments of BarmanPlugin.
 
-    `namespace` is the operator's: it finds plugins by the Services of its own namespace. `needs` is what must be
-    ready first. `timeout` is in seconds.
+    `namespace` is the operator's: it finds plugins by the Services of its own namespace. `needs` is what must
+    be ready first. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
-    charts: ChartSource
+    charts: Charts
     needs: Sequence[pulumi.Resource]
     timeout: int
 
 
 class BarmanPlugin(pulumi.ComponentResource):
-    """The plugin's Release. Dependents wait for `release`: its Deployment has its certificates and its CRD is served."""
+    """The plugin's Release."""
 
     release: kubernetes.helm.v3.Release
+    """Dependents wait for it: the Deployment has its certificates and the CRD is served."""
 
     def __init__(self, name: str, args: BarmanPluginArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:barman_plugin:BarmanPlugin", name, None, opts)
@@ -41,7 +46,7 @@ class BarmanPlugin(pulumi.ComponentResource):
             f"{name}-release",
             name="plugin-barman-cloud",
             namespace=args.namespace,
-            **args.charts.inputs(BARMAN_PLUGIN_CHART),
+            **chart_inputs(args.charts, BARMAN_PLUGIN_CHART),
             timeout=args.timeout,
             values={
                 "image": _image(BARMAN_PLUGIN_IMAGE),

@@ -16,7 +16,8 @@ class ClusterHandle:
     """What the program needs to know of its cluster.
 
     `kubeconfig` is JSON and holds no credential: kubectl and the provider get a short-lived token from
-    `gke-gcloud-auth-plugin`, https://cloud.google.com/kubernetes-engine/docs/how-to/cluster-access-for-kubectl.
+    `gke-gcloud-auth-plugin`,
+    https://cloud.google.com/kubernetes-engine/docs/how-to/cluster-access-for-kubectl.
     """
 
     id: pulumi.Output[str]
@@ -28,15 +29,20 @@ class ClusterHandle:
     kubeconfig: pulumi.Output[str]
     service_addresses: pulumi.Output[str]
     """Range of the cluster's Services, CIDR."""
-    workload_identity_principals: pulumi.Output[str]
+    workload_identity_pool: pulumi.Output[str]
     """Prefix of the IAM members that Kubernetes service accounts of this project's clusters are."""
+
+    def member(self, namespace: str, account: str) -> pulumi.Output[str]:
+        """The IAM member that a Kubernetes service account is, by Workload Identity Federation for GKE."""
+        return pulumi.Output.format("{0}/ns/{1}/sa/{2}", self.workload_identity_pool, namespace, account)
 
 
 def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> ClusterHandle:
-    """Find the cluster that the settings name, or the stack they name; the invoke fails with Google's error when there is none.
+    """Find the cluster that the settings name, or the stack that they name.
 
-    `project` is the cluster's unless the settings name another one. Raises pulumi.RunError when the stack named has
-    no such outputs.
+    The invoke fails with Google's error when there is none.
+    `project` is the cluster's unless the settings name another one. Raises pulumi.RunError when the stack
+    named has no such outputs.
     """
     where = _ClusterName.of(cluster, project)
     invoke = pulumi.InvokeOutputOptions(provider=provider)
@@ -51,10 +57,10 @@ def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> Cl
         location=where.location,
         project=where.project,
         kubeconfig=pulumi.Output.all(found.endpoint, found.master_auths).apply(
-            lambda each: _kubeconfig(endpoint=each[0], ca_certificate=each[1][0]["cluster_ca_certificate"])
+            lambda found: _kubeconfig(endpoint=found[0], ca_certificate=found[1][0]["cluster_ca_certificate"])
         ),
         service_addresses=found.services_ipv4_cidr,
-        workload_identity_principals=pulumi.Output.format(
+        workload_identity_pool=pulumi.Output.format(
             "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog/subject",
             number,
             where.project,

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_random as random
 
-from settings.secrets import Adopt
-from settings.tenants import VirtualKey
+from settings import Settings
+from settings.secrets import DATABASE_PASSWORD, MASTER_KEY, REDIS_PASSWORD, SALT_KEY, VLLM_API_KEY
 
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySecretsArgs:
-    """Arguments of GatewaySecrets.
+    """Arguments of GatewaySecrets. `reader` is the IAM member that may read each secret."""
 
-    `reader` is the IAM member that may read each secret. A generation is raised by one to rotate its secret.
-    `serves_models` and `runs_redis` ask for the keys of these parts; `existing_vllm_api_key` is the id of a secret to
-    use instead of making one, `existing` are those of more secrets made elsewhere. `adopt` names the secrets that
-    exist and the version each keeps. `protect` keeps every Secret from deletion; the salt always is, and a virtual key's
-    never: its Secret goes with the key.
-    """
-
-    project: str
+    settings: Settings
     reader: pulumi.Input[str]
-    replica_locations: Sequence[str]
-    master_key_generation: int
-    database_password_generation: int
-    serves_models: bool
-    vllm_api_key_generation: int
-    existing_vllm_api_key: str | None
-    runs_redis: bool
-    existing: Collection[str]
-    virtual_keys: Sequence[VirtualKey]
-    adopt: Adopt
-    protect: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +40,9 @@ class GatewaySecrets(pulumi.ComponentResource):
     The salt encrypts every credential LiteLLM stores: losing or changing it makes them unreadable. So each of
     its resources is protected, ignores every change, and is left in place when it leaves the state.
 
-    Of the others `protect` covers the Secrets alone. The engine refuses to replace what is protected, and
-    rotation replaces value and version; an old version is disabled, which can be undone.
+    Of the others the setting `protect` covers the Secrets alone. The engine refuses to replace what is
+    protected, and rotation replaces value and version; an old version is disabled, which can be undone. A
+    virtual key's Secret is never protected: it goes with the key.
     """
 
     master_key: StoredSecret
@@ -80,38 +63,40 @@ class GatewaySecrets(pulumi.ComponentResource):
         super().__init__("llmgateway:gateway_secrets:GatewaySecrets", name, None, opts)
         self._name = name
         self._args = args
-        adopt = args.adopt
+        self._project = args.settings.gcp.project
+        settings, own, adopt = args.settings, args.settings.secrets, args.settings.secrets.adopt
 
         self.master_key = self._rotating(
-            "litellm-master-key",
+            MASTER_KEY,
             prefix="sk-",
             length=24,
-            generation=args.master_key_generation,
+            generation=own.master_key_generation,
             adopted=adopt.master_key,
         )
         self.database_password = self._rotating(
-            "litellm-db-password",
+            DATABASE_PASSWORD,
             length=24,
-            generation=args.database_password_generation,
+            generation=own.database_password_generation,
             adopted=adopt.database_password,
         )
-        self.salt_key = self._salt("litellm-salt-key", length=32, adopted=adopt.salt_key)
-        vllm_api_key = args.existing_vllm_api_key if args.serves_models else None
-        existing = {*args.existing, *filter(None, [vllm_api_key])}
+        self.salt_key = self._salt(SALT_KEY, length=32, adopted=adopt.salt_key)
+        vllm_api_key = own.existing_vllm_api_key if settings.self_hosted else None
+        existing = {*settings.litellm_keys.values(), *settings.hugging_face_tokens.values()}
+        existing |= set(filter(None, [vllm_api_key]))
         self.existing = {secret_id: self._existing(secret_id) for secret_id in sorted(existing)}
         self.vllm_api_key = None
         if vllm_api_key:
             self.vllm_api_key = self.existing[vllm_api_key]
-        elif args.serves_models:
+        elif settings.self_hosted:
             self.vllm_api_key = self._rotating(
-                "vllm-api-key",
+                VLLM_API_KEY,
                 length=24,
-                generation=args.vllm_api_key_generation,
+                generation=own.vllm_api_key_generation,
                 adopted=adopt.vllm_api_key,
             )
         self.redis_password = (
-            self._rotating("litellm-redis-password", length=24, generation=1, adopted=adopt.redis_password)
-            if args.runs_redis
+            self._rotating(REDIS_PASSWORD, length=24, generation=1, adopted=adopt.redis_password)
+            if settings.litellm.shared_state.kind == "valkey"
             else None
         )
         self.virtual_keys = {
@@ -123,7 +108,7 @@ class GatewaySecrets(pulumi.ComponentResource):
                 adopted=key.adopt,
                 protect=False,
             )
-            for key in args.virtual_keys
+            for key in settings.virtual_keys or []
         }
         self.register_outputs({})
 
@@ -141,7 +126,7 @@ class GatewaySecrets(pulumi.ComponentResource):
 
         `protect` None means as the others.
         """
-        protect = self._args.protect if protect is None else protect
+        protect = self._args.settings.protect if protect is None else protect
         if adopted:
             return self._adopted(secret_id, adopted, protect=protect)
         value = random.RandomBytes(
@@ -152,7 +137,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         )
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
-            project=self._args.project,
+            project=self._project,
             secret_id=secret_id,
             replication=self._replication(),
             opts=pulumi.ResourceOptions(
@@ -179,7 +164,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         value = random.RandomBytes(f"{self._name}-{secret_id}", length=length, opts=write_once)
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
-            project=self._args.project,
+            project=self._project,
             secret_id=secret_id,
             replication=self._replication(),
             deletion_protection=True,
@@ -196,14 +181,15 @@ class GatewaySecrets(pulumi.ComponentResource):
         return self._stored(secret_id, secret, version)
 
     def _adopted(self, secret_id: str, version: int, *, protect: bool, salt: bool = False) -> StoredSecret:
-        """A secret made by other means, under its value's version: imported as it is, never changed or deleted.
+        """A secret made by other means, and its value's version: imported as they are, never changed or deleted.
 
-        It has no RandomBytes: that is imported by its value, which the state would keep in plain text as import id.
+        It has no RandomBytes: that is imported by its value, which the state would keep in plain text as
+        import id.
         """
-        name = f"projects/{self._args.project}/secrets/{secret_id}"
+        name = f"projects/{self._project}/secrets/{secret_id}"
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
-            project=self._args.project,
+            project=self._project,
             secret_id=secret_id,
             replication=self._replication(),
             opts=self._write_once(protect=protect, existing=name),
@@ -234,7 +220,7 @@ class GatewaySecrets(pulumi.ComponentResource):
     def _existing(self, secret_id: str) -> StoredSecret:
         """A secret made elsewhere: only looked up, so a missing one fails here and by name."""
         found = gcp.secretmanager.get_secret_output(
-            project=self._args.project, secret_id=secret_id, opts=pulumi.InvokeOutputOptions(parent=self)
+            project=self._project, secret_id=secret_id, opts=pulumi.InvokeOutputOptions(parent=self)
         )
         return StoredSecret(
             secret_id=secret_id,
@@ -246,7 +232,7 @@ class GatewaySecrets(pulumi.ComponentResource):
     def _access(self, child: str, secret_id: pulumi.Input[str]) -> gcp.secretmanager.SecretIamMember:
         return gcp.secretmanager.SecretIamMember(
             f"{self._name}-{child}-reader",
-            project=self._args.project,
+            project=self._project,
             secret_id=secret_id,
             role=ACCESSOR_ROLE,
             member=self._args.reader,
@@ -254,13 +240,14 @@ class GatewaySecrets(pulumi.ComponentResource):
         )
 
     def _replication(self) -> gcp.secretmanager.SecretReplicationArgs:
-        if not self._args.replica_locations:
+        locations = self._args.settings.secrets.replica_locations
+        if not locations:
             return gcp.secretmanager.SecretReplicationArgs(auto=gcp.secretmanager.SecretReplicationAutoArgs())
         return gcp.secretmanager.SecretReplicationArgs(
             user_managed=gcp.secretmanager.SecretReplicationUserManagedArgs(
                 replicas=[
                     gcp.secretmanager.SecretReplicationUserManagedReplicaArgs(location=location)
-                    for location in self._args.replica_locations
+                    for location in locations
                 ]
             )
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
+from components.cluster import ClusterHandle
 from settings.gke import GpuPool
 
 POOL_LABEL = "cloud.google.com/gke-nodepool"
@@ -20,13 +21,11 @@ RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 class GpuNodePoolArgs:
     """Arguments of GpuNodePool.
 
-    `cluster` is the cluster's id, `project` and `location` are the cluster's, `timeout` is in seconds. `protect` makes Pulumi and its provider refuse to delete
-    the pool, also where a change would replace it.
+    `protect` makes Pulumi and its provider refuse to delete the pool, also where a change would replace it.
+    `timeout` is in seconds.
     """
 
-    cluster: pulumi.Input[str]
-    project: pulumi.Input[str]
-    location: pulumi.Input[str]
+    cluster: ClusterHandle
     pool: GpuPool
     protect: bool
     timeout: int
@@ -49,12 +48,14 @@ class GpuNodePool(pulumi.ComponentResource):
         self.node_pool = gcp.container.NodePool(
             f"{name}-nodes",
             name=pool.name,
-            project=args.project,
-            location=args.location,
-            # By its name, as an imported pool has it: the provider replaces a pool over another spelling.
-            cluster=pulumi.Output.from_input(args.cluster).apply(lambda cluster: cluster.rpartition("/")[2]),
+            project=args.cluster.project,
+            location=args.cluster.location,
+            # The short name, not the full id: the provider replaces the pool when the spelling differs from
+            # an imported one.
+            cluster=args.cluster.id.apply(lambda cluster: cluster.rpartition("/")[2]),
             node_locations=pool.zones or None,
-            # Counted a zone, unlike the bounds below: any other number could overshoot them. The autoscaler adds nodes.
+            # Nodes per zone, unlike the bounds below: any other number could overshoot them. The autoscaler
+            # adds nodes.
             initial_node_count=0,
             autoscaling=gcp.container.NodePoolAutoscalingArgs(
                 total_min_node_count=pool.min_nodes,

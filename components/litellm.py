@@ -2,68 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.charts import ChartSource
+from components.charts import chart_inputs
 from components.pod_security import ROOT_WITHOUT_RIGHTS
+from components.postgres_cluster import Database
+from components.secret_sync import SyncedSecret
+from components.valkey import PORT as VALKEY_PORT
+from components.valkey import Valkey
+from components.workload import named
 from settings import gateway
+from settings.deployment import Charts
 from versions import LITELLM_CHART, LITELLM_IMAGE
 
 RELEASE = "litellm"
+PROXY = named("litellm")
+"""The migration Job's pod has the same labels."""
 PORT = 4000
-# Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a second pod
-# on any other.
+# Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
+# second pod on any other.
 SPREAD = {
     "maxSkew": 1,
-    "labelSelector": {
-        "matchLabels": {"app.kubernetes.io/name": "litellm", "app.kubernetes.io/instance": RELEASE}
-    },
+    "labelSelector": {"matchLabels": {**PROXY.labels, "app.kubernetes.io/instance": RELEASE}},
     "matchLabelKeys": ["pod-template-hash"],
     "nodeTaintsPolicy": "Honor",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Redis:
-    """The Redis that replicas share their counts through; `ready` says that it answers.
-
-    With `has_password`, the proxy's Secret holds it under `settings.gateway.REDIS_PASSWORD`.
-    """
-
-    host: pulumi.Input[str]
-    port: int
-    has_password: bool
-    ready: Sequence[pulumi.Resource]
-
-
-@dataclass(frozen=True, kw_only=True)
 class LiteLLMArgs:
     """Arguments of LiteLLM.
 
-    `database_ready` says that the database answers, `secrets_synced` that `secrets` (PROXY_MASTER_KEY,
-    LITELLM_SALT_KEY, UPSTREAM_API_KEY and each model's `api_key_variable`) is in the namespace, `secret_versions` which
-    values each Secret holds: pods read them when they start, so that another one restarts them. `database_secret` holds
-    `username` and `password`. `vllm_url` is the base URL of the self-hosted models' API, `redis` None where each pod
-    counts for itself. `timeout` is in seconds, migration included.
+    `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
+    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `timeout` is in seconds,
+    migration included.
     """
 
     namespace: pulumi.Input[str]
     models: Sequence[gateway.Model]
     vllm_url: pulumi.Input[str] | None
-    redis: Redis | None
-    database_host: pulumi.Input[str]
-    database: str
-    database_secret: str
-    database_ready: pulumi.Resource
-    secrets: str
-    secrets_synced: pulumi.Resource
-    secret_versions: Mapping[str, pulumi.Input[str]]
+    valkey: Valkey | None
+    database: Database
+    secret: SyncedSecret
     litellm: gateway.LiteLLM
-    charts: ChartSource
+    charts: Charts
     timeout: int
 
 
@@ -78,17 +64,17 @@ class LiteLLM(pulumi.ComponentResource):
         super().__init__("llmgateway:litellm:LiteLLM", name, None, opts)
 
         depends_on: list[pulumi.Resource] = [
-            args.database_ready,
-            args.secrets_synced,
-            *(args.redis.ready if args.redis else []),
+            args.database.ready,
+            args.secret.ready,
+            *([args.valkey.ready] if args.valkey else []),
         ]
-        # Readiness fails while the database is away; a pod that is to serve without it must not be asked for it.
+        # Readiness fails while the database is away: a pod that is to serve without it is asked for liveness.
         path = "/health/liveliness" if args.litellm.serve_without_database else "/health/readiness"
         self.release = kubernetes.helm.v3.Release(
             f"{name}-release",
             name=RELEASE,
             namespace=args.namespace,
-            **args.charts.inputs(LITELLM_CHART),
+            **chart_inputs(args.charts, LITELLM_CHART),
             timeout=args.timeout,
             values={
                 "replicaCount": args.litellm.replicas,
@@ -104,27 +90,25 @@ class LiteLLM(pulumi.ComponentResource):
                     "tag": LITELLM_IMAGE.pinned_tag,
                     "pullPolicy": "IfNotPresent",
                 },
-                "masterkeySecretName": args.secrets,
-                "masterkeySecretKey": "PROXY_MASTER_KEY",
-                "environmentSecrets": [args.secrets],
+                "masterkeySecretName": args.secret.name,
+                "masterkeySecretKey": gateway.PROXY_MASTER_KEY,
+                "environmentSecrets": [args.secret.name],
                 "db": {
                     "useExisting": True,
                     "deployStandalone": False,
-                    "endpoint": args.database_host,
-                    "database": args.database,
+                    "endpoint": args.database.host,
+                    "database": args.database.name,
                     "secret": {
-                        "name": args.database_secret,
+                        "name": args.database.credentials.name,
                         "usernameKey": "username",
                         "passwordKey": "password",
                     },
                 },
-                # Helm rolls the pods over once the migration has logged in with the password the new ones will read:
-                # the Job is tried again until Postgres has taken it.
-                "podAnnotations": {
-                    f"llm-gateway/{secret}": versions for secret, versions in args.secret_versions.items()
-                },
+                # Helm rolls the pods over once the migration has logged in with the password the new ones
+                # will read: the Job is tried again until Postgres has taken it.
+                "podAnnotations": {**args.secret.annotation, **args.database.credentials.annotation},
                 "securityContext": ROOT_WITHOUT_RIGHTS,
-                # As a plain Job the migration races the proxy; as a hook Helm runs it first and fails with it.
+                # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
                 "migrationJob": {
                     "hooks": {"argocd": {"enabled": False}, "helm": {"enabled": True}},
                     "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}},
@@ -165,21 +149,19 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     config: dict[str, object] = {
         "model_list": [_route(model, args.vllm_url) for model in args.models],
         "general_settings": {
-            "master_key": "os.environ/PROXY_MASTER_KEY",
+            "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
-            # Where a client does not ask for usage, LiteLLM would count tokens itself, and budgets follow that guess.
+            # Where a client asks for no usage, LiteLLM would count tokens itself: a guess for budgets.
             "always_include_stream_usage": True,
         },
     }
     if any(model.tpm or model.rpm for model in args.models):
         # Without it a model's tpm and rpm only weigh the choice between deployments of one alias.
         router["optional_pre_call_checks"] = ["enforce_model_rate_limits"]
-    if args.redis:
-        redis: dict[str, object] = {"host": args.redis.host, "port": args.redis.port}
-        if args.redis.has_password:
-            redis["password"] = f"os.environ/{gateway.REDIS_PASSWORD}"
+    if redis := _redis(args):
         router |= {f"redis_{key}": value for key, value in redis.items()}
-        # Keys' and teams' limits and budgets are counted through the cache; no call type means no answer is cached.
+        # Keys' and teams' limits and budgets are counted through the cache; without call types it caches no
+        # answer.
         config["litellm_settings"] = {
             "cache": True,
             "cache_params": {"type": "redis", "supported_call_types": [], **redis},
@@ -187,6 +169,21 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     if router:
         config["router_settings"] = router
     return config
+
+
+def _redis(args: LiteLLMArgs) -> dict[str, object]:
+    """The Redis that replicas share their counts through; nothing where each pod counts for itself."""
+    state = args.litellm.shared_state
+    if state.kind == "none":
+        return {}
+    password = (
+        {"password": f"os.environ/{gateway.REDIS_PASSWORD}"} if args.valkey or state.password_secret else {}
+    )
+    return {
+        "host": args.valkey.host if args.valkey else state.host,
+        "port": VALKEY_PORT if args.valkey else state.port,
+        **password,
+    }
 
 
 def _route(model: gateway.Model, vllm_url: pulumi.Input[str] | None) -> dict[str, object]:
@@ -204,7 +201,7 @@ def _route(model: gateway.Model, vllm_url: pulumi.Input[str] | None) -> dict[str
         params |= {
             "model": f"hosted_vllm/{model.vllm.model}",
             "api_base": vllm_url,
-            "api_key": "os.environ/UPSTREAM_API_KEY",
+            "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
         }
     elif model.hosted:
         params["model"] = model.hosted.model

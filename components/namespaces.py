@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+
+from components import network_policies
+from settings import Settings
 
 PodSecurity = Literal["restricted", "baseline"]
 """A Pod Security Standard, https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
 
 
-class StackNamespaces(Protocol):
-    """The namespaces' names; who takes one waits for what it stands for."""
-
-    gateway: pulumi.Output[str]
-    serving: pulumi.Output[str]
-    cnpg: pulumi.Output[str]
-    external_secrets: pulumi.Output[str]
-    cert_manager: pulumi.Output[str] | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class NamespacesArgs:
-    """Names of the namespaces; `cert_manager` is None where this stack does not install cert-manager."""
+    """Arguments of Namespaces. `service_addresses` is the range of the cluster's Services, CIDR."""
 
-    gateway: str
-    serving: str
-    cnpg: str
-    external_secrets: str
-    cert_manager: str | None
+    settings: Settings
+    service_addresses: pulumi.Input[str]
 
 
 class Namespaces(pulumi.ComponentResource):
-    """One Namespace a part, each with the strictest Pod Security Standard its images can run under.
+    """One Namespace per part, each with the strictest Pod Security Standard that its images can run under.
 
     `gateway` and `serving` are baseline: the images of LiteLLM and vLLM run as root (docs/network.md).
+
+    From here on, what uses a namespace's name is created after its NetworkPolicies and deleted before them:
+    nothing is ever reachable for a moment, and no operator is cut off while its objects are finalized.
     """
 
     gateway: pulumi.Output[str]
@@ -44,9 +37,11 @@ class Namespaces(pulumi.ComponentResource):
     cnpg: pulumi.Output[str]
     external_secrets: pulumi.Output[str]
     cert_manager: pulumi.Output[str] | None
+    """None where this stack does not install cert-manager."""
 
     def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:namespaces:Namespaces", name, None, opts)
+        names = args.settings.namespaces
 
         def namespace(part: str, physical: str, level: PodSecurity) -> pulumi.Output[str]:
             made = kubernetes.core.v1.Namespace(
@@ -55,7 +50,8 @@ class Namespaces(pulumi.ComponentResource):
                     name=physical,
                     labels={
                         "pod-security.kubernetes.io/enforce": level,
-                        # Only pods are enforced on; a Deployment that asks for too much shows by this warning.
+                        # Only pods are enforced on; a Deployment that asks for too much shows by this
+                        # warning.
                         "pod-security.kubernetes.io/warn": level,
                         "pod-security.kubernetes.io/audit": "restricted",
                     },
@@ -64,11 +60,22 @@ class Namespaces(pulumi.ComponentResource):
             )
             return made.metadata.apply(lambda metadata: metadata.name or physical)
 
-        self.gateway = namespace("gateway", args.gateway, "baseline")
-        self.serving = namespace("serving", args.serving, "baseline")
-        self.cnpg = namespace("cnpg", args.cnpg, "restricted")
-        self.external_secrets = namespace("external-secrets", args.external_secrets, "restricted")
-        self.cert_manager = (
-            namespace("cert-manager", args.cert_manager, "restricted") if args.cert_manager else None
+        made = {
+            "gateway": namespace("gateway", names.gateway, "baseline"),
+            "serving": namespace("serving", names.serving, "baseline"),
+            "cnpg": namespace("cnpg", names.cnpg, "restricted"),
+            "external-secrets": namespace("external-secrets", names.external_secrets, "restricted"),
+        }
+        if args.settings.postgres.backups.makes_cert_manager:
+            made["cert-manager"] = namespace("cert-manager", names.cert_manager, "restricted")
+        closed = (
+            network_policies.close(name, self, args.settings, args.service_addresses, made)
+            if args.settings.network.policies
+            else made
         )
+        self.gateway = closed["gateway"]
+        self.serving = closed["serving"]
+        self.cnpg = closed["cnpg"]
+        self.external_secrets = closed["external-secrets"]
+        self.cert_manager = closed.get("cert-manager")
         self.register_outputs({})

@@ -9,4 +9,4 @@ ROOT_WITHOUT_RIGHTS: dict[str, Any] = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-"""A container security context that keeps to the restricted Pod Security Standard in all but `runAsNonRoot`."""
+"""A security context that keeps to the restricted Pod Security Standard in all but `runAsNonRoot`."""

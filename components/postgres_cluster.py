@@ -12,11 +12,17 @@ import pulumi_kubernetes as kubernetes
 
 from components.backup_store import OBJECT_STORE
 from components.barman_plugin import PLUGIN
+from components.secret_sync import DATABASE_OWNER, SyncedSecret
+from components.workload import Workload
 from settings.postgres import Postgres, Restore
 from versions import POSTGRES_IMAGE
 
 DATABASE = "litellm"
 API_VERSION = "postgresql.cnpg.io/v1"
+INSTANCES = Workload("postgres", {"cnpg.io/cluster": ""})
+PORT = 5432
+INSTANCE_MANAGER_PORT = 8000
+"""CloudNativePG's status port, https://cloudnative-pg.io/documentation/current/networking/."""
 ZONE = "topology.kubernetes.io/zone"
 _RESTORED = "restored"
 
@@ -25,16 +31,13 @@ _RESTORED = "restored"
 class PostgresClusterArgs:
     """Arguments of PostgresCluster.
 
-    `operator_ready` says that the operator's webhook answers, `credentials_synced` that the basic-auth Secret
-    `credentials` of `owner` is in the cluster; `backups_ready` is what must be there before the first WAL is
-    archived or restored, nothing without an object store. `protect` refuses to delete or replace the Cluster.
-    `timeout` is in seconds.
+    `credentials` is a basic-auth Secret. `operator_ready` says that the operator's webhook answers;
+    `backups_ready` is what must be there before the first WAL is archived or restored, nothing without an
+    object store. `protect` refuses to delete or replace the Cluster. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
-    owner: str
-    credentials: str
-    credentials_synced: pulumi.Resource
+    credentials: SyncedSecret
     operator_ready: pulumi.Resource
     backups_ready: Sequence[pulumi.Resource]
     postgres: Postgres
@@ -42,13 +45,20 @@ class PostgresClusterArgs:
     timeout: int
 
 
-class PostgresCluster(pulumi.ComponentResource):
-    """A CloudNativePG Cluster, waited for until healthy, and its backup schedule. Dependents wait for `cluster`."""
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """A database that can be connected to once `ready` is there; `host` is its primary, port 5432."""
 
-    cluster: kubernetes.apiextensions.CustomResource
     host: pulumi.Output[str]
-    """Host name of the primary inside the cluster, port 5432."""
-    database: str
+    name: str
+    credentials: SyncedSecret
+    ready: pulumi.Resource
+
+
+class PostgresCluster(pulumi.ComponentResource):
+    """A CloudNativePG Cluster, waited for until healthy, and its backup schedule."""
+
+    database: Database
 
     def __init__(
         self, name: str, args: PostgresClusterArgs, opts: pulumi.ResourceOptions | None = None
@@ -57,7 +67,7 @@ class PostgresCluster(pulumi.ComponentResource):
         timeout = f"{args.timeout}s"
         postgres = args.postgres
 
-        self.cluster = kubernetes.apiextensions.CustomResource(
+        cluster = kubernetes.apiextensions.CustomResource(
             f"{name}-cluster",
             api_version=API_VERSION,
             kind="Cluster",
@@ -69,8 +79,8 @@ class PostgresCluster(pulumi.ComponentResource):
             spec={
                 "instances": postgres.instances,
                 "imageName": str(POSTGRES_IMAGE),
-                # Read when the Cluster is first made, and never again: a later change updates it without effect.
-                "bootstrap": _bootstrap(postgres.restore, args.owner, args.credentials),
+                # Read when the Cluster is first made and never again: a later change has no effect.
+                "bootstrap": _bootstrap(postgres.restore, args.credentials.name),
                 "storage": {"size": postgres.storage_size, "storageClass": postgres.storage_class},
                 "resources": {
                     "requests": {"cpu": postgres.cpu, "memory": postgres.memory},
@@ -83,21 +93,25 @@ class PostgresCluster(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.operator_ready, args.credentials_synced, *args.backups_ready],
+                depends_on=[args.operator_ready, args.credentials.ready, *args.backups_ready],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
                 protect=args.protect,
-                # A restore gives the Cluster a new name, which replaces it: the old one stays until someone has
-                # looked at the new one and deletes it by hand.
+                # A restore gives the Cluster a new name, which replaces it: the old one stays until someone
+                # has looked at the new one and deletes it by hand.
                 retain_on_delete=args.protect,
             ),
         )
         if postgres.backups.method != "none":
-            self._schedule(name, args)
-        self.host = pulumi.Output.format("{0}-rw.{1}.svc.cluster.local", postgres.name, args.namespace)
-        self.database = DATABASE
-        self.register_outputs({"host": self.host})
+            self._schedule(name, args, cluster)
+        self.database = Database(
+            host=pulumi.Output.format("{0}-rw.{1}.svc.cluster.local", postgres.name, args.namespace),
+            name=DATABASE,
+            credentials=args.credentials,
+            ready=cluster,
+        )
+        self.register_outputs({"host": self.database.host})
 
-    def _schedule(self, name: str, args: PostgresClusterArgs) -> None:
+    def _schedule(self, name: str, args: PostgresClusterArgs, cluster: pulumi.Resource) -> None:
         backups = args.postgres.backups
         method: dict[str, Any] = (
             {"method": "plugin", "pluginConfiguration": {"name": PLUGIN}}
@@ -117,7 +131,7 @@ class PostgresCluster(pulumi.ComponentResource):
                 "backupOwnerReference": "self",
                 **method,
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.cluster]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[cluster]),
         )
 
 
@@ -128,8 +142,8 @@ def _healthy(postgres: Postgres) -> str:
     return json.dumps(["condition=Ready", "condition=ContinuousArchiving"])
 
 
-def _bootstrap(restore: Restore | None, owner: str, credentials: str) -> dict[str, Any]:
-    application = {"database": DATABASE, "owner": owner, "secret": {"name": credentials}}
+def _bootstrap(restore: Restore | None, credentials: str) -> dict[str, Any]:
+    application = {"database": DATABASE, "owner": DATABASE_OWNER, "secret": {"name": credentials}}
     if restore is None:
         return {"initdb": application}
     if restore.snapshot:
@@ -177,8 +191,8 @@ def _backups(postgres: Postgres) -> dict[str, Any]:
             {"name": PLUGIN, "isWALArchiver": True, "parameters": {"barmanObjectName": OBJECT_STORE}}
         ]
     elif backups.method == "volumeSnapshot":
-        # Cold: a hot snapshot is of no use without the WAL that an archive would have. A standby is stopped for it
-        # where there is one, else the primary.
+        # Cold: a hot snapshot is of no use without the WAL that an archive would have. A standby is stopped
+        # for it where there is one, else the primary.
         spec["backup"] = {"volumeSnapshot": {"className": backups.snapshot_class, "online": False}}
     if restore and not restore.snapshot:
         # The same store as the new Cluster's own: Barman keeps each Cluster under its name.

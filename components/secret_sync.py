@@ -2,58 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.cluster import ClusterHandle
 from components.gateway_secrets import GatewaySecrets, StoredSecret
-from components.sync_gate import SyncGate, SyncGateArgs
-from settings.gateway import REDIS_PASSWORD
+from components.sync_gate import secret_synced
+from settings import Settings
+from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
 STORE = "gcp-secret-manager"
-LITELLM_SECRET = "litellm-secrets"
-DATABASE_SECRET = "litellm-pg-app"
 DATABASE_OWNER = "litellm"
-VLLM_SECRET = "vllm-api-key"
-HUGGING_FACE_SECRET = "hugging-face-tokens"
-TENANT_KEYS_SECRET = "litellm-tenant-keys"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SecretSyncArgs:
     """Arguments of SecretSync.
 
-    `litellm_keys` are further keys of LiteLLM's Secret, `hugging_face_tokens` those of vLLM's, each with the id of one of
-    the `existing` secrets. ExternalSecrets of `client_namespaces` may use the store, too. `operator_ready` says that the operator's webhook answers; `timeout` is in seconds.
+    `gateway` and `serving` are the namespaces that the Secrets are brought into. `operator_ready` says that
+    the operator's webhook answers.
     """
 
-    project: str
-    kubeconfig: pulumi.Input[str]
-    gateway_namespace: pulumi.Input[str]
-    serving_namespace: pulumi.Input[str]
-    client_namespaces: Sequence[str]
+    settings: Settings
+    cluster: ClusterHandle
+    gateway: pulumi.Input[str]
+    serving: pulumi.Input[str]
     secrets: GatewaySecrets
-    litellm_keys: Mapping[str, str]
-    hugging_face_tokens: Mapping[str, str]
     operator_ready: pulumi.Resource
-    timeout: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyncedSecret:
-    """A Secret in the cluster: `ready` stands for its holding the values of `versions`.
+    """A Secret in the cluster: once `ready` is there, it holds the values of `versions`.
 
     `versions` names ids and versions in Secret Manager, never values; it changes when one of them is rotated.
     """
 
+    name: str
     versions: pulumi.Output[str]
     ready: pulumi.Resource
 
+    @property
+    def annotation(self) -> dict[str, pulumi.Output[str]]:
+        """For a pod that reads the Secret when it starts: other versions restart it."""
+        return {f"llm-gateway/{self.name}": self.versions}
+
 
 class SecretSync(pulumi.ComponentResource):
-    """A ClusterSecretStore on Secret Manager and one ExternalSecret a Secret, each waited for until synced.
+    """A ClusterSecretStore on Secret Manager and one ExternalSecret per Secret, each with a gate.
+
+    A gate is a ConfigMap that is only made, or changed, once its Secret is synced.
 
     The store names no credentials: the operator's own service account is the IAM member that may read
     (Workload Identity Federation for GKE), so there is no Google service account and no key.
@@ -63,17 +64,17 @@ class SecretSync(pulumi.ComponentResource):
     database: SyncedSecret
     vllm: SyncedSecret | None
     """None where nothing is self-hosted."""
-    serving_ready: list[pulumi.Resource]
-    """Each Secret of the serving namespace holds its values."""
+    hugging_face: SyncedSecret | None
+    """The tokens, each under its model's alias; None where there is none."""
     tenant_keys: SyncedSecret | None
     """The virtual keys, each under its name; None where there is none."""
 
     def __init__(self, name: str, args: SecretSyncArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:secret_sync:SecretSync", name, None, opts)
         self._name = name
-        self._timeout = args.timeout
-        self._kubeconfig = args.kubeconfig
-        secrets = args.secrets
+        self._cluster = args.cluster
+        self._timeout = args.settings.timeouts.secret_sync
+        settings, secrets = args.settings, args.secrets
 
         self._store = kubernetes.apiextensions.CustomResource(
             f"{name}-store",
@@ -81,10 +82,10 @@ class SecretSync(pulumi.ComponentResource):
             kind="ClusterSecretStore",
             metadata=self._awaited(STORE),
             spec={
-                "provider": {"gcpsm": {"projectID": args.project}},
+                "provider": {"gcpsm": {"projectID": settings.gcp.project}},
                 # It reads the master key, too: from any other namespace it is refused.
                 "conditions": [
-                    {"namespaces": [args.gateway_namespace, args.serving_namespace, *args.client_namespaces]}
+                    {"namespaces": [args.gateway, args.serving, *settings.network.client_namespaces]}
                 ],
             },
             opts=pulumi.ResourceOptions(
@@ -92,20 +93,18 @@ class SecretSync(pulumi.ComponentResource):
             ),
         )
         litellm = {
-            "PROXY_MASTER_KEY": secrets.master_key,
+            PROXY_MASTER_KEY: secrets.master_key,
             "LITELLM_SALT_KEY": secrets.salt_key,
-            "UPSTREAM_API_KEY": secrets.vllm_api_key,
+            UPSTREAM_API_KEY: secrets.vllm_api_key,
             REDIS_PASSWORD: secrets.redis_password,
-            **{key: secrets.existing[secret_id] for key, secret_id in args.litellm_keys.items()},
+            **{key: secrets.existing[secret_id] for key, secret_id in settings.litellm_keys.items()},
         }
         self.litellm = self._external_secret(
-            LITELLM_SECRET,
-            args.gateway_namespace,
-            {key: secret for key, secret in litellm.items() if secret},
+            "litellm-secrets", args.gateway, {key: secret for key, secret in litellm.items() if secret}
         )
         self.database = self._external_secret(
-            DATABASE_SECRET,
-            args.gateway_namespace,
+            "litellm-pg-app",
+            args.gateway,
             {"password": secrets.database_password},
             template={
                 "engineVersion": "v2",
@@ -116,21 +115,21 @@ class SecretSync(pulumi.ComponentResource):
             },
         )
         self.vllm = (
-            self._external_secret(VLLM_SECRET, args.serving_namespace, {"api-key": secrets.vllm_api_key})
+            self._external_secret("vllm-api-key", args.serving, {"api-key": secrets.vllm_api_key})
             if secrets.vllm_api_key
             else None
         )
-        tokens = {alias: secrets.existing[token] for alias, token in args.hugging_face_tokens.items()}
-        self.serving_ready = [self.vllm.ready] if self.vllm else []
-        if tokens:
-            hugging_face = self._external_secret(HUGGING_FACE_SECRET, args.serving_namespace, tokens)
-            self.serving_ready.append(hugging_face.ready)
+        tokens = {alias: secrets.existing[token] for alias, token in settings.hugging_face_tokens.items()}
+        self.hugging_face = (
+            self._external_secret("hugging-face-tokens", args.serving, tokens) if tokens else None
+        )
         self.tenant_keys = (
             self._external_secret(
-                TENANT_KEYS_SECRET,
-                args.gateway_namespace,
+                "litellm-tenant-keys",
+                args.gateway,
                 secrets.virtual_keys,
-                # Each read is billed, and their versions are pinned: what is asked for changes with the spec alone.
+                # Each read is billed, and their versions are pinned: what is asked for changes with the spec
+                # alone.
                 refresh_interval="1h",
             )
             if secrets.virtual_keys
@@ -184,19 +183,25 @@ class SecretSync(pulumi.ComponentResource):
                 custom_timeouts=self._timeouts(),
             ),
         )
-        gate = SyncGate(
-            f"{self._name}-{secret_name}",
-            SyncGateArgs(
-                kubeconfig=self._kubeconfig,
-                namespace=namespace,
-                external_secret=external_secret,
-                secret_name=secret_name,
-                versions=versions,
-                timeout=self._timeout,
-            ),
-            opts=pulumi.ResourceOptions(parent=self),
+        hook = secret_synced(
+            f"{self._name}-{secret_name}-synced", self._cluster, namespace, secret_name, self._timeout
         )
-        return SyncedSecret(versions=versions, ready=gate.open)
+        gate = kubernetes.core.v1.ConfigMap(
+            f"{self._name}-{secret_name}-synced",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=f"{secret_name}-synced",
+                namespace=namespace,
+                # An annotation, not data: changed data would replace the ConfigMap.
+                annotations={"llm-gateway/secret-versions": versions},
+            ),
+            data={"proven-by": f"syncedResourceVersion of ExternalSecret {secret_name}"},
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[external_secret],
+                hooks=pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook]),
+            ),
+        )
+        return SyncedSecret(name=secret_name, versions=versions, ready=gate)
 
     def _awaited(
         self, name: str, namespace: pulumi.Input[str] | None = None

@@ -11,13 +11,16 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.litellm import LiteLLM
 from components.secret_sync import SyncedSecret
+from components.workload import named
 from settings import tenants
+from settings.gateway import PROXY_MASTER_KEY
 from settings.tenants import MANAGED_BY
 from versions import LITELLM_IMAGE
 
-LABELS = {"app.kubernetes.io/name": "litellm-tenants"}
-"""Not the proxy's: its Service would lead to the Job's pod."""
+RECONCILER = named("litellm-tenants")
+"""Other labels than the proxy's, whose Service would lead to the Job's pod."""
 SCRIPT = Path(__file__).with_name("reconciler") / "reconcile.py"
 USER = 65534
 REFUSED = 2
@@ -31,21 +34,16 @@ _MASTER_KEY = "/run/llm-gateway/master"
 class TenantsArgs:
     """Arguments of Tenants.
 
-    `managed_by` marks in LiteLLM what this stack made. `proxy` stands for the gateway's answering at `url`. The Secret
-    `master_key_secret` holds the master key under `master_key`; `key_values_secret` the value of each virtual key under
-    its name, of the versions and once the resource of `key_values` says; None where no key is declared. `timeout` is in
+    `proxy` is the gateway that they are brought into. `secret` holds its master key under PROXY_MASTER_KEY,
+    `key_values` the value of each virtual key under its name; None where no key is declared. `timeout` is in
     seconds.
     """
 
     namespace: pulumi.Input[str]
-    url: pulumi.Input[str]
-    proxy: pulumi.Resource
-    managed_by: str
+    proxy: LiteLLM
     teams: Sequence[tenants.Team]
     virtual_keys: Sequence[tenants.VirtualKey]
-    master_key_secret: str
-    master_key: str
-    key_values_secret: str
+    secret: SyncedSecret
     key_values: SyncedSecret | None
     timeout: int
 
@@ -59,7 +57,7 @@ class Team(pulumi.ComponentResource):
 
 
 class VirtualKey(pulumi.ComponentResource):
-    """A virtual key as it is declared: it makes nothing, and shows a change in a preview under the key's name."""
+    """A virtual key as it is declared: makes nothing, and shows a change in a preview under the key's name."""
 
     def __init__(
         self, name: str, key: tenants.VirtualKey, opts: pulumi.ResourceOptions | None = None
@@ -71,9 +69,9 @@ class VirtualKey(pulumi.ComponentResource):
 class Tenants(pulumi.ComponentResource):
     """What is declared, as a ConfigMap, and the Job that brings LiteLLM to it.
 
-    A ConfigMap's data and a Job's template cannot change in place: what is declared anew is a new ConfigMap, which the
-    Job names, and another version of a key is another annotation of its template, so either is a new run. The Job stays
-    when it is done (no ttl): it is the record of the last run.
+    A ConfigMap's data and a Job's template cannot change in place: what is declared anew is a new ConfigMap,
+    which the Job names, and another version of a key is another annotation of its template, so either is a
+    new run. The Job stays when it is done (no ttl): it is the record of the last run.
     """
 
     job: kubernetes.batch.v1.Job
@@ -87,7 +85,7 @@ class Tenants(pulumi.ComponentResource):
 
         declared = kubernetes.core.v1.ConfigMap(
             f"{name}-declared",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=LABELS),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=RECONCILER.labels),
             data={
                 "declared.json": json.dumps(declaration(args), indent=1) + "\n",
                 SCRIPT.name: SCRIPT.read_text(),
@@ -96,8 +94,8 @@ class Tenants(pulumi.ComponentResource):
         )
         self.job = kubernetes.batch.v1.Job(
             f"{name}-reconcile",
-            # No name of its own: after a lost state the Job of before is there, and would not take another template.
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=LABELS),
+            # No fixed name: after a lost state the Job of before is there, and takes no other template.
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=RECONCILER.labels),
             spec=kubernetes.batch.v1.JobSpecArgs(
                 backoff_limit=3,
                 active_deadline_seconds=args.timeout,
@@ -113,17 +111,15 @@ class Tenants(pulumi.ComponentResource):
                 ),
                 template=kubernetes.core.v1.PodTemplateSpecArgs(
                     metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                        labels=LABELS,
-                        annotations={f"llm-gateway/{args.key_values_secret}": args.key_values.versions}
-                        if args.key_values
-                        else None,
+                        labels=RECONCILER.labels,
+                        annotations=args.key_values.annotation if args.key_values else None,
                     ),
                     spec=_pod(args, declared.metadata.name),
                 ),
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.proxy, *([args.key_values.ready] if args.key_values else [])],
+                depends_on=[args.proxy.release, *([args.key_values.ready] if args.key_values else [])],
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{args.timeout}s", update=f"{args.timeout}s"),
                 # Two at once would each undo what the other's declaration asks for.
                 delete_before_replace=True,
@@ -133,18 +129,15 @@ class Tenants(pulumi.ComponentResource):
 
 
 def declaration(args: TenantsArgs) -> dict[str, Any]:
-    """What the Job reads: fields as the admin API of LiteLLM 1.89.2 names them (proxy/_types.py), no key's value."""
+    """What the Job reads: fields of the admin API of LiteLLM 1.89.2 (proxy/_types.py), no key's value."""
     return {
-        MANAGED_BY: args.managed_by,
-        "teams": [
-            {"team_id": team.name, "team_alias": team.name, **_limits(team, args.managed_by)}
-            for team in args.teams
-        ],
+        MANAGED_BY: _managed_by(),
+        "teams": [{"team_id": team.name, "team_alias": team.name, **_limits(team)} for team in args.teams],
         "keys": [
             {
                 "key_alias": key.name,
                 "team_id": key.team,
-                **_limits(key, args.managed_by),
+                **_limits(key),
                 "expires": key.expires,
             }
             for key in args.virtual_keys
@@ -152,7 +145,12 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
     }
 
 
-def _limits(tenant: tenants.Tenant, managed_by: str) -> dict[str, Any]:
+def _managed_by() -> str:
+    """Marks in LiteLLM what this stack made."""
+    return f"{pulumi.get_project()}/{pulumi.get_stack()}"
+
+
+def _limits(tenant: tenants.Tenant) -> dict[str, Any]:
     return {
         "max_budget": tenant.budget,
         "budget_duration": tenant.budget_period,
@@ -160,7 +158,7 @@ def _limits(tenant: tenants.Tenant, managed_by: str) -> dict[str, Any]:
         "rpm_limit": tenant.rpm,
         "models": tenant.models,
         "blocked": tenant.blocked,
-        "metadata": {**tenant.metadata, MANAGED_BY: managed_by},
+        "metadata": {**tenant.metadata, MANAGED_BY: _managed_by()},
     }
 
 
@@ -178,15 +176,15 @@ def _pod(args: TenantsArgs, declared: pulumi.Input[str]) -> kubernetes.core.v1.P
                 name="declared", config_map=kubernetes.core.v1.ConfigMapVolumeSourceArgs(name=declared)
             ),
         ),
-        "master-key": (_MASTER_KEY, _secret("master-key", args.master_key_secret, args.master_key)),
+        "master-key": (_MASTER_KEY, _secret("master-key", args.secret.name, PROXY_MASTER_KEY)),
     }
     arguments = [
-        *("--url", args.url),
+        *("--url", args.proxy.url),
         *("--declared", f"{_FILES}/declared.json"),
-        *("--master-key", f"{_MASTER_KEY}/{args.master_key}"),
+        *("--master-key", f"{_MASTER_KEY}/{PROXY_MASTER_KEY}"),
     ]
     if args.key_values:
-        mounts["keys"] = (_KEYS, _secret("keys", args.key_values_secret))
+        mounts["keys"] = (_KEYS, _secret("keys", args.key_values.name))
         arguments += ["--keys", _KEYS]
     return kubernetes.core.v1.PodSpecArgs(
         restart_policy="Never",

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.secret_sync import SyncedSecret
+from components.workload import named
+from settings.gateway import REDIS_PASSWORD
 from versions import VALKEY_IMAGE
 
 SERVICE = "valkey"
+SERVER = named("valkey")
 PORT = 6379
 USER = 999
 """The user `valkey` of the image."""
@@ -17,16 +21,10 @@ USER = 999
 
 @dataclass(frozen=True, kw_only=True)
 class ValkeyArgs:
-    """Arguments of Valkey.
-
-    `password_synced` says that `password_key` of the Secret `password_secret` is in the namespace. `timeout` is in
-    seconds.
-    """
+    """Arguments of Valkey. `secret` holds its password under REDIS_PASSWORD. `timeout` is in seconds."""
 
     namespace: pulumi.Input[str]
-    password_secret: str
-    password_key: str
-    password_synced: pulumi.Resource
+    secret: SyncedSecret
     timeout: int
 
 
@@ -37,13 +35,12 @@ class Valkey(pulumi.ComponentResource):
     """
 
     host: pulumi.Output[str]
-    port: int
     ready: pulumi.Resource
 
     def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:valkey:Valkey", name, None, opts)
         timeouts = pulumi.CustomTimeouts(create=f"{args.timeout}s", update=f"{args.timeout}s")
-        labels = {"app.kubernetes.io/name": "valkey", "app.kubernetes.io/instance": SERVICE}
+        labels = {**SERVER.labels, "app.kubernetes.io/instance": SERVICE}
         metadata = kubernetes.meta.v1.ObjectMetaArgs(name=SERVICE, namespace=args.namespace, labels=labels)
 
         server = kubernetes.apps.v1.Deployment(
@@ -66,7 +63,7 @@ class Valkey(pulumi.ComponentResource):
                 ),
             ),
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[args.password_synced], custom_timeouts=timeouts
+                parent=self, depends_on=[args.secret.ready], custom_timeouts=timeouts
             ),
         )
         self.ready = kubernetes.core.v1.Service(
@@ -82,7 +79,6 @@ class Valkey(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[server], custom_timeouts=timeouts),
         )
         self.host = pulumi.Output.format("{0}.{1}.svc.cluster.local", SERVICE, args.namespace)
-        self.port = PORT
         self.register_outputs({"host": self.host})
 
 
@@ -96,17 +92,17 @@ def _container(args: ValkeyArgs) -> kubernetes.core.v1.ContainerArgs:
         image_pull_policy="IfNotPresent",
         command=["valkey-server"],
         args=[
-            *("--requirepass", f"$({args.password_key})"),  # put in by the kubelet
+            *("--requirepass", f"$({REDIS_PASSWORD})"),  # put in by the kubelet
             *("--save", "", "--appendonly", "no"),
             # Below the memory limit: the counts longest unused go, rather than the pod with all of them.
             *("--maxmemory", "192mb", "--maxmemory-policy", "allkeys-lru"),
         ],
         env=[
             kubernetes.core.v1.EnvVarArgs(
-                name=args.password_key,
+                name=REDIS_PASSWORD,
                 value_from=kubernetes.core.v1.EnvVarSourceArgs(
                     secret_key_ref=kubernetes.core.v1.SecretKeySelectorArgs(
-                        name=args.password_secret, key=args.password_key
+                        name=args.secret.name, key=REDIS_PASSWORD
                     )
                 ),
             )

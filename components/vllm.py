@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.charts import ChartSource
+from components.charts import chart_inputs
+from components.gpu_node_pool import GpuNodePool
 from components.pod_security import ROOT_WITHOUT_RIGHTS
+from components.secret_sync import SyncedSecret
+from components.workload import Workload
+from settings.deployment import Charts
 from settings.gateway import VllmModel
 from versions import VLLM_CHART, VLLM_IMAGE, VLLM_ROUTER_IMAGE
 
 RELEASE = "vllm"
+ENGINE = Workload("vllm-engine", {"environment": "engine"})
+ROUTER = Workload("vllm-router", {"environment": "router"})
+PORT = 8000
+"""Of an engine and of the router."""
 STARTUP_PERIOD = 10
 """Seconds between two startup probes, as the chart has it."""
 
@@ -22,27 +30,21 @@ STARTUP_PERIOD = 10
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models` are by alias; `node_pool` is the pool the engines run on, with the `tolerations` and `node_selector_terms`
-    that lead there. `secrets_synced` says that `api_key_secret` (key `api-key`) and, where a model needs a token,
-    `hugging_face_secret` (a key a model: its alias) are in the namespace, `api_key_versions` which key it is. `timeout`
-    is in seconds.
+    `models` are by alias, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face`
+    one token per model that needs one, under its alias. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
     models: Mapping[str, VllmModel]
-    node_pool: pulumi.Resource
-    tolerations: Sequence[Mapping[str, str]]
-    node_selector_terms: Sequence[Mapping[str, object]]
-    api_key_secret: str
-    api_key_versions: pulumi.Input[str]
-    hugging_face_secret: str
-    secrets_synced: Sequence[pulumi.Resource]
-    charts: ChartSource
+    pool: GpuNodePool
+    api_key: SyncedSecret
+    hugging_face: SyncedSecret | None
+    charts: Charts
     timeout: int
 
 
 class Vllm(pulumi.ComponentResource):
-    """The vllm-stack Release: one engine Deployment a model, and the router in front of them."""
+    """The vllm-stack Release: one engine Deployment per model, and the router in front of them."""
 
     release: kubernetes.helm.v3.Release
     url: pulumi.Output[str]
@@ -52,12 +54,13 @@ class Vllm(pulumi.ComponentResource):
         super().__init__("llmgateway:vllm:Vllm", name, None, opts)
 
         # Engines and router read the key when they start: another version of it restarts them.
-        restarts = {f"llm-gateway/{args.api_key_secret}": args.api_key_versions}
+        restarts = args.api_key.annotation
+        secrets = (args.api_key, args.hugging_face)
         self.release = kubernetes.helm.v3.Release(
             f"{name}-release",
             name=RELEASE,
             namespace=args.namespace,
-            **args.charts.inputs(VLLM_CHART),
+            **chart_inputs(args.charts, VLLM_CHART),
             timeout=args.timeout,
             values={
                 "servingEngineSpec": {
@@ -65,13 +68,13 @@ class Vllm(pulumi.ComponentResource):
                     "runtimeClassName": "",
                     # The default surge would need a second GPU.
                     "strategy": {"type": "Recreate"},
-                    "labels": {"environment": "engine", "release": RELEASE},
-                    "vllmApiKey": {"secretName": args.api_key_secret, "secretKey": "api-key"},
+                    "labels": {**ENGINE.labels, "release": RELEASE},
+                    "vllmApiKey": {"secretName": args.api_key.name, "secretKey": "api-key"},
                     "imagePullPolicy": "IfNotPresent",
                     "containerSecurityContext": ROOT_WITHOUT_RIGHTS,
                     # The default kills an engine that still downloads its model after ten minutes.
                     "startupProbe": {"failureThreshold": args.timeout // STARTUP_PERIOD},
-                    "tolerations": list(args.tolerations),
+                    "tolerations": list(args.pool.tolerations),
                     "modelSpec": [
                         {
                             **_model_spec(alias, model, args),
@@ -85,13 +88,16 @@ class Vllm(pulumi.ComponentResource):
                     "tag": VLLM_ROUTER_IMAGE.pinned_tag,
                     "imagePullPolicy": "IfNotPresent",
                     "containerSecurityContext": ROOT_WITHOUT_RIGHTS,
-                    "labels": {"environment": "router", "release": f"{RELEASE}-router"},
+                    "labels": {**ROUTER.labels, "release": f"{RELEASE}-router"},
                     "podAnnotations": restarts,
                     # The default kills a router that pulls its image or waits for engines after 20 s.
                     "startupProbe": {"failureThreshold": 60},
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.node_pool, *args.secrets_synced]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[args.pool.node_pool, *(secret.ready for secret in secrets if secret)],
+            ),
         )
         self.url = pulumi.Output.format(
             "http://{0}-router-service.{1}.svc.cluster.local/v1", RELEASE, args.namespace
@@ -120,13 +126,13 @@ def _model_spec(alias: str, model: VllmModel, args: VllmArgs) -> dict[str, objec
         "requestMemory": model.memory,
         "requestGPU": model.gpus,
         "vllmConfig": config,
-        "nodeSelectorTerms": list(args.node_selector_terms),
+        "nodeSelectorTerms": list(args.pool.node_selector_terms),
     }
     if model.replicas:
         # Without a pod no zone is chosen for the volume, and Helm would wait for it until its timeout.
         spec |= {"pvcStorage": model.cache_size, "pvcAccessMode": ["ReadWriteOnce"]}
     if model.revision:
         spec["modelRevision"] = model.revision
-    if model.hugging_face_token:
-        spec["hf_token"] = {"secretName": args.hugging_face_secret, "secretKey": alias}
+    if model.hugging_face_token and args.hugging_face:
+        spec["hf_token"] = {"secretName": args.hugging_face.name, "secretKey": alias}
     return spec

@@ -1,4 +1,4 @@
-"""A gate that opens when an operator's admission webhook answers."""
+"""The proof that an operator's admission webhook answers."""
 
 # The cluster's own client is untyped.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -9,75 +9,46 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 from kubernetes.client import ApiException
 from kubernetes.config import new_client_from_config_dict
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from urllib3.exceptions import HTTPError
 
-
-@dataclass(frozen=True, kw_only=True)
-class WebhookGateArgs:
-    """Arguments of WebhookGate.
-
-    `probe` is an object of a kind the webhook guards; it is only ever sent as a dry run, into `namespace`.
-    `revision` is that of the operator's Release: a new one is proven anew. `timeout` is in seconds.
-    """
-
-    kubeconfig: pulumi.Input[str]
-    namespace: pulumi.Input[str]
-    release: kubernetes.helm.v3.Release
-    probe: Mapping[str, Any]
-    timeout: int
+from components.cluster import ClusterHandle
 
 
-class WebhookGate(pulumi.ComponentResource):
-    """A ConfigMap that is only made once a server-side dry run of `probe` got an answer from the webhook.
+def webhook_answers(
+    name: str, cluster: ClusterHandle, namespace: pulumi.Input[str], probe: Mapping[str, Any], timeout: int
+) -> pulumi.ResourceHook:
+    """A hook that holds a gate back until a webhook admits or denies a server-side dry run of `probe`.
 
     A Release that is "deployed" does not mean that the API server reaches its webhook: certificates and
-    endpoints follow, and the provider does not retry a refused connection. Dependents wait for `open`.
+    endpoints follow, and the provider does not retry a refused connection.
+
+    Args:
+        name: the hook's name, unique in the program.
+        cluster: where the webhook is.
+        namespace: namespace of the dry run, where the kind of `probe` has one.
+        probe: an object of a kind that the webhook guards; it is never made.
+        timeout: seconds, after which the hook raises TimeoutError.
     """
 
-    open: kubernetes.core.v1.ConfigMap
+    async def prove(_: pulumi.ResourceHookArgs) -> None:
+        kubeconfig = await cluster.kubeconfig.future()
+        where = await pulumi.Output.from_input(namespace).future()
+        await asyncio.to_thread(_wait_for_answer, json.loads(kubeconfig or "{}"), where, probe, timeout)
 
-    def __init__(self, name: str, args: WebhookGateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("llmgateway:webhook_gate:WebhookGate", name, None, opts)
-
-        async def prove(_: pulumi.ResourceHookArgs) -> None:
-            kubeconfig = await pulumi.Output.from_input(args.kubeconfig).future()
-            namespace = await pulumi.Output.from_input(args.namespace).future()
-            await asyncio.to_thread(
-                _wait_for_answer, json.loads(kubeconfig or "{}"), namespace, args.probe, args.timeout
-            )
-
-        hook = pulumi.ResourceHook(f"{name}-answers", prove)
-        self.open = kubernetes.core.v1.ConfigMap(
-            f"{name}-open",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name=name,
-                namespace=args.namespace,
-                # An annotation, not data: changed data would replace the ConfigMap.
-                annotations={"llm-gateway/release-revision": args.release.status.revision.apply(str)},
-            ),
-            data={"proven-by": f"dry run of {args.probe['apiVersion']} {args.probe['kind']}"},
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[args.release],
-                hooks=pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook]),
-            ),
-        )
-        self.register_outputs({})
+    return pulumi.ResourceHook(name, prove)
 
 
 def _wait_for_answer(
     kubeconfig: Mapping[str, Any], namespace: str | None, probe: Mapping[str, Any], timeout: int
 ) -> None:
-    """Dry-run `probe` until the webhook admits or denies it; raise TimeoutError with its last words otherwise."""
+    """Dry-run `probe` until the webhook admits or denies it, else raise TimeoutError with the last answer."""
     deadline = time.monotonic() + timeout
     last = "nothing was tried"
     with new_client_from_config_dict(dict(kubeconfig)) as api:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from policy.base import SECRET, SECRET_VERSION, Resource, resource_policy, stack_policy
+from settings.secrets import SALT_KEY
 
-SECRET_ID = "litellm-salt-key"
 GATEWAY = "llmgateway:litellm:LiteLLM"
 _VALUE = "random:index/randomBytes:RandomBytes"
 
@@ -14,7 +14,7 @@ _VALUE = "random:index/randomBytes:RandomBytes"
 def is_salt(resource: Resource) -> bool:
     """Whether a resource is the salt's random value, its Secret or its SecretVersion."""
     return resource.type in (_VALUE, SECRET, SECRET_VERSION) and (
-        resource.name.endswith(SECRET_ID) or resource.props.get("secretId") == SECRET_ID
+        resource.name.endswith(SALT_KEY) or resource.props.get("secretId") == SALT_KEY
     )
 
 
@@ -29,7 +29,7 @@ def _complete(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
     salts = {resource.type: resource for resource in resources if is_salt(resource)}
     gateway = next(resource for resource in resources if resource.type == GATEWAY)
     for missing in {SECRET, SECRET_VERSION} - salts.keys():
-        yield gateway, f"LiteLLM runs without a salt of its own: there is no {missing} for {SECRET_ID}."
+        yield gateway, f"LiteLLM runs without a salt of its own: there is no {missing} for {SALT_KEY}."
     if _VALUE not in salts:
         return  # an adopted salt keeps the settings it was made with
     for kind in salts.keys() & {SECRET, SECRET_VERSION}:
@@ -52,7 +52,7 @@ POLICIES = [
         "salt-is-kept",
         "LiteLLM's salt is in Secret Manager, and Google keeps it when its resource is deleted: without a salt, "
         "LiteLLM encrypts with the master key, which rotates.",
-        f'a Secret and a SecretVersion for `{SECRET_ID}`, both with `deletion_policy="ABANDON"`, the Secret also with '
+        f'a Secret and a SecretVersion for `{SALT_KEY}`, both with `deletion_policy="ABANDON"`, the Secret also with '
         "`deletion_protection=True`; or the version of an existing one as `secrets.adopt.saltKey`.",
         lambda resource: resource.type == GATEWAY,
         _complete,

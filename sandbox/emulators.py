@@ -7,7 +7,6 @@ once for each new reason, and called again; the others go on.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -50,7 +49,6 @@ def main() -> None:
     require_loopback(client.configuration.host)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    home.daemon_pid.write_text(f"{os.getpid()}\n")
     socket = socket_path(home)
     try:
         cloud, api = Cloud(home.cloud), Watched(client)
@@ -80,7 +78,7 @@ def main() -> None:
     except _Stopped:
         _LOG.info("stopped")
     finally:
-        for path in (home.daemon_ready, home.daemon_pid, socket):
+        for path in (home.daemon_ready, socket):
             path.unlink(missing_ok=True)
 
 

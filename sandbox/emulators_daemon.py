@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
-from sandbox.processes import python_command, running
+from sandbox.processes import fork_command, running
 
 MODULE = "sandbox.emulators"
-_PATIENCE = 30.0
+_START_TIMEOUT = 30.0  # seconds
 
 
 def is_up(home: Home) -> bool:
@@ -20,11 +20,11 @@ def is_up(home: Home) -> bool:
 
 
 def start(home: Home, environment: Mapping[str, str]) -> None:
-    """Start the emulators; returns once they serve. Raises SandboxError with their last words if they end instead."""
+    """Start the emulators; returns once they serve. Raises SandboxError with the end of their log if they end instead."""
     home.daemon_ready.unlink(missing_ok=True)
     with home.daemon_log.open("a") as log:
         process = subprocess.Popen(
-            python_command(home, MODULE),
+            fork_command(home, MODULE),
             env={**environment, "PYTHONPATH": str(REPOSITORY)},
             cwd=home.root,
             stdin=subprocess.DEVNULL,
@@ -32,10 +32,9 @@ def start(home: Home, environment: Mapping[str, str]) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    home.daemon_pid.write_text(str(process.pid))
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _START_TIMEOUT
     while not home.daemon_ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            words = home.daemon_log.read_text()[-1500:]
-            raise SandboxError(f"the emulators did not start; the end of {home.daemon_log}:\n{words}")
+            tail = home.daemon_log.read_text()[-1500:]
+            raise SandboxError(f"the emulators did not start; the end of {home.daemon_log}:\n{tail}")
         time.sleep(0.05)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ HOME_VARIABLE = "LLM_GATEWAY_SANDBOX"
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = "llm-gateway"
 """The gateway's Pulumi project."""
+_LONGEST_SOCKET = 100  # bytes: a Unix socket's path is limited to 104 (macOS) or 108 (Linux)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -81,10 +84,6 @@ class Home:
         return self.root / "events"
 
     @property
-    def daemon_pid(self) -> Path:
-        return self.root / "daemon.pid"
-
-    @property
     def latency(self) -> Path:
         return self.root / "latency.yaml"
 
@@ -102,6 +101,11 @@ class Home:
     def language_host(self) -> Path:
         """The stand-in language host; not on PATH, where the engine would warn of it."""
         return self.root / "language-host" / "pulumi-language-python"
+
+    @property
+    def fork_socket(self) -> Path:
+        """Where the fork server takes programs."""
+        return self.socket("fork-server")
 
     @property
     def daemon_ready(self) -> Path:
@@ -125,6 +129,14 @@ class Home:
     @property
     def lock(self) -> Path:
         return self.root / "lock"
+
+    def socket(self, name: str) -> Path:
+        """A Unix socket in the home, or in the temporary directory when the home's path is too long for one."""
+        path = self.root / f"{name}.sock"
+        if len(bytes(path)) <= _LONGEST_SOCKET:
+            return path
+        digest = hashlib.sha256(bytes(self.root)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"llm-gateway-{digest}-{name}.sock"
 
     def stack_file(self, stack: str) -> Path:
         """The copy of `Pulumi.<stack>.yaml` the engine reads."""

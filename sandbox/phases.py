@@ -27,6 +27,14 @@ class Phases:
         say(f"{name}: {self.seconds[name]:.1f} s")
 
 
+@contextmanager
+def timed(what: str) -> Generator[None]:
+    """Say what was done and how long it took, once it is done."""
+    start = time.monotonic()
+    yield
+    say(f"{what} ({time.monotonic() - start:.1f} s)")
+
+
 def say(line: str) -> None:
     """Print a line to standard error, over an updating progress line if there is one."""
     clear = "\r\033[K" if sys.stderr.isatty() else ""

@@ -16,9 +16,9 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 from sandbox.errors import SandboxError
-from sandbox.paths import Home
+from sandbox.paths import REPOSITORY, Home
 
-_PATIENCE = 5.0
+_STOP_TIMEOUT = 5.0  # seconds, before and after the kill
 
 
 def python_command(home: Home, module: str) -> list[str]:
@@ -27,6 +27,12 @@ def python_command(home: Home, module: str) -> list[str]:
     `-P`: a copy of the repository in the current folder must not come before it.
     """
     return [sys.executable, "-X", f"sandbox={home.root}", "-P", "-m", module]
+
+
+def fork_command(home: Home, module: str) -> list[str]:
+    """The command that runs `module` as a process of the sandbox, forked off the home's fork server where there is one."""
+    client = REPOSITORY / "sandbox" / "plugins" / "fork_client.py"
+    return [sys.executable, "-X", f"sandbox={home.root}", "-IS", str(client), str(home.fork_socket), module]
 
 
 def is_ours(command: Sequence[str], home: Home) -> bool:
@@ -66,7 +72,7 @@ def stop(home: Home, names: Set[str] | None = None) -> list[str]:
 def _stop(home: Home, names: Set[str]) -> dict[int, str]:
     survivors: dict[int, str] = {}
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _STOP_TIMEOUT
         signalled: set[int] = set()
         while survivors := {pid: name for pid, name in running(home).items() if name in names}:
             for pid in survivors.keys() - signalled:

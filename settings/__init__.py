@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import pulumi
 from pydantic import ValidationError
 
-from settings import tenants
+from settings import secrets, tenants
 from settings.base import Section, Violation, gibibytes, repeated, rule, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
@@ -181,9 +181,9 @@ class Settings(Section):
 
     @rule
     def own_secrets_stay_apart(self) -> Iterator[Violation]:
-        own = {"litellm-master-key", "litellm-salt-key", "litellm-db-password", "litellm-redis-password"}
+        own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.DATABASE_PASSWORD, secrets.REDIS_PASSWORD}
         if self.secrets.existing_vllm_api_key is None:
-            own.add("vllm-api-key")
+            own.add(secrets.VLLM_API_KEY)
         read = {"secrets.existingVllmApiKey": self.secrets.existing_vllm_api_key}
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
         for index, model in enumerate(self.models):

@@ -23,8 +23,10 @@ _ARGUMENTS_WITH_A_SETTING = {
     "--port": "leave it out: the chart's Service expects 0.0.0.0:8000",
 }
 
+PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
+UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
 REDIS_PASSWORD = "REDIS_PASSWORD"
-"""Environment variable of the proxy that holds the Redis password."""
+"""Environment variables of the proxy that hold the master key, vLLM's API key and the Redis password."""
 
 
 class SharedState(Section):

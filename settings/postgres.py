@@ -74,6 +74,11 @@ class Backups(Section):
         write="snapshotClass: pd-snapshots",
     )
 
+    @property
+    def makes_cert_manager(self) -> bool:
+        """Whether cert-manager is this stack's to install."""
+        return self.method == "objectStore" and self.install_cert_manager
+
     @rule
     def snapshots_have_a_class(self) -> Iterator[Violation]:
         if self.method == "volumeSnapshot" and self.snapshot_class is None:

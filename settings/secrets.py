@@ -6,6 +6,13 @@ from collections.abc import Iterator
 
 from settings.base import Region, SecretId, Section, Violation, repeated, rule, section, setting
 
+MASTER_KEY = "litellm-master-key"
+SALT_KEY = "litellm-salt-key"
+DATABASE_PASSWORD = "litellm-db-password"
+VLLM_API_KEY = "vllm-api-key"
+REDIS_PASSWORD = "litellm-redis-password"
+"""Ids of the gateway's own secrets in Secret Manager."""
+
 
 class Adopt(Section):
     """Secrets that exist in Secret Manager already, each by the version whose value is kept."""

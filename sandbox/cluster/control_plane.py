@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import hashlib
 import json
 import secrets
 import shutil
@@ -44,7 +43,8 @@ _PORTS = (
 )
 _COMPONENTS = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"}
 _ATTEMPTS = 3
-_PATIENCE = 60.0
+_CLUSTER = "llm-gateway-"
+_READY_TIMEOUT = 60.0  # seconds
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _start_once(
         raise SandboxError(f"kwokctl could not start the control plane:\n{answer.stderr[-2000:]}")
     server = f"https://{ADDRESS}:{ports['kubeApiserverPort']}"
     client = ClusterApi(server, directory / "pki")
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _READY_TIMEOUT
     while not client.answers("/readyz"):
         if missing := _missing(home):
             raise SandboxError(f"{', '.join(missing)} did not start:\n{_log_tail(directory, missing)}")
@@ -167,8 +167,9 @@ def _configuration(toolchain: Toolchain, ports: dict[str, int]) -> dict[str, Any
 
 
 def _directory(home: Home) -> Path:
-    """kwokctl's folder of this cluster; the name is the home's own, as several may run on one machine."""
-    return home.kwok / "clusters" / f"llm-gateway-{hashlib.sha256(str(home.root).encode()).hexdigest()[:8]}"
+    """kwokctl's folder of this cluster. Its name is made once and stays when the home is copied or moved."""
+    clusters = home.kwok / "clusters"
+    return next(clusters.glob(f"{_CLUSTER}*"), clusters / f"{_CLUSTER}{secrets.token_hex(4)}")
 
 
 def _no_kubectl(home: Home) -> Path:

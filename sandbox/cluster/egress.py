@@ -7,24 +7,16 @@ selector, HTTP CONNECT over a Unix socket.
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from pathlib import Path
 
 import yaml
 
 from sandbox.paths import Home
 
-_LONGEST = 100  # bytes; a Unix socket's path is limited to 104 (macOS) or 108 (Linux)
-
 
 def socket_path(home: Home) -> Path:
-    """Where the emulators listen: in the home, or in the temporary directory when the home's path is too long."""
-    path = home.root / "cluster-network.sock"
-    if len(bytes(path)) <= _LONGEST:
-        return path
-    digest = hashlib.sha256(bytes(home.root)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"llm-gateway-{digest}.sock"
+    """Where the emulators listen."""
+    return home.socket("cluster-network")
 
 
 def api_server_arguments(home: Home) -> list[str]:

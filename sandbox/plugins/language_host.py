@@ -30,11 +30,11 @@ import pulumi
 from google.protobuf.empty_pb2 import Empty
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime import reset_options, run_in_stack, set_all_config
-from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS  # pyright: ignore[reportPrivateUsage]
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from sandbox.paths import REPOSITORY, Home
-from sandbox.processes import python_command
+from sandbox.processes import fork_command
 
 
 class LanguageHost(LanguageServer):
@@ -84,9 +84,9 @@ class LanguageHost(LanguageServer):
             )
         folder = request.info.program_directory
         process = subprocess.Popen(
-            [*python_command(Home.from_env(), "pulumi.policy"), *request.args, folder],
+            [*fork_command(Home.from_env(), "pulumi.policy"), *request.args, folder],
             cwd=folder,
-            # The SDK does not flush what it prints its port to.
+            # Where no fork server runs it: the SDK does not flush what it prints its port to.
             env=dict(entry.split("=", 1) for entry in request.env) | {"PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pulumi import _types as sdk_types
+from pulumi import _types as sdk_types  # pyright: ignore[reportPrivateUsage]
 from pulumi.provider.experimental.provider import CheckFailure
 from pulumi.runtime import rpc
 

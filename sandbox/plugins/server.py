@@ -22,7 +22,7 @@ from pulumi.provider.experimental import provider
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.server import ProviderServicer
 from pulumi.runtime import proto
-from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS  # pyright: ignore[reportPrivateUsage]
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 
 from sandbox.errors import SandboxError
@@ -35,7 +35,7 @@ def _type_of(urn: str) -> str:
 
 
 # The SDK leaves the types of the parents in: `parent$type` for a child of a component.
-provider._extract_type = _type_of
+provider._extract_type = _type_of  # pyright: ignore[reportPrivateUsage]
 
 
 class InitFailed(SandboxError):
@@ -110,7 +110,7 @@ class _Errors(grpc.aio.ServerInterceptor):
             try:
                 return await handler.unary_unary(request, context)
             except InitFailed as failure:
-                await context.abort_with_status(_init_status(failure))
+                await context.abort_with_status(init_status(failure))
             except SandboxError as error:
                 await context.abort(grpc.StatusCode.UNKNOWN, str(error))
             except NotImplementedError as error:
@@ -126,7 +126,7 @@ class _Errors(grpc.aio.ServerInterceptor):
         )
 
 
-def _init_status(failure: InitFailed) -> grpc.Status:
+def init_status(failure: InitFailed) -> grpc.Status:
     detail = provider_pb2.ErrorResourceInitFailed(
         id=failure.resource_id,
         properties=PropertyValue.marshal_map(failure.properties),

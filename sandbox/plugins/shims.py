@@ -14,12 +14,17 @@ from pathlib import Path
 
 from sandbox.environment import user_path
 from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
-from sandbox.processes import python_command
+from sandbox.processes import fork_command
 from sandbox.toolchain.build import Toolchain
 from sandbox.toolchain.cache import cache
 
-# The gcp provider is emulated even where the real one is installed: that one would ask Google.
-_PROVIDERS = {"gcp": False, "kubernetes": True, "random": True}
+_PROVIDERS = {
+    "gcp": "sandbox.plugins.gcp",
+    "kubernetes": "sandbox.plugins.kubernetes.provider",
+    "random": "sandbox.plugins.random",
+}
+# Emulated even where the real one is installed: that one would ask Google.
+_ALWAYS_EMULATED = "gcp"
 
 
 def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
@@ -33,7 +38,8 @@ def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
     if not toolchain.language_host:
         stand_ins.append("pulumi-language-python")
         _write_language_host(home, toolchain)
-    for package, real_is_fine in _PROVIDERS.items():
+    for package, module in _PROVIDERS.items():
+        real_is_fine = package != _ALWAYS_EMULATED
         program = f"pulumi-resource-{package}"
         if real_is_fine and shutil.which(program, path=user_path()):
             continue
@@ -49,8 +55,10 @@ def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
             continue
         stand_ins.append(program)
         # In PATH's stead for gcp: there a real one of the user's would win.
-        target = home.bin if package == "gcp" and shutil.which(program, path=user_path()) else plugin
-        _write(target / program, _module(home, f"sandbox.plugins.{package}"))
+        target = (
+            home.bin if package == _ALWAYS_EMULATED and shutil.which(program, path=user_path()) else plugin
+        )
+        _write(target / program, _module(home, module))
     return stand_ins
 
 
@@ -86,7 +94,7 @@ def _write_language_host(home: Home, toolchain: Toolchain) -> None:
 
 
 def _module(home: Home, module: str) -> list[str]:
-    return ["env", f"PYTHONPATH={REPOSITORY}", *python_command(home, module)]
+    return ["env", f"PYTHONPATH={REPOSITORY}", *fork_command(home, module)]
 
 
 def _write(shim: Path, command: list[str]) -> None:

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportM
 from playwright.sync_api import Browser, Page
 
 from tests.support.recorded import EVENTS, REASON, STATE, write_failed
-from tools import report
+from tools.report.page import write
 
 Scheme = Literal["light", "dark"]
 SCHEMES: list[Scheme] = ["light", "dark"]
@@ -58,14 +58,14 @@ def opener(browser: Browser) -> Iterator[Opener]:
 @pytest.fixture(scope="module")
 def succeeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("succeeded") / "report.html"
-    report.write(STATE, EVENTS, out)
+    write(STATE, EVENTS, out)
     return out
 
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("failed")
-    report.write(*write_failed(folder), folder / "report.html")
+    write(*write_failed(folder), folder / "report.html")
     return folder / "report.html"
 
 

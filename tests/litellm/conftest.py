@@ -97,7 +97,7 @@ def every_model() -> Pod:
 
 def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
     """The configuration that Helm writes for these changes of the settings; keys are the variables' own names."""
-    values = run_program(changes).one("Release", "litellm-release").inputs["values"]
+    values = run_program(changes).one("Release", "gateway-litellm-release").inputs["values"]
     objects = subprocess.run(
         [build.ensure().helm, "template", "litellm", schema.CHARTS / "litellm-helm", "-f", "-"],
         input=json.dumps(values),

@@ -1,25 +1,39 @@
-"""Fresh sandboxes to break."""
+"""Sandboxes to change and to break, each a test's own."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support.driver import Sandbox
+from tests.support.sandboxes import Sandboxes
 
 
 @pytest.fixture
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Sandbox]]:
-    """A maker of new sandboxes, all stopped in the end."""
-    made: list[Sandbox] = []
-    numbers = itertools.count()
+def empty(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox in which nothing is deployed."""
+    with sandboxes.forked("empty") as sandbox:
+        yield sandbox
 
-    def make() -> Sandbox:
-        made.append(Sandbox(tmp_path_factory.mktemp(f"sandbox{next(numbers)}")))
-        return made[-1]
 
-    yield make
-    for sandbox in made:
-        sandbox.run("down").succeeded()
+@pytest.fixture
+def own_dev(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox in which the dev stack was brought up."""
+    with sandboxes.forked("dev") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def own_prod(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox in which the prod stack was brought up."""
+    with sandboxes.forked("prod") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def prod(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox in which the prod stack is up, for tests that leave it as it was."""
+    with sandboxes.forked("prod") as sandbox:
+        sandbox.run("start").succeeded()
+        yield sandbox

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ import yaml
 from kubernetes import client, config
 
 from sandbox.paths import REPOSITORY
-from tests.support.driver import PROJECT, UNCHANGED, Result, Sandbox
+from tests.support.driver import PROJECT, Sandbox
+from tests.support.sandboxes import Sandboxes
 
 IN_CHAIN = yaml.safe_load((REPOSITORY / "examples/gateway.yaml").read_text())
 NODE_LABEL = "cloud.google.com/gke-nodepool"
@@ -34,23 +36,50 @@ class Chain:
     cluster: Sandbox
     gateway: Sandbox
     consumer: Sandbox
-    too_early: Result
-    """A preview of the consumer while there was no gateway."""
+
+    @classmethod
+    def make(cls, sandboxes: Sandboxes, folder: Path, fork: Chain | None = None) -> Chain:
+        """The programs in one folder, with nothing deployed or over a copy of a stopped chain's home."""
+        cluster = sandboxes.new(folder, fork and fork.cluster, example="cluster")
+        return cls(cluster, sandboxes.new(folder), sandboxes.new(folder, example="consumer"))
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    folder: Path = tmp_path_factory.mktemp("chain")
-    cluster, gateway = Sandbox(folder, example="cluster"), Sandbox(folder)
-    consumer = Sandbox(folder, example="consumer")
+def stopped(sandboxes: Sandboxes, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """All three up, and stopped; before that, a preview of the consumer said what it misses."""
+    chain = Chain.make(sandboxes, tmp_path_factory.mktemp("chain"))
     try:
-        too_early = consumer.run("preview")
-        cluster.run("up").succeeded()
-        gateway.run("up", config=IN_CHAIN).succeeded()
-        consumer.run("up").succeeded()
-        yield Chain(cluster, gateway, consumer, too_early)
+        assert 'unknown stack "organization/llm-gateway/dev"' in chain.consumer.run("preview").failed().text
+        chain.cluster.up().succeeded()
+        chain.gateway.up(config=IN_CHAIN).succeeded()
+        chain.consumer.up().succeeded()
     finally:
-        cluster.run("down").succeeded()
+        chain.cluster.run("down").succeeded()
+    return chain
+
+
+@contextmanager
+def forked(sandboxes: Sandboxes, factory: pytest.TempPathFactory, stopped: Chain) -> Generator[Chain]:
+    chain = Chain.make(sandboxes, factory.mktemp("chain"), stopped)
+    try:
+        chain.cluster.run("start").succeeded()
+        yield chain
+    finally:
+        chain.cluster.run("down").succeeded()
+
+
+@pytest.fixture(scope="module")
+def chain(sandboxes: Sandboxes, tmp_path_factory: pytest.TempPathFactory, stopped: Chain) -> Iterator[Chain]:
+    with forked(sandboxes, tmp_path_factory, stopped) as made:
+        yield made
+
+
+@pytest.fixture
+def own_chain(
+    sandboxes: Sandboxes, tmp_path_factory: pytest.TempPathFactory, stopped: Chain
+) -> Iterator[Chain]:
+    with forked(sandboxes, tmp_path_factory, stopped) as made:
+        yield made
 
 
 def test_outputs_flow_down_the_chain(chain: Chain) -> None:
@@ -82,12 +111,11 @@ def test_the_consumer_runs_with_its_virtual_key(chain: Chain) -> None:
 
 def test_second_ups_change_nothing(chain: Chain) -> None:
     for program, settings in ((chain.cluster, {}), (chain.gateway, IN_CHAIN), (chain.consumer, {})):
-        program.run("up", config=settings).succeeded()
-        assert {step.op for step in program.steps("up")} <= UNCHANGED, program.home.project
+        program.up(config=settings).succeeded()
+        assert program.changed("up") == {}, program.home.project
 
 
-def test_a_missing_stack_or_output_is_named(chain: Chain) -> None:
-    assert 'unknown stack "organization/llm-gateway/dev"' in chain.too_early.failed().text
+def test_a_missing_output_is_named(chain: Chain) -> None:
     wrong = {"llm-gateway-consumer:gateway": "organization/llm-gateway-cluster/dev"}
     text = chain.consumer.run("preview", config=wrong).failed().text
     assert (
@@ -102,10 +130,11 @@ def test_a_webhook_is_reached_where_the_firewall_lets_the_control_plane_in(chain
     api = config.new_client_from_config(str(chain.cluster.home.kubeconfig))
     listens_on(api, 9443)
     assert "reach port 9443" in (refusal(api) or "")
-    chain.cluster.run("up", config={"llm-gateway-cluster:webhookPorts": [9443, 10250]}).succeeded()
+    chain.cluster.up(config={"llm-gateway-cluster:webhookPorts": [9443, 10250]}).succeeded()
     assert refusal(api) is None
     listens_on(api, "webhook-server")
     assert refusal(api) is None
+    chain.cluster.up().succeeded()  # as it was
 
 
 def listens_on(api: Any, port: int | str) -> None:
@@ -125,18 +154,18 @@ def refusal(api: Any) -> str | None:
     return None
 
 
-def test_destroyed_in_reverse_order(chain: Chain) -> None:
+def test_destroyed_in_reverse_order(own_chain: Chain) -> None:
     protected = {"llm-gateway-cluster:deletionProtection": True}
-    chain.cluster.run("up", config=protected).succeeded()
-    assert "protected" in chain.cluster.run("destroy").failed().text
-    assert {row["pool"] for row in chain.cluster.cloud.list("nodePool")} == {"cpu", "llm-gpu"}
+    own_chain.cluster.up(config=protected).succeeded()
+    assert "protected" in own_chain.cluster.run("destroy").failed().text
+    assert {row["pool"] for row in own_chain.cluster.cloud.list("nodePool")} == {"cpu", "llm-gpu"}
 
-    chain.consumer.run("destroy").succeeded()
-    chain.gateway.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
-    chain.gateway.run("destroy").succeeded()
-    assert {row["pool"] for row in chain.cluster.cloud.list("nodePool")} == {"cpu"}
+    own_chain.consumer.run("destroy").succeeded()
+    own_chain.gateway.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
+    own_chain.gateway.run("destroy").succeeded()
+    assert {row["pool"] for row in own_chain.cluster.cloud.list("nodePool")} == {"cpu"}
 
-    chain.cluster.run("up").succeeded()
-    chain.cluster.run("destroy").succeeded()
+    own_chain.cluster.up().succeeded()
+    own_chain.cluster.run("destroy").succeeded()
     left = ("cluster", "nodePool", "network", "subnetwork", "router", "firewall", "serviceAccount")
-    assert [row for kind in left for row in chain.cluster.cloud.list(kind)] == []
+    assert [row for kind in left for row in own_chain.cluster.cloud.list(kind)] == []

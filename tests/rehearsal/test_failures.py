@@ -2,68 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from sandbox.google.cloud import Cloud
 from tests.support.driver import Sandbox
 
-FAST = {"llm-gateway:timeouts": {"secretSync": 30, "vllm": 60, "litellm": 60}}
+FAST = {"llm-gateway:timeouts": {"secretSync": 10, "vllm": 12, "litellm": 30}}
 
 
-def test_misspelt_chart_value(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
-    sandbox.patch("components/cnpg_operator.py", '"webhook": {"port"', '"webhook": {"prot"')
-    text = sandbox.run("up").failed().text
+def test_misspelt_chart_value(own_dev: Sandbox) -> None:
+    own_dev.patch("components/operators.py", '"webhook": {"port"', '"webhook": {"prot"')
+    text = own_dev.up().failed().text
     assert "prot" in text
-    assert "cnpg-release" in text
+    assert "gateway-cnpg-release" in text
 
 
-def test_missing_toleration(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
-    sandbox.patch("components/vllm.py", '"tolerations": list(args.tolerations)', '"tolerations": []')
-    text = sandbox.run("up", config=FAST).failed().text
+def test_missing_toleration(own_dev: Sandbox) -> None:
+    own_dev.patch("components/vllm.py", '"tolerations": list(args.pool.tolerations)', '"tolerations": []')
+    text = own_dev.up(config=FAST).failed().text
     assert "untolerated taint" in text
     assert "nvidia.com/gpu" in text
 
 
-def test_missing_iam_binding(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
-    sandbox.patch(
-        "__main__.py",
-        "stack.namespaces.external_secrets,\n            SERVICE_ACCOUNT,",
-        '"elsewhere",\n            SERVICE_ACCOUNT,',
+def test_missing_iam_binding(empty: Sandbox) -> None:
+    empty.patch(
+        "components/llm_gateway.py",
+        "cluster.member(settings.namespaces.external_secrets,",
+        'cluster.member("elsewhere",',
     )
-    text = sandbox.run("up", config=FAST).failed().text
+    text = empty.up(config=FAST).failed().text
     assert "secretmanager.versions.access" in text
     assert "SecretSyncedError" in text
 
 
-def test_missing_upstream_secret(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
+def test_missing_upstream_secret(empty: Sandbox) -> None:
     config = FAST | {"llm-gateway:secrets": {"existingVllmApiKey": "no-such-key"}}
-    text = sandbox.run("up", config=config).failed().text
+    text = empty.up(config=config).failed().text
     assert "no-such-key" in text
     assert "not found" in text
 
 
-def test_bad_settings_touch_nothing(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
-    text = sandbox.run("up", config={"llm-gateway:gpuPool": {"maxNodes": 0, "spto": True}}).failed().text
+def test_bad_settings_touch_nothing(empty: Sandbox) -> None:
+    text = empty.up(config={"llm-gateway:gpuPool": {"maxNodes": 0, "spto": True}}).failed().text
     assert "llm-gateway:gpuPool.maxNodes" in text
     assert "llm-gateway:gpuPool.spto: no such key" in text
     assert "What would happen" in text
     assert "Write instead" in text
-    resources = sandbox.export()["checkpoint"]["latest"].get("resources", [])
-    assert {resource["type"] for resource in resources} <= {"pulumi:pulumi:Stack"}
-    assert Cloud(sandbox.home.cloud).list("secret") == []
+    assert {resource["type"] for resource in empty.resources()} <= {"pulumi:pulumi:Stack"}
+    assert empty.cloud.list("secret") == []
 
 
-def test_gateway_comes_up_when_no_gpu_can_be_had(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
-    sandbox.run("exec", "--", "true").succeeded()
-    sandbox.run("stockout", "on").succeeded()
-    text = sandbox.run("up", config={"llm-gateway:timeouts": {"vllm": 60}}).failed().text
-    assert "vllm-release" in text
-    proxy = sandbox.namespaced("deployments", "llm-gateway", "litellm", group="apps/v1")
+def test_gateway_comes_up_when_no_gpu_can_be_had(empty: Sandbox) -> None:
+    empty.run("start").succeeded()
+    empty.run("stockout", "on").succeeded()
+    text = empty.up(config=FAST).failed().text
+    assert "gateway-vllm-release" in text
+    proxy = empty.namespaced("deployments", "llm-gateway", "litellm", group="apps/v1")
     assert proxy["status"]["readyReplicas"] == 1
     assert "GCE_STOCKOUT" in text or "ZONE_RESOURCE_POOL_EXHAUSTED" in text or "out of resources" in text

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.driver import PROJECT, UNCHANGED, Sandbox
+from tests.support.driver import Sandbox
 from tests.support.edges import VALKEY_EDGES, Edge
+from tests.support.sandboxes import Sandboxes
 
 NAMESPACE = "llm-gateway"
 COSTS = {"inputCostPerToken": 0.00000005, "outputCostPerToken": 0.0000002}
@@ -38,20 +39,19 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
     """A sandbox in which the gateway is up, the upstreams' keys having been in Secret Manager before."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("gateway"))
-    sandbox.run("exec", "--", "true").succeeded()
-    for secret_id, value in KEYS.items():
-        name = f"projects/{PROJECT}/secrets/{secret_id}"
-        row = {"project": PROJECT, "secretId": secret_id, "replication": {"auto": {}}}
-        sandbox.cloud.create("secret", name, row | {"createTime": "2030-01-31T12:00:00Z"})
-        sandbox.cloud.add_secret_version(name, value.encode())
-    try:
-        sandbox.run("up", config=SETTINGS).succeeded()
+    with sandboxes.forked("empty") as sandbox:
+        for secret_id, value in KEYS.items():
+            name = f"projects/{sandbox.project}/secrets/{secret_id}"
+            row = {"project": sandbox.project, "secretId": secret_id, "replication": {"auto": {}}}
+            sandbox.cloud.create("secret", name, row | {"createTime": "2030-01-31T12:00:00Z"})
+            sandbox.cloud.add_secret_version(name, value.encode())
+        sandbox.up(config=SETTINGS).succeeded()
+        # The first `up` in it, whose order tests ask for; a later one writes its own log.
+        log = sandbox.home.event_log("dev", "up")
+        log.rename(log.with_name("dev-first.jsonl"))
         yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
 
 
 def pods(sandbox: Sandbox, name: str) -> list[Any]:
@@ -75,7 +75,7 @@ def gpu_nodes(sandbox: Sandbox) -> list[str]:
 
 @pytest.mark.parametrize("edge", VALKEY_EDGES, ids=str)
 def test_edge_is_kept_by_the_engine(gateway: Sandbox, edge: Edge) -> None:
-    assert gateway.kept(edge)
+    assert gateway.kept(edge, "first")
 
 
 def test_proxies_are_on_different_nodes(gateway: Sandbox) -> None:
@@ -156,17 +156,16 @@ def test_a_model_without_replicas_costs_no_gpu_and_no_volume(gateway: Sandbox) -
 
 
 def test_second_up_changes_nothing(gateway: Sandbox) -> None:
-    gateway.run("up", config=SETTINGS).succeeded()
-    assert {step.op for step in gateway.steps("up")} <= UNCHANGED
+    gateway.up(config=SETTINGS).succeeded()
+    assert gateway.changed("up") == {}
 
 
 def test_the_last_self_hosted_model_takes_vllm_and_the_pool_with_it(gateway: Sandbox) -> None:
     settings = SETTINGS | {"llm-gateway:models": [CLAUDE, LLAMA]}
-    gateway.run("up", "--allow", "gpu-pool-nodes secrets-vllm-api-key", config=settings).succeeded()
-    kept = {
-        resource["type"].split(":")[-1] for resource in gateway.export()["checkpoint"]["latest"]["resources"]
-    }
+    gateway.up(config=settings).succeeded()
+    kept = {resource["type"].split(":")[-1] for resource in gateway.resources()}
     assert not kept & {"NodePool", "Vllm", "GpuNodePool"}
     assert gateway.namespaced("deployments", "vllm", group="apps/v1")["items"] == []
     assert "UPSTREAM_API_KEY" not in gateway.namespaced("secrets", NAMESPACE, "litellm-secrets")["data"]
     assert len(pods(gateway, "litellm")) == 2
+    gateway.up(config=SETTINGS).succeeded()  # as it was

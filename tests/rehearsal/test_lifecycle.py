@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.support.driver import UNCHANGED, Sandbox
+from tests.support.driver import Sandbox
+from tests.support.sandboxes import Sandboxes
 
 
 def processes_of(sandbox: Sandbox) -> list[str]:
@@ -18,45 +18,43 @@ def processes_of(sandbox: Sandbox) -> list[str]:
     return [line for line in listing.splitlines() if str(sandbox.home.root) in line]
 
 
-def test_two_sandboxes_stop_clean_and_start_again(fresh: Callable[[], Sandbox]) -> None:
-    one, other = fresh(), fresh()
-    for sandbox in (one, other):
-        sandbox.run("exec", "--", "true").succeeded()
-    assert {sandbox.get("/version")["gitVersion"] for sandbox in (one, other)} == {"v1.36.3"}
-    assert processes_of(one)
-    one.run("down").succeeded()
-    assert processes_of(one) == []
-    assert other.run("status").succeeded()
-    one.run("exec", "--", "true").succeeded()
-    assert len(one.get("/api/v1/nodes")["items"]) == 3
+def test_two_sandboxes_stop_clean_and_start_again(sandboxes: Sandboxes) -> None:
+    with sandboxes.forked("empty") as one, sandboxes.forked("empty") as other:
+        for sandbox in (one, other):
+            sandbox.run("start").succeeded()
+        assert {sandbox.get("/version")["gitVersion"] for sandbox in (one, other)} == {"v1.36.3"}
+        assert processes_of(one)
+        one.run("down").succeeded()
+        assert processes_of(one) == []
+        assert other.run("status").succeeded()
+        one.run("start").succeeded()
+        assert len(one.get("/api/v1/nodes")["items"]) == 3
 
 
-def test_cluster_is_named_by_another_stacks_outputs(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
-    file = sandbox.root / "Pulumi.dev.yaml"
+def test_cluster_is_named_by_another_stacks_outputs(empty: Sandbox) -> None:
+    file = empty.root / "Pulumi.dev.yaml"
     settings = yaml.safe_load(file.read_text())
     settings["config"]["llm-gateway:cluster"] = {"stack": "organization/gke-cluster/dev"}
     file.write_text(yaml.safe_dump(settings))
-    sandbox.run("preview").succeeded()
+    empty.run("preview").succeeded()
     (pool,) = [
         event["resourcePreEvent"]["metadata"]["new"]["inputs"]
-        for event in sandbox.events("preview")
+        for event in empty.events("preview")
         if event.get("resourcePreEvent", {}).get("metadata", {}).get("type")
         == "gcp:container/nodePool:NodePool"
     ]
     assert (pool["location"], pool["cluster"]) == ("europe-west4", "of-another-stack")
 
 
-def test_preview_comes_before_any_up(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
-    sandbox.run("preview").succeeded()
-    assert {step.op for step in sandbox.steps("preview")} == {"create", "read"}
-    assert sandbox.get("/api/v1/namespaces?fieldSelector=metadata.name=llm-gateway")["items"] == []
-    assert sandbox.cloud.list("secret") == []
+def test_preview_comes_before_any_up(empty: Sandbox) -> None:
+    empty.run("preview").succeeded()
+    assert {step.op for step in empty.steps("preview")} == {"create", "read"}
+    assert empty.get("/api/v1/namespaces?fieldSelector=metadata.name=llm-gateway")["items"] == []
+    assert empty.cloud.list("secret") == []
 
 
 def test_the_users_own_login_and_cluster_are_neither_used_nor_touched(
-    fresh: Callable[[], Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = tmp_path / "user"
     (user / ".pulumi").mkdir(parents=True)
@@ -74,23 +72,19 @@ def test_the_users_own_login_and_cluster_are_neither_used_nor_touched(
         "LLM_GATEWAY_CACHE": os.environ.get("LLM_GATEWAY_CACHE") or str(Path.home() / ".cache/llm-gateway"),
     }.items():
         monkeypatch.setenv(name, value)
-    sandbox = fresh()
-    stack_file = (sandbox.root / "Pulumi.dev.yaml").read_bytes()
-    environment = sandbox.run("exec", "--", "env").succeeded().text
+    stack_file = (empty.root / "Pulumi.dev.yaml").read_bytes()
+    environment = empty.run("exec", "--", "env").succeeded().text
     assert "pul-0123456789" not in environment
     assert "production" not in environment
-    sandbox.run("preview").succeeded()
+    empty.run("preview").succeeded()
     assert {path: path.read_bytes() for path in user.rglob("*") if path.is_file()} == before
-    assert (sandbox.root / "Pulumi.dev.yaml").read_bytes() == stack_file
+    assert (empty.root / "Pulumi.dev.yaml").read_bytes() == stack_file
 
 
-def test_an_upgraded_operator_is_proven_again_and_its_objects_stay(dev: Sandbox) -> None:
-    source = (dev.root / "components/cnpg_operator.py").read_text()
-    dev.patch("components/cnpg_operator.py", '"cpu": "100m"', '"cpu": "110m"')
-    try:
-        dev.run("up").succeeded()
-        changed = {step.name: step.op for step in dev.steps("up") if step.op not in UNCHANGED}
-        assert changed == {"cnpg-release": "update", "cnpg-webhook-open": "update"}
-    finally:
-        (dev.root / "components/cnpg_operator.py").write_text(source)
-        dev.run("up").succeeded()
+def test_an_upgraded_operator_is_proven_again_and_its_objects_stay(own_dev: Sandbox) -> None:
+    own_dev.patch("components/operators.py", '_resources("100m", ', '_resources("110m", ')
+    own_dev.up().succeeded()
+    assert own_dev.changed("up") == {
+        ("Release", "gateway-cnpg-release"): "update",
+        ("ConfigMap", "gateway-cnpg-webhook-open"): "update",
+    }

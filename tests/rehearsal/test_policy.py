@@ -10,10 +10,11 @@ import pytest
 
 from policy.pack import NAME, POLICIES
 from tests.support.driver import Result, Sandbox
+from tests.support.sandboxes import Sandboxes
 from tools.review import events
 
 BAD = Path(__file__).parent / "data" / "policy"
-CLUSTER = "postgres-cluster"
+CLUSTER = "gateway-postgres-cluster"
 # Dev runs nothing twice.
 PRODUCTION = {
     "disruptions-leave-some",
@@ -52,11 +53,10 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox in which nothing is deployed yet."""
-    made = Sandbox(tmp_path_factory.mktemp("policy"))
-    yield made
-    made.run("down").succeeded()
+def sandbox(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox in which nothing is deployed."""
+    with sandboxes.forked("empty") as made:
+        yield made
 
 
 def previewed(sandbox: Sandbox, stack: str) -> tuple[Result, events.Operation]:
@@ -86,7 +86,7 @@ def refused(sandbox: Sandbox) -> dict[str, set[str]]:
         # Stopped before anything is touched.
         sandbox.run("up").failed()
         assert not sandbox.home.event_log("dev", "up").exists()
-        assert "resources" not in sandbox.export()["checkpoint"]["latest"]
+        assert sandbox.resources() == []
     finally:
         program.write_text(original)
     return found
@@ -110,10 +110,10 @@ def test_the_program_as_it_is_passes_each_policy(sandbox: Sandbox, stack: str, i
 
 
 @pytest.fixture(scope="module")
-def deployed(sandbox: Sandbox) -> Sandbox:
-    """The same sandbox with the dev stack up."""
-    sandbox.run("up").succeeded()
-    return sandbox
+def deployed(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox with the dev stack up."""
+    with sandboxes.forked("dev") as made:
+        yield made
 
 
 def test_a_replaced_database_is_stopped_before_anything_is_touched(deployed: Sandbox) -> None:
@@ -149,8 +149,7 @@ def test_secrets_and_pool_that_go_with_the_last_model_are_stopped(deployed: Sand
     model = {"alias": "elsewhere", "inputCostPerToken": 1, "outputCostPerToken": 1, "endpoint": endpoint}
     config = {"llm-gateway:models": [model]}
     text = deployed.run("preview", config=config).failed().text
-    assert "guard: gpu-pool-nodes" in text
-    assert "guard: secrets-vllm-api-key" in text
-    deployed.run(
-        "preview", "--allow", "gpu-pool-nodes", "--allow", "secrets-vllm-api-key", config=config
-    ).succeeded()
+    pool, key = "gateway-gpu-pool-nodes", "gateway-secrets-vllm-api-key"
+    assert f"guard: {pool}" in text
+    assert f"guard: {key}" in text
+    deployed.run("preview", "--allow", pool, "--allow", key, config=config).succeeded()

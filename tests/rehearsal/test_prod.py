@@ -1,16 +1,16 @@
-"""A real `up` of the prod stack, and a stack that goes from dev's settings to prod's and back."""
+"""A real `up` of the prod stack, and the dev stack that goes to prod's settings and back."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.support.driver import UNCHANGED, Result, Sandbox
-from tests.support.edges import PROD_EDGES, Edge
+from tests.support.driver import Sandbox
+from tests.support.edges import PROD_EDGES, VALKEY_EDGES, Edge
+from tests.support.sandboxes import Sandboxes
 
 GATEWAY = "llm-gateway"
 SECRETS = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -23,15 +23,6 @@ DATA = {
     "kubernetes:core/v1:PersistentVolumeClaim",
 }
 """Types of what cannot be had back once it is gone."""
-
-
-@pytest.fixture(scope="module")
-def prod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox in which the prod stack is up."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("prod"), stack="prod")
-    sandbox.run("up").succeeded()
-    yield sandbox
-    sandbox.run("down").succeeded()
 
 
 def pods(sandbox: Sandbox, **labels: str) -> list[dict[str, Any]]:
@@ -77,7 +68,7 @@ def test_disruptions_leave_some_of_each(prod: Sandbox) -> None:
 
 
 def test_every_namespace_denies_what_it_does_not_allow(prod: Sandbox) -> None:
-    namespaces = prod.export()["checkpoint"]["latest"]["resources"][0]["outputs"]["namespaces"]
+    namespaces = prod.outputs()["namespaces"]
     for namespace in namespaces.values():
         policies = prod.namespaced("networkpolicies", namespace, group="networking.k8s.io/v1")["items"]
         assert any(policy["spec"]["podSelector"] == {} for policy in policies), namespace
@@ -90,41 +81,30 @@ def test_pool_keeps_a_node_and_never_surges(prod: Sandbox) -> None:
     assert (upgrade["maxSurge"], upgrade["maxUnavailable"]) == (0, 1)
 
 
-@pytest.mark.parametrize("edge", PROD_EDGES, ids=str)
-def test_edge_is_kept_by_the_engine(prod: Sandbox, edge: Edge) -> None:
-    assert prod.kept(edge)
+@pytest.mark.parametrize("edge", [*PROD_EDGES, *VALKEY_EDGES], ids=str)
+def test_edge_is_kept_by_the_engine(sandboxes: Sandboxes, edge: Edge) -> None:
+    assert sandboxes.origin("prod").kept(edge)
 
 
 def test_second_up_changes_nothing(prod: Sandbox) -> None:
-    prod.run("up").succeeded()
-    assert {step.op for step in prod.steps("up")} <= UNCHANGED
+    prod.up().succeeded()
+    assert prod.changed("up") == {}
+    prod.run("refresh").succeeded()
+    assert prod.changed("refresh") == {}
 
 
 def test_destroy_is_refused(prod: Sandbox) -> None:
-    """Database, secrets and node pool are protected, each on its own."""
-    prod.run("destroy").failed()
-    protected = {
-        resource["urn"].split("::")[-1]
-        for resource in prod.export()["checkpoint"]["latest"]["resources"]
-        if resource.get("protect")
-    }
-    assert {"postgres-cluster", "gpu-pool-nodes", *(f"secrets-{secret}" for secret in SECRETS)} <= protected
+    """Database, backups, secrets and node pool are protected, each on its own."""
+    before = {resource["urn"] for resource in prod.resources()}
+    assert "protect" in prod.run("destroy").failed().text
+    assert {resource["urn"] for resource in prod.resources()} == before
+    protected = {resource["urn"].split("::")[-1] for resource in prod.resources() if resource.get("protect")}
+    data = {"gateway-postgres-cluster", "gateway-backups-bucket", "gateway-gpu-pool-nodes"}
+    assert data | {f"gateway-secrets-{secret}" for secret in SECRETS} <= protected
     assert len(pods(prod, cnpg_io__cluster="litellm-pg")) == 3
 
 
-LEFT_OUT_OF_DEV = {"secrets-litellm-redis-password", "secrets-litellm-key-support-bot"}
-
-
-def take(sandbox: Sandbox, stack: str, allow: str = "", **changes: Any) -> Result:
-    """Bring the stack to the settings of another one, on its own cluster, and let go what `allow` names."""
-    own = yaml.safe_load((sandbox.root / "Pulumi.dev.yaml").read_text())["config"]
-    config = yaml.safe_load((sandbox.root / f"Pulumi.{stack}.yaml").read_text())["config"]
-    # A stack that is not named so is not production: its GPU pool scales to zero.
-    config.get("llm-gateway:gpuPool", {}).update(minNodes=0)
-    kept = {f"llm-gateway:{key}": own[f"llm-gateway:{key}"] for key in ("gcp", "cluster")}
-    changed = {f"llm-gateway:{key}": value for key, value in changes.items()}
-    (sandbox.root / "Pulumi.swap.yaml").write_text(yaml.safe_dump({"config": config | kept | changed}))
-    return sandbox.run("up", "--allow", allow)
+LEFT_OUT_OF_DEV = {"gateway-secrets-litellm-redis-password", "gateway-secrets-litellm-key-support-bot"}
 
 
 def gone(sandbox: Sandbox) -> set[tuple[str, str]]:
@@ -133,38 +113,37 @@ def gone(sandbox: Sandbox) -> set[tuple[str, str]]:
     return {(step.type, step.name) for step in steps if "delete" in step.op or "replace" in step.op}
 
 
-def test_dev_to_prod_and_back_keeps_all_data(tmp_path_factory: pytest.TempPathFactory) -> None:
-    sandbox = Sandbox(tmp_path_factory.mktemp("swap"), stack="swap")
-    try:
-        take(sandbox, "dev").succeeded()
-        before = {secret: sandbox.secret(secret) for secret in SECRETS}
-        claim = sandbox.namespaced("persistentvolumeclaims", GATEWAY, "litellm-pg-1")["metadata"]["uid"]
-        database = sandbox.namespaced("clusters", GATEWAY, "litellm-pg", group="postgresql.cnpg.io/v1")
+def test_dev_to_prod_and_back_keeps_all_data(own_dev: Sandbox) -> None:
+    of_prod = yaml.safe_load((own_dev.root / "Pulumi.prod.yaml").read_text())["config"]
+    # On dev's own cluster. A stack that is not named so is not production: its GPU pool scales to zero.
+    of_prod = {key: value for key, value in of_prod.items() if key.split(":")[1] not in ("gcp", "cluster")}
+    of_prod["llm-gateway:gpuPool"]["minNodes"] = 0
+    own_dev.run("start").succeeded()
+    before = {secret: own_dev.secret(secret) for secret in SECRETS}
+    claim = own_dev.namespaced("persistentvolumeclaims", GATEWAY, "litellm-pg-1")["metadata"]["uid"]
+    database = own_dev.namespaced("clusters", GATEWAY, "litellm-pg", group="postgresql.cnpg.io/v1")
 
-        take(sandbox, "prod").succeeded()
-        assert not {each for each in gone(sandbox) if each[0] in DATA}
-        assert len(pods(sandbox, cnpg_io__cluster="litellm-pg")) == 3
+    own_dev.up(config=of_prod).succeeded()
+    assert not {found for found in gone(own_dev) if found[0] in DATA}
+    assert len(pods(own_dev, cnpg_io__cluster="litellm-pg")) == 3
 
-        # What prod protects and dev has not must be let go first.
-        assert "protected" in take(sandbox, "dev").failed().text
-        take(sandbox, "prod", protect=False).succeeded()
-        assert gone(sandbox) == set()
-        assert "guard: backups-bucket" in take(sandbox, "dev").failed().text
-        take(
-            sandbox, "dev", " ".join([*LEFT_OUT_OF_DEV, "backups-bucket", "backups-object-store"])
-        ).succeeded()
-        # The bucket leaves the state only.
-        lost = {name for kind, name in gone(sandbox) if kind in DATA}
-        assert lost == {*LEFT_OUT_OF_DEV, "backups-bucket"}
-        assert sandbox.cloud.list("bucket")
+    # What prod protects and dev has not must be let go first.
+    assert "protected" in own_dev.run("up").failed().text
+    own_dev.up(config=of_prod | {"llm-gateway:protect": False}).succeeded()
+    assert gone(own_dev) == set()
+    assert "guard: gateway-backups-bucket" in own_dev.run("up").failed().text
+    allowed = " ".join([*LEFT_OUT_OF_DEV, "gateway-backups-bucket", "gateway-backups-object-store"])
+    own_dev.run("up", "--allow", allowed).succeeded()
+    # The bucket leaves the state only.
+    lost = {name for kind, name in gone(own_dev) if kind in DATA}
+    assert lost == {*LEFT_OUT_OF_DEV, "gateway-backups-bucket"}
+    assert own_dev.cloud.list("bucket")
 
-        assert {secret: sandbox.secret(secret) for secret in SECRETS} == before
-        after = sandbox.namespaced("clusters", GATEWAY, "litellm-pg", group="postgresql.cnpg.io/v1")
-        assert after["metadata"]["uid"] == database["metadata"]["uid"]
-        assert after["status"]["readyInstances"] == 1
-        left = pods(sandbox, cnpg_io__cluster="litellm-pg")
-        assert [pod["metadata"]["name"] for pod in left] == ["litellm-pg-1"]
-        kept = sandbox.namespaced("persistentvolumeclaims", GATEWAY, "litellm-pg-1")["metadata"]["uid"]
-        assert kept == claim
-    finally:
-        sandbox.run("down").succeeded()
+    assert {secret: own_dev.secret(secret) for secret in SECRETS} == before
+    after = own_dev.namespaced("clusters", GATEWAY, "litellm-pg", group="postgresql.cnpg.io/v1")
+    assert after["metadata"]["uid"] == database["metadata"]["uid"]
+    assert after["status"]["readyInstances"] == 1
+    left = pods(own_dev, cnpg_io__cluster="litellm-pg")
+    assert [pod["metadata"]["name"] for pod in left] == ["litellm-pg-1"]
+    kept = own_dev.namespaced("persistentvolumeclaims", GATEWAY, "litellm-pg-1")["metadata"]["uid"]
+    assert kept == claim

@@ -15,20 +15,20 @@ from tools.report import event_times, graph
 from tools.report.up import summarize
 
 
-def test_up_ends_with_a_report_of_all_that_it_did(dev: Sandbox) -> None:
-    assert f"report of the last up: {dev.home.report}" in dev.root.parent.joinpath("up.txt").read_text()
-    html = unescape(dev.home.report.read_text())
+def test_up_ends_with_a_report_of_all_that_it_did(first_up: Sandbox) -> None:
+    assert "report of the last up: " in first_up.root.parent.joinpath("up.txt").read_text()
+    html = unescape(first_up.home.report.read_text())
     assert "Times are those at which the engine's events arrived" in html
-    deployed = [each for each in dev.export()["checkpoint"]["latest"]["resources"] if each.get("custom")]
-    drawn = [each for each in deployed if not each["type"].startswith("pulumi:providers:")]
+    deployed = [resource for resource in first_up.resources() if resource.get("custom")]
+    drawn = [resource for resource in deployed if not resource["type"].startswith("pulumi:providers:")]
     assert html.count('<g class="box ') == len(drawn)
     assert html.count('<th scope="row" class="name">') >= len(drawn)
     assert "ciphertext" not in html
 
 
-def test_its_graph_has_every_edge_that_the_program_promises(dev: Sandbox) -> None:
-    operation, exact = event_times.read(dev.home.event_log(dev.stack, "up"))
-    up = summarize(graph.read(dev.home.checkpoint(dev.stack)), operation)
+def test_its_graph_has_every_edge_that_the_program_promises(first_up: Sandbox) -> None:
+    operation, exact = event_times.read(first_up.home.event_log("dev", "up"))
+    up = summarize(graph.read(first_up.home.checkpoint("dev")), operation)
     assert exact
     names = {urn: (node.kind, urn.rpartition("::")[2]) for urn, node in up.graph.nodes.items()}
     edges = {(names[urn], names[one]) for urn, node in up.graph.nodes.items() for one in node.needs}
@@ -40,6 +40,7 @@ def test_its_graph_has_every_edge_that_the_program_promises(dev: Sandbox) -> Non
 
 
 def test_the_command_writes_the_same_from_an_export(dev: Sandbox, tmp_path: Path) -> None:
+    dev.up().succeeded()
     state = tmp_path / "state.json"
     dev.run("exec", "--", "pulumi", "stack", "export", "--file", str(state)).succeeded()
     assert "deployment" in json.loads(state.read_text())

@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.paths import REPOSITORY
 from tests.support.driver import Sandbox
+from tests.support.sandboxes import Sandboxes
 
 LOCAL = {
     "alias": "qwen-local",
@@ -23,13 +24,12 @@ ROTATED: dict[str, Any] = {"llm-gateway:secrets": {"masterKeyGeneration": 2}}
 
 
 @pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("review"))
-    try:
-        sandbox.run("up").succeeded()
+def dev(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox of this file's own: each preview leaves its log in it."""
+    with sandboxes.forked("dev") as sandbox:
+        # A fork's control plane has another address: the provider's change is to be in no preview.
+        sandbox.up().succeeded()
         yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
 
 
 def comment(log: Path, kind: str = "preview") -> list[str]:
@@ -68,15 +68,15 @@ def test_a_new_model(dev: Sandbox) -> None:
     lines = previewed(dev)
     assert "**Preview of `dev`: 3 to update, 1 output changed, " in lines[1]
     changes = {name: (op, what) for op, name, _, what in rows(lines)}
-    assert changes["`gpu-pool-nodes`"] == ("**update**", "`autoscaling.totalMaxNodeCount` `1` → `2`")
-    op, what = changes["`litellm-release`"]
+    assert changes["`gateway-gpu-pool-nodes`"] == ("**update**", "`autoscaling.totalMaxNodeCount` `1` → `2`")
+    op, what = changes["`gateway-litellm-release`"]
     assert op == "**update**"
     assert what.startswith("`values.proxy_config.model_list[1]` + `{")
-    op, what = changes["`vllm-release`"]
+    op, what = changes["`gateway-vllm-release`"]
     assert op == "**update**"
     assert what.startswith("`values.servingEngineSpec.modelSpec[1]` + `{")
     assert changes["`modelAliases`"] == ("**update**", "`modelAliases[1]` + `second`")
-    assert set(changes) == {"`gpu-pool-nodes`", "`litellm-release`", "`vllm-release`", "`modelAliases`"}
+    assert len(changes) == 4
     assert any(line.startswith("Policies: ") and line.endswith(" checked, none violated") for line in lines)
     # The diff below is the engine's own.
     assert lines.index("<details><summary>Full diff</summary>") < lines.index("Resources:")
@@ -93,38 +93,39 @@ def test_a_rotated_key(dev: Sandbox) -> None:
     replaced = [row[1:] for row in rows(lines) if row[0] == "**replace**"]
     assert replaced == [
         [
-            "`secrets-litellm-master-key`",
+            "`gateway-secrets-litellm-master-key`",
             "`random:index/randomBytes:RandomBytes`",
             "`keepers.generation` `1` → `2`",
         ],
         [
-            "`secrets-litellm-master-key`",
+            "`gateway-secrets-litellm-master-key`",
             "`gcp:secretmanager/secretVersion:SecretVersion`",
             "`secretData` `[secret]` → `[known after up]`",
         ],
     ]
-    assert ["**update**", "`secret-sync-litellm-secrets`"] in [row[:2] for row in rows(lines)]
+    assert ["**update**", "`gateway-secret-sync-litellm-secrets`"] in [row[:2] for row in rows(lines)]
 
 
 def test_a_budget(dev: Sandbox) -> None:
     dev.run("preview", config={"llm-gateway:teams": [{"name": "search", "budget": 80}]}).succeeded()
     changes = {name: what for _, name, _, what in rows(previewed(dev))}
-    assert changes["`tenants-team-search`"] == "`budget` `50` → `80`"
-    assert changes["`tenants-declared`"] == '`data["declared.json"].teams[0].max_budget` `50.0` → `80.0`'
+    assert changes["`gateway-tenants-team-search`"] == "`budget` `50` → `80`"
+    declared = '`data["declared.json"].teams[0].max_budget` `50.0` → `80.0`'
+    assert changes["`gateway-tenants-declared`"] == declared
 
 
 def test_a_replaced_database_is_stopped(dev: Sandbox) -> None:
     config = {"llm-gateway:postgres": {"name": "other"}}
     stopped = dev.run("up", config=config).failed()
     lines = previewed(dev)
-    assert ["**replace**", "`postgres-cluster`"] in [row[:2] for row in rows(lines)]
+    assert ["**replace**", "`gateway-postgres-cluster`"] in [row[:2] for row in rows(lines)]
     reason = lines[lines.index("**Stopped by the guard**") + 3]
     assert reason.startswith(
-        "postgres-cluster (kubernetes:postgresql.cnpg.io/v1:Cluster) would be replaced. "
+        "gateway-postgres-cluster (kubernetes:postgresql.cnpg.io/v1:Cluster) would be replaced. "
     )
     assert f"guard: {reason}" in stopped.text
     assert dev.namespaced("clusters", "llm-gateway", "litellm-pg", "postgresql.cnpg.io/v1")
-    dev.run("preview", "--allow", "postgres-cluster", config=config).succeeded()
+    dev.run("preview", "--allow", "gateway-postgres-cluster", config=config).succeeded()
 
 
 def test_an_up_does_what_was_planned_and_nothing_else(dev: Sandbox, tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_an_up_does_what_was_planned_and_nothing_else(dev: Sandbox, tmp_path: Pa
     up = ("exec", "--", "pulumi", "up", "--yes", "--skip-preview", "--plan", str(plan))
     dev.run(*up).succeeded()
     dev.run("preview", config=ROTATED).succeeded()
-    assert "secrets-litellm-master-key violates plan" in dev.run(*up).failed().text
+    assert "gateway-secrets-litellm-master-key violates plan" in dev.run(*up).failed().text
 
 
 def test_drift(dev: Sandbox, tmp_path: Path) -> None:

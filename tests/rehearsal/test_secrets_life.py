@@ -4,52 +4,33 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
-from tests.support.driver import PROJECT, UNCHANGED, Sandbox
+from tests.support.driver import Sandbox
 
 SECRETS = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
+PROTECTED: dict[str, Any] = {"llm-gateway:protect": True}
 NAMESPACES = ("llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager")
 
 LITELLM_SECRETS = {
-    ("ExternalSecret", "secret-sync-litellm-secrets"),
-    ("ConfigMap", "secret-sync-litellm-secrets-synced"),
-    ("Release", "litellm-release"),
+    ("ExternalSecret", "gateway-secret-sync-litellm-secrets"),
+    ("ConfigMap", "gateway-secret-sync-litellm-secrets-synced"),
+    ("Release", "gateway-litellm-release"),
 }
-ROTATIONS = {
-    "masterKeyGeneration": ("litellm-master-key", LITELLM_SECRETS),
-    "databasePasswordGeneration": (
-        "litellm-db-password",
-        {
-            ("ExternalSecret", "secret-sync-litellm-pg-app"),
-            ("ConfigMap", "secret-sync-litellm-pg-app-synced"),
-            ("Release", "litellm-release"),
-        },
-    ),
-    "vllmApiKeyGeneration": (
-        "vllm-api-key",
-        {
-            *LITELLM_SECRETS,
-            ("ExternalSecret", "secret-sync-vllm-api-key"),
-            ("ConfigMap", "secret-sync-vllm-api-key-synced"),
-            ("Release", "vllm-release"),
-        },
-    ),
+ROTATED = {
+    "masterKeyGeneration": "litellm-master-key",
+    "databasePasswordGeneration": "litellm-db-password",
+    "vllmApiKeyGeneration": "vllm-api-key",
 }
-LATER = dict.fromkeys(ROTATIONS, 2) | {"databasePasswordGeneration": 3}
-LAST = LATER | {"masterKeyGeneration": 3}
-
-
-def changed(sandbox: Sandbox, operation: str) -> set[tuple[str, str]]:
-    """(kind, name) of every resource that the last run of an operation did not leave alone."""
-    return {
-        (step.type.rpartition(":")[2], step.name)
-        for step in sandbox.steps(operation)
-        if step.op not in UNCHANGED and not step.type.startswith("pulumi:")
-    }
+READERS = {
+    *LITELLM_SECRETS,
+    ("ExternalSecret", "gateway-secret-sync-litellm-pg-app"),
+    ("ConfigMap", "gateway-secret-sync-litellm-pg-app-synced"),
+    ("ExternalSecret", "gateway-secret-sync-vllm-api-key"),
+    ("ConfigMap", "gateway-secret-sync-vllm-api-key-synced"),
+    ("Release", "gateway-vllm-release"),
+}
+"""What is updated when all three are rotated; LITELLM_SECRETS for the master key alone."""
 
 
 def values(sandbox: Sandbox) -> dict[str, str]:
@@ -94,108 +75,100 @@ VLLM_PODS = ("vllm", "model=qwen-local")
 DATABASE_PODS = ("llm-gateway", "cnpg.io/cluster=litellm-pg")
 
 
-@pytest.fixture(scope="module")
-def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox in which the stack is up and protected, as in production."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("life"))
-    try:
-        sandbox.run("up", config={"llm-gateway:protect": True}).succeeded()
-        yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
+def cluster(sandbox: Sandbox) -> dict[str, Any]:
+    return sandbox.namespaced("clusters", "llm-gateway", "litellm-pg", group="postgresql.cnpg.io/v1")
 
 
-@pytest.mark.parametrize("generation", ROTATIONS)
-def test_rotation(protected: Sandbox, generation: str) -> None:
-    secret, readers = ROTATIONS[generation]
-    done = list(ROTATIONS)[: list(ROTATIONS).index(generation) + 1]
-    config = {"llm-gateway:protect": True, "llm-gateway:secrets": dict.fromkeys(done, 2)}
-    before, cluster = (
-        values(protected),
-        protected.namespaced("clusters", "llm-gateway", "litellm-pg", group="postgresql.cnpg.io/v1"),
-    )
-    litellm, vllm, database = (pods(protected, *each) for each in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS))
+def test_rotation_of_all_values_at_once(own_dev: Sandbox) -> None:
+    own_dev.up(config=PROTECTED).succeeded()
+    config = PROTECTED | {"llm-gateway:secrets": dict.fromkeys(ROTATED, 2)}
+    before, generation = values(own_dev), cluster(own_dev)["metadata"]["generation"]
+    litellm, vllm, database = (pods(own_dev, *each) for each in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS))
+    made = {
+        (kind, f"gateway-secrets-{secret}")
+        for kind in ("RandomBytes", "SecretVersion")
+        for secret in ROTATED.values()
+    }
 
-    protected.run("preview", config=config).succeeded()
-    expected = {("RandomBytes", f"secrets-{secret}"), ("SecretVersion", f"secrets-{secret}"), *readers}
-    assert changed(protected, "preview") == expected
-    assert values(protected) == before
+    own_dev.run("preview", config=config).succeeded()
+    assert own_dev.changed("preview").keys() == made | READERS
+    assert values(own_dev) == before
 
-    protected.run("up", config=config).succeeded()
-    assert changed(protected, "up") == expected
-    after = values(protected)
-    assert {each for each in SECRETS if after[each] != before[each]} == {secret}
-    assert in_cluster(protected) == after
-    assert database_role(protected)["password"] == after["litellm-db-password"]
-    assert state_of(protected, secret) == ["DISABLED", "ENABLED"]
-    assert not pods(protected, *LITELLM_PODS).keys() & litellm.keys()
-    assert bool(pods(protected, *VLLM_PODS).keys() & vllm.keys()) is (secret != "vllm-api-key")
-    assert pods(protected, *DATABASE_PODS) == database
-    unchanged = protected.namespaced("clusters", "llm-gateway", "litellm-pg", group="postgresql.cnpg.io/v1")
-    assert unchanged["metadata"]["generation"] == cluster["metadata"]["generation"]
+    own_dev.up(config=config).succeeded()
+    assert own_dev.changed("up").keys() == made | READERS
+    order = [(step.op, step.type.rpartition(":")[2], step.name) for step in own_dev.steps("up")]
+    for secret, gate in (
+        ("litellm-master-key", "litellm-secrets"),
+        ("litellm-db-password", "litellm-pg-app"),
+    ):
+        version = ("SecretVersion", f"gateway-secrets-{secret}")
+        # The new version is read before the old one is disabled.
+        made_anew = order.index(("create-replacement", *version))
+        proven = order.index(("update", "ConfigMap", f"gateway-secret-sync-{gate}-synced"))
+        rolled = order.index(("update", "Release", "gateway-litellm-release"))
+        disabled = order.index(("delete-replaced", *version))
+        assert made_anew < proven < rolled < disabled
+    after = values(own_dev)
+    assert {secret for secret in SECRETS if after[secret] != before[secret]} == set(ROTATED.values())
+    assert in_cluster(own_dev) == after
+    assert database_role(own_dev)["password"] == after["litellm-db-password"]
+    assert {tuple(state_of(own_dev, secret)) for secret in ROTATED.values()} == {("DISABLED", "ENABLED")}
+    assert not pods(own_dev, *LITELLM_PODS).keys() & litellm.keys()
+    assert not pods(own_dev, *VLLM_PODS).keys() & vllm.keys()
+    assert pods(own_dev, *DATABASE_PODS) == database
+    assert cluster(own_dev)["metadata"]["generation"] == generation
 
-    protected.run("up", config=config).succeeded()
-    assert changed(protected, "up") == set()
-
-
-def test_new_version_is_read_before_the_old_one_is_disabled(protected: Sandbox) -> None:
-    config = {"llm-gateway:protect": True, "llm-gateway:secrets": LATER}
-    protected.run("up", config=config).succeeded()
-    order = [(step.op, step.type.rpartition(":")[2], step.name) for step in protected.steps("up")]
-    version = ("SecretVersion", "secrets-litellm-db-password")
-    made = order.index(("create-replacement", *version))
-    proven = order.index(("update", "ConfigMap", "secret-sync-litellm-pg-app-synced"))
-    rolled = order.index(("update", "Release", "litellm-release"))
-    disabled = order.index(("delete-replaced", *version))
-    assert made < proven < rolled < disabled
+    own_dev.up(config=config).succeeded()
+    assert own_dev.changed("up") == {}
 
 
 def state_of(sandbox: Sandbox, secret: str) -> list[str]:
     """State of each version, oldest first."""
-    rows = sandbox.cloud.list("secretVersion", f"projects/{PROJECT}/secrets/{secret}/versions/")
+    rows = sandbox.cloud.list("secretVersion", f"projects/{sandbox.project}/secrets/{secret}/versions/")
     return [row["state"] for row in rows]
 
 
-def test_ready_from_the_sync_before_is_not_taken_for_done(protected: Sandbox) -> None:
+def test_the_master_key_alone_is_rotated_and_ready_from_the_sync_before_is_not_taken_for_done(
+    own_dev: Sandbox,
+) -> None:
     def operators(replicas: int) -> None:
         scale = ("kubectl", "--namespace", "external-secrets", "scale", "deployment", "external-secrets")
-        protected.run("exec", "--", *scale, f"--replicas={replicas}").succeeded()
+        own_dev.run("exec", "--", *scale, f"--replicas={replicas}").succeeded()
 
-    config = {
-        "llm-gateway:protect": True,
-        "llm-gateway:secrets": LAST,
-        "llm-gateway:timeouts": {"secretSync": 30},
-    }
-    litellm = pods(protected, *LITELLM_PODS)
+    rotated = {"llm-gateway:secrets": {"masterKeyGeneration": 2}}
+    own_dev.run("start").succeeded()
+    before = values(own_dev)
+    litellm, vllm = pods(own_dev, *LITELLM_PODS), pods(own_dev, *VLLM_PODS)
     operators(0)
-    text = protected.run("up", config=config).failed().text
-    assert "ExternalSecret llm-gateway/litellm-secrets was not synced within 30 s" in text
-    assert pods(protected, *LITELLM_PODS) == litellm
-    assert state_of(protected, "litellm-master-key") == ["DISABLED", "ENABLED", "ENABLED"]
+    text = own_dev.up(config=rotated | {"llm-gateway:timeouts": {"secretSync": 10}}).failed().text
+    assert "ExternalSecret llm-gateway/litellm-secrets was not synced within 10 s" in text
+    assert pods(own_dev, *LITELLM_PODS) == litellm
+    assert state_of(own_dev, "litellm-master-key") == ["ENABLED", "ENABLED"]
 
     operators(1)
-    protected.run("up", config=config).succeeded()
-    assert in_cluster(protected) == values(protected)
-    assert state_of(protected, "litellm-master-key") == ["DISABLED", "DISABLED", "ENABLED"]
+    own_dev.up(config=rotated).succeeded()
+    assert ("Release", "gateway-vllm-release") not in own_dev.changed("up")
+    assert in_cluster(own_dev) == values(own_dev)
+    changed = {secret for secret in SECRETS if values(own_dev)[secret] != before[secret]}
+    assert changed == {"litellm-master-key"}
+    assert state_of(own_dev, "litellm-master-key") == ["DISABLED", "ENABLED"]
+    assert pods(own_dev, *VLLM_PODS) == vllm
 
 
-def test_tear_down_leaves_the_salt(protected: Sandbox) -> None:
-    salt = protected.secret("litellm-salt-key")
-    protected.run("destroy").failed()
-    protected.run("up", config={"llm-gateway:protect": False, "llm-gateway:secrets": LAST}).succeeded()
-    protected.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
-    protected.run("destroy").succeeded()
-    assert protected.secret("litellm-salt-key") == salt
-    left = {row["name"].rpartition("/")[2] for row in protected.cloud.list("secret")}
+def test_tear_down_leaves_the_salt(own_dev: Sandbox) -> None:
+    salt = own_dev.secret("litellm-salt-key")
+    own_dev.run("destroy").failed()
+    own_dev.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
+    own_dev.run("destroy").succeeded()
+    assert own_dev.secret("litellm-salt-key") == salt
+    left = {row["name"].rpartition("/")[2] for row in own_dev.cloud.list("secret")}
     assert left == {"litellm-salt-key"}
 
 
 ADOPT = {"masterKey": 2, "saltKey": 1, "databasePassword": 1, "vllmApiKey": 1}
 
 
-def test_adoption(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
-    sandbox.run("exec", "--", "true").succeeded()
+def test_adoption(empty: Sandbox) -> None:
     existing = {
         "litellm-master-key": ["sk-given-up", "sk-made-by-other-means"],
         "litellm-salt-key": ["a salt of any form"],
@@ -203,54 +176,54 @@ def test_adoption(fresh: Callable[[], Sandbox]) -> None:
         "vllm-api-key": ["another key"],
     }
     for secret, payloads in existing.items():
-        name = f"projects/{PROJECT}/secrets/{secret}"
+        name = f"projects/{empty.project}/secrets/{secret}"
         replicas = {"replicas": [{"location": "europe-west1"}]}
-        sandbox.cloud.create(
+        empty.cloud.create(
             "secret",
             name,
             {
                 "name": name,
-                "project": PROJECT,
+                "project": empty.project,
                 "secretId": secret,
                 "labels": {"made-by": "terraform"},
                 "replication": {"userManaged": replicas},
             },
         )
         for payload in payloads:
-            sandbox.cloud.add_secret_version(name, payload.encode())
+            empty.cloud.add_secret_version(name, payload.encode())
     kept = {secret: payloads[-1] for secret, payloads in existing.items()}
-    rows = stored(sandbox)
+    rows = stored(empty)
     config = {
         "llm-gateway:protect": True,
         "llm-gateway:secrets": {"adopt": ADOPT},
         "llm-gateway:virtualKeys": [],
     }
 
-    sandbox.run("preview", config=config).succeeded()
+    empty.run("preview", config=config).succeeded()
     previewed = {
         (step.type.rpartition(":")[2], step.op)
-        for step in sandbox.steps("preview")
-        if step.name.removeprefix("secrets-") in SECRETS
+        for step in empty.steps("preview")
+        if step.name.removeprefix("gateway-secrets-") in SECRETS
     }
     assert previewed == {("Secret", "import"), ("SecretVersion", "import")}
-    assert not {step.op for step in sandbox.steps("preview")} & {"replace", "create-replacement", "delete"}
+    assert not {step.op for step in empty.steps("preview")} & {"replace", "create-replacement", "delete"}
 
-    sandbox.run("up", config=config).succeeded()
-    assert in_cluster(sandbox) == kept
-    assert database_role(sandbox)["password"] == kept["litellm-db-password"]
-    assert stored(sandbox) == rows
-    sandbox.run("up", config=config).succeeded()
-    assert changed(sandbox, "up") == set()
-    state = json.dumps(sandbox.export())
+    empty.up(config=config).succeeded()
+    assert in_cluster(empty) == kept
+    assert database_role(empty)["password"] == kept["litellm-db-password"]
+    assert stored(empty) == rows
+    empty.up(config=config).succeeded()
+    assert empty.changed("up") == {}
+    state = json.dumps(empty.export())
     assert not [value for value in kept.values() if value in state]
 
     # A value that was adopted rotates like one that was made; what was made elsewhere is left as it is.
     adopt = {key: version for key, version in ADOPT.items() if key != "masterKey"}
     rotated = {**config, "llm-gateway:secrets": {"adopt": adopt, "masterKeyGeneration": 2}}
-    sandbox.run("up", config=rotated).succeeded()
-    assert in_cluster(sandbox) == values(sandbox)
-    assert {secret for secret in SECRETS if values(sandbox)[secret] != kept[secret]} == {"litellm-master-key"}
-    assert all(row in stored(sandbox) for row in rows)
+    empty.up(config=rotated).succeeded()
+    assert in_cluster(empty) == values(empty)
+    assert {secret for secret in SECRETS if values(empty)[secret] != kept[secret]} == {"litellm-master-key"}
+    assert all(row in stored(empty) for row in rows)
 
 
 def stored(sandbox: Sandbox) -> list[dict[str, Any]]:
@@ -258,52 +231,53 @@ def stored(sandbox: Sandbox) -> list[dict[str, Any]]:
     return [*sandbox.cloud.list("secret"), *sandbox.cloud.list("secretVersion")]
 
 
-def test_lost_state(fresh: Callable[[], Sandbox]) -> None:
-    sandbox = fresh()
+def test_lost_state(own_dev: Sandbox) -> None:
     protect: dict[str, Any] = {"llm-gateway:protect": True}
-    sandbox.run("up", config=protect).succeeded()
-    kept, role, rows = values(sandbox), database_role(sandbox), stored(sandbox)
-    claims = volumes(sandbox)
-    database, litellm = pods(sandbox, *DATABASE_PODS), pods(sandbox, *LITELLM_PODS)
-    sandbox.home.state.joinpath(".pulumi/stacks/llm-gateway/dev.json").unlink()
+    own_dev.up(config=protect).succeeded()
+    kept, role, rows = values(own_dev), database_role(own_dev), stored(own_dev)
+    claims = volumes(own_dev)
+    database, litellm = pods(own_dev, *DATABASE_PODS), pods(own_dev, *LITELLM_PODS)
+    own_dev.home.state.joinpath(".pulumi/stacks/llm-gateway/dev.json").unlink()
 
     for namespace in NAMESPACES:
         kubectl = ("kubectl", "--namespace", namespace, "delete", "secrets", "--selector", "owner=helm")
-        sandbox.run("exec", "--", *kubectl).succeeded()
+        own_dev.run("exec", "--", *kubectl).succeeded()
     versions = dict.fromkeys(ADOPT, 1)
     key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}
     protect["llm-gateway:virtualKeys"] = [key]
     adopted = {**protect, "llm-gateway:secrets": {"adopt": versions}}
     recover = {**adopted, "llm-gateway:recover": True}
-    text = sandbox.run("up", config=recover).failed().text
+    text = own_dev.up(config=recover).failed().text
     assert "llm-gpu" in text
-    assert "gpu-pool-nodes" in text
-    pool = f"projects/{PROJECT}/locations/europe-west4/clusters/platform-dev/nodePools/llm-gpu"
+    assert "gateway-gpu-pool-nodes" in text
+    pool = f"projects/{own_dev.project}/locations/europe-west4/clusters/platform-dev/nodePools/llm-gpu"
     urn = "urn:pulumi:dev::llm-gateway::"
-    sandbox.run(
-        *("exec", "--", "pulumi", "import", "gcp:container/nodePool:NodePool", "gpu-pool-nodes", pool),
-        *("--parent", f"gpu-pool={urn}llmgateway:gpu_node_pool:GpuNodePool::gpu-pool"),
+    parent = f"{urn}llmgateway:llm_gateway:LlmGateway$llmgateway:gpu_node_pool:GpuNodePool::gateway-gpu-pool"
+    own_dev.run(
+        *("exec", "--", "pulumi", "import"),
+        *("gcp:container/nodePool:NodePool", "gateway-gpu-pool-nodes", pool),
+        *("--parent", f"pool={parent}"),
         *("--provider", f"google={urn}pulumi:providers:gcp::google"),
         *("--protect=false", "--generate-code=false", "--yes"),
     ).succeeded()
-    sandbox.run("up", config=recover).succeeded()
-    assert not {step.op for step in sandbox.steps("up")} & {"replace", "create-replacement", "delete"}
+    own_dev.up(config=recover).succeeded()
+    assert not {step.op for step in own_dev.steps("up")} & {"replace", "create-replacement", "delete"}
 
-    assert values(sandbox) == kept == in_cluster(sandbox)
-    assert database_role(sandbox) == role
-    assert stored(sandbox) == rows
-    assert volumes(sandbox) == claims
-    assert pods(sandbox, *DATABASE_PODS) == database
-    assert pods(sandbox, *LITELLM_PODS) == litellm
-    proxy = sandbox.namespaced("deployments", "llm-gateway", "litellm", group="apps/v1")
+    assert values(own_dev) == kept == in_cluster(own_dev)
+    assert database_role(own_dev) == role
+    assert stored(own_dev) == rows
+    assert volumes(own_dev) == claims
+    assert pods(own_dev, *DATABASE_PODS) == database
+    assert pods(own_dev, *LITELLM_PODS) == litellm
+    proxy = own_dev.namespaced("deployments", "llm-gateway", "litellm", group="apps/v1")
     assert proxy["status"]["readyReplicas"] == 1
 
-    sandbox.run("up", config=adopted).succeeded()
-    assert changed(sandbox, "up") == set()
+    own_dev.up(config=adopted).succeeded()
+    assert own_dev.changed("up") == {}
     del versions["databasePassword"]
     rotated = {**protect, "llm-gateway:secrets": {"adopt": versions, "databasePasswordGeneration": 2}}
-    sandbox.run("up", config=rotated).succeeded()
-    assert database_role(sandbox)["password"] == sandbox.secret("litellm-db-password") != role["password"]
+    own_dev.up(config=rotated).succeeded()
+    assert database_role(own_dev)["password"] == own_dev.secret("litellm-db-password") != role["password"]
 
 
 def volumes(sandbox: Sandbox) -> dict[str, str]:

@@ -19,6 +19,7 @@ import pytest
 from sandbox.cluster import control_plane
 from tests.litellm.driver import Double, double
 from tests.support.driver import UNCHANGED, Sandbox
+from tests.support.sandboxes import Sandboxes
 
 NAMESPACE = "llm-gateway"
 SEARCH = {"name": "search", "budget": 50}
@@ -40,20 +41,10 @@ NONE = declared([], [])
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    sandbox = Sandbox(tmp_path_factory.mktemp("tenants"))
-    try:
-        sandbox.run("up", config=FIRST).succeeded()
+def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    with sandboxes.forked("dev") as sandbox:
+        sandbox.up(config=FIRST).succeeded()
         yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
-
-
-@pytest.fixture(scope="module")
-def litellm(gateway: Sandbox) -> Iterator[Double]:
-    """LiteLLM with the master key that the cluster's has."""
-    with double(environment={"PROXY_MASTER_KEY": gateway.secret("litellm-master-key")}) as started:
-        yield started
 
 
 def changed(sandbox: Sandbox, operation: str) -> dict[tuple[str, str], dict[str, tuple[Any, Any]]]:
@@ -71,24 +62,24 @@ def changed(sandbox: Sandbox, operation: str) -> dict[tuple[str, str], dict[str,
     return found
 
 
-DECLARED_ANEW = {("ConfigMap", "tenants-declared"), ("Job", "tenants-reconcile")}
+DECLARED_ANEW = {("ConfigMap", "gateway-tenants-declared"), ("Job", "gateway-tenants-reconcile")}
 VALUES_ANEW = {
-    ("ExternalSecret", "secret-sync-litellm-tenant-keys"),
-    ("ConfigMap", "secret-sync-litellm-tenant-keys-synced"),
+    ("ExternalSecret", "gateway-secret-sync-litellm-tenant-keys"),
+    ("ConfigMap", "gateway-secret-sync-litellm-tenant-keys-synced"),
 }
 
 
 def of_key(name: str, *kinds: str) -> set[tuple[str, str]]:
-    return {(kind, f"secrets-litellm-key-{name}") for kind in kinds}
+    return {(kind, f"gateway-secrets-litellm-key-{name}") for kind in kinds}
 
 
 def test_preview_shows_a_raised_budget_by_name(gateway: Sandbox) -> None:
     gateway.run("preview", config=declared([RAISED, SUPPORT], [APP, BOT])).succeeded()
     steps = changed(gateway, "preview")
-    assert steps.keys() == {("Team", "tenants-team-search"), *DECLARED_ANEW}
-    assert steps[("Team", "tenants-team-search")] == {"budget": (50, 80)}
+    assert steps.keys() == {("Team", "gateway-tenants-team-search"), *DECLARED_ANEW}
+    assert steps[("Team", "gateway-tenants-team-search")] == {"budget": (50, 80)}
     text = gateway.run("exec", "--", "pulumi", "preview", "--diff").succeeded().text
-    team = text.partition("::tenants-team-search]")[2].partition("[urn=")[0]
+    team = text.partition("::gateway-tenants-team-search]")[2].partition("[urn=")[0]
     assert re.search(r"~ budget +: 50 => 80", team), text
 
 
@@ -96,10 +87,10 @@ def test_preview_shows_a_removed_tenant_by_name(gateway: Sandbox) -> None:
     gateway.run("preview", config=declared([SEARCH], [APP])).succeeded()
     steps = changed(gateway, "preview")
     assert steps.keys() == {
-        ("Team", "tenants-team-support"),
-        ("VirtualKey", "tenants-key-bot"),
+        ("Team", "gateway-tenants-team-support"),
+        ("VirtualKey", "gateway-tenants-key-bot"),
         *of_key("bot", "RandomBytes", "Secret", "SecretVersion"),
-        ("SecretIamMember", "secrets-litellm-key-bot-reader"),
+        ("SecretIamMember", "gateway-secrets-litellm-key-bot-reader"),
         *VALUES_ANEW,
         *DECLARED_ANEW,
     }
@@ -109,17 +100,21 @@ def test_preview_shows_a_rotated_key_by_name(gateway: Sandbox) -> None:
     gateway.run("preview", config=declared([SEARCH, SUPPORT], [ROTATED, BOT])).succeeded()
     steps = changed(gateway, "preview")
     assert steps.keys() == {
-        ("VirtualKey", "tenants-key-app"),
+        ("VirtualKey", "gateway-tenants-key-app"),
         *of_key("app", "RandomBytes", "SecretVersion"),
         *VALUES_ANEW,
-        ("Job", "tenants-reconcile"),
+        ("Job", "gateway-tenants-reconcile"),
     }
-    assert steps[("VirtualKey", "tenants-key-app")] == {"generation": (1, 2)}
+    assert steps[("VirtualKey", "gateway-tenants-key-app")] == {"generation": (1, 2)}
 
 
-def test_the_job_brings_litellm_to_what_is_declared(
-    gateway: Sandbox, litellm: Double, tmp_path: Path
-) -> None:
+def test_the_job_brings_litellm_to_what_is_declared(own_dev: Sandbox, tmp_path: Path) -> None:
+    own_dev.up(config=FIRST).succeeded()
+    with double(environment={"PROXY_MASTER_KEY": own_dev.secret("litellm-master-key")}) as litellm:
+        declared_and_reconciled(own_dev, litellm, tmp_path)
+
+
+def declared_and_reconciled(gateway: Sandbox, litellm: Double, tmp_path: Path) -> None:
     assert said_by_job(gateway, litellm, tmp_path / "1") == [
         "team search: created",
         "team support: created",
@@ -139,7 +134,7 @@ def test_the_job_brings_litellm_to_what_is_declared(
     ]
 
     before = hashed(gateway, "app")
-    gateway.run("up", config=LAST).succeeded()
+    gateway.up(config=LAST).succeeded()
     assert said_by_job(gateway, litellm, tmp_path / "2") == [
         "team search: updated (max_budget 50.0 -> 80.0)",
         "key app: rotated",
@@ -149,10 +144,10 @@ def test_the_job_brings_litellm_to_what_is_declared(
     assert budgets(litellm) == {"search": 80, "support": None, "app": 20}
     assert values(litellm) == {"app": hashed(gateway, "app")} != {"app": before}
 
-    gateway.run("up", config=LAST).succeeded()
-    assert changed(gateway, "up") == {}
+    gateway.up(config=LAST).succeeded()
+    assert gateway.changed("up") == {}
 
-    gateway.run("up", config=NONE).succeeded()
+    gateway.up(config=NONE).succeeded()
     assert said_by_job(gateway, litellm, tmp_path / "3") == [
         "key app: deleted",
         "team search: deleted",

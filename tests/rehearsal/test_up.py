@@ -8,7 +8,7 @@ import time
 import pytest
 
 from sandbox.cluster import control_plane
-from tests.support.driver import UNCHANGED, Sandbox
+from tests.support.driver import Sandbox
 from tests.support.edges import EDGES, TENANT_EDGES, Edge
 from tests.support.watcher import Watcher
 
@@ -20,17 +20,17 @@ def secret_data(sandbox: Sandbox, namespace: str, name: str) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
-def test_up_ends_with_a_table_of_components_and_outputs(dev: Sandbox) -> None:
-    text = dev.root.parent.joinpath("up.txt").read_text()
+def test_up_ends_with_a_table_of_components_and_outputs(first_up: Sandbox) -> None:
+    text = first_up.root.parent.joinpath("up.txt").read_text()
     for component in ("gpu-pool", "secrets", "external-secrets", "cnpg", "postgres", "litellm", "vllm"):
-        line = next(line for line in text.splitlines() if line.startswith(f"│ {component} "))
+        line = next(line for line in text.splitlines() if line.startswith(f"│ gateway-{component} "))
         assert "ready" in line, line
     assert "http://litellm.llm-gateway.svc.cluster.local:4000" in text
 
 
 @pytest.mark.parametrize("edge", [*EDGES, *TENANT_EDGES], ids=str)
-def test_edge_is_kept_by_the_engine(dev: Sandbox, edge: Edge) -> None:
-    assert dev.kept(edge)
+def test_edge_is_kept_by_the_engine(first_up: Sandbox, edge: Edge) -> None:
+    assert first_up.kept(edge)
 
 
 def test_secrets_in_the_cluster_hold_what_secret_manager_holds(dev: Sandbox) -> None:
@@ -59,7 +59,7 @@ def test_vllm_sits_on_the_gpu_node(dev: Sandbox) -> None:
     assert {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"} in node["spec"]["taints"]
 
 
-def test_migration_completed_before_the_proxy_was_made(dev: Sandbox, watcher: Watcher) -> None:
+def test_migration_completed_before_the_proxy_was_made(watcher: Watcher) -> None:
     jobs = watcher.revisions("Job", "litellm-migrations")
     completed = [
         revision
@@ -102,12 +102,16 @@ def test_a_pod_whose_secret_is_missing_does_not_start(dev: Sandbox) -> None:
     assert "no-such-secret" in waiting[0]["message"]
 
 
-def test_no_generated_value_is_in_plain_text_anywhere(dev: Sandbox) -> None:
-    values = {secret: dev.secret(secret).removeprefix("sk-").encode() for secret in GENERATED}
+def test_no_generated_value_is_in_plain_text_anywhere(first_up: Sandbox) -> None:
+    values = {secret: first_up.secret(secret).removeprefix("sk-").encode() for secret in GENERATED}
     values |= {f"{name}, base64": base64.b64encode(value) for name, value in list(values.items())}
-    own_store = {dev.home.cloud.name, f"{dev.home.cloud.name}-wal", f"{dev.home.cloud.name}-shm"}
+    own_store = {
+        first_up.home.cloud.name,
+        f"{first_up.home.cloud.name}-wal",
+        f"{first_up.home.cloud.name}-shm",
+    }
     searched = 0
-    for path in dev.root.parent.rglob("*"):
+    for path in first_up.root.parent.rglob("*"):
         # etcd is the API server's store, where the cluster's Secrets are.
         if "etcd" in path.parts or path.name in own_store or not path.is_file():
             continue
@@ -116,18 +120,18 @@ def test_no_generated_value_is_in_plain_text_anywhere(dev: Sandbox) -> None:
         for name, value in values.items():
             assert value not in content, f"{name} is in {path}"
     assert searched > 20
-    assert dev.home.event_log("dev", "up").stat().st_size > 0
+    assert first_up.home.event_log("dev", "up").stat().st_size > 0
 
 
 def test_outputs_name_the_secrets(dev: Sandbox) -> None:
-    outputs = dev.export()["checkpoint"]["latest"]["resources"][0]["outputs"]
+    outputs = dev.outputs()
     assert outputs["secretNames"]["saltKey"].endswith("/secrets/litellm-salt-key")
     assert outputs["gpuNodePool"] == "llm-gpu"
 
 
 def test_second_up_changes_nothing(dev: Sandbox) -> None:
-    dev.run("up").succeeded()
-    assert {step.op for step in dev.steps("up")} <= UNCHANGED
+    dev.up().succeeded()
+    assert dev.changed("up") == {}
 
 
 def test_refresh_is_clean(dev: Sandbox) -> None:
@@ -138,16 +142,13 @@ def test_refresh_is_clean(dev: Sandbox) -> None:
         if "resOutputsEvent" in event and event["resOutputsEvent"]["metadata"].get("detailedDiff")
     ]
     assert changed == []
-    assert {step.op for step in dev.steps("refresh")} <= UNCHANGED
+    assert dev.changed("refresh") == {}
 
 
-def test_changing_every_input_of_the_salt_changes_nothing(dev: Sandbox) -> None:
-    before = dev.secret("litellm-salt-key")
-    original = (dev.root / "components/gateway_secrets.py").read_text()
-    dev.patch(
-        "components/gateway_secrets.py", '"litellm-salt-key", length=32', '"litellm-salt-key", length=48'
-    )
-    dev.patch(
+def test_changing_every_input_of_the_salt_changes_nothing(own_dev: Sandbox) -> None:
+    before = own_dev.secret("litellm-salt-key")
+    own_dev.patch("components/gateway_secrets.py", "SALT_KEY, length=32", "SALT_KEY, length=48")
+    own_dev.patch(
         "components/gateway_secrets.py",
         '            replication=self._replication(),\n            deletion_protection=True,\n            deletion_policy="ABANDON",',
         "            replication=gcp.secretmanager.SecretReplicationArgs(\n"
@@ -159,26 +160,21 @@ def test_changing_every_input_of_the_salt_changes_nothing(dev: Sandbox) -> None:
         "            deletion_protection=False,\n"
         '            deletion_policy="DELETE",',
     )
-    dev.patch(
+    own_dev.patch(
         "components/gateway_secrets.py",
         '            secret_data=value.hex,\n            deletion_policy="ABANDON",',
         '            secret_data="another value",\n            enabled=False,\n            deletion_policy="DELETE",',
     )
-    try:
-        dev.run("up").succeeded()
-        salt = [step for step in dev.steps("up") if step.name == "secrets-litellm-salt-key"]
-        assert [step.op for step in salt] == ["same", "same", "same"]
-        assert dev.secret("litellm-salt-key") == before
-    finally:
-        (dev.root / "components/gateway_secrets.py").write_text(original)
-        # The state's dependencies, too, as they were.
-        dev.run("up").succeeded()
+    own_dev.up().succeeded()
+    salt = [step for step in own_dev.steps("up") if step.name == "gateway-secrets-litellm-salt-key"]
+    assert [step.op for step in salt] == ["same", "same", "same"]
+    assert own_dev.secret("litellm-salt-key") == before
 
 
 def test_destroy_is_refused_while_the_salt_is_protected(dev: Sandbox) -> None:
-    before = {resource["urn"] for resource in dev.export()["checkpoint"]["latest"]["resources"]}
+    before = {resource["urn"] for resource in dev.resources()}
     result = dev.run("destroy").failed()
     assert "protect" in result.text
-    assert "secrets-litellm-salt-key" in result.text
-    assert {resource["urn"] for resource in dev.export()["checkpoint"]["latest"]["resources"]} == before
+    assert "gateway-secrets-litellm-salt-key" in result.text
+    assert {resource["urn"] for resource in dev.resources()} == before
     assert dev.secret("litellm-salt-key")

@@ -226,7 +226,7 @@ class TestReadiness:
 class TestWaitFor:
     @staticmethod
     def lacks(expression: str, live: dict[str, Any]) -> str | None:
-        return awaits._waited_for(expression)(live)
+        return awaits.waited_for(expression)(live)
 
     def test_conditions(self) -> None:
         live = body("Widget", status={"conditions": [{"type": "Ready", "status": "False"}]})

@@ -9,7 +9,7 @@ from pulumi.runtime import rpc
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from sandbox.plugins.sdk import check_inputs, check_names, input_names
-from sandbox.plugins.server import InitFailed, _init_status
+from sandbox.plugins.server import InitFailed, init_status
 from sandbox.plugins.values import (
     UNKNOWN,
     detailed_diff,
@@ -119,7 +119,7 @@ def test_path_text_of_indexes() -> None:
 
 
 def test_a_failed_wait_carries_the_resource_to_the_engine() -> None:
-    status = _init_status(InitFailed("ns/x", {"a": PropertyValue("b")}, ["not ready"]))
+    status = init_status(InitFailed("ns/x", {"a": PropertyValue("b")}, ["not ready"]))
     body = status_pb2.Status.FromString(dict(status.trailing_metadata)["grpc-status-details-bin"])  # type: ignore[attr-defined]
     detail = provider_pb2.ErrorResourceInitFailed()
     assert body.details[0].Unpack(detail)

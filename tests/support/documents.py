@@ -56,7 +56,8 @@ class Block:
 def pages() -> list[Path]:
     """The documents that people read, README first."""
     found = [*REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("examples/**/README.md")]
-    return [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted(found)]
+    roots = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+    return [*roots, *sorted(found)]
 
 
 def blocks(page: Path, *languages: str) -> Iterator[Block]:

@@ -30,6 +30,7 @@ PROGRAM = (
     "outputs.py",
     "components",
 )
+_NOT_COPIED = shutil.ignore_patterns("*.sock", "options.yaml")  # the ports would be those of the origin
 PROJECT = "example-llm-dev"
 UNCHANGED = {"same", "read", "refresh"}
 
@@ -67,18 +68,29 @@ class Sandbox:
     """
 
     def __init__(self, folder: Path, stack: str = "dev", *, example: str = "") -> None:
-        origin = REPOSITORY / "examples" / example if example else REPOSITORY
+        self._origin = REPOSITORY / "examples" / example if example else REPOSITORY
         self.root = folder / (example or "program")
-        self.home = Home(folder / "home", stack_file.project_of(origin))
+        self.home = Home(folder / "home", stack_file.project_of(self._origin))
         self.stack = stack
+
+    def make(self, fork: Sandbox | None = None) -> Sandbox:
+        """Copy the program and, of a stopped sandbox to fork, the home: cluster, cloud and state."""
+        if fork:
+            shutil.copytree(fork.home.root, self.home.root, symlinks=True, ignore=_NOT_COPIED)
         self.root.mkdir(parents=True)
-        for name in [each.name for each in origin.iterdir()] if example else PROGRAM:
-            source = origin / name
+        example = self._origin != REPOSITORY
+        for name in [path.name for path in self._origin.iterdir()] if example else PROGRAM:
+            source = self._origin / name
             if source.is_dir():
                 shutil.copytree(source, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, self.root / name)
         (self.root / ".venv").symlink_to(sys.prefix)
+        return self
+
+    def up(self, *arguments: str, config: dict[str, Any] | None = None) -> Result:
+        """An `up` without the preview in front of it: neither policies nor guard stop it before anything is touched."""
+        return self.run("up", "--skip-preview", *arguments, config=config)
 
     def run(self, command: str, *arguments: str, config: dict[str, Any] | None = None) -> Result:
         """Run one sandbox command; `config` is merged over the stack's settings for that run."""
@@ -112,11 +124,11 @@ class Sandbox:
             for line in lines:
                 yield json.loads(line)
 
-    def kept(self, edge: Edge) -> bool:
-        """Whether the last `up` completed what an edge needs before it started what needs it."""
+    def kept(self, edge: Edge, operation: str = "up") -> bool:
+        """Whether the last run of an operation completed what an edge needs before it started what needs it."""
         started: dict[tuple[str, str], int] = {}
         completed: dict[tuple[str, str], int] = {}
-        for position, event in enumerate(self.events("up")):
+        for position, event in enumerate(self.events(operation)):
             for kind, times in (("resourcePreEvent", started), ("resOutputsEvent", completed)):
                 if kind in event:
                     urn = event[kind]["metadata"]["urn"].split("::")
@@ -130,13 +142,33 @@ class Sandbox:
         ]
         return [Step(m["op"], m["type"], m["urn"].split("::")[-1], m["urn"]) for m in metadata]
 
+    def changed(self, operation: str) -> dict[tuple[str, str], str]:
+        """What the last run of an operation did not leave alone: its op by (kind, name).
+
+        Providers are left out: a fork's control plane answers at another address than that of its origin.
+        """
+        return {
+            (step.type.rpartition(":")[2], step.name): step.op
+            for step in self.steps(operation)
+            if step.op not in UNCHANGED and not step.type.startswith("pulumi:")
+        }
+
     def export(self) -> dict[str, Any]:
         """The stack's state, secrets still encrypted."""
         return json.loads(self.home.checkpoint(self.stack).read_text())
 
+    def resources(self) -> list[dict[str, Any]]:
+        """Every resource of the stack's state."""
+        return self.export()["checkpoint"]["latest"].get("resources", [])
+
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs after its last `up`."""
-        return self.export()["checkpoint"]["latest"]["resources"][0]["outputs"]
+        return self.resources()[0]["outputs"]
+
+    @property
+    def project(self) -> str:
+        """The Google project in the stack's settings."""
+        return f"example-llm-{self.stack}"
 
     @property
     def cloud(self) -> Cloud:
@@ -144,7 +176,7 @@ class Sandbox:
 
     def secret(self, secret_id: str, version: str = "latest") -> str:
         """The payload that Secret Manager holds, read past IAM."""
-        rows = self.cloud.list("secretVersion", f"projects/{PROJECT}/secrets/{secret_id}/versions/")
+        rows = self.cloud.list("secretVersion", f"projects/{self.project}/secrets/{secret_id}/versions/")
         row = rows[-1] if version == "latest" else next(r for r in rows if r["name"].endswith(f"/{version}"))
         return base64.b64decode(row["payload"]).decode()
 

@@ -1,4 +1,4 @@
-"""Every ordering edge of the graph: (dependent kind and name, dependency kind and name, the fact it stands for)."""
+"""Every ordering edge of the graph: dependent, dependency, and the fact that it stands for."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ class Edge(NamedTuple):
         return f"{self.name}<-{self.needs}:{self.fact}"
 
 
+def _edge(dependent: str, needs: str, fact: str) -> Edge:
+    """Each end is a kind and a name, which is without the name of the gateway in front."""
+    kind, name = dependent.split()
+    needs_kind, needs_name = needs.split()
+    return Edge(kind, f"gateway-{name}", needs_kind, f"gateway-{needs_name}", fact)
+
+
 _SYNCED = {
     "litellm-secrets": ("litellm-master-key", "litellm-salt-key", "vllm-api-key"),
     "litellm-pg-app": ("litellm-db-password",),
@@ -26,141 +33,100 @@ _SYNCED = {
 _MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
 
 _POLICIES = {
-    ("Release", "external-secrets-release"): ("external-secrets-default", "external-secrets"),
-    ("Release", "cnpg-release"): ("cnpg-default", "cloudnative-pg"),
-    ("Cluster", "postgres-cluster"): ("gateway-default", "postgres"),
-    ("Release", "litellm-release"): ("gateway-default", "litellm"),
-    ("Release", "vllm-release"): ("serving-default", "vllm-engine", "vllm-router"),
+    "Release external-secrets-release": ("external-secrets-default", "external-secrets"),
+    "Release cnpg-release": ("cnpg-default", "cloudnative-pg"),
+    "Cluster postgres-cluster": ("gateway-default", "postgres"),
+    "Release litellm-release": ("gateway-default", "litellm"),
+    "Release vllm-release": ("serving-default", "vllm-engine", "vllm-router"),
 }
+
+
+def _readable(target: str, secret: str) -> list[Edge]:
+    """What an ExternalSecret needs of a secret in Secret Manager."""
+    external_secret = f"ExternalSecret secret-sync-{target}"
+    return [
+        _edge(external_secret, f"SecretVersion secrets-{secret}", "version exists"),
+        _edge(external_secret, f"SecretIamMember secrets-{secret}-reader", "IAM in force"),
+    ]
+
 
 EDGES = [
     *(
-        Edge(*dependent, "NetworkPolicy", f"network-{policy}", "closed but for its flows")
+        _edge(dependent, f"NetworkPolicy namespaces-{policy}", "closed but for its flows")
         for dependent, policies in _POLICIES.items()
         for policy in policies
     ),
-    Edge(
-        "Release", "external-secrets-release", "Namespace", "namespaces-external-secrets", "namespace exists"
+    _edge("Release external-secrets-release", "Namespace namespaces-external-secrets", "namespace exists"),
+    _edge("ConfigMap external-secrets-webhook-open", "Release external-secrets-release", "operator deployed"),
+    _edge(
+        "ClusterSecretStore secret-sync-store", "ConfigMap external-secrets-webhook-open", "webhook answers"
     ),
-    Edge(
-        "ConfigMap",
-        "external-secrets-webhook-open",
-        "Release",
-        "external-secrets-release",
-        "operator deployed",
-    ),
-    Edge(
-        "ClusterSecretStore",
-        "secret-sync-store",
-        "ConfigMap",
-        "external-secrets-webhook-open",
-        "webhook answers",
-    ),
-    Edge("Release", "cnpg-release", "Namespace", "namespaces-cnpg", "namespace exists"),
-    Edge("ConfigMap", "cnpg-webhook-open", "Release", "cnpg-release", "operator deployed"),
-    Edge("Cluster", "postgres-cluster", "ConfigMap", "cnpg-webhook-open", "webhook answers"),
-    Edge("Cluster", "postgres-cluster", "ConfigMap", "secret-sync-litellm-pg-app-synced", "password synced"),
-    Edge("Release", "litellm-release", "Cluster", "postgres-cluster", "database healthy"),
-    Edge("Release", "litellm-release", "ConfigMap", "secret-sync-litellm-secrets-synced", "keys synced"),
-    Edge("Release", "vllm-release", "NodePool", "gpu-pool-nodes", "engines can be scheduled"),
-    Edge("Release", "vllm-release", "ConfigMap", "secret-sync-vllm-api-key-synced", "key synced"),
+    _edge("Release cnpg-release", "Namespace namespaces-cnpg", "namespace exists"),
+    _edge("ConfigMap cnpg-webhook-open", "Release cnpg-release", "operator deployed"),
+    _edge("Cluster postgres-cluster", "ConfigMap cnpg-webhook-open", "webhook answers"),
+    _edge("Cluster postgres-cluster", "ConfigMap secret-sync-litellm-pg-app-synced", "password synced"),
+    _edge("Release litellm-release", "Cluster postgres-cluster", "database healthy"),
+    _edge("Release litellm-release", "ConfigMap secret-sync-litellm-secrets-synced", "keys synced"),
+    _edge("Release vllm-release", "NodePool gpu-pool-nodes", "engines can be scheduled"),
+    _edge("Release vllm-release", "ConfigMap secret-sync-vllm-api-key-synced", "key synced"),
     *(
-        Edge(
-            "ConfigMap",
-            f"secret-sync-{target}-synced",
-            "ExternalSecret",
-            f"secret-sync-{target}",
-            "asked for and Ready",
-        )
-        for target in _SYNCED
-    ),
-    *(
-        Edge("ExternalSecret", f"secret-sync-{target}", kind, needs, fact)
-        for target, sources in _SYNCED.items()
-        for kind, needs, fact in (
-            ("ClusterSecretStore", "secret-sync-store", "store ready"),
-            *(("SecretVersion", f"secrets-{source}", "version exists") for source in sources),
-            *(("SecretIamMember", f"secrets-{source}-reader", "IAM in force") for source in sources),
+        edge
+        for target, secrets in _SYNCED.items()
+        for edge in (
+            _edge(
+                f"ConfigMap secret-sync-{target}-synced",
+                f"ExternalSecret secret-sync-{target}",
+                "asked for and Ready",
+            ),
+            _edge(
+                f"ExternalSecret secret-sync-{target}", "ClusterSecretStore secret-sync-store", "store ready"
+            ),
+            *(edge for secret in secrets for edge in _readable(target, secret)),
         )
     ),
     *(
-        Edge("SecretVersion", f"secrets-{secret}", kind, f"secrets-{secret}", fact)
+        _edge(f"SecretVersion secrets-{secret}", f"{kind} secrets-{secret}", fact)
         for secret in _MADE
         for kind, fact in (("RandomBytes", "value made"), ("Secret", "secret exists"))
     ),
 ]
 
 TENANT_EDGES = [
-    Edge(
-        "SecretVersion",
-        "secrets-litellm-key-search-app",
-        "RandomBytes",
-        "secrets-litellm-key-search-app",
+    _edge(
+        "SecretVersion secrets-litellm-key-search-app",
+        "RandomBytes secrets-litellm-key-search-app",
         "value made",
     ),
-    *(
-        Edge(
-            "ExternalSecret",
-            "secret-sync-litellm-tenant-keys",
-            kind,
-            f"secrets-litellm-key-search-app{part}",
-            fact,
-        )
-        for kind, part, fact in (
-            ("SecretVersion", "", "version exists"),
-            ("SecretIamMember", "-reader", "IAM in force"),
-        )
-    ),
-    Edge("Job", "tenants-reconcile", "Release", "litellm-release", "admin API answers"),
-    Edge(
-        "Job", "tenants-reconcile", "ConfigMap", "secret-sync-litellm-tenant-keys-synced", "key values synced"
-    ),
-    Edge("Job", "tenants-reconcile", "ConfigMap", "tenants-declared", "declaration and script"),
-    Edge("Job", "tenants-reconcile", "NetworkPolicy", "network-litellm-tenants", "closed but for its flows"),
+    *_readable("litellm-tenant-keys", "litellm-key-search-app"),
+    _edge("Job tenants-reconcile", "Release litellm-release", "admin API answers"),
+    _edge("Job tenants-reconcile", "ConfigMap secret-sync-litellm-tenant-keys-synced", "key values synced"),
+    _edge("Job tenants-reconcile", "ConfigMap tenants-declared", "declaration and script"),
+    _edge("Job tenants-reconcile", "NetworkPolicy namespaces-litellm-tenants", "closed but for its flows"),
 ]
 """What comes on top where teams and virtual keys are declared, as in both stacks of this repository."""
 
 VALKEY_EDGES = [
-    Edge(
-        "Deployment",
-        "valkey-server",
-        "ConfigMap",
-        "secret-sync-litellm-secrets-synced",
-        "password synced",
-    ),
-    Edge("Service", "valkey-service", "Deployment", "valkey-server", "there is a pod to lead to"),
-    Edge("Release", "litellm-release", "Service", "valkey-service", "replicas count together"),
-    *(
-        Edge("ExternalSecret", "secret-sync-litellm-secrets", kind, f"secrets-{needs}", fact)
-        for kind, needs, fact in (
-            ("SecretVersion", "litellm-redis-password", "version exists"),
-            ("SecretIamMember", "litellm-redis-password-reader", "IAM in force"),
-        )
-    ),
+    _edge("Deployment valkey-server", "ConfigMap secret-sync-litellm-secrets-synced", "password synced"),
+    _edge("Service valkey-service", "Deployment valkey-server", "there is a pod to lead to"),
+    _edge("Release litellm-release", "Service valkey-service", "replicas count together"),
+    *_readable("litellm-secrets", "litellm-redis-password"),
 ]
 """What comes on top where replicas share their counts through Valkey."""
 
+_PLUGIN = "Release barman-plugin-release"
 PROD_EDGES = [
     *VALKEY_EDGES,
-    Edge("Release", "cert-manager-release", "Namespace", "namespaces-cert-manager", "namespace exists"),
-    Edge(
-        "ConfigMap", "cert-manager-webhook-open", "Release", "cert-manager-release", "cert-manager deployed"
-    ),
-    Edge(
-        "Release",
-        "barman-plugin-release",
-        "ConfigMap",
-        "cert-manager-webhook-open",
-        "webhook answers: the chart has Certificates",
-    ),
-    Edge("Release", "barman-plugin-release", "ConfigMap", "cnpg-webhook-open", "the operator it extends"),
-    Edge("ObjectStore", "backups-object-store", "Release", "barman-plugin-release", "CRD served"),
-    Edge("BucketIAMMember", "backups-objects", "Bucket", "backups-bucket", "bucket exists"),
-    Edge("BucketIAMMember", "backups-lookup", "Bucket", "backups-bucket", "bucket exists"),
-    Edge("Cluster", "postgres-cluster", "Release", "barman-plugin-release", "plugin answers"),
-    Edge("Cluster", "postgres-cluster", "ObjectStore", "backups-object-store", "store to archive to"),
-    Edge("Cluster", "postgres-cluster", "BucketIAMMember", "backups-objects", "IAM in force"),
-    Edge("Cluster", "postgres-cluster", "BucketIAMMember", "backups-lookup", "IAM in force"),
-    Edge("ScheduledBackup", "postgres-schedule", "Cluster", "postgres-cluster", "database healthy"),
+    _edge("Release cert-manager-release", "Namespace namespaces-cert-manager", "namespace exists"),
+    _edge("ConfigMap cert-manager-webhook-open", "Release cert-manager-release", "cert-manager deployed"),
+    _edge(_PLUGIN, "ConfigMap cert-manager-webhook-open", "webhook answers: the chart has Certificates"),
+    _edge(_PLUGIN, "ConfigMap cnpg-webhook-open", "the operator it extends"),
+    _edge("ObjectStore backups-object-store", _PLUGIN, "CRD served"),
+    _edge("BucketIAMMember backups-objects", "Bucket backups-bucket", "bucket exists"),
+    _edge("BucketIAMMember backups-lookup", "Bucket backups-bucket", "bucket exists"),
+    _edge("Cluster postgres-cluster", _PLUGIN, "plugin answers"),
+    _edge("Cluster postgres-cluster", "ObjectStore backups-object-store", "store to archive to"),
+    _edge("Cluster postgres-cluster", "BucketIAMMember backups-objects", "IAM in force"),
+    _edge("Cluster postgres-cluster", "BucketIAMMember backups-lookup", "IAM in force"),
+    _edge("ScheduledBackup postgres-schedule", "Cluster postgres-cluster", "database healthy"),
 ]
 """What comes on top where, in addition, the database is backed up."""

@@ -1,7 +1,7 @@
 """A recording mock engine: runs the whole program and keeps every registration as the engine would see it.
 
-It plans nothing and creates nothing. What it adds to Pulumi's own mocks are the requests themselves, which hold
-what MockResourceArgs hides: protect, ignoreChanges, retainOnDelete, dependencies, parents and hooks.
+It plans nothing and creates nothing. What it adds to Pulumi's own mocks are the requests themselves, which
+hold what MockResourceArgs hides: protect, ignoreChanges, retainOnDelete, dependencies, parents and hooks.
 """
 
 from __future__ import annotations
@@ -206,7 +206,10 @@ def run_program(changes: Mapping[str, Any] | None = None, *, preview: bool = Fal
 def run(
     folder: Path, project: str, sections: Mapping[str, Any], answers: mocks.Mocks, *, preview: bool = False
 ) -> Recording:
-    """Run the `__main__.py` of a folder with these settings, and `answers` for its providers."""
+    """Run the `__main__.py` of a folder with these settings, and `answers` for its providers.
+
+    A key of `sections` without a colon is a setting of `project`.
+    """
     monitor = RecordingMonitor(answers)
 
     async def program() -> None:
@@ -215,7 +218,9 @@ def run(
         runtime.SETTINGS.callbacks = RecordingCallbacks(monitor.recording)  # pyright: ignore[reportAttributeAccessIssue]
         pulumi.runtime.set_all_config(
             {
-                f"{project}:{key}": value if isinstance(value, str) else json.dumps(value)
+                key if ":" in key else f"{project}:{key}": value
+                if isinstance(value, str)
+                else json.dumps(value)
                 for key, value in sections.items()
             }
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,8 +18,8 @@ from sandbox.paths import Home
 class Watcher:
     """Objects as each event showed them; `metadata.resourceVersion` is etcd's revision, one order for all kinds."""
 
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
+    def __init__(self, seen: Iterable[dict[str, Any]] = ()) -> None:
+        self.seen = [*seen]
         self._done = threading.Event()
 
     @contextmanager

@@ -23,7 +23,7 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
 
 
 def pool(recording: Recording) -> dict[str, Any]:
-    return recording.one("NodePool", "gpu-pool-nodes").inputs
+    return recording.one("NodePool", "gateway-gpu-pool-nodes").inputs
 
 
 def test_by_name_in_the_project_of_the_secrets(lookups: dict[str, dict[str, Any]]) -> None:
@@ -42,7 +42,7 @@ def test_by_name_in_a_project_of_its_own(lookups: dict[str, dict[str, Any]]) -> 
     )
     assert lookups["getCluster"]["project"] == lookups["getProject"]["projectId"] == "platform-project"
     assert pool(recording)["project"] == "platform-project"
-    reader = recording.one("SecretIamMember", "secrets-litellm-master-key-reader").inputs
+    reader = recording.one("SecretIamMember", "gateway-secrets-litellm-master-key-reader").inputs
     assert reader["project"] == "example-llm-dev"
     assert "/workloadIdentityPools/platform-project.svc.id.goog/" in reader["member"]
 

@@ -17,7 +17,7 @@ def database(**postgres: Any) -> Recording:
 
 
 def cluster(recording: Recording) -> dict[str, Any]:
-    return recording.one("Cluster", "postgres-cluster").inputs["spec"]
+    return recording.one("Cluster", "gateway-postgres-cluster").inputs["spec"]
 
 
 def kinds(recording: Recording) -> set[str]:
@@ -35,7 +35,7 @@ def test_dev_has_one_instance_and_no_backups(program: Recording) -> None:
     assert spec["enablePDB"] is False
     assert spec.keys().isdisjoint({"backup", "plugins", "postgresql", "topologySpreadConstraints"})
     assert kinds(program).isdisjoint({"Bucket", "BucketIAMMember", "ObjectStore", "ScheduledBackup"})
-    registration = program.one("Cluster", "postgres-cluster").request
+    registration = program.one("Cluster", "gateway-postgres-cluster").request
     assert not registration.protect
     assert not registration.retainOnDelete
 
@@ -55,14 +55,14 @@ def test_instances_are_spread_over_zones_and_commits_confirmed(prod: Recording) 
 
 
 def test_the_database_and_its_bucket_are_protected(prod: Recording) -> None:
-    for kind, name in (("Cluster", "postgres-cluster"), ("Bucket", "backups-bucket")):
+    for kind, name in (("Cluster", "gateway-postgres-cluster"), ("Bucket", "gateway-backups-bucket")):
         request = prod.one(kind, name).request
         assert request.protect, name
         assert request.retainOnDelete, name
 
 
 def test_the_bucket_is_private_and_never_emptied(prod: Recording) -> None:
-    bucket = prod.one("Bucket", "backups-bucket").inputs
+    bucket = prod.one("Bucket", "gateway-backups-bucket").inputs
     assert bucket["name"] == NAME
     assert bucket["location"] == "europe-west4"
     assert bucket["uniformBucketLevelAccess"] is True
@@ -77,41 +77,42 @@ def test_only_the_clusters_own_account_reaches_the_bucket(prod: Recording) -> No
         for (type_, _), registration in prod.resources.items()
         if type_.endswith(":BucketIAMMember")
     ]
-    assert {each["role"] for each in members} == {
+    assert {member["role"] for member in members} == {
         "roles/storage.objectUser",
         "roles/storage.legacyBucketReader",
     }
-    (member,) = {each["member"] for each in members}
+    (member,) = {granted["member"] for granted in members}
     assert member.endswith("example-llm-dev.svc.id.goog/subject/ns/llm-gateway/sa/litellm-pg")
 
 
 def test_wal_is_archived_and_backups_are_scheduled(prod: Recording) -> None:
-    store = prod.one("ObjectStore", "backups-object-store").inputs
+    store = prod.one("ObjectStore", "gateway-backups-object-store").inputs
     assert store["spec"]["configuration"]["destinationPath"] == f"gs://{NAME}"
     assert store["spec"]["configuration"]["googleCredentials"] == {"gkeEnvironment": True}
     assert store["spec"]["retentionPolicy"] == "30d"
     (plugin,) = cluster(prod)["plugins"]
     assert plugin["isWALArchiver"] is True
     assert plugin["parameters"] == {"barmanObjectName": store["metadata"]["name"]}
-    schedule = prod.one("ScheduledBackup", "postgres-schedule").inputs["spec"]
+    schedule = prod.one("ScheduledBackup", "gateway-postgres-schedule").inputs["spec"]
     assert schedule["method"] == "plugin"
     assert schedule["pluginConfiguration"] == {"name": plugin["name"]}
     assert schedule["immediate"] is True
-    awaited = prod.one("Cluster", "postgres-cluster").inputs["metadata"]["annotations"]
+    awaited = prod.one("Cluster", "gateway-postgres-cluster").inputs["metadata"]["annotations"]
     assert json.loads(awaited["pulumi.com/waitFor"]) == ["condition=Ready", "condition=ContinuousArchiving"]
 
 
 def test_cert_manager_is_installed_only_where_it_is_missing() -> None:
     there = database(backups={"method": "objectStore", "installCertManager": False})
     names = {name for _, name in there.resources}
-    assert "barman-plugin-release" in names
+    assert "gateway-barman-plugin-release" in names
     assert not any("cert-manager" in name for name in names)
 
 
 def test_volume_snapshots_need_no_bucket() -> None:
     recording = database(backups={"method": "volumeSnapshot", "snapshotClass": "pd"})
     assert cluster(recording)["backup"] == {"volumeSnapshot": {"className": "pd", "online": False}}
-    assert recording.one("ScheduledBackup", "postgres-schedule").inputs["spec"]["method"] == "volumeSnapshot"
+    schedule = recording.one("ScheduledBackup", "gateway-postgres-schedule").inputs["spec"]
+    assert schedule["method"] == "volumeSnapshot"
     assert kinds(recording).isdisjoint({"Bucket", "ObjectStore"})
 
 
@@ -136,7 +137,7 @@ def test_a_restore_is_a_new_cluster_from_the_old_ones_backups() -> None:
     assert source["plugin"]["parameters"]["serverName"] == "litellm-pg"
     assert spec["plugins"][0]["parameters"].keys() == {"barmanObjectName"}
     assert recording.outputs["databaseHost"].startswith("litellm-pg-2-rw.")
-    member = recording.one("BucketIAMMember", "backups-objects").inputs["member"]
+    member = recording.one("BucketIAMMember", "gateway-backups-objects").inputs["member"]
     assert member.endswith("/sa/litellm-pg-2")
 
 
@@ -153,4 +154,4 @@ def test_a_restore_from_a_snapshot() -> None:
 
 def test_a_bucket_left_behind_is_taken_over() -> None:
     recording = database(backups={"method": "objectStore", "bucket": "left-behind", "adoptBucket": True})
-    assert recording.one("Bucket", "backups-bucket").request.importId == "left-behind"
+    assert recording.one("Bucket", "gateway-backups-bucket").request.importId == "left-behind"

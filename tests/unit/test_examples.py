@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
+import yaml
 from pulumi.runtime import mocks
 
-from tests.support.engine import ROOT, Mocks, Recording, run
+from components.litellm import PORT, PROXY
+from tests.support.engine import EVERYTHING, ROOT, SETTINGS, Mocks, Recording, run, run_program
+from tests.support.policies import End, Policies
 
 CLUSTER: Mapping[str, Any] = {
     "gcp": {"project": "example-llm-dev"},
@@ -83,7 +87,7 @@ def test_the_cluster_is_private_and_shut() -> None:
 
 def test_nodes_have_an_account_with_one_role_and_a_way_out() -> None:
     recording = run_example("cluster", CLUSTER)
-    roles = [each.inputs for (type_, _), each in recording.resources.items() if "IAMMember" in type_]
+    roles = [role.inputs for (type_, _), role in recording.resources.items() if "IAMMember" in type_]
     email = "gateway-dev-nodes@example-llm-dev.iam.gserviceaccount.com"
     assert roles == [
         {
@@ -102,7 +106,7 @@ def test_nodes_have_an_account_with_one_role_and_a_way_out() -> None:
 @pytest.mark.parametrize("preview", [False, True])
 def test_everything_comes_after_the_apis(preview: bool) -> None:
     recording = run_example("cluster", CLUSTER, preview=preview)
-    apis = {each.urn for (type_, _), each in recording.resources.items() if type_.endswith(":Service")}
+    apis = {api.urn for (type_, _), api in recording.resources.items() if type_.endswith(":Service")}
     assert len(apis) == 5
     for kind, name in (
         ("Network", "vpc-network"),
@@ -148,7 +152,7 @@ def test_the_caller_asks_a_model_with_a_key_that_it_alone_reads() -> None:
     recording = run_example("consumer", {**CONSUMER, "model": "large"})
     pod = recording.one("Deployment", "caller-deployment").inputs["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert environment["URL"] == "http://gateway.test:4000/v1/chat/completions"
     assert '"model": "large"' in environment["REQUEST"]
     assert pod["volumes"][0]["secret"] == {"secretName": "caller-key"}
@@ -166,7 +170,7 @@ def test_the_first_model_is_asked_where_none_is_named() -> None:
         .one("Deployment", "caller-deployment")
         .inputs["spec"]["template"]["spec"]["containers"]
     )
-    assert '"model": "small"' in {each["name"]: each["value"] for each in container["env"]}["REQUEST"]
+    assert '"model": "small"' in {entry["name"]: entry["value"] for entry in container["env"]}["REQUEST"]
 
 
 @pytest.mark.parametrize(
@@ -187,3 +191,38 @@ def test_what_the_gateway_does_not_have_is_named(
 ) -> None:
     with pytest.raises(Exception, match=words):
         run_example("consumer", {**CONSUMER, **settings}, Answers(outputs))
+
+
+def inside(recording: Recording, gateway: str) -> set[tuple[str, str]]:
+    """Type and name of everything in a gateway; the names are without its own in front."""
+    return {
+        (type_, name.removeprefix(f"{gateway}-"))
+        for type_, name in recording.resources
+        if name.startswith(f"{gateway}-") and not type_.startswith("pulumi:")
+    }
+
+
+def test_a_program_of_its_own_holds_the_whole_gateway() -> None:
+    config = yaml.safe_load((ROOT / "examples/embedded/Pulumi.dev.yaml").read_text())["config"]
+    embedded = run_example("embedded", config)
+    alone = run_program({key.removeprefix("llm-gateway:"): value for key, value in config.items()})
+    assert inside(embedded, "llm") == inside(alone, "gateway")
+    assert embedded.outputs == {"gatewayUrl": alone.outputs["gatewayUrl"]}
+    made = embedded.one("Namespace", "search")
+    policy = embedded.one("NetworkPolicy", "search-calls-the-gateway")
+    assert made.urn in embedded.direct_dependencies(policy)
+    source, proxy = End("10.8.0.1", "search"), End("10.8.0.2", "llm-gateway", PROXY.labels)
+    found = [
+        rule.inputs for (type_, _), rule in embedded.resources.items() if type_.endswith(":NetworkPolicy")
+    ]
+    assert Policies(found).allow(source, proxy, PORT)
+    assert not Policies(found).allow(source, End("10.8.0.3", "vllm"), 8000)
+
+
+def test_two_gateways_in_one_program_share_no_name(tmp_path: Path) -> None:
+    program = (ROOT / "__main__.py").read_text()
+    made = program[program.index('LlmGateway(\n    "gateway"') : program.index("outputs.export")]
+    tmp_path.joinpath("__main__.py").write_text(program + made.replace('"gateway"', '"second"'))
+    both = run(tmp_path, "llm-gateway", {**SETTINGS, **EVERYTHING}, Mocks())
+    assert inside(both, "second") == inside(both, "gateway")
+    assert len(both.hooks) == len(set(both.hooks)) > 0

@@ -32,7 +32,7 @@ CLOSED = "/health/readiness"
 
 
 def values(recording: Recording, release: str) -> Any:
-    return recording.one("Release", f"{release}-release").inputs["values"]
+    return recording.one("Release", f"gateway-{release}-release").inputs["values"]
 
 
 def routes(recording: Recording) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def routes(recording: Recording) -> dict[str, Any]:
 
 def synced(recording: Recording, secret: str) -> dict[str, str]:
     """Keys of a Secret and the ids in Secret Manager they come from."""
-    data = recording.one("ExternalSecret", f"secret-sync-{secret}").inputs["spec"]["data"]
+    data = recording.one("ExternalSecret", f"gateway-secret-sync-{secret}").inputs["spec"]["data"]
     return {entry["secretKey"]: entry["remoteRef"]["key"] for entry in data}
 
 
@@ -88,9 +88,10 @@ def test_limits_of_a_model_are_enforced(prod: Recording, program: Recording) -> 
 
 
 def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
-    assert "secrets-anthropic-api-key" not in names(prod, ["Secret", "SecretVersion", "RandomBytes"])
-    access = prod.one("SecretIamMember", "secrets-anthropic-api-key-reader")
-    assert access.urn in prod.direct_dependencies(prod.one("ExternalSecret", "secret-sync-litellm-secrets"))
+    assert "gateway-secrets-anthropic-api-key" not in names(prod, ["Secret", "SecretVersion", "RandomBytes"])
+    access = prod.one("SecretIamMember", "gateway-secrets-anthropic-api-key-reader")
+    external_secret = prod.one("ExternalSecret", "gateway-secret-sync-litellm-secrets")
+    assert access.urn in prod.direct_dependencies(external_secret)
     assert synced(prod, "litellm-secrets") == {
         "PROXY_MASTER_KEY": "litellm-master-key",
         "LITELLM_SALT_KEY": "litellm-salt-key",
@@ -121,7 +122,7 @@ def test_replicas_are_spread_and_disrupted_one_at_a_time(prod: Recording, progra
     assert litellm["replicaCount"] == 2
     assert litellm["pdb"] == {"enabled": True, "maxUnavailable": 1}
     assert [
-        (each["topologyKey"], each["whenUnsatisfiable"]) for each in litellm["topologySpreadConstraints"]
+        (rule["topologyKey"], rule["whenUnsatisfiable"]) for rule in litellm["topologySpreadConstraints"]
     ] == [("kubernetes.io/hostname", "DoNotSchedule"), ("topology.kubernetes.io/zone", "ScheduleAnyway")]
     assert not {"pdb", "topologySpreadConstraints"} & values(program, "litellm").keys()
 
@@ -153,7 +154,7 @@ def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recordin
 
 
 def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None:
-    server = prod.one("Deployment", "valkey-server").inputs
+    server = prod.one("Deployment", "gateway-valkey-server").inputs
     assert server["spec"]["strategy"] == {"type": "Recreate"}
     (container,) = server["spec"]["template"]["spec"]["containers"]
     assert container["args"][:6] == [
@@ -175,7 +176,7 @@ def test_a_redis_elsewhere_is_used_as_it_is() -> None:
     }
     assert synced(recording, "litellm-secrets")["REDIS_PASSWORD"] == "redis-password"
     assert not names(recording, ["Deployment"])
-    assert "secrets-litellm-redis-password" not in names(recording, ["Secret"])
+    assert "gateway-secrets-litellm-redis-password" not in names(recording, ["Secret"])
 
 
 def test_a_redis_without_a_password_is_asked_for_none() -> None:
@@ -188,9 +189,9 @@ def test_a_redis_without_a_password_is_asked_for_none() -> None:
 def test_without_a_self_hosted_model_there_is_neither_vllm_nor_a_gpu() -> None:
     recording = run_program({"models": [CLAUDE]})
     assert not names(recording, ["NodePool", "Vllm", "GpuNodePool"])
-    assert "vllm-release" not in names(recording, ["Release"])
-    assert "secrets-vllm-api-key" not in names(recording, ["Secret"])
-    assert "secret-sync-vllm-api-key" not in names(recording, ["ExternalSecret"])
+    assert "gateway-vllm-release" not in names(recording, ["Release"])
+    assert "gateway-secrets-vllm-api-key" not in names(recording, ["Secret"])
+    assert "gateway-secret-sync-vllm-api-key" not in names(recording, ["ExternalSecret"])
     assert "UPSTREAM_API_KEY" not in synced(recording, "litellm-secrets")
     assert list(routes(recording)) == ["claude-4"]
     assert recording.outputs["gpuNodePool"] == ""
@@ -224,29 +225,30 @@ def test_a_gated_model_gets_its_token() -> None:
     recording, spec = engine(huggingFaceToken="hf-token")
     assert spec["hf_token"] == {"secretName": "hugging-face-tokens", "secretKey": "qwen-local"}
     assert synced(recording, "hugging-face-tokens") == {"qwen-local": "hf-token"}
-    gate = recording.one("ConfigMap", "secret-sync-hugging-face-tokens-synced")
-    assert gate.urn in recording.direct_dependencies(recording.one("Release", "vllm-release"))
+    gate = recording.one("ConfigMap", "gateway-secret-sync-hugging-face-tokens-synced")
+    assert gate.urn in recording.direct_dependencies(recording.one("Release", "gateway-vllm-release"))
 
 
 def test_protect_covers_the_pool(program: Recording) -> None:
-    pool = run_program({"protect": True}).one("NodePool", "gpu-pool-nodes")
+    pool = run_program({"protect": True}).one("NodePool", "gateway-gpu-pool-nodes")
     assert pool.request.protect is True
     assert pool.inputs["deletionPolicy"] == "PREVENT"
-    assert program.one("NodePool", "gpu-pool-nodes").request.protect is False
-    assert program.one("NodePool", "gpu-pool-nodes").inputs["deletionPolicy"] == "DELETE"
+    assert program.one("NodePool", "gateway-gpu-pool-nodes").request.protect is False
+    assert program.one("NodePool", "gateway-gpu-pool-nodes").inputs["deletionPolicy"] == "DELETE"
 
 
 def test_nodes_come_from_a_reservation_only_if_there_is_one(program: Recording) -> None:
-    reserved = run_program({"gpuPool": {"reservation": "l4-west"}}).one("NodePool", "gpu-pool-nodes")
+    reserved = run_program({"gpuPool": {"reservation": "l4-west"}}).one("NodePool", "gateway-gpu-pool-nodes")
     assert reserved.inputs["nodeConfig"]["reservationAffinity"] == {
         "consumeReservationType": "SPECIFIC_RESERVATION",
         "key": "compute.googleapis.com/reservation-name",
         "values": ["l4-west"],
     }
-    assert "reservationAffinity" not in program.one("NodePool", "gpu-pool-nodes").inputs["nodeConfig"]
+    assert "reservationAffinity" not in program.one("NodePool", "gateway-gpu-pool-nodes").inputs["nodeConfig"]
 
 
 def test_a_pool_starts_empty_whatever_its_bounds() -> None:
-    pool = run_program({"gpuPool": {"minNodes": 1, "maxNodes": 2}}).one("NodePool", "gpu-pool-nodes").inputs
+    recording = run_program({"gpuPool": {"minNodes": 1, "maxNodes": 2}})
+    pool = recording.one("NodePool", "gateway-gpu-pool-nodes").inputs
     assert pool["initialNodeCount"] == 0
     assert pool["autoscaling"]["totalMinNodeCount"] == 1

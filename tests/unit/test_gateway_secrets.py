@@ -1,50 +1,48 @@
 """The salt is never lost, and no secret's value is anywhere but in Secret Manager."""
 
 import json
+from typing import Any
 
 import pytest
 
+from sandbox.operators.external_secrets.controller import allowed_namespace
 from tests.support.engine import Recording, run_program, secret_marker
 
-SALT = [
-    ("RandomBytes", "secrets-litellm-salt-key"),
-    ("Secret", "secrets-litellm-salt-key"),
-    ("SecretVersion", "secrets-litellm-salt-key"),
-]
+SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
 ROTATING = tuple(secret for secret in MADE if secret != "litellm-salt-key")
 
 
-@pytest.mark.parametrize(("kind", "name"), SALT)
-def test_salt_is_protected_on_the_resource_itself(program: Recording, kind: str, name: str) -> None:
-    request = program.one(kind, name).request
+@pytest.mark.parametrize("kind", ["RandomBytes", "Secret", "SecretVersion"])
+def test_salt_is_protected_on_the_resource_itself(program: Recording, kind: str) -> None:
+    request = program.one(kind, SALT).request
     assert request.protect is True
     assert request.retainOnDelete is True
     assert list(request.ignoreChanges) == ["*"]
 
 
 def test_salt_is_kept_by_google_too(program: Recording) -> None:
-    assert program.one("Secret", "secrets-litellm-salt-key").inputs["deletionProtection"] is True
-    assert program.one("Secret", "secrets-litellm-salt-key").inputs["deletionPolicy"] == "ABANDON"
-    assert program.one("SecretVersion", "secrets-litellm-salt-key").inputs["deletionPolicy"] == "ABANDON"
+    assert program.one("Secret", SALT).inputs["deletionProtection"] is True
+    assert program.one("Secret", SALT).inputs["deletionPolicy"] == "ABANDON"
+    assert program.one("SecretVersion", SALT).inputs["deletionPolicy"] == "ABANDON"
 
 
 def test_salt_has_no_keepers_and_every_version_is_pinned(program: Recording) -> None:
-    assert program.one("RandomBytes", "secrets-litellm-salt-key").inputs == {"length": 32}
-    data = program.one("ExternalSecret", "secret-sync-litellm-secrets").inputs["spec"]["data"]
+    assert program.one("RandomBytes", SALT).inputs == {"length": 32}
+    data = program.one("ExternalSecret", "gateway-secret-sync-litellm-secrets").inputs["spec"]["data"]
     versions = {entry["remoteRef"]["key"]: entry["remoteRef"]["version"] for entry in data}
     assert versions == dict.fromkeys(("litellm-salt-key", "litellm-master-key", "vllm-api-key"), "3")
 
 
 def test_values_have_the_agreed_form(program: Recording) -> None:
     def data(secret: str) -> str:
-        return program.one("SecretVersion", f"secrets-{secret}").inputs["secretData"]
+        return program.one("SecretVersion", f"gateway-secrets-{secret}").inputs["secretData"]
 
     def length(secret: str) -> int:
-        return program.one("RandomBytes", f"secrets-{secret}").inputs["length"]
+        return program.one("RandomBytes", f"gateway-secrets-{secret}").inputs["length"]
 
-    assert data("litellm-master-key") == "sk-" + secret_marker("secrets-litellm-master-key")
-    assert data("litellm-salt-key") == secret_marker("secrets-litellm-salt-key")
+    assert data("litellm-master-key") == "sk-" + secret_marker("gateway-secrets-litellm-master-key")
+    assert data("litellm-salt-key") == secret_marker(SALT)
     assert [length(secret) for secret in MADE] == [24, 32, 24, 24]
 
 
@@ -63,8 +61,8 @@ def test_a_generation_rotates_its_secret_and_no_other(
     changed = {
         secret
         for secret in MADE
-        if rotated.one("RandomBytes", f"secrets-{secret}").inputs
-        != program.one("RandomBytes", f"secrets-{secret}").inputs
+        if rotated.one("RandomBytes", f"gateway-secrets-{secret}").inputs
+        != program.one("RandomBytes", f"gateway-secrets-{secret}").inputs
     }
     assert changed == {rotates}
 
@@ -72,19 +70,21 @@ def test_a_generation_rotates_its_secret_and_no_other(
 def test_protect_covers_every_secret_and_lets_values_rotate() -> None:
     protected = run_program({"protect": True})
     for secret in MADE:
-        assert protected.one("Secret", f"secrets-{secret}").request.protect is True
+        assert protected.one("Secret", f"gateway-secrets-{secret}").request.protect is True
         for kind in ("RandomBytes", "SecretVersion"):
-            assert protected.one(kind, f"secrets-{secret}").request.protect is (secret == "litellm-salt-key")
+            always = secret == "litellm-salt-key"
+            assert protected.one(kind, f"gateway-secrets-{secret}").request.protect is always
 
 
 def test_a_rotated_version_is_disabled_and_not_destroyed(program: Recording) -> None:
     for secret in ROTATING:
-        assert program.one("SecretVersion", f"secrets-{secret}").inputs["deletionPolicy"] == "DISABLE"
+        assert program.one("SecretVersion", f"gateway-secrets-{secret}").inputs["deletionPolicy"] == "DISABLE"
 
 
 def test_no_setting_replaces_a_secret(program: Recording) -> None:
     for secret in ROTATING:
-        assert list(program.one("Secret", f"secrets-{secret}").request.ignoreChanges) == ["replication"]
+        request = program.one("Secret", f"gateway-secrets-{secret}").request
+        assert list(request.ignoreChanges) == ["replication"]
 
 
 def test_adopted_secrets_are_imported_as_they_are_and_have_no_random_value() -> None:
@@ -94,23 +94,23 @@ def test_adopted_secrets_are_imported_as_they_are_and_have_no_random_value() -> 
     for secret, version in zip(MADE, (2, 7, 1, 3), strict=True):
         name = f"projects/example-llm-dev/secrets/{secret}"
         for kind, imported in (("Secret", name), ("SecretVersion", f"{name}/versions/{version}")):
-            request = adopted.one(kind, f"secrets-{secret}").request
+            request = adopted.one(kind, f"gateway-secrets-{secret}").request
             assert request.importId == imported
             assert request.retainOnDelete is True
             assert list(request.ignoreChanges) == ["*"]
             assert request.protect is (secret == "litellm-salt-key")
-        assert "secretData" not in adopted.one("SecretVersion", f"secrets-{secret}").inputs
+        assert "secretData" not in adopted.one("SecretVersion", f"gateway-secrets-{secret}").inputs
 
 
 def test_pods_restart_with_the_versions_they_read_and_with_no_others(program: Recording) -> None:
-    litellm = program.one("Release", "litellm-release").inputs["values"]["podAnnotations"]
+    litellm = program.one("Release", "gateway-litellm-release").inputs["values"]["podAnnotations"]
     assert litellm == {
         "llm-gateway/litellm-secrets": "litellm-master-key=3,litellm-salt-key=3,vllm-api-key=3",
         "llm-gateway/litellm-pg-app": "litellm-db-password=3",
     }
-    vllm = program.one("Release", "vllm-release").inputs["values"]
+    vllm = program.one("Release", "gateway-vllm-release").inputs["values"]
     key = {"llm-gateway/vllm-api-key": "vllm-api-key=3"}
-    assert [each["podAnnotations"] for each in vllm["servingEngineSpec"]["modelSpec"]] == [key]
+    assert [model["podAnnotations"] for model in vllm["servingEngineSpec"]["modelSpec"]] == [key]
     assert vllm["routerSpec"]["podAnnotations"] == key
 
 
@@ -141,7 +141,7 @@ def test_values_reach_the_engine_marked_secret(program: Recording) -> None:
     from pulumi.runtime import rpc
 
     for secret in MADE:
-        request = program.one("SecretVersion", f"secrets-{secret}").request
+        request = program.one("SecretVersion", f"gateway-secrets-{secret}").request
         assert rpc.is_rpc_secret(rpc.deserialize_properties(request.object)["secretData"])
 
 
@@ -150,3 +150,15 @@ def test_existing_objects_are_taken_over_only_to_recover(program: Recording) -> 
     for recording, expected in ((program, "false"), (recovered, "true")):
         provider = recording.resources[("pulumi:providers:kubernetes", "gke")].inputs
         assert provider["upsertExistingObjects"] == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "others"), [({}, []), ({"network": {"clientNamespaces": ["apps"]}}, ["apps"])]
+)
+def test_the_store_reads_for_its_own_namespaces_and_named_clients(
+    settings: dict[str, Any], others: list[str]
+) -> None:
+    """Judged as External Secrets would."""
+    store = run_program(settings).one("ClusterSecretStore", "gateway-secret-sync-store").inputs
+    served = [name for name in ("llm-gateway", "vllm", "apps", "other") if allowed_namespace(store, name)]
+    assert served == ["llm-gateway", "vllm", *others]

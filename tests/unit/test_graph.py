@@ -19,43 +19,37 @@ def test_edge_with_every_part(everything: Recording, edge: Edge) -> None:
 
 
 def test_gateway_waits_neither_for_the_gpu_nor_for_vllm(program: Recording) -> None:
-    waited = program.waits_for(program.one("Release", "litellm-release"))
-    assert program.one("NodePool", "gpu-pool-nodes").urn not in waited
-    assert program.one("Release", "vllm-release").urn not in waited
+    waited = program.waits_for(program.one("Release", "gateway-litellm-release"))
+    assert program.one("NodePool", "gateway-gpu-pool-nodes").urn not in waited
+    assert program.one("Release", "gateway-vllm-release").urn not in waited
 
 
 def test_gpu_and_database_chains_run_side_by_side(program: Recording) -> None:
-    assert program.one("Cluster", "postgres-cluster").urn not in program.waits_for(
-        program.one("Release", "vllm-release")
+    assert program.one("Cluster", "gateway-postgres-cluster").urn not in program.waits_for(
+        program.one("Release", "gateway-vllm-release")
     )
-    assert program.one("Release", "cnpg-release").urn not in program.waits_for(
-        program.one("Release", "external-secrets-release")
+    assert program.one("Release", "gateway-cnpg-release").urn not in program.waits_for(
+        program.one("Release", "gateway-external-secrets-release")
     )
 
 
-def test_gates_prove_their_webhook_before_they_open(program: Recording) -> None:
-    for gate in ("external-secrets-webhook", "cnpg-webhook"):
-        hooks = program.one("ConfigMap", f"{gate}-open").request.hooks
-        assert list(hooks.before_create) == [f"{gate}-answers"]
-        assert list(hooks.before_update) == [f"{gate}-answers"]
-        assert f"{gate}-answers" in program.hooks
-
-
-def test_gates_prove_a_sync_before_they_open(program: Recording) -> None:
-    for secret in ("litellm-secrets", "litellm-pg-app", "vllm-api-key"):
-        hooks = program.one("ConfigMap", f"secret-sync-{secret}-synced").request.hooks
-        assert list(hooks.before_create) == [f"secret-sync-{secret}-synced"]
-        assert list(hooks.before_update) == [f"secret-sync-{secret}-synced"]
-        assert f"secret-sync-{secret}-synced" in program.hooks
+def test_gates_are_proven_before_they_open(program: Recording) -> None:
+    secrets = ("litellm-secrets", "litellm-pg-app", "vllm-api-key")
+    synced = [f"secret-sync-{secret}-synced" for secret in secrets]
+    for gate in ("external-secrets-webhook-open", "cnpg-webhook-open", *synced):
+        hook = f"gateway-{gate}".replace("-open", "-answers")
+        hooks = program.one("ConfigMap", f"gateway-{gate}").request.hooks
+        assert list(hooks.before_create) == list(hooks.before_update) == [hook]
+        assert hook in program.hooks
 
 
 def test_awaited_objects_are_waited_for(program: Recording) -> None:
     for kind, name in (
-        ("ClusterSecretStore", "secret-sync-store"),
-        ("ExternalSecret", "secret-sync-litellm-secrets"),
-        ("ExternalSecret", "secret-sync-litellm-pg-app"),
-        ("ExternalSecret", "secret-sync-vllm-api-key"),
-        ("Cluster", "postgres-cluster"),
+        ("ClusterSecretStore", "gateway-secret-sync-store"),
+        ("ExternalSecret", "gateway-secret-sync-litellm-secrets"),
+        ("ExternalSecret", "gateway-secret-sync-litellm-pg-app"),
+        ("ExternalSecret", "gateway-secret-sync-vllm-api-key"),
+        ("Cluster", "gateway-postgres-cluster"),
     ):
         annotations = program.one(kind, name).inputs["metadata"]["annotations"]
         assert annotations == {"pulumi.com/waitFor": "condition=Ready"}, name
@@ -65,26 +59,28 @@ def test_every_resource_has_an_explicit_provider(program: Recording) -> None:
     for (type_, name), registration in program.resources.items():
         if not type_.startswith(("pulumi:", "llmgateway:")):
             package = registration.request.provider.split("::")[-2]
-            assert package in {"google", "gke", "entropy"}, f"{type_} {name} uses a default provider"
+            assert package in {"google", "gke", "random"}, f"{type_} {name} uses a default provider"
 
 
 def test_every_child_has_its_component_as_parent(program: Recording) -> None:
     for (type_, name), registration in program.resources.items():
-        if not type_.startswith(("pulumi:", "llmgateway:")):
-            assert "llmgateway:" in registration.request.parent, f"{type_} {name} is parented to the stack"
+        if name != "gateway" and not type_.startswith("pulumi:"):
+            *_, types, parent = registration.request.parent.split("::")
+            assert name.startswith(f"{parent}-"), f"{type_} {name} is not named after its parent {parent}"
+            assert type_.startswith("llmgateway:") or not types.endswith(":LlmGateway"), f"{type_} {name}"
 
 
 def test_an_existing_vllm_key_is_only_referenced() -> None:
     recording = run_program({"secrets": {"existingVllmApiKey": "shared-vllm-key"}})
     made = {name for type_, name in recording.resources if type_.startswith(("random:", "gcp:secretmanager"))}
-    assert "secrets-vllm-api-key" not in made
-    assert "secrets-shared-vllm-key-reader" in made
-    data = recording.one("ExternalSecret", "secret-sync-vllm-api-key").inputs["spec"]["data"]
+    assert "gateway-secrets-vllm-api-key" not in made
+    assert "gateway-secrets-shared-vllm-key-reader" in made
+    data = recording.one("ExternalSecret", "gateway-secret-sync-vllm-api-key").inputs["spec"]["data"]
     assert data == [{"secretKey": "api-key", "remoteRef": {"key": "shared-vllm-key", "version": "latest"}}]
 
 
 def test_pool_is_never_replaced_by_its_node_count(program: Recording) -> None:
-    pool = program.one("NodePool", "gpu-pool-nodes")
+    pool = program.one("NodePool", "gateway-gpu-pool-nodes")
     assert set(pool.request.ignoreChanges) == {"initialNodeCount", "nodeCount"}
     assert "nodeCount" not in pool.inputs
     assert pool.inputs["autoscaling"] == {
@@ -95,8 +91,8 @@ def test_pool_is_never_replaced_by_its_node_count(program: Recording) -> None:
 
 
 def test_vllm_runs_on_the_pool_and_tolerates_its_taint(program: Recording) -> None:
-    pool = program.one("NodePool", "gpu-pool-nodes").inputs
-    engine = program.one("Release", "vllm-release").inputs["values"]["servingEngineSpec"]
+    pool = program.one("NodePool", "gateway-gpu-pool-nodes").inputs
+    engine = program.one("Release", "gateway-vllm-release").inputs["values"]["servingEngineSpec"]
     taint = pool["nodeConfig"]["taints"][0]
     assert engine["tolerations"] == [
         {"key": taint["key"], "operator": "Equal", "value": taint["value"], "effect": "NoSchedule"}
@@ -113,9 +109,9 @@ def test_vllm_runs_on_the_pool_and_tolerates_its_taint(program: Recording) -> No
 
 def test_charts_come_from_the_mirror_when_one_is_set() -> None:
     folder = run_program({"charts": {"mirror": "/srv/charts"}})
-    assert folder.one("Release", "litellm-release").inputs["chart"] == "/srv/charts/litellm-helm"
+    assert folder.one("Release", "gateway-litellm-release").inputs["chart"] == "/srv/charts/litellm-helm"
     web = run_program({"charts": {"mirror": "https://charts.example.com"}})
-    assert web.one("Release", "vllm-release").inputs["repositoryOpts"] == {
+    assert web.one("Release", "gateway-vllm-release").inputs["repositoryOpts"] == {
         "repo": "https://charts.example.com"
     }
-    assert web.one("Release", "vllm-release").inputs["chart"] == "vllm-stack"
+    assert web.one("Release", "gateway-vllm-release").inputs["chart"] == "vllm-stack"

@@ -26,13 +26,13 @@ def images(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
-        for each in value:
-            yield from images(each)
+        for item in value:
+            yield from images(item)
 
 
 def test_no_image_is_named_elsewhere(everything: Recording) -> None:
     pinned = {str(image) for image in versions.IMAGES}
-    named = {image for each in everything.resources.values() for image in images(each.inputs)}
+    named = {image for registration in everything.resources.values() for image in images(registration.inputs)}
     assert named - pinned == set()
     assert pinned - named == set(), "pinned, but nowhere used"
 
@@ -60,7 +60,7 @@ def digests() -> Iterator[None]:
 @pytest.mark.usefixtures("digests")
 def test_a_digest_reaches_every_place() -> None:
     resources = run_program(EVERYTHING).resources.values()
-    named = {image for each in resources for image in images(each.inputs)}
+    named = {image for resource in resources for image in images(resource.inputs)}
     assert {image for image in named if not image.endswith(f"@{DIGEST}")} == set()
 
 

@@ -184,8 +184,8 @@ def test_a_redis_of_ones_own_is_reached() -> None:
 def test_no_policies_when_they_are_switched_off() -> None:
     recording = run_program({"network": {"policies": False}})
     assert policies(recording).objects == []
-    made = recording.one("Namespace", "namespaces-cnpg").urn
-    assert made in recording.direct_dependencies(recording.one("Release", "cnpg-release"))
+    made = recording.one("Namespace", "gateway-namespaces-cnpg").urn
+    assert made in recording.direct_dependencies(recording.one("Release", "gateway-cnpg-release"))
 
 
 def test_each_namespace_denies_by_default_and_only_dns_is_open(everything: Recording) -> None:
@@ -200,10 +200,10 @@ def test_each_namespace_denies_by_default_and_only_dns_is_open(everything: Recor
 
 def test_what_runs_in_a_namespace_comes_after_all_of_its_policies(everything: Recording) -> None:
     for release, namespace in (
-        ("litellm-release", "llm-gateway"),
-        ("vllm-release", "vllm"),
-        ("cnpg-release", "cnpg-system"),
-        ("external-secrets-release", "external-secrets"),
+        ("gateway-litellm-release", "llm-gateway"),
+        ("gateway-vllm-release", "vllm"),
+        ("gateway-cnpg-release", "cnpg-system"),
+        ("gateway-external-secrets-release", "external-secrets"),
     ):
         waited = everything.direct_dependencies(everything.one("Release", release))
         for (type_, name), registration in everything.resources.items():
@@ -222,7 +222,7 @@ def test_what_runs_in_a_namespace_comes_after_all_of_its_policies(everything: Re
     ],
 )
 def test_namespaces_enforce_pod_security(everything: Recording, part: str, level: str) -> None:
-    labels = everything.one("Namespace", f"namespaces-{part}").inputs["metadata"]["labels"]
+    labels = everything.one("Namespace", f"gateway-namespaces-{part}").inputs["metadata"]["labels"]
     assert labels == {
         "pod-security.kubernetes.io/enforce": level,
         "pod-security.kubernetes.io/warn": level,

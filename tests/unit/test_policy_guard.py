@@ -17,13 +17,13 @@ BYTES = "random:index/randomBytes:RandomBytes"
 SECRET = "gcp:secretmanager/secret:Secret"
 VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 LOST = {
-    "secrets-litellm-salt-key": (BYTES, SECRET, VERSION),
-    "secrets-litellm-master-key": (SECRET,),
-    "postgres-cluster": (CLUSTER,),
-    "backups-bucket": ("gcp:storage/bucket:Bucket",),
-    "backups-object-store": ("kubernetes:barmancloud.cnpg.io/v1:ObjectStore",),
-    "gpu-pool-nodes": (NODE_POOL,),
-    "namespaces-gateway": ("kubernetes:core/v1:Namespace",),
+    "gateway-secrets-litellm-salt-key": (BYTES, SECRET, VERSION),
+    "gateway-secrets-litellm-master-key": (SECRET,),
+    "gateway-postgres-cluster": (CLUSTER,),
+    "gateway-backups-bucket": ("gcp:storage/bucket:Bucket",),
+    "gateway-backups-object-store": ("kubernetes:barmancloud.cnpg.io/v1:ObjectStore",),
+    "gateway-gpu-pool-nodes": (NODE_POOL,),
+    "gateway-namespaces-gateway": ("kubernetes:core/v1:Namespace",),
 }
 
 
@@ -54,13 +54,13 @@ def test_what_cannot_be_made_again_is_found(name: str, kind: str, op: str) -> No
 @pytest.mark.parametrize(
     ("kind", "name", "op"),
     [
-        (BYTES, "secrets-litellm-master-key", "replace"),
-        (VERSION, "secrets-litellm-master-key", "replace"),
-        (CLUSTER, "postgres-cluster", "update"),
-        (SECRET, "secrets-litellm-salt-key", "create"),
-        ("kubernetes:core/v1:Namespace", "namespaces-cert-manager", "delete"),
-        ("kubernetes:apps/v1:Deployment", "valkey-server", "delete"),
-        (SECRET, "secrets-litellm-key-search-app", "delete"),
+        (BYTES, "gateway-secrets-litellm-master-key", "replace"),
+        (VERSION, "gateway-secrets-litellm-master-key", "replace"),
+        (CLUSTER, "gateway-postgres-cluster", "update"),
+        (SECRET, "gateway-secrets-litellm-salt-key", "create"),
+        ("kubernetes:core/v1:Namespace", "gateway-namespaces-cert-manager", "delete"),
+        ("kubernetes:apps/v1:Deployment", "gateway-valkey-server", "delete"),
+        (SECRET, "gateway-secrets-litellm-key-search-app", "delete"),
     ],
 )
 def test_what_can_be_made_again_is_not(kind: str, name: str, op: str) -> None:
@@ -69,8 +69,8 @@ def test_what_can_be_made_again_is_not(kind: str, name: str, op: str) -> None:
 
 def test_the_command_says_what_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "preview.jsonl"
-    log.write_text(json.dumps(event(CLUSTER, "postgres-cluster", "delete")) + "\n")
+    log.write_text(json.dumps(event(CLUSTER, "gateway-postgres-cluster", "delete")) + "\n")
     assert guard.report(log, ()) == 1
     assert "every virtual key" in capsys.readouterr().err
-    assert guard.report(log, ["postgres-cluster"]) == 0
+    assert guard.report(log, ["gateway-postgres-cluster"]) == 0
     assert capsys.readouterr().err == ""

@@ -147,6 +147,15 @@ def test_tools_are_raised_though_go_calls_them_indirect() -> None:
     assert sorted(rule["matchDepNames"]) == sorted(built)
 
 
+def test_what_make_lock_writes_is_raised_by_make_lock_only() -> None:
+    (rule,) = [
+        rule for rule in CONFIG["packageRules"] if "requirements.txt" in rule.get("matchFileNames", [])
+    ]
+    assert not rule["enabled"]
+    written = re.findall(r"--output-file (\S+)", (REPOSITORY / "Makefile").read_text())
+    assert sorted(rule["matchFileNames"]) == sorted(written)
+
+
 def test_the_workflows_run_the_engine_that_the_program_is_written_for() -> None:
     path = ".github/actions/pulumi/action.yml"
     (cli,) = found(path, (REPOSITORY / path).read_text())

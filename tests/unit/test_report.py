@@ -12,14 +12,12 @@ import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
-from sandbox import __main__ as sandbox
-from sandbox.paths import Home
 from tests.support import graph_page
 from tests.support.recorded import EVENTS, REASON, STATE, TITLE, write_failed
-from tools import report
 from tools.report import event_times, graph, page
 from tools.report.drawing import SIGNS, draw
 from tools.report.graph import Resource
@@ -48,7 +46,7 @@ def up() -> Up:
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("report") / "report.html"
-    report.write(STATE, EVENTS, out)
+    page.write(STATE, EVENTS, out)
     return out.read_text()
 
 
@@ -219,13 +217,19 @@ def test_every_state_has_a_sign_of_its_own() -> None:
 def test_arrival_times_are_those_of_the_lines(tmp_path: Path) -> None:
     log = tmp_path / "up.jsonl"
     events = EVENTS.read_text().splitlines(keepends=True)
-    with event_times.noted(log):
+    over = Event()
+    noting = Thread(target=event_times.note, args=(log, over))
+    noting.start()
+    try:
         start = time.time()
         log.write_text("".join(events[:5]) + events[5][:40])
         time.sleep(0.3)
         with log.open("a") as file:
             file.write(events[5][40:])
         last = time.time()
+    finally:
+        over.set()
+        noting.join()
     times = list(map(float, event_times.beside(log).read_text().split()))
     assert len(times) == 6
     assert all(start - 0.01 <= time < start + 0.25 for time in times[:5])
@@ -285,7 +289,7 @@ def test_text_of_the_state_is_text_in_the_page(tmp_path: Path) -> None:
     file.write_text(
         STATE.read_text().replace('"gpuNodePool": "llm-gpu"', '"gpuNodePool": "<script>alert(1)</script>"')
     )
-    report.write(file, EVENTS, tmp_path / "report.html", title="a <b> c")
+    page.write(file, EVENTS, tmp_path / "report.html", title="a <b> c")
     text = (tmp_path / "report.html").read_text()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<script" not in text
@@ -311,25 +315,3 @@ def test_the_command(tmp_path: Path) -> None:
     missing = run("--state", "nowhere.json", "--events", str(EVENTS))
     assert missing.returncode == 1
     assert "nowhere.json" in missing.stderr
-
-
-def test_a_report_that_fails_does_not_hide_how_the_up_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    home = Home(tmp_path)
-    home.logs.mkdir()
-    home.event_log("dev", "up").parent.mkdir(parents=True)
-
-    def engine(command: list[str], *_: object) -> int:
-        if command[1] == "up":
-            home.event_log("dev", "up").write_text(EVENTS.read_text())
-        return 7 if command[1] == "up" else 0
-
-    monkeypatch.setattr(sandbox, "run", engine)
-    assert sandbox.operate(sandbox.Sandbox(home, "dev", tmp_path, {}), "up", ()) == 7  # there is no state
-    assert "no report: FileNotFoundError" in capsys.readouterr().err
-
-
-def test_without_an_up_there_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert sandbox.write_report(sandbox.Sandbox(Home(tmp_path), "dev", tmp_path, {})) == 1
-    assert "`make up`" in capsys.readouterr().err

@@ -76,7 +76,7 @@ def tenants(**changes: Any) -> Recording:
 def test_what_cannot_be_meant_is_refused(changes: Mapping[str, Any], key: str, problem: str) -> None:
     with pytest.raises(SettingsError) as refused:
         tenants(**changes)
-    assert [each.key for each in refused.value.mistakes] == [key]
+    assert [mistake.key for mistake in refused.value.mistakes] == [key]
     assert problem in refused.value.mistakes[0].problem
 
 
@@ -106,15 +106,15 @@ def test_nothing_is_made_where_tenants_are_left_to_others(program: Recording) ->
 @pytest.mark.parametrize("left", [{"teams": []}, {"virtualKeys": []}, {"teams": [], "virtualKeys": []}])
 def test_the_job_stays_when_the_last_tenant_goes(left: Mapping[str, Any]) -> None:
     recording = run_program(left)
-    assert jobs(recording) == ["tenants-reconcile"]
+    assert jobs(recording) == ["gateway-tenants-reconcile"]
     assert not [name for _, name in recording.resources if "tenant-keys" in name]
-    pod = recording.one("Job", "tenants-reconcile").inputs["spec"]["template"]["spec"]
+    pod = recording.one("Job", "gateway-tenants-reconcile").inputs["spec"]["template"]["spec"]
     assert [volume["name"] for volume in pod["volumes"]] == ["declared", "master-key"]
     assert declared(recording)["teams"] == declared(recording)["keys"] == []
 
 
 def declared(recording: Recording) -> dict[str, Any]:
-    return json.loads(recording.one("ConfigMap", "tenants-declared").inputs["data"]["declared.json"])
+    return json.loads(recording.one("ConfigMap", "gateway-tenants-declared").inputs["data"]["declared.json"])
 
 
 def test_two_hundred_tenants_are_one_job_and_one_external_secret() -> None:
@@ -125,20 +125,20 @@ def test_two_hundred_tenants_are_one_job_and_one_external_secret() -> None:
             "virtualKeys": [{"name": f"{name}-app", "team": name} for name in names],
         }
     )
-    assert jobs(recording) == ["tenants-reconcile"]
-    external = recording.one("ExternalSecret", "secret-sync-litellm-tenant-keys").inputs["spec"]
+    assert jobs(recording) == ["gateway-tenants-reconcile"]
+    external = recording.one("ExternalSecret", "gateway-secret-sync-litellm-tenant-keys").inputs["spec"]
     assert len(external["data"]) == 200
     assert external["refreshInterval"] == "1h"
-    config_map = recording.one("ConfigMap", "tenants-declared").inputs
+    config_map = recording.one("ConfigMap", "gateway-tenants-declared").inputs
     assert len(json.dumps(config_map)) < 200_000, "a ConfigMap holds 1 MiB"
     assert len(recording.outputs["virtualKeySecrets"]) == 200
 
 
 def test_a_tenant_is_shown_as_it_is_written() -> None:
     recording = tenants()
-    team = recording.one("Team", "tenants-team-search").inputs
+    team = recording.one("Team", "gateway-tenants-team-search").inputs
     assert team.items() >= {"name": "search", "budget": 50, "rpm": 100, "models": ["qwen-local"]}.items()
-    key = recording.one("VirtualKey", "tenants-key-app").inputs
+    key = recording.one("VirtualKey", "gateway-tenants-key-app").inputs
     assert key.items() >= {"name": "app", "team": "search", "generation": 1}.items()
 
 
@@ -164,7 +164,7 @@ def test_the_declaration_speaks_litellms_language_and_holds_no_value() -> None:
             "expires": None,
         }
     ]
-    script = recording.one("ConfigMap", "tenants-declared").inputs["data"]["reconcile.py"]
+    script = recording.one("ConfigMap", "gateway-tenants-declared").inputs["data"]["reconcile.py"]
     assert script == Path(reconcile.__file__).read_text()
     assert "marker-of" not in json.dumps(found)
 
@@ -173,31 +173,31 @@ def test_a_value_is_made_once_and_rotated_alone() -> None:
     before = tenants(virtualKeys=[APP, {"name": "bot"}])
     after = tenants(virtualKeys=[{**APP, "generation": 2}, {"name": "bot"}])
     for name, changes in (("app", True), ("bot", False)):
-        kind = ("RandomBytes", f"secrets-litellm-key-{name}")
+        kind = ("RandomBytes", f"gateway-secrets-litellm-key-{name}")
         assert (before.one(*kind).inputs != after.one(*kind).inputs) is changes
-    version = before.one("SecretVersion", "secrets-litellm-key-app").inputs
-    assert version["secretData"] == f"sk-{secret_marker('secrets-litellm-key-app')}"
+    version = before.one("SecretVersion", "gateway-secrets-litellm-key-app").inputs
+    assert version["secretData"] == f"sk-{secret_marker('gateway-secrets-litellm-key-app')}"
 
 
 def test_a_key_can_be_removed_from_a_protected_stack() -> None:
     recording = tenants(protect=True)
-    assert recording.one("Secret", "secrets-litellm-key-app").request.protect is False
-    assert recording.one("Secret", "secrets-litellm-master-key").request.protect is True
+    assert recording.one("Secret", "gateway-secrets-litellm-key-app").request.protect is False
+    assert recording.one("Secret", "gateway-secrets-litellm-master-key").request.protect is True
 
 
 def test_an_existing_value_is_adopted() -> None:
     recording = tenants(virtualKeys=[{**APP, "adopt": 3}])
     name = "projects/example-llm-dev/secrets/litellm-key-app"
-    version = recording.one("SecretVersion", "secrets-litellm-key-app").request
+    version = recording.one("SecretVersion", "gateway-secrets-litellm-key-app").request
     assert version.importId == f"{name}/versions/3"
-    assert recording.one("Secret", "secrets-litellm-key-app").request.importId == name
+    assert recording.one("Secret", "gateway-secrets-litellm-key-app").request.importId == name
     assert not [
         name for type_, name in recording.resources if type_.endswith("RandomBytes") and "key-app" in name
     ]
 
 
 def test_the_job_runs_anew_with_another_version_and_reads_values_from_files_alone() -> None:
-    job = tenants().one("Job", "tenants-reconcile")
+    job = tenants().one("Job", "gateway-tenants-reconcile")
     template = job.inputs["spec"]["template"]
     assert template["metadata"]["annotations"] == {"llm-gateway/litellm-tenant-keys": "litellm-key-app=3"}
     assert template["metadata"]["labels"] == {"app.kubernetes.io/name": "litellm-tenants"}

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ from sandbox.paths import REPOSITORY
 from sandbox.toolchain.build import Manifest
 
 GITHUB = REPOSITORY / ".github"
-FILES = sorted(GITHUB.rglob("*.yml"))
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+FILES = [*sorted((GITHUB / "actions").glob("*/action.yml")), *WORKFLOWS]
 # The jobs that may act in Google Cloud or write in the repository. All others may at most read the code.
 PERMISSIONS = {
     ("preview", "preview"): {"contents": "read", "id-token": "write"},
@@ -26,6 +28,8 @@ PERMISSIONS = {
     ("deploy", "plan"): {"contents": "read", "id-token": "write"},
     ("deploy", "deploy"): {"contents": "read", "id-token": "write"},
     ("drift", "drift"): {"contents": "read", "id-token": "write", "issues": "write"},
+    ("nightly", "issue"): {"contents": "read", "issues": "write"},
+    ("release", "release"): {"contents": "write"},
 }
 
 
@@ -45,24 +49,24 @@ def steps(path: Path) -> list[dict[str, Any]]:
     content = load(path)
     if "runs" in content:
         return content["runs"]["steps"]
-    return [step for job in content["jobs"].values() for step in job["steps"]]
+    return [step for job in content["jobs"].values() for step in job.get("steps", [])]
 
 
-def step(workflow: str, job: str, name: str) -> dict[str, Any]:
-    content = load(GITHUB / "workflows" / f"{workflow}.yml")
-    return next(each for each in content["jobs"][job]["steps"] if each.get("name") == name)
+def step(file: str, name: str) -> dict[str, Any]:
+    return next(each for each in steps(GITHUB / file) if each.get("name") == name)
 
 
 def test_the_workflows_are_there() -> None:
-    assert [path.stem for path in WORKFLOWS] == ["deploy", "drift", "preview", "rehearse"]
+    known = ["deploy", "drift", "nightly", "preview", "rehearse", "release"]
+    assert [path.stem for path in WORKFLOWS] == known
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_actions_are_pinned_by_commit_and_say_their_version(path: Path) -> None:
-    used = re.findall(r"uses: (.*)", path.read_text())
+def test_actions_are_pinned_by_commit_and_say_their_version() -> None:
+    ours = r"\./\.github/(actions/\w+|workflows/\w+\.yml)"
+    used = [action for path in FILES for action in re.findall(r"uses: (.*)", path.read_text())]
     assert used
     for action in used:
-        assert re.fullmatch(r"\./\.github/actions/\w+|[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+\.\d+)?", action)
+        assert re.fullmatch(rf"{ours}|[\w./-]+@[0-9a-f]{{40}} # v\d+(\.\d+\.\d+)?", action)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -88,6 +92,9 @@ def test_jobs_may_do_what_they_need_and_nothing_else(workflow: str, name: str, j
     default = load(GITHUB / "workflows" / f"{workflow}.yml")["permissions"]
     allowed = job.get("permissions", default)
     assert allowed == PERMISSIONS.get((workflow, name), {"contents": "read"})
+    if "uses" in job:  # the called workflow's jobs keep the other rules themselves
+        assert "secrets" not in job
+        return
     assert job["timeout-minutes"] <= 120
     for each in job["steps"]:
         if each.get("uses", "").startswith("actions/checkout@"):
@@ -149,34 +156,64 @@ def test_the_cli_is_the_one_that_is_rehearsed() -> None:
 
 
 def test_the_toolchain_is_kept_by_what_it_is_made_of() -> None:
-    kept = [
-        each["with"]
-        for each in steps(GITHUB / "workflows/rehearse.yml")
-        if "actions/cache" in each.get("uses", "")
-    ]
-    assert len(kept) == 2
-    assert kept[0]["key"] == kept[1]["key"]
-    assert kept[0]["path"] == kept[1]["path"] == "${{ env.LLM_GATEWAY_CACHE }}/toolchain"
-    for file in re.findall(r"'([^']+)'", kept[0]["key"]):
+    made, used = (
+        next(each["with"] for each in steps(GITHUB / file) if "actions/cache" in each.get("uses", ""))
+        for file in ("workflows/rehearse.yml", "actions/rehearsal/action.yml")
+    )
+    assert made["key"] == used["key"]
+    assert made["path"] == used["path"] == "${{ env.LLM_GATEWAY_CACHE }}/toolchain"
+    for file in re.findall(r"'([^']+)'", made["key"]):
         assert (REPOSITORY / file).is_file()
-    assert "'sandbox/toolchain/go/go.mod', 'sandbox/toolchain/go/go.sum'" in kept[0]["key"]
+    assert "'sandbox/toolchain/go/go.mod', 'sandbox/toolchain/go/go.sum'" in made["key"]
+
+
+def test_a_pull_request_gets_lint_and_the_whole_suite() -> None:
+    content = load(GITHUB / "workflows/rehearse.yml")
+    assert {"pull_request", "push", "workflow_call"} == content["on"].keys()
+    runs = {
+        name: [each["run"] for each in job["steps"] if "run" in each] for name, job in content["jobs"].items()
+    }
+    assert runs["checks"] == ["make lint test-unit"]
+    assert content["jobs"]["checks"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert runs["suite"] == ["make test"]
+    # A job's condition is the nightly run's alone: that checks no style.
+    assert {name: job["if"] for name, job in content["jobs"].items() if "if" in job} == {
+        "checks": "${{ !inputs.real }}"
+    }
+
+
+def test_the_nightly_run_takes_the_versions_that_the_program_is_written_for(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    pins = step("actions/rehearsal/action.yml", "The versions that the program is written for")
+    run(REPOSITORY, pins["run"], GITHUB_OUTPUT=str(output))
+    found = dict(line.split("=") for line in output.read_text().splitlines())
+    used = re.findall(
+        r"steps\.pins\.outputs\.([\w-]+)", (GITHUB / "actions/rehearsal/action.yml").read_text()
+    )
+    assert sorted(used) == ["pulumi", "pulumi-kubernetes", "pulumi-random"]
+    assert {name: found[name] for name in used} == {name: version(name) for name in used}
+
+
+def run(folder: Path, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a step as GitHub runs `shell: bash`."""
+    environment = {"PATH": os.environ["PATH"]} | variables
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    return subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def scripted(tmp_path: Path, script: str, answers: dict[str, str], **variables: str) -> list[list[str]]:
-    """Run a step with a `gh` that answers by its first two arguments; returns the calls it got."""
+    """Run a step with a `gh` that answers by its first two arguments and its MARKER; returns the calls it got."""
     gh = tmp_path / "gh"
     calls = tmp_path / "calls"
     gh.write_text(
         "#!/usr/bin/env python3\n"
-        "import json, pathlib, sys\n"
+        "import json, os, pathlib, sys\n"
         f"pathlib.Path({str(calls)!r}).open('a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
-        f"print({answers!r}.get(' '.join(sys.argv[1:3]), ''))\n"
+        f"print({answers!r}.get(' '.join([*sys.argv[1:3], os.environ.get('MARKER', '')]).strip(), ''))\n"
     )
     gh.chmod(0o700)
-    environment = {**variables, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    # As GitHub runs `shell: bash`.
-    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
-    subprocess.run(shell, cwd=tmp_path, env=environment, check=True)
+    done = run(tmp_path, script, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", **variables)
+    assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in calls.read_text().splitlines()]
 
 
@@ -189,7 +226,7 @@ def scripted(tmp_path: Path, script: str, answers: dict[str, str], **variables: 
     ids=["first", "again"],
 )
 def test_one_comment_is_posted_then_edited(tmp_path: Path, posted: str, last: list[str]) -> None:
-    script = step("preview", "comment", "Post it, or edit the one that is there")
+    script = step("workflows/preview.yml", "Post it, or edit the one that is there")
     calls = scripted(
         tmp_path, script["run"], {"api --paginate": posted}, COMMENTS="comments", COMMENT="comment"
     )
@@ -206,13 +243,87 @@ def test_one_comment_is_posted_then_edited(tmp_path: Path, posted: str, last: li
         ("failure", "", ["label create", "issue create"]),
     ],
 )
-def test_drift_is_one_issue(tmp_path: Path, result: str, open_: str, then: list[str]) -> None:
-    script = step("drift", "drift", "Open, edit or close the issue")
-    calls = scripted(tmp_path, script["run"], {"issue list": open_}, RESULT=result, STACK="dev")
+def test_a_failing_check_is_one_issue(tmp_path: Path, result: str, open_: str, then: list[str]) -> None:
+    script = step("actions/issue/action.yml", "Open, edit or close the issue")["run"]
+    (tmp_path / "body.md").write_text("<!-- marker -->\ntext\n")
+    about = {"LABEL": "drift", "TITLE": "Drift in dev", "ABOUT": "about", "BODY": "body.md"}
+    calls = scripted(tmp_path, script, {"issue list <!-- marker -->": open_}, RESULT=result, **about)
     assert [" ".join(call[:2]) for call in calls] == ["issue list", *then]
 
 
-@pytest.mark.parametrize(("workflow", "kind"), [("preview", "preview"), ("drift", "drift")])
-def test_the_marker_is_the_renderers(workflow: str, kind: str) -> None:
-    text = (GITHUB / "workflows" / f"{workflow}.yml").read_text()
-    assert f'MARKER: "<!-- llm-gateway {kind}: ${{{{ matrix.stack }}}} -->"' in text
+def test_the_marker_of_a_preview_is_the_renderers() -> None:
+    text = (GITHUB / "workflows/preview.yml").read_text()
+    assert 'MARKER: "<!-- llm-gateway preview: ${{ matrix.stack }} -->"' in text
+
+
+CHANGES = """# Changelog
+
+## 0.3.0 (unreleased)
+
+- Not out yet.
+
+## 0.2.0 (2030-02-01)
+
+- New: this.
+- Gone: that.
+
+## 0.1.0 (2030-01-01)
+
+- The first.
+"""
+
+
+@pytest.mark.parametrize(
+    ("tag", "notes"),
+    [
+        ("v0.2.0", "- New: this.\n- Gone: that."),
+        ("v0.1.0", "- The first."),
+        ("v0.3.0", None),  # says that it is unreleased
+        ("v0.2", None),
+        ("v0.4.0", None),
+    ],
+)
+def test_a_releases_notes_are_its_section_of_the_changelog(
+    tmp_path: Path, tag: str, notes: str | None
+) -> None:
+    (tmp_path / "CHANGELOG.md").write_text(CHANGES)
+    done = run(tmp_path, step("workflows/release.yml", "The notes")["run"], TAG=tag)
+    if notes is None:
+        assert done.returncode == 1
+        assert f"no section '## {tag[1:]} (<date>)'" in done.stdout
+    else:
+        assert (done.returncode, (tmp_path / "notes.md").read_text().strip()) == (0, notes)
+
+
+def test_a_tag_that_is_not_the_version_is_refused() -> None:
+    script = step("workflows/release.yml", "The tag is the version")["run"]
+    current = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert run(REPOSITORY, script, TAG=f"v{current}").returncode == 0
+    refused = run(REPOSITORY, script, TAG="v9.9.9")
+    assert refused.returncode == 1
+    assert f"The tag is v9.9.9, and pyproject.toml says {current}" in refused.stdout
+
+
+def test_a_release_comes_after_the_whole_rehearsal() -> None:
+    content = load(GITHUB / "workflows/release.yml")
+    assert content["on"] == {"push": {"tags": ["v*"]}}
+    assert content["jobs"]["rehearse"]["uses"] == "./.github/workflows/rehearse.yml"
+    assert "rehearse" in content["jobs"]["release"]["needs"]
+
+
+def test_hooks_write_what_make_docs_writes() -> None:
+    (local,) = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    assert local["repo"] == "local"
+    commands = {hook["entry"].removeprefix(".venv/bin/python ") for hook in local["hooks"]}
+    made = re.search(r"^docs:.*\n((?:\t.*\n)+)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert made
+    assert {command for command in commands if command.startswith("-m ")} == set(
+        re.findall(r"\$\(VENV\) (.*)", made[1])
+    )
+
+
+def test_owners_are_of_files_that_exist() -> None:
+    lines = (GITHUB / "CODEOWNERS").read_text().splitlines()
+    paths = [line.split()[0] for line in lines if line.startswith("/")]
+    assert paths
+    assert [path for path in paths if not (REPOSITORY / path[1:]).exists()] == []

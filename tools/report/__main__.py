@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools import report
+from tools.report import page
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--title", help="default: project and stack")
     options = parser.parse_args()
     try:
-        report.write(options.state, options.events, options.out, options.title)
+        page.write(options.state, options.events, options.out, options.title)
     except (OSError, ValueError) as error:
         print(f"error: no report: {error}", file=sys.stderr)
         return 1

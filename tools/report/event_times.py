@@ -1,12 +1,14 @@
-"""The times at which events arrive: those in the engine's event log are whole seconds."""
+"""The times at which events arrive: those in the engine's event log are whole seconds.
+
+`python -m tools.report.event_times LOG` records them until its standard input ends.
+"""
 
 from __future__ import annotations
 
-import threading
+import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 from tools.review.events import Operation, decoded, parse
 
@@ -19,20 +21,8 @@ def beside(log: Path) -> Path:
     return log.with_suffix(".times")
 
 
-@contextmanager
-def noted(log: Path) -> Generator[None]:
-    """Record the times while the block runs an engine that writes `log`, a file that does not exist yet."""
-    over = threading.Event()
-    reader = threading.Thread(target=_note, args=(log, over), daemon=True)
-    reader.start()
-    try:
-        yield
-    finally:
-        over.set()
-        reader.join()
-
-
-def _note(log: Path, over: threading.Event) -> None:
+def note(log: Path, over: Event) -> None:
+    """Record the times while an engine writes `log`, which need not exist yet, until `over` is set."""
     seen = 0
     with beside(log).open("w") as times:
         last = False
@@ -47,7 +37,7 @@ def _note(log: Path, over: threading.Event) -> None:
 
 
 def read(log: Path) -> tuple[Operation, bool]:
-    """The operation in an event log, and whether its times are those of `noted` rather than whole seconds.
+    """The operation in an event log, and whether its times are those of `note` rather than whole seconds.
 
     Raises OSError if the file cannot be read, ValueError if it is no event log.
     """
@@ -56,3 +46,12 @@ def read(log: Path) -> tuple[Operation, bool]:
     if len(times) != len(events):  # none were recorded, or those of another log
         return parse(events), False
     return parse(event | {"timestamp": time} for event, time in zip(events, times, strict=True)), True
+
+
+if __name__ == "__main__":
+    over = Event()
+    noting = Thread(target=note, args=(Path(sys.argv[1]), over))
+    noting.start()
+    sys.stdin.read()
+    over.set()
+    noting.join()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools.review.events import STACK, plain
+from tools.review.events import STACK, WHOLE, plain
 
 PROVIDER = "pulumi:providers:"
 
@@ -112,8 +112,8 @@ def _resource(raw: dict[str, Any]) -> Resource:
 
 
 def build(resources: Iterable[Resource]) -> Graph:
-    """The graph of a state's resources, without the stack itself and the providers; components are groups."""
-    inside = (one for one in resources if one.type != STACK and not one.type.startswith(PROVIDER))
+    """The graph of a state's resources, without stack, gateway and providers; the gateway's components are groups."""
+    inside = (one for one in resources if one.type not in WHOLE and not one.type.startswith(PROVIDER))
     known = {resource.urn: resource for resource in sorted(inside, key=lambda resource: resource.urn)}
     deployed = {urn for urn, resource in known.items() if resource.custom}
     components = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tools.report import drawing, event_times
-from tools.report.graph import Graph, State
+from tools.report.graph import Graph, State, read
 from tools.report.paths import reduced
 from tools.report.up import Line, Up, summarize
 from tools.review.events import STACK, Operation
@@ -157,3 +157,13 @@ def default_title(state: State) -> str:
     urn = next((one.urn for one in state.resources if one.type == STACK), "urn:pulumi:stack::project")
     stack, project = urn.removeprefix("urn:pulumi:").split("::")[:2]
     return f"{project} / {stack}"
+
+
+def write(state_file: Path, event_log: Path, out: Path, title: str | None = None) -> None:
+    """Write the page about the operation in an event log and the state after it.
+
+    Raises OSError if a file cannot be read or written, ValueError if a file holds something else.
+    """
+    state = read(state_file)
+    operation, exact = event_times.read(event_log)
+    out.write_text(html(state, operation, title or default_title(state), exact))

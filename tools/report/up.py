@@ -9,7 +9,7 @@ from tools.report import graph
 from tools.report.graph import Graph, Resource, State
 from tools.report.paths import Wave, critical_path, serial_waves
 from tools.review import components
-from tools.review.events import STACK, Operation, Step
+from tools.review.events import STACK, WHOLE, Operation, Step
 from tools.review.model import PAST
 
 
@@ -91,7 +91,7 @@ def _word(step: Step | None, succeeded: bool) -> str:
 
 
 def _lines(operation: Operation, built: Graph, start: float) -> Iterator[Line]:
-    parents = {step.urn: step.parent for step in operation.steps}
+    parents = {step.urn: step.parent for step in operation.steps if step.type not in WHOLE}
     for step in operation.steps:
         if step.component or step.type == STACK or step.type.startswith(graph.PROVIDER):
             continue

@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> int:
     except FileNotFoundError:
         print(f"error: {options.log} is not there: `make preview` makes it, or --event-log.", file=sys.stderr)
         return 1
-    seen = review(operation, guard.findings(operation, options.allow) if operation.preview else ())
+    found = guard.findings(operation, options.allow) if operation.preview else []
+    seen = review(operation, found)
     if options.command == "comment":
         diff = options.diff.read_text(errors="replace") if options.diff else ""
         print(comment(seen, options.stack, options.kind, diff), end="")
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
         from tools.review import terminal
 
         terminal.show(operation, seen)
+        return guard.say(found)
     return 0
 
 
@@ -56,7 +58,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="NAME",
         help="a resource, by name or URN, that the preview may delete or replace",
     )
-    commands.add_parser("table", parents=[log], help="as a table for the terminal")
+    commands.add_parser(
+        "table", parents=[log], help="as a table for the terminal; exit 1 if a preview would lose data"
+    )
     commands.add_parser("guard", parents=[log], help="exit 1 if a preview would lose data")
     markdown = commands.add_parser("comment", parents=[log], help="as Markdown for GitHub")
     markdown.add_argument("--stack", required=True, help="the stack's name")

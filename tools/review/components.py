@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tools.review.events import STACK, Operation, Step, type_path
+from tools.review.events import WHOLE, Operation, Step, type_path
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def rows(operation: Operation) -> list[Row]:
     return [
         _row(step, list(_resources(step.urn, below)), type_path(step.urn) in refused, operation.preview)
         for step in operation.steps
-        if step.component and step.type != STACK
+        if step.component and step.type not in WHOLE
     ]
 
 

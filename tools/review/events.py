@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 STACK = "pulumi:pulumi:Stack"
+WHOLE = frozenset({STACK, "llmgateway:llm_gateway:LlmGateway"})  # types of what holds all components
 SECRET = "[secret]"
 UNKNOWN = "[known after up]"
 UNTOUCHED = frozenset({"same", "read", "refresh"})

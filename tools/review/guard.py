@@ -13,7 +13,7 @@ from pathlib import Path
 
 from policy.database import CLUSTER
 from policy.gpu import NODE_POOL
-from policy.salt import SECRET_ID
+from settings.secrets import SALT_KEY
 from tools.review import events
 
 _LOST = {
@@ -23,9 +23,9 @@ _LOST = {
     "gcp:secretmanager/secret:Secret": "the secret with all its versions; its readers fail at their next start",
     NODE_POOL: "the nodes that serve the models; new GPUs may not be available",
 }
-_GATEWAY_NAMESPACE = ("kubernetes:core/v1:Namespace", "namespaces-gateway")
+_NAMESPACE, _GATEWAY_NAMESPACE = "kubernetes:core/v1:Namespace", "-namespaces-gateway"
 _IN_NAMESPACE = "everything in it: the database with its volumes"
-_VIRTUAL_KEY = "secrets-litellm-key-"
+_VIRTUAL_KEY = "-secrets-litellm-key-"
 _SALT = "every credential that LiteLLM has stored: nothing decrypts it without the salt"
 
 
@@ -56,11 +56,11 @@ def findings(operation: events.Operation, allow: Iterable[str] = ()) -> list[Fin
 
 def _findings(step: events.Step) -> Iterator[Finding]:
     lost = _LOST.get(step.type)
-    if step.name.endswith(SECRET_ID):
+    if step.name.endswith(SALT_KEY):
         lost = _SALT
-    elif (step.type, step.name) == _GATEWAY_NAMESPACE:
+    elif step.type == _NAMESPACE and step.name.endswith(_GATEWAY_NAMESPACE):
         lost = _IN_NAMESPACE
-    removed_tenant = step.op == "delete" and step.name.startswith(_VIRTUAL_KEY)
+    removed_tenant = step.op == "delete" and _VIRTUAL_KEY in step.name
     if lost and step.op in ("delete", "replace") and not removed_tenant:
         yield Finding(
             step.name,
@@ -73,7 +73,11 @@ def _findings(step: events.Step) -> Iterator[Finding]:
 
 def report(log: Path, allow: Iterable[str]) -> int:
     """Print what the preview in an event log would lose; returns the exit code, 1 if anything is found."""
-    found = findings(events.read(log), allow)
-    for finding in found:
-        print(f"guard: {finding.message}", file=sys.stderr)
-    return 1 if found else 0
+    return say(findings(events.read(log), allow))
+
+
+def say(found: Iterable[Finding]) -> int:
+    """Print the findings; returns the exit code, 1 if there are any."""
+    messages = [f"guard: {finding.message}" for finding in found]
+    print(*messages, sep="\n", end="\n" * bool(messages), file=sys.stderr)
+    return int(bool(messages))

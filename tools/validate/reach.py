@@ -14,12 +14,12 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
+from components.litellm import PORT
 from tools.validate.commands import output
 from tools.validate.errors import ValidateError
 from tools.validate.installation import Installation
 
 PODS = "app.kubernetes.io/name=litellm,app.kubernetes.io/instance=litellm"
-PORT = 4000
 ROLLOUT = 600
 """Seconds that replacing a proxy may take."""
 

@@ -47,7 +47,7 @@ def wait_ready(
     if annotation(inputs, SKIP_AWAIT) == "true":
         return live
     custom = annotation(inputs, WAIT_FOR)
-    check = _waited_for(custom) if custom else None
+    check = waited_for(custom) if custom else None
     deadline = time.monotonic() + timeout
     pause = 0.1
     while True:
@@ -140,7 +140,7 @@ def _condition(status: Object, kind: str) -> str | None:
     return next((c["status"] for c in status.get("conditions") or [] if c["type"] == kind), None)
 
 
-def _waited_for(text: str) -> Callable[[Object], str | None]:
+def waited_for(text: str) -> Callable[[Object], str | None]:
     try:
         wanted = json.loads(text)
     except ValueError:

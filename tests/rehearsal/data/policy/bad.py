@@ -18,7 +18,7 @@ google = pulumi.ResourceOptions(provider=gcp.Provider("google", project=stack.gc
 gke = pulumi.ResourceOptions(
     provider=kubernetes.Provider("gke", kubeconfig=Path(os.environ["KUBECONFIG"]).read_text())
 )
-entropy = pulumi.ResourceOptions(provider=random.Provider("entropy"))
+random_provider = pulumi.ResourceOptions(provider=random.Provider("random"))
 namespace = kubernetes.meta.v1.ObjectMetaArgs(namespace="default")
 
 
@@ -56,7 +56,7 @@ def pool(name: str, **arguments: Any) -> None:
     )
 
 
-value = random.RandomBytes("salt-is-write-once-litellm-salt-key", length=32, opts=entropy)
+value = random.RandomBytes("salt-is-write-once-litellm-salt-key", length=32, opts=random_provider)
 gcp.secretmanager.Secret(
     "salt-is-kept-litellm-salt-key",
     project=stack.gcp.project,

@@ -1,0 +1,230 @@
+"""The gateway: what it is made of, and what waits for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components.backup_store import BackupStore, BackupStoreArgs
+from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
+from components.cluster import ClusterHandle
+from components.gateway_secrets import GatewaySecrets, GatewaySecretsArgs
+from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
+from components.litellm import LiteLLM, LiteLLMArgs
+from components.namespaces import Namespaces, NamespacesArgs
+from components.operators import (
+    EXTERNAL_SECRETS_ACCOUNT,
+    CertManager,
+    CnpgOperator,
+    ExternalSecretsOperator,
+    OperatorArgs,
+)
+from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
+from components.secret_sync import STORE, SecretSync, SecretSyncArgs
+from components.tenants import Tenants, TenantsArgs
+from components.valkey import Valkey, ValkeyArgs
+from components.vllm import Vllm, VllmArgs
+from outputs import Outputs
+from settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlmGatewayArgs:
+    """Arguments of LlmGateway: the settings as `settings.load` reads them, the cluster as `lookup_cluster` does."""
+
+    settings: Settings
+    cluster: ClusterHandle
+
+
+class LlmGateway(pulumi.ComponentResource):
+    """An OpenAI-compatible gateway on a GKE cluster.
+
+    `opts` hands over its providers: gcp, kubernetes (for the cluster) and random. A program may hold several
+    gateways, each on a cluster and in a project of its own, as the names that a gateway has there are fixed.
+
+    The graph is read from the arguments: one that is a handle (a namespace's name, a synced Secret,
+    `cnpg.ready`) is an edge, and the comment beside it says which fact the component waits for.
+    """
+
+    outputs: Outputs
+    """What other programs build on; none of it is secret."""
+
+    def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
+        settings, cluster = args.settings, args.cluster
+        charts, timeouts, protect = settings.charts, settings.timeouts, settings.protect
+        shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
+        child = pulumi.ResourceOptions(parent=self)
+
+        namespaces = Namespaces(
+            f"{name}-namespaces",
+            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
+            child,
+        )
+        secrets = GatewaySecrets(
+            f"{name}-secrets",
+            GatewaySecretsArgs(
+                settings=settings,
+                reader=cluster.member(settings.namespaces.external_secrets, EXTERNAL_SECRETS_ACCOUNT),
+            ),
+            child,
+        )
+
+        def operator(namespace: pulumi.Input[str]) -> OperatorArgs:
+            return OperatorArgs(
+                namespace=namespace, cluster=cluster, charts=charts, timeout=timeouts.operator
+            )
+
+        external_secrets = ExternalSecretsOperator(
+            f"{name}-external-secrets", operator(namespaces.external_secrets), child
+        )
+        cnpg = CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child)
+        synced = SecretSync(
+            f"{name}-secret-sync",
+            SecretSyncArgs(
+                settings=settings,
+                cluster=cluster,
+                gateway=namespaces.gateway,
+                serving=namespaces.serving,
+                secrets=secrets,  # versions exist, IAM in force
+                operator_ready=external_secrets.ready,  # CRDs served, webhook answering
+            ),
+            child,
+        )
+
+        backups_ready: list[pulumi.Resource] = []
+        if backups.method == "objectStore":
+            plugin_needs = [cnpg.ready]  # the operator that it extends
+            if namespaces.cert_manager:
+                cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
+                # Webhook answering: the plugin's chart has Certificates.
+                plugin_needs.append(cert_manager.ready)
+            plugin = BarmanPlugin(
+                f"{name}-barman-plugin",
+                BarmanPluginArgs(
+                    namespace=namespaces.cnpg, charts=charts, needs=plugin_needs, timeout=timeouts.operator
+                ),
+                child,
+            )
+            store = BackupStore(
+                f"{name}-backups",
+                BackupStoreArgs(
+                    project=settings.gcp.project,
+                    cluster=cluster,
+                    backups=backups,
+                    # CloudNativePG names the ServiceAccount after its Cluster.
+                    writer=cluster.member(settings.namespaces.gateway, settings.postgres.name),
+                    namespace=namespaces.gateway,
+                    plugin_ready=plugin.release,  # CRD served
+                    protect=protect,
+                ),
+                child,
+            )
+            # Plugin answers, IAM in force, store there to archive to.
+            backups_ready = [plugin.release, *store.ready]
+
+        postgres = PostgresCluster(
+            f"{name}-postgres",
+            PostgresClusterArgs(
+                namespace=namespaces.gateway,
+                credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
+                operator_ready=cnpg.ready,  # CRDs served, webhook answering
+                backups_ready=backups_ready,
+                postgres=settings.postgres,
+                protect=protect,
+                timeout=timeouts.postgres,
+            ),
+            child,
+        )
+
+        gpu_pool = vllm = None
+        if synced.vllm:
+            gpu_pool = GpuNodePool(
+                f"{name}-gpu-pool",
+                GpuNodePoolArgs(
+                    cluster=cluster, pool=settings.gpu_pool, protect=protect, timeout=timeouts.node_pool
+                ),
+                child,
+            )
+            vllm = Vllm(
+                f"{name}-vllm",
+                VllmArgs(
+                    namespace=namespaces.serving,
+                    models=settings.self_hosted,
+                    pool=gpu_pool,  # engines can be scheduled
+                    api_key=synced.vllm,  # engines start only with their key,
+                    hugging_face=synced.hugging_face,  # and with the tokens that they download with
+                    charts=charts,
+                    timeout=timeouts.vllm,
+                ),
+                child,
+            )
+
+        valkey = None
+        if shared_state.kind == "valkey":
+            valkey = Valkey(
+                f"{name}-valkey",
+                ValkeyArgs(
+                    namespace=namespaces.gateway,
+                    secret=synced.litellm,  # it starts only with its password
+                    timeout=timeouts.valkey,
+                ),
+                child,
+            )
+
+        # Waits for the database and its secrets only: the gateway comes up while no GPU can be had.
+        litellm = LiteLLM(
+            f"{name}-litellm",
+            LiteLLMArgs(
+                namespace=namespaces.gateway,
+                models=settings.models,
+                vllm_url=vllm.url if vllm else None,
+                valkey=valkey,  # what replicas count together
+                database=postgres.database,  # the migration connects at once
+                secret=synced.litellm,  # pods start only with their keys
+                litellm=settings.litellm,
+                charts=charts,
+                timeout=timeouts.litellm,
+            ),
+            child,
+        )
+        if settings.declares_tenants:
+            Tenants(
+                f"{name}-tenants",
+                TenantsArgs(
+                    namespace=namespaces.gateway,
+                    proxy=litellm,  # its admin API answers
+                    teams=settings.teams or [],
+                    virtual_keys=settings.virtual_keys or [],
+                    secret=synced.litellm,
+                    key_values=synced.tenant_keys,  # a key is made with the value that applications read
+                    timeout=timeouts.tenants,
+                ),
+                child,
+            )
+
+        self.outputs = Outputs(
+            gateway_url=litellm.url,
+            namespaces=settings.namespaces.model_dump(
+                by_alias=True, exclude=None if namespaces.cert_manager else {"cert_manager"}
+            ),
+            model_aliases=[model.alias for model in settings.models],
+            secret_names={
+                use: secret.name
+                for use, secret in (
+                    ("masterKey", secrets.master_key),
+                    ("saltKey", secrets.salt_key),
+                    ("databasePassword", secrets.database_password),
+                    ("vllmApiKey", secrets.vllm_api_key),
+                    ("redisPassword", secrets.redis_password),
+                )
+                if secret
+            },
+            virtual_key_secrets={key: secret.name for key, secret in secrets.virtual_keys.items()},
+            secret_store=STORE,
+            cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
+            database_host=postgres.database.host,
+            gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
+        )
+        self.register_outputs({"url": litellm.url})

@@ -1,0 +1,193 @@
+"""The sandbox's commands: `python -m sandbox start|up|preview|refresh|destroy|down|shell|exec|status|report|stockout`.
+
+An operation reads the stack's settings anew, with what --charts and --config-overlay make of them; `shell` and `exec`
+work with those of the last operation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from sandbox import emulators_daemon, latency, stack_file
+from sandbox.cluster import control_plane
+from sandbox.environment import environment
+from sandbox.errors import SandboxError
+from sandbox.google.cloud import Cloud
+from sandbox.operations import CHECKED, OPERATIONS, operate, run, write_report
+from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
+from sandbox.phases import say, timed
+from sandbox.processes import running, stop
+from sandbox.start import Sandbox, bring_up
+
+CHARTS = REPOSITORY / "sandbox" / "charts"
+GPU_STOCKOUT = "gpu_stockout"
+
+
+def read_settings(root: Path, stack: str, charts: str, overlay: Path | None) -> stack_file.Settings:
+    """The stack's settings as they are to run here."""
+    content = stack_file.read_stack_file(root, stack)
+    return stack_file.prepare(
+        content,
+        charts=CHARTS if charts == "contract" and stack_file.is_gateway(content) else None,
+        overlay=yaml.safe_load(overlay.read_text()) or {} if overlay else {},
+    )
+
+
+def shell(box: Sandbox) -> int:
+    """An interactive shell in the sandbox's environment."""
+    program = os.environ.get("SHELL") or "/bin/sh"
+    (box.home.user / ".bashrc").write_text(f"PS1='(sandbox {box.stack}) \\$ '\n")
+    (box.home.user / ".zshrc").write_text(f"PROMPT='(sandbox {box.stack}) %# '\n")
+    say(
+        f"A shell in the sandbox {box.home.root}, stack {box.stack}; `exit` leaves it.\n"
+        f"  on PATH: {', '.join(sorted(each.name for each in box.home.bin.iterdir()))}\n"
+        "  plain `pulumi up`, `pulumi stack output` and so on act on this stack; KUBECONFIG is the sandbox's\n"
+        f"  settings are the copy {box.home.stack_file(box.stack)}: the next `make up` writes it anew"
+    )
+    return run([program, "-i"], box.env, box.root)
+
+
+def status(box: Sandbox) -> int:
+    """Say what runs. Exit code 0 when the sandbox is up, 3 when it is not."""
+    up = control_plane.is_up(box.home)
+    say(f"sandbox {box.home.root}")
+    say(f"  control plane: {control_plane.api(box.home).server if up else 'down'}")
+    say(f"  emulators: {'up' if emulators_daemon.is_up(box.home) else 'down'}")
+    say(f"  processes: {', '.join(sorted(running(box.home).values())) or 'none'}")
+    return 0 if up else 3
+
+
+def down(home: Home) -> int:
+    """Stop everything; state, settings and the cluster's objects stay for the next `up`."""
+    if not home.root.exists():
+        say(f"no sandbox at {home.root}: nothing to stop")
+        return 0
+    with control_plane.exclusive(home), timed(f"sandbox {home.root}: nothing is running"):
+        for name in stop(home):
+            say(f"  stopped {name}")
+        home.daemon_ready.unlink(missing_ok=True)
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--stack", help="which Pulumi.<stack>.yaml (default: dev; down: all)")
+    common.add_argument("--home", type=Path, help="the sandbox's folder (default: .sandbox/<stack>)")
+    common.add_argument(
+        "--root", type=Path, default=REPOSITORY, help="the program's folder (default: this one)"
+    )
+    common.add_argument(
+        "--latency", type=_scale, metavar="SCALE", help="take time as GKE does, times SCALE; 0: none"
+    )
+    settings = argparse.ArgumentParser(add_help=False)
+    settings.add_argument(
+        "--config-overlay", type=Path, metavar="FILE", help="YAML merged over the settings' config"
+    )
+    settings.add_argument(
+        "--charts", choices=("contract", "upstream"), default="contract", help="where charts are from"
+    )
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for operation in OPERATIONS:
+        command = commands.add_parser(
+            operation, parents=[common, settings], help=f"pulumi {operation} in the sandbox"
+        )
+        if operation in CHECKED:
+            command.add_argument(
+                "--allow",
+                action="append",
+                default=[],
+                metavar="NAME",
+                help="a resource, by name or URN, that the guard lets go",
+            )
+        if operation == "up":
+            command.add_argument(
+                "--skip-preview",
+                action="store_true",
+                help="no preview first: neither policies nor guard stop it before anything is touched",
+            )
+    commands.add_parser("start", parents=[common, settings], help="start it, without an operation")
+    commands.add_parser("down", parents=[common], help="stop the sandbox, or all of this clone")
+    commands.add_parser("shell", parents=[common], help="a shell in it")
+    commands.add_parser("status", parents=[common], help="say what runs")
+    commands.add_parser("report", parents=[common], help="write the page about the last up anew")
+    execute = commands.add_parser("exec", parents=[common], help="run one command in it: exec -- COMMAND")
+    execute.add_argument("arguments", nargs="+", metavar="COMMAND")
+    stockout = commands.add_parser(
+        "stockout", parents=[common], help="take the GPU capacity away, or give it back"
+    )
+    stockout.add_argument("switch", choices=("on", "off"))
+    return parser.parse_args(arguments)
+
+
+def _scale(text: str) -> float:
+    scale = float(text)
+    if not (math.isfinite(scale) and scale >= 0):
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a factor: give 0 (no latency), 1 (as on GKE) or one between"
+        )
+    return scale
+
+
+def dispatch(options: argparse.Namespace) -> int:
+    root = options.root.resolve()
+    if os.environ.get(HOME_VARIABLE):
+        raise SandboxError("this is a sandbox's shell: use plain pulumi here, or `exit` first.")
+    if options.command == "down" and not (options.home or options.stack):
+        return max((down(Home(each)) for each in sorted((root / ".sandbox").glob("*/"))), default=0)
+    stack = options.stack or "dev"
+    home = Home((options.home or root / ".sandbox" / stack).resolve(), stack_file.project_of(root))
+    if any(character.isspace() for character in str(home.root)):
+        raise SandboxError(
+            f"kwokctl cannot work in a folder with a space in its path, {str(home.root)!r}: move the clone, or choose "
+            "another folder with `python -m sandbox ... --home`."
+        )
+    if options.command == "down":
+        return down(home)
+    box = Sandbox(home, stack, root, environment(home, stack))
+    if options.command == "status":
+        return status(box)
+    if options.command == "report":
+        return write_report(box)
+    if options.command == "stockout":
+        if not home.cloud.exists():
+            raise SandboxError(f"there is no sandbox at {home.root} yet: `make up` makes it.")
+        Cloud(home.cloud).set_switch(GPU_STOCKOUT, "true" if options.switch == "on" else "false")
+        say(f"GPU capacity: {'none' if options.switch == 'on' else 'as asked for'}")
+        return 0
+    copy = home.stack_file(stack)
+    if options.command in (*OPERATIONS, "start") or not copy.exists():
+        charts, overlay = getattr(options, "charts", "contract"), getattr(options, "config_overlay", None)
+        bring_up(box, read_settings(root, stack, charts, overlay))
+    else:
+        bring_up(box, yaml.safe_load(copy.read_text()))
+    if options.latency is not None:
+        latency.set_scale(home, options.latency)
+    match options.command:
+        case "start":
+            return status(box)
+        case "shell":
+            return shell(box)
+        case "exec":
+            return run(options.arguments, box.env, root)
+        case operation:
+            skip_preview = getattr(options, "skip_preview", False)
+            return operate(box, operation, getattr(options, "allow", ()), preview_first=not skip_preview)
+
+
+def main() -> int:
+    try:
+        return dispatch(parse(sys.argv[1:]))
+    except SandboxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; `make down` stops what was started", file=sys.stderr)
+        return 130
