@@ -92,6 +92,8 @@ def _fill_cluster(box: Sandbox, cluster: stack_file.Cluster | None) -> None:
     if cluster:
         for node in base_objects.nodes(cluster.project, cluster.name, cluster.location):
             api.create("/api/v1/nodes", node)
+    endpoint = base_objects.api_server_endpoint()
+    api.create("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", endpoint)
     for storage_class in base_objects.storage_classes():
         api.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
     if not crds_served(api, box.home):

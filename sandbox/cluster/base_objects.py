@@ -55,6 +55,18 @@ def _node(project: str, cluster: str, zone: str) -> Manifest:
     }
 
 
+def api_server_endpoint() -> Manifest:
+    """Where pods reach the API server behind the Service `kubernetes`: an address of the control plane, port 443."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.2"], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": 443, "protocol": "TCP"}],
+    }
+
+
 def storage_classes() -> list[Manifest]:
     """GKE's classes on the Compute Engine disk driver."""
     return [

@@ -25,13 +25,13 @@ import yaml
 from sandbox.cluster.cluster_api import ClusterApi
 from sandbox.cluster.egress import api_server_arguments
 from sandbox.errors import SandboxError
-from sandbox.paths import REPOSITORY, Home, write_atomically
+from sandbox.paths import Home, write_atomically
 from sandbox.plugins.shims import link_program
 from sandbox.processes import running, stop
 from sandbox.toolchain.build import Toolchain
 
 ADDRESS = "127.0.0.1"
-STAGES = REPOSITORY / "sandbox" / "stages.yaml"
+STAGES = Path(__file__).with_name("stages.yaml")
 
 _PORTS = (
     "etcdPort",
@@ -108,8 +108,7 @@ def _start_once(
         "--name",
         directory.name,
     ]
-    command += ["--config", str(configuration), "--kubeconfig", ""]
-    command += ["--config", str(STAGES)] if STAGES.exists() else []
+    command += ["--config", str(configuration), "--config", str(STAGES), "--kubeconfig", ""]
     for extra in (
         # The data outlives a crash of any process; only a power cut could harm it.
         "etcd=unsafe-no-fsync=true",
@@ -120,6 +119,8 @@ def _start_once(
         "kwok-controller=node-lease-duration-seconds=8",
         # An etcd of another sandbox on a port taken meanwhile must look empty, not shared.
         f"kube-apiserver=etcd-prefix=/{directory.name}",
+        # What pods reach the API server at is GKE's to say (base_objects), not this machine's address and port.
+        "kube-apiserver=endpoint-reconciler-type=none",
         *api_server_arguments(home),
     ):
         command += ["--extra-args", extra]
