@@ -19,7 +19,7 @@ from sandbox import emulators_daemon, latency, stack_file
 from sandbox.cluster import control_plane
 from sandbox.environment import environment
 from sandbox.errors import SandboxError
-from sandbox.google.cloud import Cloud
+from sandbox.google.cloud import GPU_STOCKOUT, Cloud
 from sandbox.operations import CHECKED, OPERATIONS, operate, run, write_report
 from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
 from sandbox.phases import say, timed
@@ -27,7 +27,6 @@ from sandbox.processes import running, stop
 from sandbox.start import Sandbox, bring_up
 
 CHARTS = REPOSITORY / "sandbox" / "charts"
-GPU_STOCKOUT = "gpu_stockout"
 
 
 def read_settings(root: Path, stack: str, charts: str, overlay: Path | None) -> stack_file.Settings:

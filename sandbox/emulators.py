@@ -1,7 +1,7 @@
 """The emulators of one sandbox: one process, `python -m sandbox.emulators`, from `up` to `down`.
 
-Wakes when a watched object changes, and once a second for what time alone changes. An emulator that fails is logged,
-once for each new reason, and called again; the others go on.
+It wakes when a watched object changes, and every second for what depends on time alone. An emulator that
+fails is called again, and each new reason is logged once; the others go on.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ import sys
 import time
 from types import FrameType
 
-from kubernetes import config
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
-
+from sandbox.cluster import control_plane
+from sandbox.cluster.client import ApiError, Unreachable
 from sandbox.cluster.egress import socket_path
-from sandbox.cluster.loopback import require_loopback
 from sandbox.cluster.watched import Watched
 from sandbox.cluster.webhooks import Webhooks
 from sandbox.google.cloud import Cloud
@@ -30,11 +27,12 @@ from sandbox.operators.cloudnativepg.controller import CloudNativePG
 from sandbox.operators.external_secrets.controller import ExternalSecrets
 from sandbox.paths import Home
 
-_TICK = 1.0
-_SETTLE = 0.02  # seconds in which changes that come together are waited for
+_TICK_SECONDS = 1.0
+_SETTLE_SECONDS = 0.02  # in which changes that come together are waited for
 
-Watching = Webhooks | Disks | Kubelet | ExternalSecrets | CertManager | CloudNativePG | PostgresBackups
-Emulator = Watching | NodePools
+Emulator = (
+    Webhooks | Disks | Kubelet | NodePools | ExternalSecrets | CertManager | CloudNativePG | PostgresBackups
+)
 
 _LOG = logging.getLogger("sandbox.emulators")
 
@@ -44,20 +42,17 @@ def main() -> None:
     logging.basicConfig(
         format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr
     )
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry is a warning to it
-    client = config.new_client_from_config(str(home.kubeconfig))
-    require_loopback(client.configuration.host)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     socket = socket_path(home)
     try:
-        cloud, api = Cloud(home.cloud), Watched(client)
+        cloud, api = Cloud(home.cloud), Watched(control_plane.api(home))
         failures: dict[Emulator, str] = {}
-        node_pools = NodePools(home, client)
-        emulators: list[Watching] = [
+        emulators: list[Emulator] = [
             Webhooks(api, cloud, socket),
             Disks(api),
             Kubelet(api),
+            NodePools(api, cloud),
             ExternalSecrets(api, cloud),
             CertManager(api),
             CloudNativePG(api, cloud),
@@ -66,15 +61,11 @@ def main() -> None:
         api.watch({kind for emulator in emulators for kind in emulator.kinds})
         home.daemon_ready.touch()
         _LOG.info("ready")
-        due = 0.0
         while True:
-            if time.monotonic() >= due:  # it lists nodes and pods each time
-                _reconcile(node_pools, failures)
-                due = time.monotonic() + _TICK
             for emulator in emulators:
                 _reconcile(emulator, failures)
-            api.wait(_TICK)
-            time.sleep(_SETTLE)
+            api.wait(_TICK_SECONDS)
+            time.sleep(_SETTLE_SECONDS)
     except _Stopped:
         _LOG.info("stopped")
     finally:
@@ -98,7 +89,7 @@ def _reconcile(emulator: Emulator, failures: dict[Emulator, str]) -> None:
     except Exception as error:
         if failures.get(emulator) != repr(error):
             failures[emulator] = repr(error)
-            unforeseen = not isinstance(error, (ApiException, HTTPError))
+            unforeseen = not isinstance(error, (ApiError, Unreachable))
             words = " ".join(str(error).split())
             _LOG.error("%s: %s; trying again", type(emulator).__name__, words, exc_info=unforeseen)
 

@@ -12,6 +12,7 @@ import yaml
 
 from sandbox.errors import SandboxError
 from sandbox.paths import PROJECT, Home
+from settings.flat import nested
 
 _SECRETS_PROVIDER_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
 
@@ -60,8 +61,6 @@ def read_stack_file(root: Path, stack: str) -> Settings:
 
 def _sections(config: Settings) -> Settings:
     """The config with what `pulumi new` wrote by its path (`gcp.project`) in its section, where the rest looks for it."""
-    from settings.flat import nested  # only where a stack file is read: it takes the Pulumi SDK along
-
     own = f"{PROJECT}:"
     sections = nested({key.removeprefix(own): value for key, value in config.items() if key.startswith(own)})
     others = {key: value for key, value in config.items() if not key.startswith(own)}
@@ -93,14 +92,13 @@ def google_projects(content: Settings) -> list[str]:
 def prepare(content: Settings, charts: Path | None, overlay: Settings) -> Settings:
     """The settings to run in the sandbox, without the stack's own secrets provider.
 
-    `charts` is the folder of contract charts, None for the upstream ones. `overlay` is merged over `config`, mappings
-    key by key.
+    `charts` is the folder of contract charts, None for the upstream ones. `overlay` is merged over `config`.
     """
     prepared = {key: value for key, value in content.items() if key not in _SECRETS_PROVIDER_KEYS}
     config = prepared["config"]
     if charts:
-        config = _merge(config, {f"{PROJECT}:charts": {"mirror": str(charts)}})
-    return prepared | {"config": _merge(config, overlay)}
+        config = merged(config, {f"{PROJECT}:charts": {"mirror": str(charts)}})
+    return prepared | {"config": merged(config, overlay)}
 
 
 def state_salt(home: Home, stack: str) -> str | None:
@@ -148,10 +146,17 @@ def cluster(content: Settings) -> Cluster:
     return Cluster(content["config"][f"{PROJECT}:cluster"].get("project", project), name, location)
 
 
-def _merge(base: Any, over: Any) -> Any:
-    if isinstance(base, dict) and isinstance(over, dict):
-        return base | {key: _merge(base.get(key), value) for key, value in over.items()}
-    return over
+def merged(base: Any, over: Any) -> Any:
+    """A document with a JSON merge patch (RFC 7396) applied: mappings key by key; null takes a key away."""
+    if not isinstance(over, dict):
+        return over
+    result = dict(base) if isinstance(base, dict) else {}
+    for key, value in over.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
 
 
 def _is_encrypted(value: Any) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import pulumi
 from pydantic import ValidationError
 
 from settings import secrets, tenants
@@ -227,6 +226,11 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
 
 
 def load() -> Settings:
-    """The current stack's settings. Raises SettingsError."""
+    """The current stack's settings. Raises pulumi.RunError, which lists every mistake."""
+    import pulumi  # here, so that the sandbox reads this package without the Pulumi SDK
+
     config = pulumi.runtime.config
-    return parse({**config.get_config_env(), **config.CONFIG.get()}, pulumi.get_stack())
+    try:
+        return parse({**config.get_config_env(), **config.CONFIG.get()}, pulumi.get_stack())
+    except SettingsError as error:
+        raise pulumi.RunError(str(error)) from error

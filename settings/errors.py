@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-import pulumi
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -21,7 +20,7 @@ Location = tuple[int | str, ...]
 S = TypeVar("S", bound=Section)
 
 
-class SettingsError(pulumi.RunError):
+class SettingsError(Exception):
     """The stack file is wrong; the message lists every mistake. Nothing was registered."""
 
     def __init__(self, project: str, stack: str, mistakes: Sequence[Violation]) -> None:

@@ -1,7 +1,7 @@
-"""Compute Engine machine types with GPUs: the GPUs' type and count, the size of a node.
+"""Compute Engine machine types and the GPUs that each can carry: the only table of them.
 
-Sources: https://cloud.google.com/compute/docs/gpus and
-https://cloud.google.com/compute/docs/accelerator-optimized-machines. Zones, quotas and stock are not in it.
+Sources: https://cloud.google.com/compute/docs/gpus, .../compute/docs/accelerator-optimized-machines and
+.../compute/docs/general-purpose-machines. Zones, quotas and stock are not in it.
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ class Machine:
     spot_only: bool = False
 
 
-_N1_ACCELERATORS = {
-    "nvidia-tesla-t4": (1, 2, 4),
-    "nvidia-tesla-p4": (1, 2, 4),
-    "nvidia-tesla-p100": (1, 2, 4),
-    "nvidia-tesla-v100": (1, 2, 4, 8),
+# The most vCPUs that an N1 machine may have, by type and count of its GPUs.
+_N1_GPUS: Mapping[str, Mapping[int, int]] = {
+    "nvidia-tesla-t4": {1: 48, 2: 48, 4: 96},
+    "nvidia-tesla-p4": {1: 24, 2: 48, 4: 96},
+    "nvidia-tesla-p100": {1: 16, 2: 32, 4: 96},
+    "nvidia-tesla-v100": {1: 12, 2: 24, 4: 48, 8: 96},
 }
 
+
+def _n1(cpus: int, memory: float) -> Machine:
+    fitting = {
+        kind: tuple(n for n, most in counts.items() if cpus <= most) for kind, counts in _N1_GPUS.items()
+    }
+    return Machine(cpus, memory, fitting)
+
+
 MACHINES: Mapping[str, Machine] = {
-    **{
-        f"n1-standard-{cpus}": Machine(cpus, cpus * 3.75, _N1_ACCELERATORS)
-        for cpus in (1, 2, 4, 8, 16, 32, 64, 96)
-    },
-    **{
-        f"n1-highmem-{cpus}": Machine(cpus, cpus * 6.5, _N1_ACCELERATORS)
-        for cpus in (2, 4, 8, 16, 32, 64, 96)
-    },
+    **{f"n1-standard-{cpus}": _n1(cpus, cpus * 3.75) for cpus in (1, 2, 4, 8, 16, 32, 64, 96)},
+    **{f"n1-highmem-{cpus}": _n1(cpus, cpus * 6.5) for cpus in (2, 4, 8, 16, 32, 64, 96)},
     **{
         f"g2-standard-{cpus}": Machine(cpus, cpus * 4, {"nvidia-l4": (gpus,)})
         for cpus, gpus in {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}.items()
@@ -59,6 +62,18 @@ MACHINES: Mapping[str, Machine] = {
     "a3-ultragpu-8g": Machine(224, 2952, {"nvidia-h200-141gb": (8,)}),
     "a4-highgpu-8g": Machine(224, 3968, {"nvidia-b200": (8,)}),
 }
+"""The types that carry GPUs."""
+
+CPU_MACHINES: Mapping[str, Machine] = {
+    "e2-medium": Machine(2, 4, {}),
+    **{
+        f"{family}-{kind}-{cpus}": Machine(cpus, cpus * memory, {})
+        for family in ("e2", "n2", "n2d", "n4")
+        for kind, memory in {"standard": 4, "highmem": 8}.items()
+        for cpus in (2, 4, 8, 16)
+    },
+}
+"""Types without GPUs: not all of them, only the families that a cluster's other pools usually have."""
 
 
 def machines_with(accelerator: str, count: int) -> list[str]:

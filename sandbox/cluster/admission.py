@@ -1,8 +1,9 @@
 """What the operators' admission webhooks answer: defaults, and refusals worded as the operators word them.
 
-Rules follow the validators of CloudNativePG 1.29 (internal/webhook/v1), External Secrets (apis/externalsecrets/v1)
-and cert-manager (internal/apis/certmanager/validation), as far as they concern what the sandbox emulates. What it does not do: defaults beyond bootstrap and
-anti-affinity, validation of PostgreSQL parameters, and objects of other kinds, which are refused by name.
+Rules follow the validators of CloudNativePG 1.29 (internal/webhook/v1), External Secrets
+(apis/externalsecrets/v1) and cert-manager (internal/apis/certmanager/validation), as far as they concern what
+the sandbox emulates. What they do not do: defaults beyond bootstrap and anti-affinity, validation of
+PostgreSQL parameters, and objects of other kinds, which are refused by name.
 """
 
 from __future__ import annotations
@@ -55,11 +56,7 @@ def default(path: str, request: Json) -> Json:
 def _cluster(request: Json) -> Refusal | None:
     new, old = request["object"], request.get("oldObject")
     errors = [*_cluster_errors(new), *(_cluster_changes(new, old) if old else [])]
-    if not errors:
-        return None
-    group = "cluster.cnpg.io" if old else "postgresql.cnpg.io"
-    cause = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
-    return Refusal(422, f"Cluster.{group} {json.dumps(new['metadata']['name'])} is invalid: {cause}")
+    return _refused("Cluster.cluster.cnpg.io" if old else "Cluster.postgresql.cnpg.io", new, errors)
 
 
 def _cluster_errors(cluster: Json) -> Iterator[str]:
@@ -106,12 +103,13 @@ def _cluster_errors(cluster: Json) -> Iterator[str]:
 
 def _recovery_errors(recovery: Json, external: list[Json]) -> Iterator[str]:
     path = "spec.bootstrap.recovery"
+    names = [cluster["name"] for cluster in external]
     if recovery.get("database") and not recovery.get("owner"):
         yield _invalid(f"{path}.owner", "", "You need to specify the database owner user")
     if recovery.get("owner") and not recovery.get("database"):
         yield _invalid(f"{path}.database", "", "You need to specify the database name")
     source = recovery.get("source")
-    if source and source not in [each["name"] for each in external]:
+    if source and source not in names:
         yield _invalid(f"{path}.source", source, f"External cluster {source} not found")
     target = recovery.get("recoveryTarget", {})
     time = target.get("targetTime")
@@ -120,7 +118,6 @@ def _recovery_errors(recovery: Json, external: list[Json]) -> Iterator[str]:
             datetime.fromisoformat(time.replace("Z", "+00:00"))
         except ValueError:
             yield _invalid(f"{path}.recoveryTarget", time, "The format of TargetTime is invalid")
-    names = [each["name"] for each in external]
     if len(set(names)) != len(names):
         yield _invalid(
             "spec.externalClusters", names, "the list of external clusters contains duplicate values"
@@ -184,21 +181,17 @@ def _cluster_changes(new: Json, old: Json) -> Iterator[str]:
 def _backup(request: Json) -> Refusal | None:
     backup = request["object"]
     if backup["spec"].get("method") == "plugin" and not backup["spec"].get("pluginConfiguration"):
-        cause = _invalid("spec.pluginConfiguration", None, "cannot be empty when the backup method is plugin")
-        name = json.dumps(backup["metadata"]["name"])
-        return Refusal(422, f"Backup.postgresql.cnpg.io {name} is invalid: {cause}")
+        error = _invalid("spec.pluginConfiguration", None, "cannot be empty when the backup method is plugin")
+        return _refused("Backup.postgresql.cnpg.io", backup, [error])
     return None
 
 
 def _scheduled_backup(request: Json) -> Refusal | None:
-    schedule = request["object"]
-    fields = len(schedule["spec"]["schedule"].split())
+    schedule = request["object"]["spec"]["schedule"]
+    fields = len(schedule.split())
     if fields not in (5, 6):
-        cause = _invalid(
-            "spec.schedule", schedule["spec"]["schedule"], f"expected 5 to 6 fields, found {fields}"
-        )
-        name = json.dumps(schedule["metadata"]["name"])
-        return Refusal(422, f"ScheduledBackup.postgresql.cnpg.io {name} is invalid: {cause}")
+        error = _invalid("spec.schedule", schedule, f"expected 5 to 6 fields, found {fields}")
+        return _refused("ScheduledBackup.postgresql.cnpg.io", request["object"], [error])
     return None
 
 
@@ -270,6 +263,13 @@ def _external_secret_errors(spec: Json) -> Iterator[str]:
         if entry["secretKey"] in seen:
             yield f"duplicate secretKey found: {entry['secretKey']}"
         seen.add(entry["secretKey"])
+
+
+def _refused(kind: str, item: Json, errors: list[str]) -> Refusal | None:
+    if not errors:
+        return None
+    cause = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
+    return Refusal(422, f"{kind} {json.dumps(item['metadata']['name'])} is invalid: {cause}")
 
 
 def _invalid(field: str, value: object, message: str) -> str:

@@ -1,4 +1,4 @@
-"""What a GKE cluster has before anything is deployed to it: CPU nodes over three zones and its storage classes."""
+"""What a GKE cluster has before anything is deployed to it: CPU nodes in three zones, and storage classes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 Manifest = dict[str, Any]
 
-ZONES = ("a", "b", "c")
 MACHINE_TYPE = "e2-standard-4"
+DISK_DRIVER = "pd.csi.storage.gke.io"
 
 # What GKE leaves to pods on 4 vCPU and 16 GB:
 # https://cloud.google.com/kubernetes-engine/docs/concepts/plan-node-sizes
@@ -21,9 +21,14 @@ def region_of(location: str) -> str:
     return location[:-2] if location[-2:-1] == "-" else location
 
 
+def zones_of(location: str) -> list[str]:
+    """The zones of the sandbox's region around a GKE location."""
+    return [f"{region_of(location)}-{letter}" for letter in "abc"]
+
+
 def nodes(project: str, cluster: str, location: str) -> list[Manifest]:
-    """The default pool: one node in each of three zones, as kwok plays them."""
-    return [_node(project, cluster, f"{region_of(location)}-{zone}") for zone in ZONES]
+    """The nodes of the default pool, one in each zone; kwok plays them."""
+    return [_node(project, cluster, zone) for zone in zones_of(location)]
 
 
 def _node(project: str, cluster: str, zone: str) -> Manifest:
@@ -71,10 +76,8 @@ def storage_classes() -> list[Manifest]:
     """GKE's classes on the Compute Engine disk driver."""
     return [
         _storage_class("standard", "kubernetes.io/gce-pd", "pd-standard", "Immediate"),
-        _storage_class(
-            "standard-rwo", "pd.csi.storage.gke.io", "pd-balanced", "WaitForFirstConsumer", default=True
-        ),
-        _storage_class("premium-rwo", "pd.csi.storage.gke.io", "pd-ssd", "WaitForFirstConsumer"),
+        _storage_class("standard-rwo", DISK_DRIVER, "pd-balanced", "WaitForFirstConsumer", default=True),
+        _storage_class("premium-rwo", DISK_DRIVER, "pd-ssd", "WaitForFirstConsumer"),
     ]
 
 

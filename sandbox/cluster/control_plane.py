@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from sandbox.cluster.cluster_api import ClusterApi
+from sandbox.cluster.client import Client
 from sandbox.cluster.egress import api_server_arguments
 from sandbox.errors import SandboxError
 from sandbox.paths import Home, write_atomically
@@ -56,10 +56,14 @@ def exclusive(home: Home) -> Generator[None]:
         yield
 
 
-def api(home: Home) -> ClusterApi:
+def api(home: Home) -> Client:
     """The control plane's API. Raises FileNotFoundError before the first start."""
     server = json.loads(home.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-    return ClusterApi(server, _directory(home) / "pki")
+    return _client(server, _directory(home) / "pki")
+
+
+def _client(server: str, pki: Path) -> Client:
+    return Client(server, pki / "ca.crt", pki / "admin.crt", pki / "admin.key")
 
 
 def is_up(home: Home) -> bool:
@@ -67,7 +71,7 @@ def is_up(home: Home) -> bool:
     return home.kubeconfig.exists() and not _missing(home) and api(home).answers("/readyz")
 
 
-def start(home: Home, toolchain: Toolchain, environment: Mapping[str, str]) -> ClusterApi:
+def start(home: Home, toolchain: Toolchain, environment: Mapping[str, str]) -> Client:
     """Start the control plane, or a new one over the data of the last, and write the home's kubeconfig.
 
     Returns once the API server is ready. Raises SandboxError with the failing component's last words.
@@ -88,7 +92,7 @@ def start(home: Home, toolchain: Toolchain, environment: Mapping[str, str]) -> C
 
 def _start_once(
     home: Home, toolchain: Toolchain, environment: Mapping[str, str], ports: dict[str, int]
-) -> ClusterApi:
+) -> Client:
     directory = _directory(home)
     for stale in ("pids", "bin", "logs"):
         shutil.rmtree(directory / stale, ignore_errors=True)
@@ -138,7 +142,7 @@ def _start_once(
     if answer.returncode:
         raise SandboxError(f"kwokctl could not start the control plane:\n{answer.stderr[-2000:]}")
     server = f"https://{ADDRESS}:{ports['kubeApiserverPort']}"
-    client = ClusterApi(server, directory / "pki")
+    client = _client(server, directory / "pki")
     deadline = time.monotonic() + _READY_TIMEOUT
     while not client.answers("/readyz"):
         if missing := _missing(home):

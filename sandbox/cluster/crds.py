@@ -1,8 +1,7 @@
-"""The operators' CRDs, from their own Go modules: fetched once into the toolchain cache, served by the control plane.
+"""The operators' CRDs: fetched once from their own Go modules, and served by the control plane.
 
-On GKE they arrive with the operators' charts. The contract charts do not carry them (they are megabytes), so the
-sandbox installs them; called at start, that leaves the program's edge "CRD served" unproven, called when the operator's
-Deployment appears, it is the chart's behaviour.
+On GKE they arrive with the operators' charts. The contract charts do not carry them (they are megabytes), so
+the sandbox installs them at its start. The program's edge "CRD served" is therefore not proven here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sandbox.cluster.cluster_api import ClusterApi
+from sandbox.cluster.client import Client
 from sandbox.errors import SandboxError
 from sandbox.paths import Home
 from sandbox.toolchain.cache import cache, fingerprint, locked, workspace
@@ -31,7 +30,7 @@ _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 
 
 def fetch_crds(home: Home) -> None:
-    """Have every group's CRDs in the home, downloading them on the first use on a machine.
+    """Have every group's CRDs in the home, downloading what this machine does not have yet.
 
     Raises SandboxError when a module cannot be had or is not the pinned one.
     """
@@ -42,7 +41,7 @@ def fetch_crds(home: Home) -> None:
         link.symlink_to(_cached(group, pin))
 
 
-def install_crds(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS, timeout: float = 30) -> None:
+def install_crds(api: Client, home: Home, groups: Iterable[str] = GROUPS, timeout: float = 30) -> None:
     """Apply the groups' CRDs and wait until the API server serves them.
 
     `groups` are keys of crds.json. `timeout` in seconds. Needs `fetch_crds(home)` before.
@@ -61,7 +60,7 @@ def install_crds(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS, ti
         time.sleep(0.1)
 
 
-def crds_served(api: ClusterApi, home: Home, groups: Iterable[str] = GROUPS) -> bool:
+def crds_served(api: Client, home: Home, groups: Iterable[str] = GROUPS) -> bool:
     """Whether the API server serves the groups' CRDs. Needs `fetch_crds(home)` before."""
     return set(_manifests(home, groups)) <= _served(api)
 
@@ -84,7 +83,7 @@ def _name(manifest: str) -> str:
     return f"{found['plural']}.{found['group']}"
 
 
-def _served(api: ClusterApi) -> set[str]:
+def _served(api: Client) -> set[str]:
     """Every resource that discovery lists, as plural.group: a CRD's is there once it is Established."""
     return {
         f"{resource['resource']}.{group['metadata']['name']}"

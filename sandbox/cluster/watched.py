@@ -1,28 +1,22 @@
-"""The cluster as the emulators see it: a cache of each kind kept by a watch, and writes that go to the API server.
+"""The cluster as the emulators see it: a watch keeps a cache of each kind, writes go to the API server.
 
-It knows the kinds listed below and no discovery. Objects are the API's own JSON, as dicts; treat what `list` and
-`get` return as read-only.
+It knows the kinds listed below and no discovery. Objects are the API's own JSON, as dicts; treat what `list`
+and `get` return as read-only.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlencode
 
-from kubernetes.client import ApiClient
-from kubernetes.client.exceptions import ApiException
-
-Json = dict[str, Any]
+from sandbox.cluster.client import FIELD_MANAGER, JSON, MERGE, ApiError, Client, Json
+from sandbox.cluster.status import condition, serves, timestamp, with_condition
 
 _LOG = logging.getLogger(__name__)
-_RETRY = 1.0
-_COMPONENT = "llm-gateway-sandbox"
+_RETRY_SECONDS = 1.0
 
 
 class Resource(NamedTuple):
@@ -64,17 +58,16 @@ KINDS = {
 
 
 class Watched:
-    """A cluster's objects. Reads come from the cache of the kinds given to `watch`; own writes show in it at once."""
+    """A cluster's objects; reads are from caches of the kinds given to `watch`, own writes among them."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._host = client.configuration.host
         self._cache: dict[str, dict[tuple[str, str], Json]] = {}
         self._lock = threading.Lock()
         self._changed = threading.Event()
 
     def watch(self, kinds: set[str]) -> None:
-        """Keep a cache of each kind from now on; returns when all are filled. A kind the API does not serve is empty."""
+        """Keep a cache of each kind, from when this returns. One of a kind that is not served is empty."""
         filled = {kind: threading.Event() for kind in sorted(kinds)}
         for kind, event in filled.items():
             self._cache[kind] = {}
@@ -103,39 +96,39 @@ class Watched:
         with self._lock:
             return self._cache[kind].get((namespace, name))
 
-    def create(self, kind: str, item: Json, manager: str = _COMPONENT) -> Json | None:
-        """Create an object; None when one of its name is there already. Raises ApiException."""
-        resource = KINDS[kind]
-        body = {"apiVersion": resource.version, "kind": kind, **item}
-        try:
-            return self._write("POST", kind, self._path(kind, item, named=False), body, manager)
-        except ApiException as error:
-            if error.status == 409:
-                return None
-            raise
+    def create(self, kind: str, item: Json, manager: str = FIELD_MANAGER) -> Json | None:
+        """Create an object; None when one of its name is there already. Raises ApiError."""
+        return self._write("POST", kind, item, manager, named=False, excused=(409,))
 
-    def update(self, kind: str, item: Json, manager: str = _COMPONENT) -> Json | None:
-        """Replace an object; None when it changed meanwhile or is gone (look again). Raises ApiException."""
-        body = {"apiVersion": KINDS[kind].version, "kind": kind, **item}
-        return self._unless_changed("PUT", kind, self._path(kind, item), body, manager)
+    def update(self, kind: str, item: Json, manager: str = FIELD_MANAGER) -> Json | None:
+        """Replace an object; None when it changed meanwhile or is gone (look again). Raises ApiError."""
+        return self._write("PUT", kind, item, manager)
 
     def patch(
         self, kind: str, item: Json, changes: Json, subresource: Literal["", "/status"] = ""
     ) -> Json | None:
         """Merge-patch an object as it was read; None when it changed meanwhile or is gone (look again).
 
-        Raises ApiException.
+        Raises ApiError.
         """
-        read = {"metadata": {"resourceVersion": item["metadata"]["resourceVersion"]}}
-        body = {**changes, "metadata": {**changes.get("metadata", {}), **read["metadata"]}}
-        return self._unless_changed("PATCH", kind, self._path(kind, item) + subresource, body, _COMPONENT)
+        metadata = item["metadata"]
+        seen = {key: metadata[key] for key in ("name", "namespace", "resourceVersion") if key in metadata}
+        body = {**changes, "metadata": {**changes.get("metadata", {}), **seen}}
+        return self._write("PATCH", kind, body, FIELD_MANAGER, subresource=subresource)
 
-    def delete(self, kind: str, item: Json) -> None:
-        """Delete an object and, in the background, what it owns; fine when it is gone. Raises ApiException."""
-        body = {"propagationPolicy": "Background", "preconditions": {"uid": item["metadata"]["uid"]}}
+    def delete(self, kind: str, item: Json, grace_seconds: int | None = None) -> None:
+        """Delete an object and, in the background, what it owns; fine when it is gone. Raises ApiError.
+
+        `grace_seconds` takes the place of a pod's own grace period.
+        """
+        options = {
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": item["metadata"]["uid"]},
+            "gracePeriodSeconds": grace_seconds,
+        }
         try:
-            self._call("DELETE", self._path(kind, item), body).read()
-        except ApiException as error:
+            self._client.send("DELETE", _path(kind, item), options)
+        except ApiError as error:
             if error.status not in (404, 409):
                 raise
 
@@ -173,41 +166,27 @@ class Watched:
             },
         )
 
-    def _path(self, kind: str, item: Json, named: bool = True) -> str:
-        resource, metadata = KINDS[kind], item["metadata"]
-        group = "api" if "/" not in resource.version else "apis"
-        namespace = f"/namespaces/{metadata['namespace']}" if metadata.get("namespace") else ""
-        name = f"/{metadata['name']}" if named else ""
-        return f"/{group}/{resource.version}{namespace}/{resource.plural}{name}"
-
-    def _call(self, method: str, path: str, body: Json | None = None, timeout: Any = 30) -> Any:
-        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        response = self._client.rest_client.request(
-            method,
-            self._host + path,
-            headers={"Accept": "application/json", "Content-Type": content},
-            body=body,
-            _request_timeout=timeout,
-        ).response
-        if response.status >= 400:
-            error = ApiException(status=response.status, reason=response.reason)
-            error.body = response.read().decode()
-            raise error
-        return response
-
-    def _write(self, method: str, kind: str, path: str, body: Json, manager: str) -> Json:
-        with self._call(method, f"{path}?{urlencode({'fieldManager': manager})}", body) as response:
-            item = json.loads(response.read())
-        self._remember(kind, item)
-        return item
-
-    def _unless_changed(self, method: str, kind: str, path: str, body: Json, manager: str) -> Json | None:
+    def _write(
+        self,
+        method: str,
+        kind: str,
+        item: Json,
+        manager: str,
+        *,
+        named: bool = True,
+        subresource: str = "",
+        excused: tuple[int, ...] = (404, 409),
+    ) -> Json | None:
+        path = f"{_path(kind, item, named)}{subresource}?{urlencode({'fieldManager': manager})}"
+        body = {"apiVersion": KINDS[kind].version, "kind": kind, **item}
         try:
-            return self._write(method, kind, path, body, manager)
-        except ApiException as error:
-            if error.status in (404, 409):
+            written = self._client.send(method, path, body, MERGE if method == "PATCH" else JSON)
+        except ApiError as error:
+            if error.status in excused:
                 return None
             raise
+        self._remember(kind, written)
+        return written
 
     def _remember(self, kind: str, item: Json) -> None:
         if kind not in self._cache:
@@ -219,8 +198,7 @@ class Watched:
                 self._cache[kind][key] = item
 
     def _follow(self, kind: str, filled: threading.Event) -> None:
-        resource = KINDS[kind]
-        path = f"/{'apis' if '/' in resource.version else 'api'}/{resource.version}/{resource.plural}"
+        path = _path(kind, {"metadata": {}}, named=False)
         failure = ""
         while True:
             try:
@@ -228,39 +206,25 @@ class Watched:
                 failure = ""
                 filled.set()
                 self._changed.set()
-                for change in self._changes(path, version):
+                for change in self._client.changes(path, version):
                     self._apply(kind, change)
                     self._changed.set()
-            except Exception as error:  # whatever breaks a watch, it has to be taken up again
-                status = error.status if isinstance(error, ApiException) else None
+            except Exception as error:  # whatever ended the watch, it is started again
+                status = error.status if isinstance(error, ApiError) else None
                 if status == 404:
                     with self._lock:
                         self._cache[kind] = {}
                     filled.set()
                 elif status != 410 and failure != repr(error):
                     failure = repr(error)
-                    _LOG.warning("watching %s: %s", resource.plural, error)
-            time.sleep(_RETRY)
+                    _LOG.warning("watching %s: %s", KINDS[kind].plural, error)
+            time.sleep(_RETRY_SECONDS)
 
     def _fill(self, kind: str, path: str) -> str:
-        with self._call("GET", path) as response:
-            found = json.loads(response.read())
+        found = self._client.get(path)
         with self._lock:
             self._cache[kind] = {_key(item): item for item in found["items"]}
         return found["metadata"]["resourceVersion"]
-
-    def _changes(self, path: str, version: str) -> Iterator[Json]:
-        query = urlencode({"watch": "true", "resourceVersion": version})
-        rest = b""
-        with self._call("GET", f"{path}?{query}", timeout=(10, None)) as response:
-            for chunk in response.stream(amt=None, decode_content=True):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    change = json.loads(line)
-                    if change["type"] == "ERROR":
-                        status = change["object"]
-                        raise ApiException(status=status.get("code"), reason=status.get("message"))
-                    yield change
 
     def _apply(self, kind: str, change: Json) -> None:
         item = change["object"]
@@ -273,50 +237,23 @@ class Watched:
                 del self._cache[kind][_key(item)]
 
 
-def timestamp(when: datetime | None = None) -> str:
-    """A moment (default: now) as the API writes it."""
-    return (when or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def moment(written: str) -> datetime:
-    """The moment that the API wrote."""
-    return datetime.fromisoformat(written.replace("Z", "+00:00"))
-
-
-def condition(item: Json, type_: str) -> Json | None:
-    """The object's status condition of a type."""
-    for found in item.get("status", {}).get("conditions", []):
-        if found["type"] == type_:
-            return found
-    return None
-
-
-def with_condition(item: Json, type_: str, status: bool, reason: str, message: str) -> list[Json]:
-    """The object's status conditions with this one set; its transition time moves only with its status."""
+def set_condition(
+    api: Watched, kind: str, item: Json, type_: str, status: bool, reason: str, message: str
+) -> None:
+    """Write a status condition of an object, unless it says the same already."""
     known = condition(item, type_)
-    value = "True" if status else "False"
-    since = known["lastTransitionTime"] if known and known["status"] == value else timestamp()
-    others = [found for found in item.get("status", {}).get("conditions", []) if found["type"] != type_]
-    return [
-        *others,
-        {"type": type_, "status": value, "reason": reason, "message": message, "lastTransitionTime": since},
-    ]
+    if known is None or (known["status"] == "True", known["message"]) != (status, message):
+        conditions = with_condition(item, type_, status, reason, message)
+        api.patch(kind, item, {"status": {"conditions": conditions}}, "/status")
 
 
 def available(api: Watched, app: str) -> Json | None:
-    """The Deployment labelled app.kubernetes.io/name=`app` whose pods are available: the operator runs."""
+    """The Deployment labelled app.kubernetes.io/name=`app`; None while none of its pods is available."""
     for deployment in api.list("Deployment"):
-        if deployment["metadata"].get("labels", {}).get("app.kubernetes.io/name") == app and serves(
-            deployment
-        ):
+        labels = deployment["metadata"].get("labels", {})
+        if labels.get("app.kubernetes.io/name") == app and serves(deployment):
             return deployment
     return None
-
-
-def serves(deployment: Json) -> bool:
-    """Is a Deployment Available, with a pod to show for it? One scaled to zero counts as Available by itself."""
-    found = condition(deployment, "Available")
-    return bool(found and found["status"] == "True" and deployment["status"].get("availableReplicas"))
 
 
 def owner(kind: str, item: Json) -> Json:
@@ -337,6 +274,13 @@ def controlled_by(item: Json, uid: str) -> bool:
         reference["uid"] == uid and reference.get("controller")
         for reference in item["metadata"].get("ownerReferences", [])
     )
+
+
+def _path(kind: str, item: Json, named: bool = True) -> str:
+    (version, plural), metadata = KINDS[kind], item["metadata"]
+    namespace = f"/namespaces/{metadata['namespace']}" if metadata.get("namespace") else ""
+    name = f"/{metadata['name']}" if named else ""
+    return f"/{'apis' if '/' in version else 'api'}/{version}{namespace}/{plural}{name}"
 
 
 def _key(item: Json) -> tuple[str, str]:

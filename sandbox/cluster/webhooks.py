@@ -1,14 +1,15 @@
 """The operators' admission webhooks: they answer while the Deployment behind their Service is Available.
 
-A webhook configuration names a Service. While a Deployment whose pods that Service selects is Available, and the
-operator's own latency has passed, the CA is injected into the configuration (as both operators do for themselves) and
-the API server's call, which comes in over the cluster network's socket, is answered by `admission`. Before and after,
-the call fails as it does on GKE: no endpoints, or a certificate that the API server does not trust yet.
+A webhook configuration names a Service. While a Deployment whose pods that Service selects is Available, and
+the operator's own latency has passed, the CA is injected into the configuration (as both operators do for
+themselves) and the API server's call, which comes in over the cluster network's socket, is answered by
+`admission`. Before and after, the call fails as it does on GKE: no endpoints, or a certificate that the API
+server does not trust yet.
 
-Where the control plane does not reach the pods' port (emulators/firewall.py), the call fails, too.
+Where the control plane does not reach the pods' port (sandbox/google/firewall.py), the call fails, too.
 
-What it does not do: answer for other Services, or anything else the API server sends to the cluster network. A call
-that a firewall would swallow fails at once, not after the webhook's timeout.
+What it does not do: answer for other Services, or anything else the API server sends to the cluster network.
+A call that a firewall would swallow fails at once, not after the webhook's timeout.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import logging
 import os
 import socketserver
 import ssl
-import tempfile
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
@@ -29,7 +29,8 @@ from typing import Any, cast
 import trustme
 
 from sandbox.cluster import admission
-from sandbox.cluster.watched import Json, Watched, condition, moment, serves
+from sandbox.cluster.status import condition, moment, serves
+from sandbox.cluster.watched import Json, Watched
 from sandbox.google import firewall
 from sandbox.google.cloud import Cloud
 from sandbox.latency import seconds
@@ -104,8 +105,7 @@ class Webhooks:
                 return refused
             if (namespace, name) not in self._contexts:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                certificate = self._authority.issue_cert(f"{name}.{namespace}.svc")
-                _configure(context, certificate)
+                self._authority.issue_cert(f"{name}.{namespace}.svc").configure_cert(context)
                 self._contexts[namespace, name] = context
             return self._contexts[namespace, name]
         return f"{address} is no Service: the sandbox's cluster network carries admission webhooks only"
@@ -113,13 +113,12 @@ class Webhooks:
 
 def target_port(service: Json, port: int, deployment: Json) -> int:
     """The pods' port behind a Service's port."""
-    target = next(
-        (each.get("targetPort", port) for each in service["spec"]["ports"] if each["port"] == port), port
-    )
+    ports = {served["port"]: served for served in service["spec"]["ports"]}
+    target = ports.get(port, {}).get("targetPort", port)
     for container in deployment["spec"]["template"]["spec"]["containers"]:
-        for each in container.get("ports", []):
-            if each.get("name") == target:
-                return each["containerPort"]
+        for named in container.get("ports", []):
+            if named.get("name") == target:
+                return named["containerPort"]
     return int(target)
 
 
@@ -186,10 +185,3 @@ def respond(path: str, request: Json) -> Json:
         if refusal:
             response |= {"allowed": False, "status": {"code": refusal.code, "message": refusal.message}}
     return response
-
-
-def _configure(context: ssl.SSLContext, certificate: trustme.LeafCert) -> None:
-    with tempfile.NamedTemporaryFile("wb") as chain:
-        chain.write(certificate.private_key_and_cert_chain_pem.bytes())
-        chain.flush()
-        context.load_cert_chain(chain.name)

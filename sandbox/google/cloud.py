@@ -1,8 +1,9 @@
 """The emulated Google Cloud: resources by full name in one SQLite file, shared by every process of a sandbox.
 
 What it does not do: evaluate IAM beyond the one role Secret Manager reading needs (no inherited folder or
-organisation policy, no conditions), delay IAM propagation, keep audit logs, or check quotas. It stores what it is
-given; the gcp provider stand-in does the checking. Secret payloads live here and nowhere else (file mode 0600).
+organisation policy, no conditions), delay IAM propagation, keep audit logs, or check quotas. It stores what
+it is given; the gcp provider stand-in does the checking. Secret payloads live here and nowhere else (file
+mode 0600).
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 Body = dict[str, Any]
 
+GPU_STOCKOUT = "gpu_stockout"
+"""The switch that takes the capacity for GPU machines away while it is "true"."""
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
 _STATUS = {
     "NOT_FOUND": 404,
@@ -53,13 +57,13 @@ def member_name(resource: str, role: str, member: str) -> str:
 class Cloud:
     """Resources of every kind by full resource name, e.g. `get("secret", "projects/p/secrets/s")`.
 
-    Names hold project ids; a project number is understood in its place once the project is known. Every body has its
-    own `name`. Safe for several threads and processes at once.
+    Names hold project ids; a project number is understood in its place once the project is known. Every body
+    has its own `name`. Safe for several threads and processes at once.
     """
 
     def __init__(self, path: Path) -> None:
         """Open the store, creating it readable by its owner only."""
-        # Never open an existing store but through SQLite: closing the descriptor would drop this process's locks.
+        # An existing store is opened by SQLite only: closing another descriptor would drop this process's locks.
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
         self._lock = threading.Lock()
@@ -102,6 +106,8 @@ class Cloud:
         return "/".join([head, str(project_number(rest[0])), *rest[1:]])
 
     def _error(self, reason: str, kind: str, name: str, words: str) -> CloudError:
+        if kind == "bucket" and reason == "NOT_FOUND":
+            return CloudError(reason, "The specified bucket does not exist., notFound")
         shown = self._numbered(name) if kind.startswith("secret") else name
         return CloudError(reason, f"{_LABELS.get(kind, kind)} [{shown}] {words}.")
 
@@ -163,7 +169,7 @@ class Cloud:
         raise self._error("NOT_FOUND", kind, name, "not found")
 
     def delete(self, kind: str, name: str) -> None:
-        """Remove a resource and all that hangs below it (versions, IAM members). Raises CloudError NOT_FOUND."""
+        """Remove a resource and what belongs to it (versions, IAM members). Raises CloudError NOT_FOUND."""
         name = self._canonical(name)
         with self._transaction() as db:
             gone = db.execute("DELETE FROM resource WHERE kind = ? AND name = ?", (kind, name))
@@ -192,7 +198,8 @@ class Cloud:
     ) -> None:
         """Make a GKE cluster exist, as infrastructure that was there before the stack.
 
-        `endpoint` is HOST:PORT, `ca_certificate` PEM in base64 as the GKE API gives it. An existing one is updated.
+        `endpoint` is HOST:PORT, `ca_certificate` PEM in base64 as the GKE API gives it. An existing one is
+        updated.
         """
         self.ensure_project(project)
         full = f"projects/{project}/locations/{location}/clusters/{name}"
@@ -208,7 +215,7 @@ class Cloud:
             db.execute("INSERT OR REPLACE INTO resource VALUES ('cluster', ?, ?)", (full, json.dumps(body)))
 
     def set_control_plane(self, endpoint: str, ca_certificate: str) -> None:
-        """What every cluster here is reached at, now: `endpoint` is HOST:PORT, `ca_certificate` PEM in base64."""
+        """Set where every cluster is reached: `endpoint` is HOST:PORT, `ca_certificate` PEM in base64."""
         where = {"endpoint": endpoint, "caCertificate": ca_certificate}
         try:
             self.create("controlPlane", "sandbox", where)
@@ -285,6 +292,11 @@ class Cloud:
         """The value of a switch; None when it was never set."""
         rows = self._query("SELECT value FROM switch WHERE name = ?", name)
         return rows[0][0] if rows else None
+
+
+def now() -> str:
+    """This moment as the APIs write it."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def project_number(project: str) -> int:

@@ -1,9 +1,10 @@
 """What a private cluster's control plane reaches on the cluster's nodes and pods.
 
 GKE itself opens 443 and 10250, and nothing else without a firewall rule:
-https://cloud.google.com/kubernetes-engine/docs/how-to/legacy/network-isolation#add_firewall_rules.
-What it does not do: anything else that packets meet. A cluster whose network this cloud does not have is open, as one
-with public nodes is; a control plane that comes through konnectivity-agent would need no rule, here it does.
+https://cloud.google.com/kubernetes-engine/docs/how-to/legacy/network-isolation#add_firewall_rules. What it
+does not do: any other filter. A cluster whose network is not in the emulated cloud counts as one with public
+nodes, which needs no rule. Stricter in one thing: a control plane behind konnectivity-agent would need no
+rule either.
 """
 
 from __future__ import annotations
@@ -41,5 +42,5 @@ def _opens(rule: dict[str, Any], block: IPv4Network, port: int) -> bool:
 def _covers(allow: dict[str, Any], port: int) -> bool:
     if allow["protocol"].lower() not in ("tcp", "6", "all"):
         return False
-    ranges = [each.split("-") for each in allow.get("ports", ["0-65535"])]
-    return any(int(each[0]) <= port <= int(each[-1]) for each in ranges)
+    ranges = [text.split("-") for text in allow.get("ports", ["0-65535"])]
+    return any(int(bounds[0]) <= port <= int(bounds[-1]) for bounds in ranges)

@@ -1,10 +1,10 @@
 """GKE: Cluster on the emulated cloud. Its control plane is the sandbox's own, so there is one, and only once.
 
-What it does not do: Autopilot, zonal clusters, routes-based networks, default pools (they are to be removed, and never appear),
-private endpoints, add-ons, maintenance windows, versions; each is refused by name. Authorized networks are stored: the
-sandbox's API server is reached from this machine only. A deleted cluster's objects stay in the control plane, so that
-no second one can be made in the same sandbox.
-Behaviour and wording: hashicorp/terraform-provider-google, google/services/container.
+What it does not do: Autopilot, zonal clusters, routes-based networks, default pools (they are to be removed,
+and never appear), private endpoints, add-ons, maintenance windows, versions; each is refused by name.
+Authorized networks are stored: the sandbox's API server is reached from this machine only. A deleted
+cluster's objects stay in the control plane, so that no second one can be made in the same sandbox. Behaviour
+and wording: hashicorp/terraform-provider-google, google/services/container.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from pulumi.provider.experimental.provider import CheckFailure
 
-from sandbox.cluster.base_objects import ZONES
+from sandbox.cluster.base_objects import zones_of
 from sandbox.errors import SandboxError
 from sandbox.google.network import conflicting
 from sandbox.google.resource import Json, Made, at, invalid, not_emulated, one_of
@@ -28,6 +28,15 @@ _NESTED = {
     "nodeConfig": {"oauthScopes", "serviceAccount"},
     "privateClusterConfig": {"enablePrivateEndpoint", "enablePrivateNodes", "masterIpv4CidrBlock"},
 }
+
+
+def check_name(inputs: Json) -> Iterator[CheckFailure]:
+    """A failure for a name that GKE does not let a cluster or a node pool have."""
+    name = inputs.get("name")
+    if isinstance(name, str) and not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
+        yield CheckFailure(
+            "name", f"{name!r} must be lowercase letters, digits and hyphens, at most 40 of them"
+        )
 
 
 class Cluster(Stored):
@@ -100,9 +109,7 @@ class Cluster(Stored):
             given = inputs.get(section)
             names = given.keys() - known if isinstance(given, dict) else ()
             yield from not_emulated(self.kind, inputs, *(f"{section}.{name}" for name in sorted(names)))
-        name = inputs.get("name")
-        if isinstance(name, str) and not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
-            yield CheckFailure("name", f"{name!r} must be lowercase letters, digits and hyphens, at most 40")
+        yield from check_name(inputs)
         yield from one_of(inputs, "datapathProvider", "LEGACY_DATAPATH", "ADVANCED_DATAPATH")
         yield from one_of(inputs, "networkingMode", "VPC_NATIVE")
         yield from one_of(
@@ -127,7 +134,7 @@ class Cluster(Stored):
                 _DOING,
                 f"Subnetwork {spec['subnetwork']!r} is not in {spec['network']!r} in {spec['location']}",
             )
-        names = {each["rangeName"] for each in subnet.get("secondaryIpRanges", [])}
+        names = {secondary["rangeName"] for secondary in subnet.get("secondaryIpRanges", [])}
         for key in ("clusterSecondaryRangeName", "servicesSecondaryRangeName"):
             wanted = spec["ipAllocationPolicy"].get(key)
             if wanted not in names:
@@ -171,7 +178,7 @@ class Cluster(Stored):
         plane = self.cloud.get("controlPlane", "sandbox")
         subnet = self.cloud.get("subnetwork", spec["subnetwork"])["spec"]
         wanted = spec["ipAllocationPolicy"]["servicesSecondaryRangeName"]
-        services = next(each for each in subnet["secondaryIpRanges"] if each["rangeName"] == wanted)
+        services = next(found for found in subnet["secondaryIpRanges"] if found["rangeName"] == wanted)
         return {
             **super().row(spec),
             "location": spec["location"],
@@ -185,7 +192,7 @@ class Cluster(Stored):
         return {
             "endpoint": row["endpoint"],
             "masterAuth": {"clusterCaCertificate": row["caCertificate"]},
-            "nodeLocations": [f"{row['spec']['location']}-{zone}" for zone in ZONES],
+            "nodeLocations": zones_of(row["spec"]["location"]),
             "selfLink": f"https://container.googleapis.com/v1/{row['name']}",
             "servicesIpv4Cidr": row["services"],
         }

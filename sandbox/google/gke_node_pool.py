@@ -1,9 +1,9 @@
-"""GKE: NodePool on the emulated cloud. emulators/node_pools.py makes its nodes.
+"""GKE: NodePool on the emulated cloud. sandbox/nodes/node_pools.py makes its nodes.
 
-What it does not do: quotas, networks, service accounts, boot images and Kubernetes versions are stored, not checked
-or acted upon; an update takes effect on running nodes as that file says. `nodeCount` is not reported for
-autoscaled pools, where the real provider reports what the autoscaler last made of it.
-Behaviour and wording: hashicorp/terraform-provider-google, google/services/container.
+What it does not do: quotas, networks, service accounts, boot images and Kubernetes versions are stored, not
+checked or acted upon; an update takes effect on running nodes as that file says. `nodeCount` is not reported
+for autoscaled pools, where the real provider reports what the autoscaler last made of it. Behaviour and
+wording: hashicorp/terraform-provider-google, google/services/container.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import ClassVar
 
 from pulumi.provider.experimental.provider import CheckFailure
 
-from sandbox.cluster.base_objects import ZONES, region_of
+from sandbox.cluster.base_objects import region_of, zones_of
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import CloudError
+from sandbox.google.gke_cluster import check_name
 from sandbox.google.resource import Json, Made, Resource, at, calling, invalid, not_emulated, one_of, parsed
 from sandbox.nodes.gke_nodes import Pool
-from sandbox.nodes.machine_types import MACHINE_TYPES
+from sandbox.nodes.node_sizes import MACHINE_TYPES
 from sandbox.plugins.values import UNKNOWN
 
 _CLUSTER = "projects/<project>/locations/<location>/clusters/<cluster>"
@@ -34,31 +35,22 @@ _NODE_DEFAULTS: Json = {
     "diskType": "pd-balanced",
     "imageType": "COS_CONTAINERD",
 }
+# But for what is not emulated.
 _NODE_FORCE_NEW = (
     "guestAccelerators",
-    "localSsdCount",
-    "ephemeralStorageLocalSsdConfig",
-    "localNvmeSsdBlockConfig",
     "secondaryBootDisks",
     "metadata",
     "minCpuPlatform",
     "oauthScopes",
     "preemptible",
-    "reservationAffinity",
     "spot",
     "serviceAccount",
     "shieldedInstanceConfig",
-    "sandboxConfig",
     "bootDiskKmsKey",
-    "nodeGroup",
-    "advancedMachineFeatures",
-    "soleTenantConfig",
     "hostMaintenancePolicy",
     "confidentialNodes.confidentialInstanceType",
     "enableConfidentialStorage",
     "localSsdEncryptionMode",
-    "maxRunDuration",
-    "flexStart",
 )
 _NODE_COMPUTED = (
     "diskSizeGb",
@@ -85,7 +77,7 @@ _NETWORK_FORCE_NEW = (
     "podCidrOverprovisionConfig",
     "subnetwork",
 )
-# What would change where pods land or what a node offers, and is not played.
+# They would change where pods run or what a node offers.
 _NOT_EMULATED = (
     "placementPolicy",
     "bestEffortProvisioning",
@@ -120,12 +112,10 @@ class NodePool(Resource):
         "project",
         "cluster",
         "location",
-        "placementPolicy",
         "queuedProvisioning",
         "maxPodsPerNode",
         "initialNodeCount",
         "name",
-        "namePrefix",
         *(f"networkConfig.{name}" for name in _NETWORK_FORCE_NEW),
         *(f"nodeConfig.{name}" for name in _NODE_FORCE_NEW),
     )
@@ -149,18 +139,14 @@ class NodePool(Resource):
     auto_named = True
 
     def latency(self, inputs: Json) -> str | None:
-        # A pool that starts with nodes takes the time of its nodes.
+        # A pool that starts with nodes takes as long as they do.
         return None if _starts_with_nodes(inputs) else "nodePool"
 
     def check(self, inputs: Json) -> Iterator[CheckFailure]:
         yield from not_emulated(self.kind, inputs, *_NOT_EMULATED)
         if at(inputs, "queuedProvisioning.enabled") is True:
             yield from not_emulated(self.kind, inputs, "queuedProvisioning")
-        name = inputs.get("name")
-        if isinstance(name, str) and not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
-            yield CheckFailure(
-                "name", f"{name!r} must be lowercase letters, digits and hyphens, at most 40 of them"
-            )
+        yield from check_name(inputs)
         yield from one_of(inputs, "deletionPolicy", "DELETE", "ABANDON", "PREVENT")
         yield from one_of(inputs, "upgradeSettings.strategy", "SURGE", "BLUE_GREEN")
         yield from one_of(inputs, "nodeConfig.loggingVariant", "DEFAULT", "MAX_THROUGHPUT")
@@ -242,17 +228,12 @@ class NodePool(Resource):
     def _parent(self, inputs: Json) -> tuple[str, ...]:
         if "/" in inputs["cluster"]:
             return parsed(_CLUSTER, inputs["cluster"], "cluster")
-        location = inputs.get("location") or self.settings.region or self.settings.zone
-        if not location:
-            raise SandboxError(
-                "Cannot determine location: set location in this resource, or set provider-level zone or region"
-            )
-        return self.settings.need_project(inputs), location, inputs["cluster"]
+        return self.settings.need_project(inputs), self.settings.need_location(inputs), inputs["cluster"]
 
     def _zones(self, inputs: Json, location: str) -> list[str]:
         region = region_of(location)
-        whole = [f"{region}-{zone}" for zone in ZONES]
-        zones: list[str] = inputs.get("nodeLocations") or ([location] if location != region else whole)
+        own = [location] if location != region else zones_of(location)
+        zones: list[str] = inputs.get("nodeLocations") or own
         for zone in zones:
             if not re.fullmatch(rf"{re.escape(region)}-[a-z]", zone):
                 raise invalid(
@@ -374,24 +355,26 @@ def _check_machine(config: Json) -> None:
     machine = MACHINE_TYPES.get(name)
     if machine is None:
         raise SandboxError(
-            f"the sandbox does not emulate the machine type {name}; those it knows are in sandbox/nodes/machine_types.py."
+            f"the sandbox does not emulate the machine type {name}; those it knows are in settings/machines.py."
         )
+    gpus = machine.accelerators
     accelerators: list[Json] = config.get("guestAccelerators", [])
-    if machine.needs_gpu and not accelerators:
+    # N1 is the only family that exists with GPUs and without.
+    if gpus and not accelerators and not name.startswith("n1-"):
         raise SandboxError(
-            f"the sandbox needs nodeConfig.guestAccelerators spelled out for {name}: {machine.gpus}."
+            f"the sandbox needs nodeConfig.guestAccelerators spelled out for {name}: {dict(gpus)}."
         )
     if len(accelerators) > 1:
         raise invalid(_CREATING, "only one accelerator type may be attached to a node")
     for accelerator in accelerators:
         kind, count = accelerator["type"].rpartition("/")[2], int(accelerator["count"])
-        if kind not in machine.gpus:
+        if kind not in gpus:
             raise invalid(_CREATING, f'Accelerator type "{kind}" is not compatible with machine type {name}')
-        if count not in machine.gpus[kind]:
+        if count not in gpus[kind]:
             raise invalid(
                 _CREATING,
                 f'{count} accelerators of type "{kind}" are not valid for machine type {name}: '
-                f"use {' or '.join(map(str, machine.gpus[kind]))}",
+                f"use {' or '.join(map(str, gpus[kind]))}",
             )
 
 

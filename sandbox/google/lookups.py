@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sandbox.cluster.base_objects import ZONES, region_of
+from sandbox.cluster.base_objects import zones_of
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import Cloud, CloudError
 from sandbox.google.resource import Json, Settings
@@ -20,14 +20,8 @@ SERVICES = "34.118.224.0/20"
 
 def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
     """gcp:container/getCluster:getCluster."""
-    location = args.get("location") or settings.region or settings.zone
-    if not location:
-        raise SandboxError(
-            "Cannot determine location: set location in this resource, or set provider-level zone or region"
-        )
-    project = settings.need_project(args)
+    location, project = settings.need_location(args), settings.need_project(args)
     row = _found(cloud, "cluster", f"projects/{project}/locations/{location}/clusters/{args['name']}")
-    region = region_of(location)
     return {
         "id": row["name"],
         "name": row["clusterName"],
@@ -43,7 +37,7 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
                 "clientCertificateConfigs": [{"issueClientCertificate": False}],
             }
         ],
-        "nodeLocations": [f"{region}-{zone}" for zone in ZONES],
+        "nodeLocations": zones_of(location),
         "workloadIdentityConfigs": [{"workloadPool": f"{row['project']}.svc.id.goog"}],
         "enableAutopilot": False,
         "network": row.get("spec", {}).get("network", f"projects/{row['project']}/global/networks/default"),

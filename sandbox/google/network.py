@@ -1,9 +1,10 @@
 """Compute Engine's networks: Network, Subnetwork, Router, RouterNat and Firewall on the emulated cloud.
 
-What they do not do: carry packets, or let an id of a RouterNat be Google's; only rules that let a private cluster's control plane in are looked at, by
-emulators/firewall.py. Quotas, IPv6, automatic subnets, peering, BGP, NAT rules and addresses of one's own, rules that
-deny, targets and tags are refused by name; so is every other input that is not in `emulated`.
-Behaviour and wording: hashicorp/terraform-provider-google, google/services/compute.
+What they do not do: carry packets. Only firewall rules that let a private cluster's control plane in have an
+effect, in firewall.py. The id of a RouterNat is not Google's. Quotas, IPv6, automatic subnets, peering, BGP,
+NAT rules and addresses of one's own, rules that deny, targets and tags are refused by name; so is every other
+input that is not in `emulated`. Behaviour and wording: hashicorp/terraform-provider-google,
+google/services/compute.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from typing import ClassVar
 
 from pulumi.provider.experimental.provider import CheckFailure
 
-from sandbox.google.cloud import Cloud
+from sandbox.google.cloud import Cloud, now
 from sandbox.google.resource import Json, invalid, one_of
-from sandbox.google.secret_manager import now
 from sandbox.google.stored import Stored
 
 _NAME = "[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -27,8 +27,8 @@ _PORTS = re.compile(r"(\d{1,5})(-(\d{1,5}))?")
 def ranges_of(subnet: Json) -> Iterator[IPv4Network]:
     """Every address range of a subnetwork's row."""
     yield IPv4Network(subnet["spec"]["ipCidrRange"])
-    for each in subnet["spec"].get("secondaryIpRanges", []):
-        yield IPv4Network(each["ipCidrRange"])
+    for secondary in subnet["spec"].get("secondaryIpRanges", []):
+        yield IPv4Network(secondary["ipCidrRange"])
 
 
 def conflicting(cloud: Cloud, network: str, cidr: IPv4Network, but: str = "") -> str | None:
@@ -127,10 +127,7 @@ class Subnetwork(_Regional):
     def refuse(self, spec: Json) -> None:
         doing, own = "Error creating Subnetwork", self.full_name(spec)
         found: list[IPv4Network] = []
-        for cidr in (
-            spec["ipCidrRange"],
-            *(each["ipCidrRange"] for each in spec.get("secondaryIpRanges", [])),
-        ):
+        for cidr in (part["ipCidrRange"] for part in [spec, *spec.get("secondaryIpRanges", [])]):
             try:
                 network = IPv4Network(cidr)
             except ValueError as error:
@@ -231,7 +228,7 @@ class Firewall(_Compute):
                 raise invalid(
                     doing, f"Invalid value for field 'resource.sourceRanges': '{cidr}'. {error}"
                 ) from None
-        for port in (port for each in spec["allows"] for port in each.get("ports", [])):
+        for port in (port for allow in spec["allows"] for port in allow.get("ports", [])):
             match = _PORTS.fullmatch(port)
             if not match or not int(match[1]) <= int(match[3] or match[1]) <= 65535:
                 raise invalid(doing, f"Invalid value for field 'resource.allowed[0].ports[0]': '{port}'.")

@@ -1,9 +1,9 @@
-"""What a project has: its enabled APIs (Service), service accounts (Account) and grants (IAMMember), emulated.
+"""What a project has: enabled APIs (Service), service accounts (Account) and grants (IAMMember), emulated.
 
-What they do not do: the APIs' own dependencies on each other, IAM conditions, and any role but those a cluster's nodes
-and a reader of secrets may need. No call is made as a service account, so no grant to one is ever missed. The ids of
-Service and IAMMember are not Google's.
-Behaviour and wording: hashicorp/terraform-provider-google, google/services/resourcemanager.
+What they do not do: the APIs' own dependencies on each other, IAM conditions, and any role but those a
+cluster's nodes and a reader of secrets may need. No call is made as a service account, so no grant to one is
+ever missed. The ids of Service and IAMMember are not Google's. Behaviour and wording:
+hashicorp/terraform-provider-google, google/services/resourcemanager.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the emulated Google resources have in common: the settings of their provider, checks, and the API's errors."""
+"""What the emulated Google resources have in common: their provider's settings, checks, the API's errors."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from sandbox.plugins.values import UNKNOWN
 
 Json = dict[str, Any]
 T = TypeVar("T")
-
-ATTRIBUTION_LABEL = {"goog-pulumi-provisioned": "true"}
 
 
 @dataclass
@@ -52,10 +50,24 @@ class Settings:
             raise SandboxError("project: required field is not set")
         return project
 
+    def need_location(self, inputs: Json) -> str:
+        """A GKE resource's region or zone; raises SandboxError when neither it nor the provider names one."""
+        location = inputs.get("location") or self.region or self.zone
+        if not location:
+            raise SandboxError(
+                "Cannot determine location: set location in this resource, or set provider-level zone or region"
+            )
+        return location
+
+    def all_labels(self, inputs: Json) -> dict[str, str]:
+        """The labels of a resource: the provider's, then its own."""
+        attribution = {"goog-pulumi-provisioned": "true"} if self.attribution else {}
+        return {**attribution, **self.default_labels, **inputs.get("labels", {})}
+
 
 @dataclass
 class Made:
-    """What a create, update or read leaves: the id, the outputs, and why the resource is not well, if it is not."""
+    """What a create, update or read leaves: the id, the outputs, and what is wrong with the resource."""
 
     id: str
     state: Json
@@ -108,7 +120,7 @@ class Resource(ABC):
     def delete(self, resource_id: str, state: Json) -> None: ...
 
     def may_delete(self, what: str, state: Json) -> bool:
-        """By the deletion policy in the state: False to abandon. Raises SandboxError for PREVENT."""
+        """Whether the state's deletion policy is to delete, not abandon. Raises SandboxError for PREVENT."""
         policy = state.get("deletionPolicy", self.settings.deletion_policy)
         if policy == "PREVENT":
             raise SandboxError(
@@ -118,7 +130,7 @@ class Resource(ABC):
 
 
 def calling(doing: str, call: Callable[[], T]) -> T:
-    """Run a call of the store; its CloudError becomes the real provider's "Error <doing>: googleapi: Error 404: ..."."""
+    """Run a call of the store; its CloudError becomes the provider's "<doing>: googleapi: Error 404: ..."."""
     try:
         return call()
     except CloudError as error:

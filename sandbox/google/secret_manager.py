@@ -1,8 +1,8 @@
 """Secret Manager: Secret, SecretVersion and SecretIamMember on the emulated cloud.
 
-What they do not do: rotation, topics, expiry, tags, version aliases, write-only data, IAM conditions, customer-managed
-keys. A policy's etag does not change with the policy.
-Behaviour and wording: hashicorp/terraform-provider-google, google/services/secretmanager.
+What they do not do: rotation, topics, expiry, tags, version aliases, write-only data, IAM conditions,
+customer-managed keys. Behaviour and wording: hashicorp/terraform-provider-google,
+google/services/secretmanager.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ import binascii
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.errors import SandboxError
-from sandbox.google.cloud import Cloud, CloudError, member_name, project_number
-from sandbox.google.iam import check_member, check_role, member_form
+from sandbox.google.cloud import Cloud, CloudError, now, project_number
+from sandbox.google.iam import Grant
 from sandbox.google.resource import (
-    ATTRIBUTION_LABEL,
     Json,
     Made,
     Resource,
@@ -55,11 +53,6 @@ _ROLES = frozenset(
         "viewer",
     )
 )
-
-
-def now() -> str:
-    """This moment as the API writes it."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 class Secret(Resource):
@@ -146,15 +139,13 @@ class Secret(Resource):
             self.cloud.delete("secret", resource_id)
 
     def _mutable(self, inputs: Json) -> Json:
-        configured = inputs.get("labels", {})
-        for key, value in configured.items():
+        for key, value in inputs.get("labels", {}).items():
             if not (_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)):
                 raise invalid(
                     "Error setting labels of Secret", f"The label [{key}: {value}] is not well-formed"
                 )
-        attribution = ATTRIBUTION_LABEL if self.settings.attribution else {}
         return {
-            "labels": {**attribution, **self.settings.default_labels, **configured},
+            "labels": self.settings.all_labels(inputs),
             "annotations": inputs.get("annotations", {}),
             "versionDestroyTtl": inputs.get("versionDestroyTtl"),
         }
@@ -214,7 +205,7 @@ class SecretVersion(Resource):
             try:
                 base64.b64decode(data, validate=True)
             except binascii.Error:
-                # Named for this property: the engine shows the value with a failure.
+                # Not a failure of secretData: the engine shows the property's value with a failure.
                 yield CheckFailure("isSecretDataBase64", "is set, but secretData is not valid base64")
 
     def create(self, inputs: Json, timeout: float) -> Made:
@@ -283,83 +274,27 @@ class SecretVersion(Resource):
         )
 
 
-class SecretIamMember(Resource):
+class SecretIamMember(Grant):
     """gcp:secretmanager/secretIamMember:SecretIamMember."""
 
     kind = "gcp:secretmanager/secretIamMember:SecretIamMember"
     required = ("secretId", "role", "member")
     force_new = ("secretId", "role", "member", "project", "condition")
-    outputs = ("etag",)
+    store, parent, on, noun = "secretIamMember", "secret", "secretId", "secretmanager secret"
+    roles = _ROLES
 
     def normal(self, inputs: Json) -> Json:
         plain = super().normal(inputs)
         if isinstance(inputs["secretId"], str):
-            plain["secretId"] = _canonical(self.cloud, self._secret(plain))
+            plain["secretId"] = _canonical(self.cloud, self.named(plain))
         return plain
 
-    def check(self, inputs: Json) -> Iterator[CheckFailure]:
-        yield from not_emulated(self.kind, inputs, "condition")
-        yield from member_form(inputs.get("member"))
-
-    def create(self, inputs: Json, timeout: float) -> Made:
-        secret, role, member = self._secret(inputs), inputs["role"], inputs["member"]
-        calling(
-            f'Error retrieving IAM policy for secretmanager secret "{secret}"',
-            lambda: self.cloud.get("secret", secret),
-        )
-        doing = f'Error setting IAM policy for secretmanager secret "{secret}"'
-        check_role(doing, role, _ROLES)
-        check_member(self.cloud, doing, member)
-        with suppress(CloudError):  # granted already
-            self.cloud.create(
-                "secretIamMember",
-                member_name(secret, role, member),
-                {"secret": secret, "role": role, "member": member},
-            )
-        return self._made(secret, role, member, inputs)
-
-    def read(self, resource_id: str, inputs: Json) -> Made | None:
-        if inputs:
-            secret, role, member = self._secret(inputs), inputs["role"], inputs["member"]
-        else:
-            parts = resource_id.split()
-            if len(parts) != 3:
-                raise SandboxError(
-                    f"Wrong number of parts to Member id {parts}; expected 'resource_name role member [condition_title]'."
-                )
-            secret, role, member = parts
-            parsed(_PARENT, secret, "resource_name")
-        try:
-            self.cloud.get("secretIamMember", member_name(secret, role, member))
-        except CloudError:
-            return None
-        return self._made(secret, role, member, inputs)
-
-    def update(self, resource_id: str, state: Json, inputs: Json, timeout: float) -> Made:
-        raise SandboxError("every change of a SecretIamMember replaces it.")
-
-    def delete(self, resource_id: str, state: Json) -> None:
-        with suppress(CloudError):
-            self.cloud.delete(
-                "secretIamMember", member_name(self._secret(state), state["role"], state["member"])
-            )
-
-    def _secret(self, inputs: Json) -> str:
+    def named(self, inputs: Json) -> str:
         secret_id: str = inputs["secretId"]
         if "/" in secret_id:
             parsed(_PARENT, secret_id, "secretId")
             return secret_id
         return f"projects/{self.settings.need_project(inputs)}/secrets/{secret_id}"
-
-    def _made(self, secret: str, role: str, member: str, inputs: Json) -> Made:
-        state: dict[str, Any] = {
-            "secretId": secret,
-            "role": role,
-            "member": member,
-            "project": inputs.get("project", secret.split("/")[1]),
-            "etag": base64.b64encode(f"{role} {member}".encode()).decode()[:12],
-        }
-        return Made(f"{secret}/{role}/{member}", state)
 
 
 def _canonical(cloud: Cloud, secret: Any) -> Any:

@@ -1,13 +1,13 @@
 """Cloud Storage: Bucket and BucketIAMMember on the emulated cloud.
 
-What they do not do: lifecycle rules, retention policies, encryption keys, CORS, websites, logging, dual regions,
-folders, IAM conditions; who may read an object is asked by who reads it (emulators/barman.py). Names are unique in
-this sandbox only, not in the world. Behaviour and wording: hashicorp/terraform-provider-google, google/services/storage.
+What they do not do: lifecycle rules, retention policies, encryption keys, CORS, websites, logging, dual
+regions, folders, IAM conditions; IAM is asked by who reads an object (cloudnativepg/barman.py). Names are
+unique in this sandbox only, not in the world. Behaviour and wording: hashicorp/terraform-provider-google,
+google/services/storage.
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,10 +16,9 @@ from typing import Any, ClassVar
 from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.errors import SandboxError
-from sandbox.google.cloud import Cloud, CloudError, member_name, project_number
-from sandbox.google.iam import check_member, check_role, member_form
+from sandbox.google.cloud import CloudError, now, project_number
+from sandbox.google.iam import Grant
 from sandbox.google.resource import (
-    ATTRIBUTION_LABEL,
     Json,
     Made,
     Resource,
@@ -29,7 +28,6 @@ from sandbox.google.resource import (
     not_emulated,
     one_of,
 )
-from sandbox.google.secret_manager import now
 from sandbox.plugins.values import UNKNOWN
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
@@ -162,9 +160,8 @@ class Bucket(Resource):
             self.cloud.delete("bucket", resource_id)
 
     def _mutable(self, inputs: Json) -> Json:
-        attribution = ATTRIBUTION_LABEL if self.settings.attribution else {}
         return {
-            "labels": {**attribution, **self.settings.default_labels, **inputs.get("labels", {})},
+            "labels": self.settings.all_labels(inputs),
             "publicAccessPrevention": inputs.get("publicAccessPrevention", "inherited"),
             "softDeletePolicy": inputs.get("softDeletePolicy", {"retentionDurationSeconds": _WEEK}),
             "storageClass": inputs.get("storageClass", "STANDARD"),
@@ -201,80 +198,21 @@ class Bucket(Resource):
         return Made(name, state)
 
 
-class BucketIAMMember(Resource):
+class BucketIAMMember(Grant):
     """gcp:storage/bucketIAMMember:BucketIAMMember."""
 
     kind = "gcp:storage/bucketIAMMember:BucketIAMMember"
     required = ("bucket", "role", "member")
     force_new = ("bucket", "role", "member", "condition")
-    outputs = ("etag",)
+    store, parent, on, noun, prefix = "bucketIamMember", "bucket", "bucket", "storage bucket", "b/"
+    roles = _ROLES
 
     def normal(self, inputs: Json) -> Json:
         plain = super().normal(inputs)
         plain.pop("project", None)
         if isinstance(plain.get("bucket"), str):
-            plain["bucket"] = _bucket(plain)
+            plain["bucket"] = self.named(plain)
         return plain
 
-    def check(self, inputs: Json) -> Iterator[CheckFailure]:
-        yield from not_emulated(self.kind, inputs, "condition")
-        yield from member_form(inputs.get("member"))
-
-    def create(self, inputs: Json, timeout: float) -> Made:
-        bucket, role, member = _bucket(inputs), inputs["role"], inputs["member"]
-        try:
-            self.cloud.get("bucket", bucket)
-        except CloudError as error:
-            raise SandboxError(
-                f'Error retrieving IAM policy for storage bucket "b/{bucket}": googleapi: Error 404: '
-                "The specified bucket does not exist., notFound"
-            ) from error
-        doing = f'Error setting IAM policy for storage bucket "b/{bucket}"'
-        check_role(doing, role, _ROLES)
-        check_member(self.cloud, doing, member)
-        with suppress(CloudError):  # granted already
-            self.cloud.create(
-                "bucketIamMember",
-                member_name(bucket, role, member),
-                {"bucket": bucket, "role": role, "member": member},
-            )
-        return _granted(bucket, role, member)
-
-    def read(self, resource_id: str, inputs: Json) -> Made | None:
-        parts = [_bucket(inputs), inputs["role"], inputs["member"]] if inputs else resource_id.split()
-        if len(parts) != 3:
-            raise SandboxError(
-                f"Wrong number of parts to Member id {parts}; expected 'resource_name role member [condition_title]'."
-            )
-        bucket, role, member = parts
-        bucket = bucket.removeprefix("b/")
-        if not _exists(self.cloud, bucket, role, member):
-            return None
-        return _granted(bucket, role, member)
-
-    def update(self, resource_id: str, state: Json, inputs: Json, timeout: float) -> Made:
-        raise SandboxError("every change of a BucketIAMMember replaces it.")
-
-    def delete(self, resource_id: str, state: Json) -> None:
-        with suppress(CloudError):
-            self.cloud.delete("bucketIamMember", member_name(_bucket(state), state["role"], state["member"]))
-
-
-def _bucket(inputs: Json) -> str:
-    return inputs["bucket"].removeprefix("b/")
-
-
-def _exists(cloud: Cloud, bucket: str, role: str, member: str) -> bool:
-    try:
-        cloud.get("bucketIamMember", member_name(bucket, role, member))
-    except CloudError:
-        return False
-    return True
-
-
-def _granted(bucket: str, role: str, member: str) -> Made:
-    etag = base64.b64encode(f"{role} {member}".encode()).decode()[:12]
-    return Made(
-        f"b/{bucket}/{role}/{member}",
-        {"bucket": f"b/{bucket}", "role": role, "member": member, "etag": etag},
-    )
+    def named(self, inputs: Json) -> str:
+        return inputs["bucket"].removeprefix("b/")

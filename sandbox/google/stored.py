@@ -23,7 +23,7 @@ def require_api(cloud: Cloud, doing: str, project: str, api: str) -> None:
     Projects that a stack finds with a cluster in them have every API enabled.
     """
     row = calling(doing, lambda: cloud.get("project", f"projects/{project}"))
-    # Service Usage is what a new project can enable the others with.
+    # Every new project has Service Usage, which enables the others.
     if (
         row.get("bare")
         and api != "serviceusage"

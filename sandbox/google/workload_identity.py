@@ -6,7 +6,7 @@ from sandbox.google.cloud import Cloud
 
 
 def principal(cloud: Cloud, namespace: str, account: str) -> str:
-    """The member of a service account of the sandbox's cluster. Raises LookupError while there is no cluster."""
+    """The member that a service account of the cluster is. Raises LookupError while there is no cluster."""
     clusters = cloud.list("cluster")
     if not clusters:
         raise LookupError("unable to get credentials: the sandbox knows no GKE cluster yet")

@@ -1,8 +1,8 @@
 """The cluster autoscaler: which nodes to add and remove, and what to tell the pods.
 
-What it does not do: choose between pools by price (the first that fits wins), weigh what scheduling.py leaves out,
-move pods together to empty a node. A changed machine type or disk replaces a pool's nodes all at once. A stock-out takes
-the capacity for GPU machines away: running nodes stay, no new one comes.
+What it does not do: choose between pools by price (the first that fits wins), weigh what scheduling.py leaves
+out, move pods together to empty a node. A changed machine type or disk replaces all of a pool's nodes at
+once. In a stock-out of GPU machines the running nodes stay and no new one comes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from sandbox.cluster.status import holds
 from sandbox.nodes.gke_nodes import Json, Pool, owner, zone_of
 from sandbox.nodes.scheduling import Resources, quantities, requests, why_not
 
@@ -83,7 +84,8 @@ class _Look:
 class Autoscaler:
     """Decides from what is there; remembers only machines under way and since when a node has been empty.
 
-    `boot_seconds()` is how long a machine takes to appear, `idle_seconds` how long a node stays empty before it goes.
+    `boot_seconds()` is how long a machine takes to appear, `idle_seconds` how long a node stays empty before
+    it goes.
     """
 
     def __init__(self, boot_seconds: Callable[[], float], idle_seconds: float) -> None:
@@ -95,7 +97,7 @@ class Autoscaler:
     def decide(
         self, pools: list[Pool], nodes: list[Json], pods: list[Json], stockout: bool, now: float
     ) -> Decision:
-        """What to do now. `nodes` and `pods` are all of the cluster's, `now` is a monotonic time in seconds."""
+        """What to do, given all nodes and pods of the cluster; `now` is a monotonic time in seconds."""
         look = _Look(pools, nodes, pods, stockout, now)
         by_name = {pool.name: pool for pool in pools}
         self._orders = [
@@ -111,7 +113,7 @@ class Autoscaler:
         return look.decision
 
     def _counts(self, pool: Pool, look: _Look) -> dict[str, int]:
-        """Nodes a zone, those under way included."""
+        """The pool's nodes per zone, with those under way."""
         zones = [zone_of(node) for node in look.owned[pool.name]]
         zones += [order.zone for order in self._orders if order.pool.name == pool.name]
         return {zone: zones.count(zone) for zone in pool.zones}
@@ -120,7 +122,7 @@ class Autoscaler:
         self._orders.append(_Order(pool, zone, look.now + self._boot_seconds()))
 
     def _fill(self, look: _Look) -> None:
-        """Bring pools to their minimum, and tell when a new one has its first nodes or cannot have them."""
+        """Bring pools to their minimum; decide whether a new one has its first nodes or cannot have them."""
         for pool in look.pools:
             missing = pool.missing(self._counts(pool, look))
             if not look.exhausted(pool):
@@ -128,7 +130,7 @@ class Autoscaler:
                     self._order(pool, zone, look)
             if pool.row["status"] == "RUNNING":
                 continue
-            ready = [zone_of(node) for node in look.owned[pool.name] if _ready(node)]
+            ready = [zone_of(node) for node in look.owned[pool.name] if holds(node, "Ready")]
             if not pool.missing({zone: ready.count(zone) for zone in pool.zones}):
                 look.decision.status[pool.name] = ("RUNNING", "")
             elif look.exhausted(pool) and missing and pool.row["status"] != "ERROR":
@@ -201,18 +203,13 @@ class Autoscaler:
 
 
 def _kept(node: Json, pools: dict[str, Pool]) -> bool:
-    """Whether a node is none of ours, or still what its pool makes."""
+    """Whether a node belongs to no pool of the store, or is still as its pool makes nodes."""
     name = owner(node)
     if name is None:
         return True
     if name not in pools or zone_of(node) not in pools[name].zones:
         return False
     return quantities(node["status"]["capacity"]) == quantities(pools[name].sizes()[0])
-
-
-def _ready(node: Json) -> bool:
-    conditions = node.get("status", {}).get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def _unschedulable(pod: Json) -> bool:

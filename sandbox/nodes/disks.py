@@ -1,14 +1,14 @@
 """The Persistent Disk CSI driver: makes, binds, grows and removes volumes for claims of its StorageClasses.
 
-What it does not do: hold data, mount anything, take snapshots, clone, honour disk types' limits or attach limits.
-Volumes of other drivers are left alone.
+What it does not do: hold data, mount anything, take snapshots, clone, honour disk types' limits or attach
+limits. Volumes of other drivers are left alone.
 """
 
 from __future__ import annotations
 
+from sandbox.cluster.base_objects import DISK_DRIVER
 from sandbox.cluster.watched import Json, Watched
 
-DRIVER = "pd.csi.storage.gke.io"
 _ZONE = "topology.kubernetes.io/zone"
 _DRIVER_ZONE = "topology.gke.io/zone"
 _PROVISIONER = "volume.kubernetes.io/storage-provisioner"
@@ -30,13 +30,15 @@ class Disks:
         for node in self._api.list("Node"):
             self._register(node)
         for claim in self._api.list("PersistentVolumeClaim"):
-            if claim["metadata"].get("annotations", {}).get(_PROVISIONER) == DRIVER:
+            if claim["metadata"].get("annotations", {}).get(_PROVISIONER) == DISK_DRIVER:
                 self._provide(claim)
         for volume in self._api.list("PersistentVolume"):
             if self._released(volume):
                 self._api.delete("PersistentVolume", volume)
         for attachment in self._api.list("VolumeAttachment"):
-            if attachment["spec"]["attacher"] == DRIVER and not attachment.get("status", {}).get("attached"):
+            if attachment["spec"]["attacher"] == DISK_DRIVER and not attachment.get("status", {}).get(
+                "attached"
+            ):
                 self._api.patch("VolumeAttachment", attachment, {"status": {"attached": True}}, "/status")
 
     def _register(self, node: Json) -> None:
@@ -56,7 +58,7 @@ class Disks:
                 self._api.create("PersistentVolume", volume_for(claim, storage, name, zone))
                 message = f"Successfully provisioned volume {name}"
                 self._api.event(
-                    "PersistentVolumeClaim", claim, "Normal", "ProvisioningSucceeded", message, DRIVER
+                    "PersistentVolumeClaim", claim, "Normal", "ProvisioningSucceeded", message, DISK_DRIVER
                 )
         elif claim["status"].get("phase") == "Bound":
             self._grow(claim, volume)
@@ -89,7 +91,7 @@ class Disks:
 
     def _released(self, volume: Json) -> bool:
         return (
-            volume["metadata"].get("annotations", {}).get(_PROVISIONED_BY) == DRIVER
+            volume["metadata"].get("annotations", {}).get(_PROVISIONED_BY) == DISK_DRIVER
             and volume["status"].get("phase") == "Released"
             and volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
             and "deletionTimestamp" not in volume["metadata"]
@@ -100,7 +102,7 @@ def volume_for(claim: Json, storage: Json, name: str, zone: str) -> Json:
     """The PersistentVolume the driver makes for a claim, in a zone."""
     metadata = claim["metadata"]
     return {
-        "metadata": {"name": name, "annotations": {_PROVISIONED_BY: DRIVER}},
+        "metadata": {"name": name, "annotations": {_PROVISIONED_BY: DISK_DRIVER}},
         "spec": {
             "accessModes": claim["spec"]["accessModes"],
             "capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]},
@@ -112,7 +114,7 @@ def volume_for(claim: Json, storage: Json, name: str, zone: str) -> Json:
                 "uid": metadata["uid"],
             },
             "csi": {
-                "driver": DRIVER,
+                "driver": DISK_DRIVER,
                 "fsType": storage.get("parameters", {}).get("csi.storage.k8s.io/fstype", "ext4"),
                 "volumeHandle": f"projects/UNSPECIFIED/zones/{zone}/disks/{name}",
             },

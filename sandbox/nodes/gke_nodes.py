@@ -1,6 +1,7 @@
 """What GKE makes of a node pool: how its nodes look and how many there may be.
 
-What it does not do: local disks, GPU partitions and sharing, Arm, Windows; the provider stand-in refuses those.
+What it does not do: local disks, GPU partitions and sharing, Arm, Windows; the provider stand-in refuses
+those.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import secrets
 from typing import Any
 
 from sandbox.cluster.base_objects import region_of
-from sandbox.nodes.machine_types import MACHINE_TYPES, ephemeral_storage
+from sandbox.nodes.node_sizes import MACHINE_TYPES, allocatable, capacity, ephemeral_storage
 
 Json = dict[str, Any]
 
@@ -33,7 +34,7 @@ class Pool:
         self.zones: list[str] = row["zones"]
         spec: Json = row["spec"]
         self.config: Json = spec.get("nodeConfig", {})
-        self.machine = MACHINE_TYPES[self.config["machineType"]]
+        self.machine_type: str = self.config["machineType"]
         self.max_pods = int(spec.get("maxPodsPerNode", 110))
         self.accelerators: list[Json] = self.config.get("guestAccelerators", [])
         self.gpus = sum(int(accelerator["count"]) for accelerator in self.accelerators)
@@ -52,7 +53,7 @@ class Pool:
             self.zone_min = max(self.zone_min, start)
 
     def missing(self, counts: dict[str, int]) -> list[str]:
-        """The zones, once a node, in which nodes lack to reach the minimum."""
+        """The zones of the nodes that the minimum still asks for, one entry per node."""
         have = dict(counts)
         zones: list[str] = []
         for zone in self.zones:
@@ -80,7 +81,7 @@ class Pool:
         spot = bool(self.config.get("spot") or self.config.get("preemptible"))
         labels = {
             "beta.kubernetes.io/arch": "amd64",
-            "beta.kubernetes.io/instance-type": self.machine.name,
+            "beta.kubernetes.io/instance-type": self.machine_type,
             "beta.kubernetes.io/os": "linux",
             "cloud.google.com/gke-boot-disk": self.config.get("diskType", "pd-balanced"),
             "cloud.google.com/gke-container-runtime": "containerd",
@@ -90,12 +91,12 @@ class Pool:
             .split("_")[0]
             .lower(),
             "cloud.google.com/gke-provisioning": "spot" if spot else "standard",
-            "cloud.google.com/machine-family": self.machine.family,
+            "cloud.google.com/machine-family": self.machine_type.partition("-")[0],
             "failure-domain.beta.kubernetes.io/region": region_of(zone),
             "failure-domain.beta.kubernetes.io/zone": zone,
             "kubernetes.io/arch": "amd64",
             "kubernetes.io/os": "linux",
-            "node.kubernetes.io/instance-type": self.machine.name,
+            "node.kubernetes.io/instance-type": self.machine_type,
             "topology.gke.io/zone": zone,
             "topology.kubernetes.io/region": region_of(zone),
             "topology.kubernetes.io/zone": zone,
@@ -115,7 +116,7 @@ class Pool:
         return {**labels, **self.config.get("labels", {})}
 
     def taints(self) -> list[Json]:
-        """The pool's taints, and the one GKE adds to GPU pools of clusters that have other pools, as this one does."""
+        """The pool's taints, and the one that GKE adds to a GPU pool where there are other pools, as here."""
         taints = [
             {"key": taint["key"], "value": taint["value"], "effect": _EFFECTS[taint["effect"]]}
             for taint in self.config.get("taints", [])
@@ -126,11 +127,12 @@ class Pool:
 
     def sizes(self) -> tuple[dict[str, str], dict[str, str]]:
         """Capacity and allocatable of one node."""
+        machine = MACHINE_TYPES[self.machine_type]
         disk, free_disk = ephemeral_storage(int(self.config.get("diskSizeGb", 100)))
         both = {"pods": str(self.max_pods), **({_GPU: str(self.gpus)} if self.gpus else {})}
         return (
-            {**self.machine.capacity(), "ephemeral-storage": disk, **both},
-            {**self.machine.allocatable(), "ephemeral-storage": free_disk, **both},
+            {**capacity(machine), "ephemeral-storage": disk, **both},
+            {**allocatable(machine), "ephemeral-storage": free_disk, **both},
         )
 
     def group(self, zone: str) -> str:
@@ -155,10 +157,8 @@ class Pool:
     def node(self, zone: str) -> Json:
         """A new node of the pool."""
         name = f"{self.group(zone)}-{secrets.token_hex(2)}"
-        capacity, allocatable = self.sizes()
+        total, left_to_pods = self.sizes()
         return {
-            "apiVersion": "v1",
-            "kind": "Node",
             "metadata": {
                 "name": name,
                 "annotations": {"kwok.x-k8s.io/node": "fake", POOL_ANNOTATION: self.name},
@@ -168,7 +168,7 @@ class Pool:
                 "providerID": f"gce://{self.row['project']}/{zone}/{name}",
                 "taints": self.taints(),
             },
-            "status": {"capacity": capacity, "allocatable": allocatable},
+            "status": {"capacity": total, "allocatable": left_to_pods},
         }
 
 

@@ -1,10 +1,12 @@
 """The kubelet's look at what a pod refers to: Secrets, ConfigMaps, their keys, and claims.
 
-A bound pod whose references are all there gets the annotation that the pod-ready stage (stages.yaml) waits for; for
-another one the status and the event tell what is missing, as a node's kubelet words it, and it is looked at again.
+A bound pod whose references are all there gets the annotation that the pod-ready stage (stages.yaml) waits
+for. Of any other pod the status and an event say in the kubelet's words what is missing, and it is looked at
+again.
 
-What it does not do: pull images, run anything, start one container of a pod before another's references are there,
-or tell a pod that runs already of a change. Volume types it does not know are refused by name in a FailedMount event.
+What it does not do: pull images, run anything, start one container of a pod before another's references are
+there, or tell a pod that runs already of a change. Volume types it does not know are refused by name in a
+FailedMount event.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from sandbox.cluster.watched import Json, Watched, condition, moment, timestamp
+from sandbox.cluster.status import condition, moment, timestamp
+from sandbox.cluster.watched import Json, Watched
 from sandbox.latency import seconds
 
 ANNOTATION = "sandbox.llmgateway.dev/references"
@@ -133,10 +136,12 @@ class Kubelet:
 
 
 def waiting_status(pod: Json, blocked: tuple[str, str] | None) -> Json:
-    """The status of a pod that cannot start; `blocked` is the container that lacks something, and what it lacks."""
+    """The status of a pod that cannot start; `blocked` is a container and what it lacks."""
     spec, now = pod["spec"], timestamp()
     initial = spec.get("initContainers", [])
-    at_init = bool(initial) and (blocked is None or any(each["name"] == blocked[0] for each in initial))
+    at_init = bool(initial) and (
+        blocked is None or blocked[0] in [container["name"] for container in initial]
+    )
 
     def waiting(containers: list[Json], reason: str) -> list[Json]:
         return [
@@ -156,7 +161,7 @@ def waiting_status(pod: Json, blocked: tuple[str, str] | None) -> Json:
             for container in containers
         ]
 
-    not_ready = f"containers with unready status: [{' '.join(each['name'] for each in spec['containers'])}]"
+    names = " ".join(container["name"] for container in spec["containers"])
     kept = [
         found
         for found in pod["status"].get("conditions", [])
@@ -173,7 +178,7 @@ def waiting_status(pod: Json, blocked: tuple[str, str] | None) -> Json:
                     "type": type_,
                     "status": "False",
                     "reason": "ContainersNotReady",
-                    "message": not_ready,
+                    "message": f"containers with unready status: [{names}]",
                     "lastTransitionTime": now,
                 }
                 for type_ in ("Ready", "ContainersReady")

@@ -1,7 +1,7 @@
 """Would a pod fit a node? The scheduler's filters that a cluster autoscaler's simulation turns on.
 
-Looks at requests, node selector, required node affinity and taints. Does not look at pod (anti-)affinity, topology
-spread, host ports, volumes' zones or priorities. Pure functions on the API's JSON.
+Looks at requests, node selector, required node affinity and taints. Does not look at pod (anti-)affinity,
+topology spread, host ports, volumes' zones or priorities. Pure functions on the API's JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def quantities(amounts: Mapping[str, str]) -> Resources:
 
 
 def requests(pod: Json) -> Resources:
-    """What a pod asks of a node: its containers and sidecars together, or its largest init step if that is more."""
+    """What a pod asks of a node: containers and sidecars together, or a larger init step."""
     running: Resources = {}
     peak: Resources = {}
     for container in pod["spec"].get("initContainers", []):
@@ -39,9 +39,9 @@ def requests(pod: Json) -> Resources:
 
 
 def why_not(pod: Json, labels: Mapping[str, str], taints: list[Json], free: Resources) -> list[str]:
-    """Why the pod would not fit a node with these labels, taints and free resources, in the scheduler's words.
+    """Why the pod would not fit a node with these labels, taints and free resources; empty when it would.
 
-    An empty list means that it would fit.
+    The words are the scheduler's.
     """
     reasons = [
         f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"

@@ -1,7 +1,8 @@
 """cert-manager, as far as the charts here ask for it: Certificates of a self-signed Issuer become Secrets.
 
-It acts while its Deployment is Available. What it does not do: other issuers (such an Issuer and its Certificates do
-not become Ready, which their conditions say), renew, keystores, Secret templates, CertificateRequests, ACME.
+It acts while its Deployment is Available. What it does not do: other issuers (such an Issuer and its
+Certificates do not become Ready, which their conditions say), renew, keystores, Secret templates,
+CertificateRequests, ACME.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import base64
 
 import trustme
 
-from sandbox.cluster.watched import Json, Watched, available, condition, with_condition
+from sandbox.cluster.status import holds
+from sandbox.cluster.watched import Json, Watched, available, set_condition
 
 
 class CertManager:
@@ -41,8 +43,7 @@ class CertManager:
             if reference.get("kind", "Issuer") == "Issuer"
             else None
         )
-        ready = condition(issuer, "Ready") if issuer else None
-        if ready is None or ready["status"] != "True":
+        if not holds(issuer, "Ready"):
             message = (
                 f'Referenced "{reference.get("kind", "Issuer")}" not found or not ready: {reference["name"]}'
             )
@@ -53,10 +54,7 @@ class CertManager:
         self._tell("Certificate", certificate, True, "Ready", "Certificate is up to date and has not expired")
 
     def _tell(self, kind: str, item: Json, status: bool, reason: str, message: str) -> None:
-        known = condition(item, "Ready")
-        if known is None or (known["status"] == "True", known["message"]) != (status, message):
-            conditions = with_condition(item, "Ready", status, reason, message)
-            self._api.patch(kind, item, {"status": {"conditions": conditions}}, "/status")
+        set_condition(self._api, kind, item, "Ready", status, reason, message)
 
 
 def _secret(certificate: Json) -> Json:

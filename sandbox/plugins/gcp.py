@@ -1,7 +1,7 @@
 """The gcp provider plugin of the sandbox: always emulated, on the cloud store of this sandbox's home.
 
-What it does not do: talk to Google, and any resource, lookup or provider setting but those listed here; everything
-else is refused by name. Property names are those of the installed pulumi_gcp.
+What it does not do: talk to Google, and any resource, lookup or provider setting but those listed here;
+everything else is refused by name. Property names are those of the installed pulumi_gcp.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _RESOURCES: dict[str, type[Resource]] = {
         Subnetwork,
     )
 }
-_DEFAULT_TIMEOUT = 30 * 60.0
+_DEFAULT_TIMEOUT_SECONDS = 30 * 60.0
 # Settings that mean something here, or whose absence changes nothing.
 _SETTINGS = frozenset(
     {
@@ -88,7 +88,7 @@ Values = Mapping[str, PropertyValue]
 
 
 class Gcp(provider.Provider):
-    """Checks names and references as the real provider and the APIs do, and keeps resources in the cloud store."""
+    """Checks names and references as the provider and the APIs do; keeps resources in the cloud store."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -164,7 +164,7 @@ class Gcp(provider.Provider):
             state = {**resource.normal(inputs), **dict.fromkeys(resource.outputs, UNKNOWN)}
             return provider.CreateResponse("", _outputs(resource, state, request.properties))
         await self._pause(resource, inputs)
-        made = await asyncio.to_thread(resource.create, inputs, request.timeout or _DEFAULT_TIMEOUT)
+        made = await asyncio.to_thread(resource.create, inputs, request.timeout or _DEFAULT_TIMEOUT_SECONDS)
         return provider.CreateResponse(made.id, _finished(resource, made, request.properties))
 
     async def read(self, request: provider.ReadRequest) -> provider.ReadResponse:
@@ -190,7 +190,7 @@ class Gcp(provider.Provider):
                 _outputs(resource, {**state, **resource.normal(inputs)}, request.news, request.olds)
             )
         await self._pause(resource, inputs)
-        timeout = request.timeout or _DEFAULT_TIMEOUT
+        timeout = request.timeout or _DEFAULT_TIMEOUT_SECONDS
         made = await asyncio.to_thread(resource.update, request.resource_id, state, inputs, timeout)
         return provider.UpdateResponse(_finished(resource, made, request.news))
 

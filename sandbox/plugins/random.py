@@ -1,7 +1,8 @@
 """Stands in for pulumi-random 4.21 where that is not installed.
 
-Emulates RandomBytes whole (create, replace on any changed input, refresh, import by base64 value). Refuses every other
-type by name.
+Emulates RandomBytes (create, replace on any changed input, refresh, import by base64 value) and refuses every
+other type by name. Kinder in one thing: the real provider's id of a RandomBytes is its base64 value, which a
+state holds in plain text; here the id says nothing of it.
 """
 
 from __future__ import annotations
@@ -11,19 +12,8 @@ import importlib.metadata
 import secrets
 from typing import Any
 
+from pulumi.provider.experimental import provider
 from pulumi.provider.experimental.property_value import PropertyValue
-from pulumi.provider.experimental.provider import (
-    CheckFailure,
-    CheckRequest,
-    CheckResponse,
-    CreateRequest,
-    CreateResponse,
-    DeleteRequest,
-    DiffResponse,
-    Provider,
-    ReadRequest,
-    ReadResponse,
-)
 
 from sandbox.errors import SandboxError
 from sandbox.plugins.sdk import check_inputs
@@ -31,7 +21,6 @@ from sandbox.plugins.server import DiffRequest, serve
 from sandbox.plugins.values import UNKNOWN, detailed_diff, plain_map, property_map
 
 BYTES = "random:index/randomBytes:RandomBytes"
-# The real provider's id says nothing of the value: ids are not encrypted in the state.
 ID = "none"
 
 
@@ -43,10 +32,10 @@ def outputs(value: bytes | None) -> dict[str, PropertyValue]:
     return {name: text.with_secret(True) for name, text in property_map(texts).items()}
 
 
-class RandomProvider(Provider):
+class RandomProvider(provider.Provider):
     """RandomBytes."""
 
-    async def check(self, request: CheckRequest) -> CheckResponse:
+    async def check(self, request: provider.CheckRequest) -> provider.CheckResponse:
         if request.type != BYTES:
             raise SandboxError(
                 f"{request.type} is not emulated in the sandbox; it knows {BYTES} (hex or base64)."
@@ -56,25 +45,27 @@ class RandomProvider(Provider):
         length = inputs.get("length")
         if length is not UNKNOWN and not (isinstance(length, int) and length >= 1):
             failures.append(
-                CheckFailure("length", f"length is {length!r}; give a number of bytes of at least 1.")
+                provider.CheckFailure(
+                    "length", f"length is {length!r}; give a number of bytes of at least 1."
+                )
             )
-        return CheckResponse(request.new_inputs, failures)
+        return provider.CheckResponse(request.new_inputs, failures)
 
-    async def diff(self, request: DiffRequest) -> DiffResponse:  # type: ignore[override]
+    async def diff(self, request: DiffRequest) -> provider.DiffResponse:  # type: ignore[override]
         changes = detailed_diff(
             plain_map(request.old_inputs), plain_map(request.new_inputs), lambda path: True
         )
-        return DiffResponse(bool(changes), replaces=list(changes), detailed_diff=changes)
+        return provider.DiffResponse(bool(changes), replaces=list(changes), detailed_diff=changes)
 
-    async def create(self, request: CreateRequest) -> CreateResponse:
+    async def create(self, request: provider.CreateRequest) -> provider.CreateResponse:
         if request.preview:
-            return CreateResponse("", {**request.properties, **outputs(None)})
+            return provider.CreateResponse("", {**request.properties, **outputs(None)})
         value = secrets.token_bytes(plain_map(request.properties)["length"])
-        return CreateResponse(ID, {**request.properties, **outputs(value)})
+        return provider.CreateResponse(ID, {**request.properties, **outputs(value)})
 
-    async def read(self, request: ReadRequest) -> ReadResponse:
+    async def read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         if request.properties:
-            return ReadResponse(request.resource_id, request.properties, request.inputs)
+            return provider.ReadResponse(request.resource_id, request.properties, request.inputs)
         try:
             value = base64.b64decode(request.resource_id, validate=True)
         except ValueError as error:
@@ -82,9 +73,9 @@ class RandomProvider(Provider):
                 f"import id of {request.name}: {error}; RandomBytes is imported by its base64 value."
             ) from error
         inputs = property_map({"length": len(value)})
-        return ReadResponse(ID, {**inputs, **outputs(value)}, inputs)
+        return provider.ReadResponse(ID, {**inputs, **outputs(value)}, inputs)
 
-    async def delete(self, request: DeleteRequest) -> None:
+    async def delete(self, request: provider.DeleteRequest) -> None:
         return None
 
 

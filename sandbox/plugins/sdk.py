@@ -1,7 +1,7 @@
-"""Input names checked against the installed Pulumi SDKs, so that a misspelt one fails here as it would with the real provider.
+"""Input names checked against the installed Pulumi SDKs: a misspelt one fails, as with the real provider.
 
-Reads only what the generated SDKs carry: the tables in which they register their resources, and their input types.
-It knows names and nesting, not required properties or value types.
+Reads only what the generated SDKs carry: the tables in which they register their resources, and their input
+types. It knows names and nesting, not required properties or value types.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pulumi.runtime import rpc
 
 
 def input_names(package: str, token: str) -> set[str]:
-    """The Pulumi names of the top-level inputs of a resource, provider ("pulumi:providers:<package>") or function.
+    """The Pulumi names of a resource's, function's or provider's ("pulumi:providers:<package>") inputs.
 
     Raises LookupError where the installed SDK of the package does not know the token.
     """
@@ -49,19 +49,16 @@ def args_type(package: str, token: str) -> type:
     return members.get(f"{name}InitArgs") or members[f"{name}Args"]
 
 
-def check_inputs(
-    package: str, token: str, inputs: Mapping[str, Any], also: frozenset[str] = frozenset()
-) -> list[CheckFailure]:
+def check_inputs(package: str, token: str, inputs: Mapping[str, Any]) -> list[CheckFailure]:
     """A failure for every name in plain `inputs`, nested ones included, that the SDK does not have.
 
-    `also` holds further top-level names to accept. Raises LookupError for an unknown token.
+    Raises LookupError for an unknown token.
     """
-    known = {name: value for name, value in inputs.items() if name not in also}
     return [
         CheckFailure(
             path, f'{token} has no property "{path}"{_nearest(name, names)}; it would have no effect.'
         )
-        for path, name, names in _unknown(known, args_type(package, token), "")
+        for path, name, names in _unknown(inputs, args_type(package, token), "")
     ]
 
 

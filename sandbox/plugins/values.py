@@ -1,4 +1,4 @@
-"""Pulumi property values as plain Python, back again with their secrets, and the difference of two plain values."""
+"""Pulumi property values as plain Python, back again with their secrets, and differences of plain values."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def path_text(path: Path) -> str:
 
 
 def detailed_diff(old: Any, new: Any, replaces: Callable[[Path], bool]) -> dict[str, PropertyDiff]:
-    """The differences of two plain inputs as the engine wants them; `replaces` says which places force a replacement."""
+    """The differences of two plain inputs, for the engine; `replaces` tells the places that replace."""
     replacing = {
         PropertyDiffKind.ADD: PropertyDiffKind.ADD_REPLACE,
         PropertyDiffKind.DELETE: PropertyDiffKind.DELETE_REPLACE,
@@ -149,7 +149,7 @@ def detailed_diff(old: Any, new: Any, replaces: Callable[[Path], bool]) -> dict[
 
 
 def under(*prefixes: str) -> Callable[[Path], bool]:
-    """A test for `detailed_diff`: is the place at, inside or around one of the dotted prefixes (list indexes left out)?"""
+    """A test for `detailed_diff`: is a place at, in or around a dotted prefix, list indexes left out?"""
     wanted = [tuple(prefix.split(".")) for prefix in prefixes]
 
     def matches(path: Path) -> bool:

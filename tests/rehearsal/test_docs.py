@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from sandbox.paths import HOME_VARIABLE, REPOSITORY
-from tests.support.documents import Block, blocks, merged, pages
+from sandbox.stack_file import merged
+from tests.support.documents import Block, blocks, pages
 
 STACK = "dev"
 NOT_IN_GIT = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".*_cache", "__pycache__", ".hypothesis")

@@ -103,7 +103,7 @@ def test_policies_fit_the_pods_that_run(dev: Sandbox, watcher: Watcher) -> None:
 @pytest.mark.parametrize("namespace", ["cnpg-system", "external-secrets"])
 def test_a_root_pod_is_refused_where_restricted(dev: Sandbox, namespace: str) -> None:
     pod = {"metadata": {"name": "as-root"}, "spec": {"containers": [AS_ROOT]}}
-    with pytest.raises(SandboxError, match=r'violates PodSecurity \\"restricted:latest\\"'):
+    with pytest.raises(SandboxError, match=r'violates PodSecurity "restricted:latest"'):
         control_plane.api(dev.home).create(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
 
 
@@ -111,7 +111,7 @@ def test_a_root_pod_is_refused_where_restricted(dev: Sandbox, namespace: str) ->
 def test_a_privileged_pod_is_refused_where_baseline(dev: Sandbox, namespace: str) -> None:
     container = {**AS_ROOT, "securityContext": {"privileged": True}}
     pod = {"metadata": {"name": "privileged"}, "spec": {"containers": [container]}}
-    with pytest.raises(SandboxError, match=r'violates PodSecurity \\"baseline:latest\\"'):
+    with pytest.raises(SandboxError, match=r'violates PodSecurity "baseline:latest"'):
         control_plane.api(dev.home).create(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
 
 

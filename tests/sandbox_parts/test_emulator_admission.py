@@ -1,4 +1,4 @@
-"""The answers of the operators' admission webhooks."""
+"""The answers of the operators' admission webhooks, and which port of its pods a webhook's Service leads to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.cluster import admission
-from sandbox.cluster.webhooks import respond
+from sandbox.cluster.webhooks import respond, target_port
 
 CLUSTER = "/validate-postgresql-cnpg-io-v1-cluster"
 STORE = "/validate-external-secrets-io-v1-clustersecretstore"
@@ -102,3 +102,13 @@ def test_kinds_that_are_not_emulated_are_refused_by_name() -> None:
     request = {"uid": "u", "operation": "CREATE", "kind": {"kind": "Pooler"}, "object": {"spec": {}}}
     response = respond("/validate-postgresql-cnpg-io-v1-pooler", request)
     assert response["status"]["message"] == "Pooler objects are not emulated by the sandbox"
+
+
+@pytest.mark.parametrize(
+    ("target", "port"), [({"targetPort": "webhook"}, 9443), ({"targetPort": 10250}, 10250), ({}, 443)]
+)
+def test_a_target_is_named_numbered_or_the_services_own(target: dict[str, int | str], port: int) -> None:
+    containers = [{"ports": [{"name": "webhook", "containerPort": 9443}]}, {}]
+    deployment = {"spec": {"template": {"spec": {"containers": containers}}}}
+    service = {"spec": {"ports": [{"port": 8080, "targetPort": 8080}, {"port": 443, **target}]}}
+    assert target_port(service, 443, deployment) == port

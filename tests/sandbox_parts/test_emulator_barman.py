@@ -27,7 +27,7 @@ def row(at: str, text: str) -> dict[str, str]:
 
 
 def texts(content: dict[str, Any]) -> list[str]:
-    return [each["text"] for each in content["rows"]]
+    return [row["text"] for row in content["rows"]]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     class Clock:
         now = "10:00:00"
 
-    monkeypatch.setattr(barman, "_now", lambda: f"2030-01-01T{Clock.now}Z")
+    monkeypatch.setattr(barman, "timestamp", lambda: f"2030-01-01T{Clock.now}Z")
     return Clock
 
 

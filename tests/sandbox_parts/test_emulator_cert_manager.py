@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from sandbox.cluster.watched import Watched, condition
+from sandbox.cluster.status import condition
+from sandbox.cluster.watched import Watched
 from sandbox.operators.cert_manager import CertManager
 from tests.support.fake_cluster import FakeCluster
 
@@ -21,13 +22,7 @@ CERTIFICATE = {
 @pytest.fixture
 def cluster() -> FakeCluster:
     cluster = FakeCluster()
-    cluster.add(
-        "Deployment",
-        "cert-manager",
-        "cert-manager",
-        metadata={"labels": {"app.kubernetes.io/name": "cert-manager"}},
-        status={"availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]},
-    )
+    cluster.operator("cert-manager", "cert-manager")
     return cluster
 
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from sandbox.cluster.watched import Watched, condition
+from sandbox.cluster.status import condition
+from sandbox.cluster.watched import Watched
 from sandbox.google.cloud import Cloud, member_name
 from sandbox.google.workload_identity import principal
 from sandbox.operators.cloudnativepg import objects as objects
@@ -36,14 +37,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.cluster, self.cloud = FakeCluster(), Cloud(folder / "cloud.db")
         self.operator = CloudNativePG(cast(Watched, self.cluster), self.cloud)
-        self.cluster.add(
-            "Deployment",
-            "cnpg",
-            "cnpg-system",
-            metadata={"labels": {"app.kubernetes.io/name": "cloudnative-pg"}},
-            spec={"template": {"spec": {"containers": [{"image": "cnpg:1.29.1"}]}}},
-            status={"availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]},
-        )
+        self.cluster.operator("cloudnative-pg", "cnpg-system", containers=[{"image": "cnpg:1.29.1"}])
 
     def secret(self, **data: str) -> None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
@@ -67,16 +61,7 @@ class World:
         self.cluster.add(
             "ConfigMap", "plugin-barman-cloud-config", namespace, data={"SIDECAR_IMAGE": "sidecar:1"}
         )
-        self.cluster.add(
-            "Deployment",
-            "plugin-barman-cloud",
-            namespace,
-            metadata={"labels": {"app.kubernetes.io/name": "plugin-barman-cloud"}},
-            status={
-                "availableReplicas": replicas,
-                "conditions": [{"type": "Available", "status": "True" if replicas else "False"}],
-            },
-        )
+        self.cluster.operator("plugin-barman-cloud", namespace, replicas)
 
     def condition(self, kind: str) -> dict[str, Any]:
         found = condition(self.cluster.items["Cluster", "ns", "pg"], kind)
@@ -89,10 +74,7 @@ class World:
             for job in self.cluster.list("Job"):
                 job["status"] = {"succeeded": 1}
             for pod in self.cluster.list("Pod"):
-                pod["status"] = {
-                    "phase": "Running",
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                }
+                pod["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
             self.operator.reconcile()
         return self.cluster.items["Cluster", "ns", "pg"]["status"]
 
@@ -148,7 +130,7 @@ def test_a_cluster_grows_by_replicas_and_shrinks_to_its_primary(world: World) ->
     world.secret(username="litellm", password="one")
     world.cluster.add("Cluster", "pg", "ns", spec=spec(instances=3))
     assert world.step()["readyInstances"] == 3
-    budgets = [each["metadata"]["name"] for each in world.cluster.list("PodDisruptionBudget")]
+    budgets = [budget["metadata"]["name"] for budget in world.cluster.list("PodDisruptionBudget")]
     assert budgets == ["pg", "pg-primary"]
     world.cluster.items["Cluster", "ns", "pg"]["spec"]["instances"] = 1
     assert world.step()["instanceNames"] == ["pg-1"]
@@ -214,7 +196,7 @@ def test_the_plugins_sidecar_is_in_every_instance(archiving: World) -> None:
     archiving.cluster.items["Cluster", "ns", "pg"]["spec"] |= ARCHIVED
     archiving.step()
     for pod in archiving.cluster.list("Pod"):
-        names = [each["name"] for each in pod["spec"]["initContainers"]]
+        names = [container["name"] for container in pod["spec"]["initContainers"]]
         assert names == ["bootstrap-controller", "plugin-barman-cloud"]
 
 

@@ -8,8 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from sandbox.cluster.watched import Watched, condition
+from sandbox.cluster.status import condition
+from sandbox.cluster.watched import Watched
 from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, member_name
+from sandbox.google.workload_identity import principal
 from sandbox.operators.external_secrets import controller
 from sandbox.operators.external_secrets.controller import ExternalSecrets, data_hash, duration, object_hash
 from tests.support.fake_cluster import FakeCluster
@@ -27,23 +29,12 @@ class World:
         self.cloud.create("secret", SECRET, {})
         self.cloud.add_secret_version(SECRET, b"one")
         self.operator = ExternalSecrets(cast(Watched, self.cluster), self.cloud)
-        self.cluster.add(
-            "Deployment",
-            "external-secrets",
-            "eso",
-            metadata={"labels": {"app.kubernetes.io/name": "external-secrets"}},
-            spec={"template": {"spec": {"serviceAccountName": "reader"}}},
-            status={"availableReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]},
-        )
+        self.cluster.operator("external-secrets", "eso", serviceAccountName="reader")
         self.cluster.add("ClusterSecretStore", "gsm", spec={"provider": {"gcpsm": {"projectID": "p"}}})
 
     def grant(self) -> None:
-        number = self.cloud.ensure_project("p")
-        member = (
-            f"principal://iam.googleapis.com/projects/{number}/locations/global/workloadIdentityPools/"
-            "p.svc.id.goog/subject/ns/eso/sa/reader"
-        )
-        self.cloud.create("secretIamMember", member_name(SECRET, ACCESSOR_ROLE, member), {})
+        name = member_name(SECRET, ACCESSOR_ROLE, principal(self.cloud, "eso", "reader"))
+        self.cloud.create("secretIamMember", name, {})
 
     def ask(self, reference: dict[str, str] | None = None, **target: Any) -> dict[str, Any]:
         """Create or change the ExternalSecret and reconcile; the ExternalSecret as it is then."""
@@ -55,7 +46,7 @@ class World:
             "ns",
             metadata={"generation": generation},
             spec={
-                "refreshInterval": "1h",
+                "refreshInterval": "1h0m0s",
                 "secretStoreRef": {"kind": "ClusterSecretStore", "name": "gsm"},
                 "target": target,
                 "data": [{"secretKey": "password", "remoteRef": reference or {"key": "db"}}],

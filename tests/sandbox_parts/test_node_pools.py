@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from sandbox.cluster.watched import Watched
+from sandbox.google.cloud import Cloud
 from sandbox.nodes.autoscaler import Autoscaler, Decision
 from sandbox.nodes.gke_nodes import Pool
-from sandbox.nodes.machine_types import MACHINE_TYPES
+from sandbox.nodes.node_pools import NodePools
+from sandbox.nodes.node_sizes import MACHINE_TYPES, allocatable
 from sandbox.nodes.scheduling import quantities, requests, why_not
+from sandbox.paths import HOME_VARIABLE
+from tests.support.fake_cluster import FakeCluster
 
 Json = dict[str, Any]
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
@@ -45,12 +51,7 @@ def pod(name: str = "vllm", node: str | None = None, gpu: str = "1", **spec: Any
         "metadata": {"name": name, "namespace": "vllm", "uid": name},
         "spec": {
             "containers": [
-                {
-                    "resources": {
-                        "requests": {"cpu": "2", "memory": "8Gi"},
-                        "limits": {"nvidia.com/gpu": gpu},
-                    }
-                }
+                {"resources": {"requests": {"cpu": "2", "memory": "8Gi"}, "limits": {"nvidia.com/gpu": gpu}}}
             ],
             "tolerations": TOLERATES,
             **bound,
@@ -70,12 +71,9 @@ def autoscaler(boot: float = 0) -> Autoscaler:
 
 
 def decide(
-    rows: list[Json],
-    nodes: list[Json] | None = None,
-    pods: list[Json] | None = None,
-    stockout: bool = False,
+    rows: list[Json], nodes: list[Json] | None = None, pods: list[Json] | None = None, stockout: bool = False
 ) -> Decision:
-    return autoscaler().decide([Pool(each) for each in rows], nodes or [], pods or [], stockout, now=0)
+    return autoscaler().decide([Pool(row) for row in rows], nodes or [], pods or [], stockout, now=0)
 
 
 def gpu_node(**spec: Any) -> Json:
@@ -257,7 +255,28 @@ def test_nodes_of_others_are_left_alone() -> None:
     assert decide([], [base]).delete == []
 
 
+def test_the_cluster_follows_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    cluster, cloud = FakeCluster(), Cloud(tmp_path / "cloud.db")
+    pools, pool = NodePools(cast(Watched, cluster), cloud), row()
+    cloud.create("nodePool", pool["name"], pool)
+    for _ in range(2):
+        cluster.add("Pod", "vllm", "vllm", **pod())
+        pools.reconcile()
+    [node] = cluster.list("Node")
+    assert [reason for _, reason, _ in cluster.events] == ["TriggeredScaleUp"]
+    pool["spec"]["nodeConfig"]["labels"] = {"a": "b"}
+    cloud.update("nodePool", pool["name"], pool)
+    pools.reconcile()
+    [relabelled] = cluster.list("Node")
+    assert relabelled["metadata"]["labels"].items() >= {"a": "b"}.items()
+    cluster.add("Pod", "vllm", "vllm", **pod(node=node["metadata"]["name"]))
+    cloud.delete("nodePool", pool["name"])
+    pools.reconcile()
+    assert cluster.list("Node") == cluster.list("Pod") == []
+
+
 def test_allocatable_is_what_gke_publishes() -> None:
-    four = MACHINE_TYPES["e2-standard-4"].allocatable()
+    four = allocatable(MACHINE_TYPES["e2-standard-4"])
     assert four["cpu"] == "3920m"
     assert 13 * 1024**2 < int(four["memory"].removesuffix("Ki")) < 14 * 1024**2

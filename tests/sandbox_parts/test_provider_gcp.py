@@ -17,10 +17,12 @@ from pulumi.provider.experimental.property_value import PropertyValue
 
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import ACCESSOR_ROLE, Cloud
+from sandbox.nodes.gke_nodes import Pool
 from sandbox.paths import HOME_VARIABLE
 from sandbox.plugins.gcp import Gcp
 from sandbox.plugins.server import DiffRequest, InitFailed
 from sandbox.plugins.values import UNKNOWN, plain_map, property_map
+from settings.machines import MACHINES
 
 Json = dict[str, Any]
 SECRET = "gcp:secretmanager/secret:Secret"
@@ -221,6 +223,17 @@ def test_secret_labels_get_the_providers(engine: Engine) -> None:
 def test_create_fails_as_the_api_does(engine: Engine, token: str, inputs: Json, message: str) -> None:
     with pytest.raises(SandboxError, match=message):
         engine.create(token, inputs)
+
+
+@pytest.mark.parametrize("machine_type", MACHINES)
+def test_every_machine_type_that_the_settings_take_is_emulated(engine: Engine, machine_type: str) -> None:
+    for kind, counts in MACHINES[machine_type].accelerators.items():
+        for count in counts:
+            gpus = [{"type": kind, "count": count}]
+            config = {"machineType": machine_type, "guestAccelerators": gpus}
+            pool_id, _ = engine.create(POOL, gpu_pool(name=f"{kind}-{count}", nodeConfig=config))
+            capacity, _ = Pool(engine.cloud.get("nodePool", pool_id)).sizes()
+            assert capacity["nvidia.com/gpu"] == str(count)
 
 
 def test_a_name_in_use_is_a_conflict(engine: Engine) -> None:

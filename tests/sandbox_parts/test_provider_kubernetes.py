@@ -13,11 +13,14 @@ from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, D
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits, objects, release
 from sandbox.plugins.kubernetes.cluster import Cluster, active_cluster
-from sandbox.plugins.kubernetes.provider import PROVIDER, KubernetesProvider
+from sandbox.plugins.kubernetes.provider import CONFIGURATION, PROVIDER, RELEASE, KubernetesProvider
+from sandbox.plugins.sdk import input_names
 from sandbox.plugins.server import DiffRequest
 from sandbox.plugins.values import UNKNOWN, plain_map, property_map
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+# What the program gives a Release, and what its SDK sends with it.
+TAKEN = release.EMULATED | {"allowNullValues", "compat", "resourceNames"}
 
 
 def kubeconfig(server: str = "https://127.0.0.1:6443") -> str:
@@ -65,13 +68,9 @@ class TestProviderConfiguration:
     def test_a_misspelt_key_is_named(self) -> None:
         assert 'did you mean "kubeconfig"' in check_config({"kubeconfg": ""})["kubeconfg"]
 
-    def test_what_is_not_emulated_is_refused_by_name(self) -> None:
-        assert "renderYamlToDirectory" in check_config(
-            {"kubeconfig": kubeconfig(), "renderYamlToDirectory": "/d"}
-        )
-        assert "enableServerSideApply" in check_config(
-            {"kubeconfig": kubeconfig(), "enableServerSideApply": "false"}
-        )
+    @pytest.mark.parametrize("name", sorted(input_names("kubernetes", PROVIDER) - CONFIGURATION))
+    def test_what_is_not_emulated_is_refused_by_name(self, name: str) -> None:
+        assert name in check_config({"kubeconfig": kubeconfig(), name: "true"})
 
     @pytest.mark.parametrize("server", ["https://34.1.2.3", "https://127.0.0.1.example.com"])
     def test_only_loopback_is_let_through(self, server: str) -> None:
@@ -81,7 +80,7 @@ class TestProviderConfiguration:
 
     def test_a_broken_kubeconfig_says_so(self) -> None:
         with pytest.raises(SandboxError, match="current-context"):
-            active_cluster("{}", None)
+            active_cluster("{}")
 
     def test_only_another_cluster_identifier_replaces(self) -> None:
         old = {"kubeconfig": kubeconfig(), "clusterIdentifier": "a"}
@@ -267,12 +266,7 @@ def test_pod_problems_name_scheduling_waiting_and_exits() -> None:
         "Pod",
         status={
             "conditions": [
-                {
-                    "type": "PodScheduled",
-                    "status": "False",
-                    "reason": "Unschedulable",
-                    "message": "0/4 nodes",
-                },
+                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/4 nodes"}
             ],
             "containerStatuses": [
                 {
@@ -297,13 +291,18 @@ def test_live_inputs_differ_only_where_the_cluster_really_does() -> None:
 
 
 class TestRelease:
-    def test_what_is_not_emulated_is_refused_by_name(self) -> None:
-        answer = check("kubernetes:helm.sh/v3:Release", {"chart": "c", "postrender": "x", "valus": {}})
-        assert {failure.property for failure in answer.failures or []} == {"postrender", "valus"}
+    @pytest.mark.parametrize("name", sorted(input_names("kubernetes", RELEASE) - TAKEN | {"valus"}))
+    def test_what_is_not_emulated_is_refused_by_name(self, name: str) -> None:
+        failures = check(RELEASE, {"chart": "c", name: True}).failures or []
+        assert [failure.property for failure in failures] == [name]
+
+    def test_of_a_repository_only_its_address_is_taken(self) -> None:
+        failures = check(RELEASE, {"chart": "c", "repositoryOpts": {"repo": "r", "username": "u"}}).failures
+        assert [failure.property for failure in failures or []] == ["repositoryOpts.username"]
 
     def test_defaults_are_those_of_the_real_provider(self) -> None:
         given = {"chart": UNKNOWN, "compat": "true"}
-        checked, failures = release.check("kubernetes:helm.sh/v3:Release", "r", b"", {}, given, "ns")
+        checked, failures = release.check(RELEASE, "r", b"", {}, given, "ns")
         assert failures == []
         assert (checked["namespace"], checked["timeout"]) == ("ns", 300)
         assert checked["name"].startswith("r-")

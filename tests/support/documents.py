@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sandbox.paths import REPOSITORY
 
@@ -69,10 +68,3 @@ def blocks(page: Path, *languages: str) -> Iterator[Block]:
             text = "".join(line.removeprefix(found["indent"]) for line in lines)
             at = content.count("\n", 0, found.start("language")) + 1
             yield Block(page, at, found["language"], found["mark"] or "", text)
-
-
-def merged(base: Any, over: Any) -> Any:
-    """Settings over others, mappings key by key, as in a stack file that says both."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        return base | {key: merged(base.get(key), value) for key, value in over.items()}
-    return over

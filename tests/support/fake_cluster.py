@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from sandbox.stack_file import merged
+
 Json = dict[str, Any]
 
 
 class FakeCluster:
-    """Stands in for `sandbox.cluster.watched.Watched`: objects by kind, namespace and name, and the events said."""
+    """Stands in for `sandbox.cluster.watched.Watched`: objects by kind, namespace and name, and events."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str, str], Json] = {}
@@ -23,6 +25,18 @@ class FakeCluster:
         metadata.setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
         self.items[kind, namespace, name] = {**item, "metadata": metadata}
         return self._touch((kind, namespace, name))
+
+    def operator(self, name: str, namespace: str, replicas: int = 1, **pod: Any) -> None:
+        """Add an operator's Deployment, Available while it has replicas; `pod` is of its pod spec."""
+        available = {"type": "Available", "status": "True" if replicas else "False"}
+        self.add(
+            "Deployment",
+            name,
+            namespace,
+            metadata={"labels": {"app.kubernetes.io/name": name}},
+            spec={"template": {"spec": pod}},
+            status={"availableReplicas": replicas, "conditions": [available]},
+        )
 
     def list(self, kind: str, namespace: str | None = None) -> list[Json]:
         return [
@@ -46,10 +60,10 @@ class FakeCluster:
 
     def patch(self, kind: str, item: Json, changes: Json, subresource: str = "") -> Json | None:
         key = (kind, item["metadata"].get("namespace", ""), item["metadata"]["name"])
-        self.items[key] = _merged(self.items[key], changes)
+        self.items[key] = merged(self.items[key], changes)
         return self._touch(key)
 
-    def delete(self, kind: str, item: Json) -> None:
+    def delete(self, kind: str, item: Json, grace_seconds: int | None = None) -> None:
         self.items.pop((kind, item["metadata"].get("namespace", ""), item["metadata"]["name"]), None)
 
     def event(self, kind: str, item: Json, level: str, reason: str, message: str, source: str) -> None:
@@ -59,15 +73,3 @@ class FakeCluster:
         self._version += 1
         self.items[key]["metadata"]["resourceVersion"] = str(self._version)
         return self.items[key]
-
-
-def _merged(item: Any, changes: Any) -> Any:
-    if not isinstance(changes, dict):
-        return changes
-    kept = dict(item) if isinstance(item, dict) else {}
-    for key, value in changes.items():
-        if value is None:
-            kept.pop(key, None)
-        else:
-            kept[key] = _merged(kept.get(key), value)
-    return kept

@@ -1,7 +1,9 @@
-"""Says what NetworkPolicies allow, as https://kubernetes.io/docs/concepts/services-networking/network-policies/ has it.
+"""Says what NetworkPolicies allow, as
+https://kubernetes.io/docs/concepts/services-networking/network-policies/ has it.
 
-An address block matches pods by their address, as it does without Dataplane V2: whoever is denied here is denied
-on every cluster. What it does not know: named ports, port ranges, and namespaces' labels other than their name.
+An address block matches pods by their address, as it does without Dataplane V2: whoever is denied here is
+denied on every cluster. What it does not know: named ports, port ranges, and namespaces' labels other than
+their name.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def _any_port(ports: Iterable[Mapping[str, Any]] | None, port: int, protocol: str) -> bool:
-    return not ports or any(each["port"] == port and each["protocol"] == protocol for each in ports)
+    return not ports or any(allowed["port"] == port and allowed["protocol"] == protocol for allowed in ports)
 
 
 def _any_peer(peers: Iterable[Mapping[str, Any]] | None, end: End) -> bool:
@@ -79,7 +81,7 @@ def _any_peer(peers: Iterable[Mapping[str, Any]] | None, end: End) -> bool:
 
 def _is_peer(peer: Mapping[str, Any], end: End) -> bool:
     if block := peer.get("ipBlock"):
-        inside = [ip_address(end.address) in ip_network(each) for each in block.get("except", [])]
+        inside = [ip_address(end.address) in ip_network(cidr) for cidr in block.get("except", [])]
         return ip_address(end.address) in ip_network(block["cidr"]) and not any(inside)
     return (
         end.namespace != ""

@@ -13,9 +13,10 @@ import yaml
 
 import settings
 from sandbox.paths import REPOSITORY
+from sandbox.stack_file import merged
 from settings.base import Section
 from settings.errors import section_in
-from tests.support.documents import REASONS, Block, blocks, merged, pages
+from tests.support.documents import REASONS, Block, blocks, pages
 from tools.review.stacks import program
 
 SHELL = [block for page in pages() for block in blocks(page, "sh", "bash", "shell", "console")]

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pulumi
 import pytest
 
 import settings
@@ -276,7 +277,7 @@ def test_nothing_is_registered_when_settings_are_wrong(monkeypatch: pytest.Monke
             monitors.append(self)
 
     monkeypatch.setattr(engine, "RecordingMonitor", Kept)
-    with pytest.raises(settings.SettingsError):
+    with pytest.raises(pulumi.RunError, match="maxNodes"):
         run_program({"gpuPool": {"maxNodes": 0}})
     assert [type_ for type_, _ in monitors[0].recording.resources] == ["pulumi:pulumi:Stack"]
 

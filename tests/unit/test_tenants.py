@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.reconciler import reconcile
@@ -74,10 +75,12 @@ def tenants(**changes: Any) -> Recording:
     ],
 )
 def test_what_cannot_be_meant_is_refused(changes: Mapping[str, Any], key: str, problem: str) -> None:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(pulumi.RunError) as refused:
         tenants(**changes)
-    assert [mistake.key for mistake in refused.value.mistakes] == [key]
-    assert problem in refused.value.mistakes[0].problem
+    cause = refused.value.__cause__
+    assert isinstance(cause, SettingsError)
+    assert [mistake.key for mistake in cause.mistakes] == [key]
+    assert problem in cause.mistakes[0].problem
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,18 @@
 """CloudNativePG's Backups and ScheduledBackups, taken with the Barman Cloud plugin into the emulated bucket.
 
-A Backup that fails says why in its status, as the operator lets it, and is not tried again. A ScheduledBackup with
-`immediate` takes one Backup when it is made.
+A Backup that fails says why in its status, as the operator lets it, and is not tried again. A ScheduledBackup
+with `immediate` takes one Backup when it is made.
 
-What it does not do: take a Backup at a schedule's later times, suspend, take volume snapshots or use the in-tree
-object store (such a Backup fails, naming the method), choose a standby to back up from.
+What it does not do: take a Backup at a schedule's later times, suspend, take volume snapshots or use the
+in-tree object store (such a Backup fails, naming the method), choose a standby to back up from.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sandbox.cluster.watched import Json, Watched, available, condition, owner, timestamp, with_condition
+from sandbox.cluster.status import holds, timestamp
+from sandbox.cluster.watched import Json, Watched, available, owner, set_condition
 from sandbox.google.cloud import Cloud
 from sandbox.operators.cloudnativepg import database
 from sandbox.operators.cloudnativepg.barman import BarmanError
@@ -73,7 +74,7 @@ class PostgresBackups:
     def _take(self, backup: Json, plugin: bool) -> None:
         spec, namespace = backup["spec"], backup["metadata"]["namespace"]
         cluster = self._api.get("Cluster", namespace, spec["cluster"]["name"])
-        if cluster is None or not database.exists(self._cloud, cluster) or not _ready(cluster):
+        if cluster is None or not database.exists(self._cloud, cluster) or not holds(cluster, "Ready"):
             if backup.get("status", {}).get("phase") != "pending":
                 self._api.patch("Backup", backup, {"status": {"phase": "pending"}}, "/status")
             return
@@ -107,10 +108,4 @@ class PostgresBackups:
         self._api.patch("Backup", backup, {"status": status}, "/status")
 
     def _tell(self, cluster: Json, succeeded: bool, reason: str, message: str) -> None:
-        conditions = with_condition(cluster, "LastBackupSucceeded", succeeded, reason, message)
-        self._api.patch("Cluster", cluster, {"status": {"conditions": conditions}}, "/status")
-
-
-def _ready(cluster: Json) -> bool:
-    found = condition(cluster, "Ready")
-    return found is not None and found["status"] == "True"
+        set_condition(self._api, "Cluster", cluster, "LastBackupSucceeded", succeeded, reason, message)

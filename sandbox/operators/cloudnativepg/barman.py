@@ -1,19 +1,19 @@
 """One server's folder in a bucket, as the Barman Cloud plugin's sidecar writes and reads it.
 
-A backup holds what the emulated database holds: its rows, each with the time it was written, and its roles. The WAL
-archive holds the same as of its last archiving, so that any moment between a backup and then can be restored.
+A backup holds what the emulated database holds: its rows, each with the time it was written, and its roles.
+The WAL archive holds the same as of its last archiving, so that any moment between a backup and then can be
+restored.
 
-What it does not do: other clouds than Google's, keys in place of Workload Identity, retention, compression, tags.
-Kinder in one thing: the cause of a failure, which Barman writes to the sidecar's log, stands in the error itself.
+What it does not do: other clouds than Google's, keys in place of Workload Identity, retention, compression,
+tags. Kinder in one thing: the error itself has a failure's cause, which Barman writes to the sidecar's log.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.cluster.watched import moment
+from sandbox.cluster.status import moment, timestamp
 from sandbox.google.cloud import Cloud, CloudError, member_name
 
 Json = dict[str, Any]
@@ -56,7 +56,7 @@ class Folder:
     def check_empty(self, owner: str) -> None:
         """Refuse a folder that holds the backups of another Cluster than the one with the uid `owner`."""
         self._allow("barman-cloud-check-wal-archive", "buckets.get", "objects.list")
-        if any(each.get("owner") != owner for each in self._cloud.list("bucketObject", f"{self._prefix}/")):
+        if any(kept.get("owner") != owner for kept in self._cloud.list("bucketObject", f"{self._prefix}/")):
             raise BarmanError(
                 "unexpected failure invoking barman-cloud-check-wal-archive: exit status 1: "
                 f"WAL archive check failed for server {self._server}: Expected empty archive"
@@ -65,7 +65,7 @@ class Folder:
     def archive(self, owner: str, content: Json) -> None:
         """Archive WAL up to now; `owner` is the uid of the Cluster, which shares its folder with no other."""
         self._allow("barman-cloud-wal-archive", "buckets.get", "objects.create")
-        now = _now()
+        now = timestamp()
         name = f"{self._prefix}/wals"
         body = {"owner": owner, "until": now, "content": content}
         try:
@@ -82,7 +82,7 @@ class Folder:
     def back_up(self, owner: str, content: Json) -> str:
         """Take a base backup of the Cluster with the uid `owner`; its id."""
         self._allow("barman-cloud-backup", "buckets.get", "objects.create", "objects.list", "objects.get")
-        now = _now()
+        now = timestamp()
         identity = now.translate({ord(mark): None for mark in "-:Z"})[:15]
         with suppress(CloudError):  # two within a second are one
             self._cloud.create(
@@ -93,10 +93,12 @@ class Folder:
         return identity
 
     def restore(self, target: str | None) -> Json:
-        """The content as of `target` (None: the last archived moment): the newest backup before it, and WAL."""
+        """The content at the time `target` (None: the last archived), from a backup before it and WAL."""
         self._allow("barman-cloud-backup-list", "buckets.get", "objects.list", "objects.get")
         backups = self._cloud.list("bucketObject", f"{self._prefix}/base/")
-        backups = [each for each in backups if target is None or moment(each["ended"]) <= moment(target)]
+        backups = [
+            backup for backup in backups if target is None or moment(backup["ended"]) <= moment(target)
+        ]
         if not backups:
             raise BarmanError("no target backup found")
         content: Json = backups[-1]["content"]
@@ -143,7 +145,3 @@ class Folder:
 
 def _unreached() -> BarmanError:
     return BarmanError("FATAL: recovery ended before configured recovery target was reached")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

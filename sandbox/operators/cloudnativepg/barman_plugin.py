@@ -1,26 +1,20 @@
-"""The Barman Cloud plugin of CloudNativePG as a Cluster meets it: found by its Service, it archives and restores.
+"""The Barman Cloud plugin as a Cluster meets it: found by its Service, it archives and restores.
 
-What it does not do: check the certificates between it and the operator, make the Role it lets a Cluster read its
-ObjectStore with, update an ObjectStore's status, restore WAL to standbys, or take part in replica clusters.
+What it does not do: check the certificates between it and the operator, make the Role it lets a Cluster read
+its ObjectStore with, update an ObjectStore's status, restore WAL to standbys, or take part in replica
+clusters.
 """
 
 from __future__ import annotations
 
-from sandbox.cluster.watched import Json, Watched, available, condition, with_condition
+from sandbox.cluster.watched import Json, Watched, available, set_condition
 from sandbox.google.cloud import Cloud
 from sandbox.google.workload_identity import principal
 from sandbox.operators.cloudnativepg import database
 from sandbox.operators.cloudnativepg.barman import BarmanError, Folder
+from sandbox.operators.cloudnativepg.objects import CONTAINER_SECURITY
 
 PLUGIN = "barman-cloud.cloudnative-pg.io"
-_SECURITY = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "privileged": False,
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 
 
 class BarmanPlugin:
@@ -44,7 +38,7 @@ class BarmanPlugin:
 
     def has_stores(self, cluster: Json) -> bool:
         """Is every ObjectStore there that the Cluster names? Until then its reconciliation stops."""
-        return all(self._store(cluster, each) for each in _parameters(cluster))
+        return all(self._store(cluster, parameters) for parameters in _parameters(cluster))
 
     def sidecar(self, cluster: Json, image: str) -> Json:
         """The container that it adds to the pods of the Cluster."""
@@ -56,7 +50,7 @@ class BarmanPlugin:
             "args": ["instance"],
             "restartPolicy": "Always",
             "resources": settings.get("resources", {}),
-            "securityContext": _SECURITY,
+            "securityContext": CONTAINER_SECURITY,
         }
 
     def archive(self, cluster: Json) -> None:
@@ -69,13 +63,8 @@ class BarmanPlugin:
             archived = (False, "ContinuousArchivingFailing", f"rpc error: code = Unknown desc = {error}")
         metadata = cluster["metadata"]
         now = self._api.get("Cluster", metadata["namespace"], metadata["name"])
-        if now is None:
-            return
-        known = condition(now, "ContinuousArchiving")
-        status, reason, message = archived
-        if known is None or (known["status"] == "True", known["message"]) != (status, message):
-            conditions = with_condition(now, "ContinuousArchiving", status, reason, message)
-            self._api.patch("Cluster", now, {"status": {"conditions": conditions}}, "/status")
+        if now is not None:
+            set_condition(self._api, "Cluster", now, "ContinuousArchiving", *archived)
 
     def back_up(self, cluster: Json) -> str:
         """Take a base backup; its id. Raises BarmanError."""
@@ -87,9 +76,9 @@ class BarmanPlugin:
     def restore(self, cluster: Json, recovery: Json) -> Json:
         """What the database of a Cluster that is made by recovery holds. Raises BarmanError."""
         [source] = [
-            each["plugin"]["parameters"]
-            for each in cluster["spec"].get("externalClusters", [])
-            if each["name"] == recovery.get("source")
+            external["plugin"]["parameters"]
+            for external in cluster["spec"].get("externalClusters", [])
+            if external["name"] == recovery.get("source")
         ]
         own = own_parameters(cluster)
         if own:
@@ -118,18 +107,17 @@ def uses_plugin(cluster: Json) -> bool:
 
 def archives(cluster: Json) -> bool:
     """Is the plugin the Cluster's WAL archiver?"""
-    return any(each.get("isWALArchiver") for each in cluster["spec"].get("plugins", []))
+    return any(plugin.get("isWALArchiver") for plugin in cluster["spec"].get("plugins", []))
 
 
 def own_parameters(cluster: Json) -> Json | None:
     """The plugin's parameters for the Cluster's own backups."""
-    for each in cluster["spec"].get("plugins", []):
-        if each["name"] == PLUGIN:
-            return each.get("parameters", {})
-    return None
+    plugins = {plugin["name"]: plugin.get("parameters", {}) for plugin in cluster["spec"].get("plugins", [])}
+    return plugins.get(PLUGIN)
 
 
 def _parameters(cluster: Json) -> list[Json]:
     own = own_parameters(cluster)
-    others = [each["plugin"].get("parameters", {}) for each in cluster["spec"].get("externalClusters", [])]
+    external = cluster["spec"].get("externalClusters", [])
+    others = [other["plugin"].get("parameters", {}) for other in external]
     return [*([own] if own is not None else []), *others]

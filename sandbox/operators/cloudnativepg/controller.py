@@ -1,18 +1,20 @@
-"""The CloudNativePG operator: a Cluster becomes Services, claims, a bootstrap Job and instances, one after another.
+"""The CloudNativePG operator: a Cluster becomes Services, claims, a bootstrap Job, and then its instances.
 
-It acts while the operator's Deployment is Available and words phases, conditions and events as the operator does. The
-emulated database (database.py) knows its owner's password, as it was taken from the Secret, so that a reader can tell
-whether the Secret is the one in use, and the rows that a test writes. With the Barman Cloud plugin, which is there while
-its Service is and its Deployment is Available, it archives to a bucket and is restored from one (barman.py).
+It acts while the operator's Deployment is Available and words phases, conditions and events as the operator
+does. The emulated database (database.py) knows its owner's password, as it was taken from the Secret, so that
+a reader can tell whether the Secret is the one in use, and the rows that a test writes. With the Barman Cloud
+plugin, which is there while its Service is and its Deployment is Available, it archives to a bucket and is
+restored from one (barman.py).
 
-Stricter than the operator in two places: a recovery that fails leaves the plugin's words as phaseReason, where the
-operator only lets its Job fail again and again; and a Secret whose username is not the owner (or which lacks a key) leaves the
-Cluster unready with the instance manager's words as its phaseReason. The operator writes them to the primary's log
-only, reports a healthy cluster and never sets the password.
+Stricter than the operator in two places: a recovery that fails leaves the plugin's words as phaseReason,
+where the operator only lets its Job fail again and again; and a Secret whose username is not the owner (or
+which lacks a key) leaves the Cluster unready with the instance manager's words as its phaseReason. The
+operator writes them to the primary's log only, reports a healthy cluster and never sets the password.
 
-What it does not do: run PostgreSQL, replicate, fail over or switch over (an instance that goes is made again on its
-volume), recover from or back up to volume snapshots, run other plugins than Barman Cloud, manage roles or services, poolers, tablespaces, separate WAL volumes, image
-catalogs, certificates, superuser access. It refuses each of these by name in the Cluster's phaseReason.
+What it does not do: run PostgreSQL, replicate, fail over or switch over (an instance that goes is made again
+on its volume), recover from or back up to volume snapshots, run other plugins than Barman Cloud, manage roles
+or services, poolers, tablespaces, separate WAL volumes, image catalogs, certificates, superuser access. It
+refuses each of these by name in the Cluster's phaseReason.
 """
 
 from __future__ import annotations
@@ -23,20 +25,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sandbox.cluster.watched import (
-    Json,
-    Watched,
-    available,
-    condition,
-    controlled_by,
-    moment,
-    timestamp,
-    with_condition,
-)
+from sandbox.cluster.status import holds, moment, timestamp, with_condition
+from sandbox.cluster.watched import Json, Watched, available, controlled_by
 from sandbox.google.cloud import Cloud, CloudError
 from sandbox.latency import seconds
-from sandbox.operators.cloudnativepg import database
-from sandbox.operators.cloudnativepg import objects as objects
+from sandbox.operators.cloudnativepg import database, objects
 from sandbox.operators.cloudnativepg.barman import BarmanError
 from sandbox.operators.cloudnativepg.barman_plugin import PLUGIN, BarmanPlugin, archives, uses_plugin
 
@@ -148,11 +141,10 @@ class CloudNativePG:
         namespace, uid = cluster["metadata"]["namespace"], cluster["metadata"]["uid"]
 
         def owned(kind: str) -> list[Json]:
-            return [each for each in self._api.list(kind, namespace) if controlled_by(each, uid)]
+            return [item for item in self._api.list(kind, namespace) if controlled_by(item, uid)]
 
-        claims = [
-            each for each in owned("PersistentVolumeClaim") if "deletionTimestamp" not in each["metadata"]
-        ]
+        claims = owned("PersistentVolumeClaim")
+        claims = [claim for claim in claims if "deletionTimestamp" not in claim["metadata"]]
         return Found(owned("Pod"), claims, owned("Job"))
 
     def _make_shared_objects(self, cluster: Json) -> None:
@@ -273,7 +265,7 @@ class CloudNativePG:
         )
 
     def _start_instances(self, cluster: Json, found: Found, operator: objects.Operator) -> bool:
-        """Make the Pod of every volume that has none and whose bootstrap has taken its time; is one awaited?"""
+        """Make missing Pods of volumes whose bootstrap has taken its time; whether any was missing."""
         running = {pod["metadata"]["name"] for pod in found.pods}
         started = {job["metadata"]["labels"][objects.INSTANCE]: job for job in found.jobs}
         awaited = False
@@ -339,7 +331,7 @@ class CloudNativePG:
             self._api.patch("PersistentVolumeClaim", claim, wanted)
 
     def _take_password(self, cluster: Json) -> str | None:
-        """Set the emulated owner's password from the Secret; what is wrong with the Secret, if anything is."""
+        """Set the emulated owner's password from the Secret; what is wrong with the Secret, or None."""
         namespace, uid = cluster["metadata"]["namespace"], cluster["metadata"]["uid"]
         name, _, user = credentials(cluster)
         secret = self._api.get("Secret", namespace, name)
@@ -480,8 +472,7 @@ def _active(pod: Json) -> bool:
 
 
 def _ready(pod: Json) -> bool:
-    ready = condition(pod, "Ready")
-    return _active(pod) and ready is not None and ready["status"] == "True"
+    return _active(pod) and holds(pod, "Ready")
 
 
 def _age(item: Json) -> float:

@@ -1,22 +1,22 @@
 """What the emulated databases hold: rows, each with the time it was written, and the password of each role.
 
-Kinds in the emulated cloud's store: "database", named NAMESPACE/CLUSTER, and "databaseRole", NAMESPACE/CLUSTER/ROLE.
-Both carry the uid of the Cluster they belong to: a Cluster made anew under an old name starts empty.
+Kinds in the emulated cloud's store: "database", named NAMESPACE/CLUSTER, and "databaseRole",
+NAMESPACE/CLUSTER/ROLE. Both carry the uid of the Cluster they belong to: a Cluster made anew under an old
+name starts empty.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.google.cloud import Cloud, CloudError
+from sandbox.google.cloud import Cloud, CloudError, now
 
 Json = dict[str, Any]
 
 
 def write(cloud: Cloud, namespace: str, cluster: str, text: str) -> str:
     """Write a row as a client of the database would; the time of its commit. Raises CloudError NOT_FOUND."""
-    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    at = now()
     rows = cloud.get("database", f"{namespace}/{cluster}")["rows"]
     cloud.change("database", f"{namespace}/{cluster}", rows=[*rows, {"at": at, "text": text}])
     return at

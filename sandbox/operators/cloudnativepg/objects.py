@@ -1,7 +1,7 @@
-"""The objects CloudNativePG makes for a Cluster: Services, budgets, claims, Jobs and instance Pods, as plain JSON.
+"""The objects CloudNativePG makes for a Cluster: Services, budgets, claims, Jobs and Pods, as plain JSON.
 
-What they lack: certificates, the roles and bindings of the instance manager, the monitoring ConfigMap, and the
-instance's environment and probes beyond what a scheduler and a reader of the object can see.
+What they lack: certificates, the roles and bindings of the instance manager, the monitoring ConfigMap, and
+the instance's environment and probes beyond what a scheduler and a reader of the object can see.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SERIAL = "cnpg.io/nodeSerial"
 
 _PORT = 5432
 _USER = 26
-_CONTAINER_SECURITY = {
+CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "privileged": False,
@@ -39,7 +39,7 @@ _MOUNTS = [
 
 
 class Operator(NamedTuple):
-    """What the operator puts into the pods it makes: its own image, and the sidecar a plugin adds, if one does."""
+    """What the operator puts into the pods it makes: its own image, and a plugin's sidecar."""
 
     image: str
     sidecar: Json | None = None
@@ -129,7 +129,7 @@ def job(
     operator: Operator,
     secret: str,
 ) -> Json:
-    """The Job that fills an instance's volume. `initdb` waits for the owner's Secret, as it names it in its env."""
+    """The Job that fills an instance's volume. `initdb` names the owner's Secret and so waits for it."""
     name = instance_name(cluster, serial)
     labels = {**_labels(cluster), INSTANCE: name, "cnpg.io/jobRole": role}
     spec = _pod_spec(cluster, name, role, operator)
@@ -209,7 +209,7 @@ def _pod_spec(cluster: Json, instance: str, container: str, operator: Operator) 
     shared = {
         "volumeMounts": _MOUNTS,
         "resources": spec.get("resources", {}),
-        "securityContext": _CONTAINER_SECURITY,
+        "securityContext": CONTAINER_SECURITY,
     }
     env = [
         {"name": "PGDATA", "value": "/var/lib/postgresql/data/pgdata"},

@@ -1,12 +1,17 @@
 """The External Secrets operator: stores on Secret Manager, and ExternalSecrets that become Secrets.
 
-It acts while the operator's Deployment is Available, reads the emulated Secret Manager as that Deployment's own
-Kubernetes service account (Workload Identity Federation, direct IAM), and words conditions and events as the operator
-does: the condition names the step that failed, the Event `UpdateFailed` the cause.
+It acts while the operator's Deployment is Available, reads the emulated Secret Manager as that Deployment's
+own Kubernetes service account (Workload Identity Federation, direct IAM), and words conditions and events as
+the operator does: the condition names the step that failed, the Event `UpdateFailed` the cause.
 
-What it does not do: any provider but gcpsm, store authentication other than the controller's own identity, dataFrom,
-templateFrom, generators, PushSecrets, ClusterExternalSecrets, creation policies Merge and None, a namespaceSelector
-in a store's conditions. It refuses each by name, in the conditions of the object that asks for it.
+Not as pinned: the program installs chart 2.6.0, but the CRDs served are v1.3.2's, the newest that the
+Go module proxy has. They lack remoteRef.nullBytePolicy and what else came since, and the API server refuses
+it by name.
+
+What it does not do: any provider but gcpsm, store authentication other than the controller's own identity,
+dataFrom, templateFrom, generators, PushSecrets, ClusterExternalSecrets, creation policies Merge and None, a
+namespaceSelector in a store's conditions. It refuses each by name, in the conditions of the object that asks
+for it.
 """
 
 from __future__ import annotations
@@ -19,19 +24,9 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from kubernetes.client.exceptions import ApiException
-
-from sandbox.cluster.watched import (
-    Json,
-    Watched,
-    available,
-    condition,
-    controlled_by,
-    moment,
-    owner,
-    timestamp,
-    with_condition,
-)
+from sandbox.cluster.client import ApiError
+from sandbox.cluster.status import condition, holds, moment, timestamp, with_condition
+from sandbox.cluster.watched import Json, Watched, available, controlled_by, owner, set_condition
 from sandbox.google.cloud import Cloud, CloudError
 from sandbox.google.workload_identity import principal
 from sandbox.operators.external_secrets.template import TemplateError, render
@@ -42,7 +37,7 @@ MANAGED = "reconcile.external-secrets.io/managed"
 CREATED_BY = "reconcile.external-secrets.io/created-by"
 
 _SOURCE = "external-secrets"
-_FIRST_RETRY, _LAST_RETRY = 0.5, 1000.0
+_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 1000.0
 _KNOWN: dict[str, frozenset[str]] = {
     "spec": frozenset({"secretStoreRef", "target", "refreshInterval", "refreshPolicy", "data"}),
     "spec.target": frozenset({"name", "creationPolicy", "deletionPolicy", "immutable", "template"}),
@@ -123,7 +118,7 @@ class ExternalSecrets:
         finalizers = metadata.get("finalizers", [])
         if "deletionTimestamp" in metadata:
             if FINALIZER in finalizers:
-                kept = [each for each in finalizers if each != FINALIZER]
+                kept = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
                 self._api.patch("ExternalSecret", item, {"metadata": {"finalizers": kept}})
             self._retries.pop(metadata["uid"], None)
             return
@@ -158,11 +153,15 @@ class ExternalSecrets:
         try:
             event = self._write_secret(item, name, existing, self._read(controller, item))
         except SyncError as error:
-            delay = min(waited[2] * 2, _LAST_RETRY) if waited and waited[0] == version else _FIRST_RETRY
+            delay = (
+                min(waited[2] * 2, _LAST_RETRY_SECONDS)
+                if waited and waited[0] == version
+                else _FIRST_RETRY_SECONDS
+            )
             self._retries[uid] = (version, time.monotonic() + delay, delay)
-            conditions = with_condition(item, "Ready", False, "SecretSyncedError", error.message)
-            if condition(item, "Ready") not in conditions:
-                self._api.patch("ExternalSecret", item, {"status": {"conditions": conditions}}, "/status")
+            set_condition(
+                self._api, "ExternalSecret", item, "Ready", False, "SecretSyncedError", error.message
+            )
             if self._told.get(uid) != str(error):
                 self._told[uid] = str(error)
                 self._api.event("ExternalSecret", item, "Warning", "UpdateFailed", str(error), _SOURCE)
@@ -212,8 +211,7 @@ class ExternalSecrets:
                 f'using cluster store "{name}" is not allowed from namespace "{namespace}": '
                 "denied by spec.condition"
             )
-        ready = condition(store, "Ready")
-        if not ready or ready["status"] != "True":
+        if not holds(store, "Ready"):
             raise LookupError(f'{kind} "{name}" is not ready')
         return store["spec"]["provider"]["gcpsm"]["projectID"]
 
@@ -273,9 +271,8 @@ class ExternalSecrets:
             if self._api.update("Secret", wanted, manager) is None:
                 raise SyncError(failed, f"unable to update secret {name}: the object has been modified")
             return "Updated", "secret updated"
-        except ApiException as error:
-            cause = json.loads(error.body or "{}").get("message", error.reason)
-            raise SyncError(failed, f"unable to update secret {name}: {cause}") from error
+        except ApiError as error:
+            raise SyncError(failed, f"unable to update secret {name}: {error}") from error
 
 
 def why_invalid(store: Json) -> str | None:
@@ -291,7 +288,7 @@ def why_invalid(store: Json) -> str | None:
         refused.append("secretVersionSelectionPolicy")
     if refused:
         return f"spec.provider.gcpsm.{refused[0]} is not emulated by the sandbox"
-    if any("namespaceSelector" in each for each in store["spec"].get("conditions", [])):
+    if any("namespaceSelector" in condition for condition in store["spec"].get("conditions", [])):
         return "spec.conditions.namespaceSelector is not emulated by the sandbox"
     return None
 
@@ -300,9 +297,9 @@ def allowed_namespace(store: Json, namespace: str) -> bool:
     """May ExternalSecrets of the namespace use the store?"""
     conditions = store["spec"].get("conditions", [])
     return not conditions or any(
-        namespace in each.get("namespaces", [])
-        or any(re.search(pattern, namespace) for pattern in each.get("namespaceRegexes", []))
-        for each in conditions
+        namespace in condition.get("namespaces", [])
+        or any(re.search(pattern, namespace) for pattern in condition.get("namespaceRegexes", []))
+        for condition in conditions
     )
 
 
@@ -408,7 +405,7 @@ def refresh_due(item: Json) -> bool:
         return False
     if spec.get("refreshPolicy") == "OnChange":
         return synced != resource_version(item)
-    interval = duration(spec.get("refreshInterval", "1h"))
+    interval = duration(spec.get("refreshInterval", "1h0m0s"))
     if not interval:
         return False
     return synced != resource_version(item) or moment(refreshed) + interval < datetime.now(UTC)
@@ -435,7 +432,7 @@ def duration(text: str) -> timedelta:
 
 
 def resource_version(item: Json) -> str:
-    """What the operator calls a resource's version: its generation and a hash of its labels and annotations."""
+    """The operator's version of a resource: its generation and a hash of its labels and annotations."""
     metadata = item["metadata"]
     annotations, labels = _go_map(metadata.get("annotations", {})), _go_map(metadata.get("labels", {}))
     return f"{metadata['generation']}-{object_hash(f'{{annotations:{annotations} labels:{labels}}}')}"

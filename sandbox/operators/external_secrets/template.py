@@ -1,7 +1,8 @@
-"""External Secrets' template engine v2, as far as the emulation goes: text around `{{ .name }}` and a few functions.
+"""External Secrets' template engine v2, in part: text around `{{ .name }}` and a few functions.
 
-It knows `{{ .name }}`, `{{ index . "name" }}` and `{{ "text" }}`, each piped through the functions below, and the trim
-markers `{{-` and `-}}`. Control structures, variables and Sprig's other functions are refused by name.
+It knows `{{ .name }}`, `{{ index . "name" }}` and `{{ "text" }}`, each piped through the functions below, and
+the trim markers `{{-` and `-}}`. Control structures, variables and Sprig's other functions are refused by
+name.
 """
 
 from __future__ import annotations

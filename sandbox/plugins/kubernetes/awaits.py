@@ -1,8 +1,9 @@
 """When is a Kubernetes object ready, as pulumi-kubernetes sees it, and what keeps it from being so.
 
-Waited for: Deployment, StatefulSet, DaemonSet, Job, Pod, PersistentVolumeClaim, Service, and whatever the annotation
-pulumi.com/waitFor asks for. Not waited for, though the real provider does: Ingress, PersistentVolume,
-ReplicationController, ResourceQuota, service account token Secrets. JSONPath: fields, indexes, ['x'], [?(@.x=="y")].
+Waited for: Deployment, StatefulSet, DaemonSet, Job, Pod, PersistentVolumeClaim, Service, and whatever the
+annotation pulumi.com/waitFor asks for. Not waited for, though the real provider does: Ingress,
+PersistentVolume, ReplicationController, ResourceQuota, service account token Secrets. JSONPath: fields,
+indexes, ['x'], [?(@.x=="y")].
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sandbox.plugins.kubernetes.cluster import Cluster, Object
 WAIT_FOR = "pulumi.com/waitFor"
 SKIP_AWAIT = "pulumi.com/skipAwait"
 TIMEOUT = "pulumi.com/timeoutSeconds"
-DEFAULT_TIMEOUT = 600.0
+DEFAULT_TIMEOUT_SECONDS = 600.0
 
 _GOOD_WHEN_FALSE = re.compile("Failure|Failed|Pressure|Unavailable|Degraded|Stalled")
 
@@ -37,7 +38,7 @@ def annotation(body: Object, name: str) -> str | None:
 def timeout_seconds(body: Object, custom: float) -> float:
     """Seconds to wait: the resource's custom timeout, else its annotation, else ten minutes."""
     text = annotation(body, TIMEOUT) or ""
-    return custom or (float(text) if text.isdigit() else DEFAULT_TIMEOUT)
+    return custom or (float(text) if text.isdigit() else DEFAULT_TIMEOUT_SECONDS)
 
 
 def wait_ready(
@@ -67,7 +68,7 @@ def wait_ready(
 
 
 def unready(cluster: Cluster, live: Object) -> str | None:
-    """What a workload still lacks, or None when it is ready or nothing is waited for; raises NotReady when it has failed."""
+    """What a workload still lacks; None when it is ready or not waited for. Raises NotReady if it failed."""
     spec, status = live.get("spec") or {}, live.get("status") or {}
     match live["apiVersion"], live["kind"]:
         case "apps/v1", "Deployment" | "StatefulSet" | "DaemonSet" as kind:
@@ -186,7 +187,7 @@ _STEP = re.compile(r"""\.([\w-]+)|\[(\d+)\]|\['([^']+)'\]|\[\?\(@\.(\w+)\s*==\s*
 
 
 def json_path(path: str) -> Callable[[Any], Any]:
-    """A function that picks what `path` (without its braces) names from a value, or None; raises SandboxError for other syntax."""
+    """A function from a value to what `path` (without braces) names in it, or None. Raises SandboxError."""
     path = path.removeprefix("$")
     steps = list(_STEP.finditer(path))
     if not steps or "".join(step[0] for step in steps) != path:
@@ -215,7 +216,7 @@ def lines(texts: list[str]) -> str:
 
 
 def causes(cluster: Cluster, live: Object) -> list[str]:
-    """What the cluster says about an object that is not ready: its conditions, its pods, recent warnings. Best effort."""
+    """What the cluster says about an object that is not ready, as far as it can be read."""
     try:
         pods = _pods(cluster, live)
         found = [*_bad_conditions(live), *(text for pod in pods for text in pod_problems(pod))]

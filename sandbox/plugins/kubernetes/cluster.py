@@ -1,45 +1,28 @@
 """A connection to the one cluster that a provider's kubeconfig names; loopback only.
 
-The official client reads the kubeconfig and runs its exec plugin; requests are plain JSON over its connection pool.
+The official client reads the kubeconfig and runs its exec plugin; the requests are the sandbox's own
+client's.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-# Here, not where they are used: threads that import them at the same time find each other's half-made modules.
-import urllib3
+# Imported here rather than where they are used: two threads that import a module at the same time see it half made.
 import yaml
-from kubernetes import client
+from kubernetes.client import Configuration
 from kubernetes.config import kube_config
 
+from sandbox.cluster.client import ApiError, Client
 from sandbox.cluster.loopback import require_loopback
 from sandbox.errors import SandboxError
 from sandbox.paths import Home
 
 Object = dict[str, Any]
-
-
-class Unreachable(SandboxError):
-    """The API server does not answer."""
-
-
-class ApiError(SandboxError):
-    """The API server's refusal: HTTP `status`, Kubernetes `reason` and its message."""
-
-    def __init__(self, status: int, reason: str, message: str, kind: str = "") -> None:
-        super().__init__(message)
-        self.status = status
-        self.reason = reason
-        self.kind = kind
-
-    @property
-    def namespace_missing(self) -> bool:
-        return self.status == 404 and self.kind == "namespaces"
 
 
 class NoMatch(SandboxError):
@@ -54,38 +37,34 @@ class Resource:
     namespaced: bool
 
 
-def active_cluster(kubeconfig: str, context: str | None) -> tuple[Object, Object]:
-    """The kubeconfig as a mapping and the entry of the cluster that its active context names.
+def active_cluster(kubeconfig: str) -> tuple[Object, Object]:
+    """The kubeconfig as a mapping, and its active context with the `cluster` that it names in full.
 
     Raises SandboxError for a kubeconfig that is not one, and for a server that is not loopback.
     """
     try:
         config = yaml.safe_load(kubeconfig)
-        current = context or config["current-context"]
-        name = next(c["context"]["cluster"] for c in config["contexts"] if c["name"] == current)
-        cluster = next(c["cluster"] for c in config["clusters"] if c["name"] == name)
+        active = next(c["context"] for c in config["contexts"] if c["name"] == config["current-context"])
+        cluster = next(c["cluster"] for c in config["clusters"] if c["name"] == active["cluster"])
         require_loopback(cluster["server"])
     except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
         raise SandboxError(
             f"kubeconfig: no cluster can be read from it ({type(error).__name__}: {error}). "
             "Give the kubeconfig's text (YAML or JSON) with its current-context, contexts and clusters."
         ) from error
-    return config, cluster
+    return config, {**active, "cluster": cluster}
 
 
 class Cluster:
-    """The cluster of a kubeconfig's active context. Connects on the first request; safe for several threads."""
+    """The cluster of a kubeconfig's active context, connected on the first request; safe for threads."""
 
-    def __init__(self, kubeconfig: str, context: str | None = None) -> None:
+    def __init__(self, kubeconfig: str) -> None:
         self.kubeconfig = kubeconfig
-        self.context = context
-        config, self.entry = active_cluster(kubeconfig, context)
-        current = context or config["current-context"]
-        chosen = next(c["context"] for c in config["contexts"] if c["name"] == current)
-        self.namespace: str = chosen.get("namespace") or "default"
-        self._config = config
+        self._config, context = active_cluster(kubeconfig)
+        self.namespace: str = context.get("namespace") or "default"
+        self._server: str = context["cluster"]["server"]
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._client: Client | None = None
         self._resources: dict[tuple[str, str], Resource] = {}
 
     def resource(self, api_version: str, kind: str) -> Resource:
@@ -94,23 +73,16 @@ class Cluster:
         if found:
             return found
         base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-        try:
-            served = self.request("GET", base)["resources"]
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            served = []
-        for entry in served:
+        for entry in (self._found(base) or {"resources": []})["resources"]:
             if "/" not in entry["name"]:
-                self._resources[api_version, entry["kind"]] = Resource(
-                    f"{base}/%s{entry['name']}", entry["namespaced"]
-                )
+                resource = Resource(f"{base}/%s{entry['name']}", entry["namespaced"])
+                self._resources[api_version, entry["kind"]] = resource
         if (api_version, kind) not in self._resources:
             raise NoMatch(f'no matches for kind "{kind}" in version "{api_version}"')
         return self._resources[api_version, kind]
 
     def path(self, api_version: str, kind: str, namespace: str | None, name: str = "") -> str:
-        """The API path of an object, or of a namespace's (or, without one, the cluster's) objects of a kind."""
+        """The API path of an object, or of a kind's objects in a namespace or, without one, the cluster."""
         resource = self.resource(api_version, kind)
         namespace = namespace or (self.namespace if name else None)
         scope = f"namespaces/{quote(namespace)}/" if resource.namespaced and namespace else ""
@@ -118,16 +90,12 @@ class Cluster:
 
     def get(self, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
         """The live object, or None."""
-        try:
-            return self.request("GET", self.path(api_version, kind, namespace, name))
-        except ApiError as error:
-            if error.status == 404:
-                return None
-            raise
+        return self._found(self.path(api_version, kind, namespace, name))
 
     def list(self, api_version: str, kind: str, namespace: str | None, **selectors: str) -> list[Object]:
         """Live objects; `selectors` are labelSelector and fieldSelector."""
-        items = self.request("GET", self.path(api_version, kind, namespace), selectors)["items"]
+        path = self.path(api_version, kind, namespace)
+        items = self._connected().get(f"{path}?{urlencode(selectors)}")["items"]
         return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
 
     def apply(self, body: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
@@ -135,81 +103,46 @@ class Cluster:
         metadata = body["metadata"]
         path = self.path(body["apiVersion"], body["kind"], metadata.get("namespace"), metadata["name"])
         query = {"fieldManager": manager, "fieldValidation": "Strict", "force": str(force).lower()}
-        if dry_run:
-            query["dryRun"] = "All"
-        return self.request("PATCH", path, query, body)
+        return self._connected().apply(path, body, query | ({"dryRun": "All"} if dry_run else {}))
 
     def delete(self, path: str, propagation: str) -> None:
         """Starts the deletion of an object."""
-        self.request(
-            "DELETE",
-            path,
-            body={"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation},
-        )
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        self._connected().send("DELETE", path, options)
 
-    def request(
-        self, method: str, path: str, query: dict[str, str] | None = None, body: Object | None = None
-    ) -> Any:
-        """A decoded answer; raises ApiError for a refusal and Unreachable where there is no answer."""
-        connected = self._connected()
-        headers = {"Accept": "application/json"}
-        for setting in connected.configuration.auth_settings().values():
-            headers[setting["key"]] = setting["value"]
-        if body is not None:
-            headers["Content-Type"] = (
-                "application/apply-patch+yaml" if method == "PATCH" else "application/json"
-            )
+    def _found(self, path: str) -> Any:
         try:
-            answer = connected.rest_client.pool_manager.request(
-                method,
-                connected.configuration.host + path + (f"?{urlencode(query)}" if query else ""),
-                headers=headers,
-                body=None if body is None else json.dumps(body).encode(),
-                timeout=urllib3.Timeout(connect=5, read=60),
-                retries=urllib3.Retry(0, read=False),
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(
-                f"the Kubernetes API server {connected.configuration.host} does not answer: {error}"
-            ) from error
-        if answer.status >= 400:
-            raise _refusal(answer.status, answer.data)
-        return json.loads(answer.data)
+            return self._connected().get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
 
-    def _connected(self) -> Any:
+    def _connected(self) -> Client:
         with self._lock:
             if self._client is None:
-                configuration = client.Configuration()
-                configuration.connection_pool_maxsize = 64
-                configuration.proxy = None
+                found = Configuration()
                 kube_config.load_kube_config_from_dict(
                     self._config,
-                    context=self.context,
-                    client_configuration=configuration,
+                    client_configuration=found,
                     persist_config=False,
                     temp_file_path=str(private_directory()),
                 )
-                if not (configuration.cert_file or configuration.api_key):
+                if not (found.cert_file or found.api_key):
                     raise SandboxError(
                         "kubeconfig: its user has no usable credentials (no client certificate, no token, and no exec "
                         "plugin that hands them out; the plugin's own error is in the log above)."
                     )
-                self._client = client.ApiClient(configuration)
+                settings = cast(dict[str, Any], found.auth_settings())
+                headers = {setting["key"]: setting["value"] for setting in settings.values()}
+                self._client = Client(
+                    self._server, found.ssl_ca_cert, found.cert_file, found.key_file, headers
+                )
             return self._client
 
 
-def private_directory() -> Any:
+def private_directory() -> Path:
     """The sandbox's folder for short-lived files that only this user may read."""
     folder = Home.from_env().root / "tmp"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-def _refusal(status: int, data: bytes) -> ApiError:
-    try:
-        body = json.loads(data)
-        kind = (body.get("details") or {}).get("kind", "")
-        return ApiError(status, body.get("reason", "Unknown"), body["message"], kind)
-    except (ValueError, KeyError, TypeError):
-        text = data.decode(errors="replace").strip()
-        return ApiError(status, "Unknown", f"HTTP {status} from the Kubernetes API server: {text[:500]}")

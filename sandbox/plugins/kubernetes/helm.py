@@ -63,8 +63,6 @@ def helm_on(
     """`helm` on a cluster and namespace."""
     with _kubeconfig(cluster) as path:
         where = ["--kubeconfig", path, "--namespace", namespace]
-        if cluster.context:
-            where += ["--kube-context", cluster.context]
         return helm([*arguments, *where], stdin=stdin, cancelled=cancelled)
 
 

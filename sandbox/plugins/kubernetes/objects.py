@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sandbox.cluster.client import ApiError, Unreachable
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits
-from sandbox.plugins.kubernetes.cluster import ApiError, Cluster, NoMatch, Object, Unreachable
+from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, Object
 from sandbox.plugins.values import UNKNOWN
 
 FIELD_MANAGER = "__fieldManager"
@@ -56,13 +57,18 @@ def create(
 ) -> tuple[Object, str | None]:
     """The created object's outputs and, where it did not become ready in `timeout` seconds, why not.
 
-    Raises ApiError when it exists already (unless `upsert`), when another manager has its fields (unless `force`) or
-    the server refuses it, NoMatch when its kind is not served.
+    Raises ApiError when it exists already (unless `upsert`), when another manager has its fields (unless
+    `force`) or the server refuses it, NoMatch when its kind is not served.
     """
 
     def attempt() -> Object:
         if not upsert and _live(cluster, inputs):
-            raise ApiError(409, "AlreadyExists", _exists(inputs))
+            raise ApiError(
+                409,
+                "AlreadyExists",
+                f"{inputs['kind']} {identifier(inputs)} already exists in the cluster. Adopt it with `pulumi import`, "
+                "give this one another name, or set upsertExistingObjects on the provider.",
+            )
         return cluster.apply(inputs, manager, force=force or _forced(inputs), dry_run=False)
 
     live = _patiently(attempt, cancelled)
@@ -72,7 +78,7 @@ def create(
 def update(
     cluster: Cluster, inputs: Object, manager: str, timeout: float, *, force: bool, cancelled: threading.Event
 ) -> tuple[Object, str | None]:
-    """The updated object's outputs and, where it did not become ready in `timeout` seconds, why not; raises ApiError."""
+    """The updated object's outputs and, if not ready in `timeout` seconds, why not. Raises ApiError."""
     if _live(cluster, inputs) is None:
         raise ApiError(
             404, "NotFound", f"{inputs['kind']} {identifier(inputs)} is gone; `pulumi refresh` makes it anew."
@@ -93,7 +99,7 @@ def dry_run(cluster: Cluster, inputs: Object, manager: str, *, new: bool, force:
     except (NoMatch, Unreachable):
         return None
     except ApiError as error:
-        if error.namespace_missing or error.status == 403:
+        if error.status == 403 or (error.status == 404 and error.kind == "namespaces"):
             return None
         raise
     live.pop("status", None)
@@ -161,9 +167,10 @@ def delete(cluster: Cluster, state: Object, timeout: float, cancelled: threading
 
 
 def as_live(inputs: Any, would_be: Any, live: Any) -> Any:
-    """Inputs with what is otherwise in the cluster; only the places that the inputs speak of.
+    """The inputs, with the cluster's value wherever it has another one.
 
-    `would_be` is what the server makes of the inputs, so that a quantity written another way is no difference.
+    `would_be` is what the server makes of the inputs, so that a quantity written another way is no
+    difference.
     """
     if would_be == live:
         return inputs
@@ -197,13 +204,6 @@ def _apply(cluster: Cluster, inputs: Object, manager: str, *, force: bool, dry_r
             f"the resource managed by field manager {manager!r} had an apply conflict: {error}\nLeave the field out, or "
             'set the annotation pulumi.com/patchForce: "true" to take it over.',
         ) from error
-
-
-def _exists(inputs: Object) -> str:
-    return (
-        f"{inputs['kind']} {identifier(inputs)} already exists in the cluster. Adopt it with `pulumi import`, give this "
-        "one another name, or set upsertExistingObjects on the provider."
-    )
 
 
 def _patiently(attempt: Callable[[], Object], cancelled: threading.Event) -> Object:

@@ -1,14 +1,14 @@
 """Stands in for pulumi-kubernetes 4.34 where that is not installed; talks to a loopback cluster only.
 
-Any kind goes through server-side apply with strict field validation; helm.sh/v3 Release through the helm binary on PATH.
-Unlike the real provider it:
+Any kind goes through server-side apply with strict field validation; helm.sh/v3 Release through the helm
+binary on PATH. Unlike the real provider it:
 - creates by server-side apply, too, so that the object has one field manager from the start;
-- compares inputs with inputs, and on refresh asks the server whether applying the old inputs would change anything;
+- compares inputs with inputs, and on refresh asks the server whether the old inputs would change anything;
 - fails on unknown fields of custom resources, where the real one warns;
 - keeps managedFields out of the state;
 - does not drop ignored fields that another manager owns from an apply.
-Refused by name: Patch and List kinds, generateName, client-side apply, YAML rendering, helm.sh/v4, kustomize, yaml and
-every invoke. Waits: see _await.py. Provider configuration: see CONFIGURATION.
+Refused by name: Patch and List kinds, generateName, helm.sh/v4, kustomize, yaml, every invoke, and every setting
+of the provider but those of CONFIGURATION. Waits: see awaits.py.
 """
 
 from __future__ import annotations
@@ -21,28 +21,14 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from pulumi.provider.experimental import provider
 from pulumi.provider.experimental.property_value import PropertyValue
-from pulumi.provider.experimental.provider import (
-    CheckFailure,
-    CheckRequest,
-    CheckResponse,
-    ConfigureRequest,
-    ConfigureResponse,
-    CreateRequest,
-    CreateResponse,
-    DeleteRequest,
-    DiffResponse,
-    Provider,
-    ReadRequest,
-    ReadResponse,
-    UpdateRequest,
-    UpdateResponse,
-)
 
+from sandbox.cluster.client import Unreachable
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import objects, release
 from sandbox.plugins.kubernetes.awaits import SKIP_AWAIT, annotation, timeout_seconds
-from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, Unreachable, active_cluster
+from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, active_cluster
 from sandbox.plugins.kubernetes.replacement import replaces
 from sandbox.plugins.sdk import check_inputs, check_names, input_names
 from sandbox.plugins.server import DiffRequest, InitFailed, serve
@@ -50,30 +36,15 @@ from sandbox.plugins.values import UNKNOWN, detailed_diff, has_unknown, plain_ma
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 PROVIDER = "pulumi:providers:kubernetes"
-CONFIGURATION = frozenset(
-    {
-        "clusterIdentifier",
-        "context",
-        "deleteUnreachable",
-        "enableConfigMapMutable",
-        "enablePatchForce",
-        "enableSecretMutable",
-        "enableServerSideApply",
-        "kubeconfig",
-        "namespace",
-        "suppressDeprecationWarnings",
-        "suppressHelmHookWarnings",
-        "upsertExistingObjects",
-    }
-)
-# The kinds for which pulumi.com/skipAwait goes for deletion, too.
+CONFIGURATION = frozenset({"clusterIdentifier", "enablePatchForce", "kubeconfig", "upsertExistingObjects"})
+# Of these kinds pulumi.com/skipAwait skips the wait for deletion, too.
 SKIPS_DELETION = frozenset({"DaemonSet", "Deployment", "Job", "Namespace", "Pod", "StatefulSet"})
 _ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
 _NOT_EMULATED = ("kubernetes:helm.sh/v4", "kubernetes:kustomize", "kubernetes:yaml")
 AUTONAMED = "pulumi.com/autonamed"
 
 
-class KubernetesProvider(Provider):
+class KubernetesProvider(provider.Provider):
     """Objects of one cluster."""
 
     def __init__(self) -> None:
@@ -82,83 +53,78 @@ class KubernetesProvider(Provider):
         self._on: frozenset[str] = frozenset()
         self._cancelled = threading.Event()
 
-    async def check_config(self, request: CheckRequest) -> CheckResponse:
+    async def check_config(self, request: provider.CheckRequest) -> provider.CheckResponse:
         config = {k: v for k, v in plain_map(request.new_inputs).items() if k not in _ENGINE_KEYS}
         failures = check_names("The kubernetes provider", config, input_names("kubernetes", PROVIDER))
         if not failures:
             failures = [
-                CheckFailure(
+                provider.CheckFailure(
                     key, f'the sandbox does not emulate the kubernetes provider\'s "{key}"; leave it out.'
                 )
                 for key in sorted(config.keys() - CONFIGURATION)
             ]
-        if config.get("enableServerSideApply") in ("false", False):
-            failures.append(
-                CheckFailure(
-                    "enableServerSideApply", "the sandbox only emulates server-side apply; leave it out."
-                )
-            )
         kubeconfig = config.get("kubeconfig")
         if kubeconfig is None:
             reason = "no kubeconfig: the sandbox reads none from the environment, so nothing could be reached; set it."
-            failures.append(CheckFailure("kubeconfig", reason))
+            failures.append(provider.CheckFailure("kubeconfig", reason))
         elif kubeconfig is not UNKNOWN:
             try:
-                active_cluster(kubeconfig, config.get("context"))
+                active_cluster(kubeconfig)
             except SandboxError as error:
-                failures.append(CheckFailure("kubeconfig", str(error)))
-        return CheckResponse(request.new_inputs, failures)
+                failures.append(provider.CheckFailure("kubeconfig", str(error)))
+        return provider.CheckResponse(request.new_inputs, failures)
 
-    async def diff_config(self, request: DiffRequest) -> DiffResponse:  # type: ignore[override]
+    async def diff_config(self, request: DiffRequest) -> provider.DiffResponse:  # type: ignore[override]
         old, new = plain_map(request.old_inputs), plain_map(request.new_inputs)
         before, after = old.get("clusterIdentifier"), new.get("clusterIdentifier")
         moved = "clusterIdentifier" if before and after else "kubeconfig"
         replace = before != after if before and after else _cluster_entry(old) != _cluster_entry(new)
         changes = detailed_diff(old, new, lambda path: replace and path[0] == moved)
-        return DiffResponse(bool(changes), replaces=[moved] if replace else [], detailed_diff=changes)
+        return provider.DiffResponse(
+            bool(changes), replaces=[moved] if replace else [], detailed_diff=changes
+        )
 
-    async def configure(self, request: ConfigureRequest) -> ConfigureResponse:
+    async def configure(self, request: provider.ConfigureRequest) -> provider.ConfigureResponse:
         config = plain_map(request.args)
         if config.get("kubeconfig", UNKNOWN) is not UNKNOWN:
-            self._cluster = Cluster(config["kubeconfig"], config.get("context"))
-            self._namespace = config.get("namespace") or self._cluster.namespace
+            self._cluster = Cluster(config["kubeconfig"])
+            self._namespace = self._cluster.namespace
         self._on = frozenset(key for key, value in config.items() if value in ("true", True))
-        return ConfigureResponse(accept_secrets=True, supports_preview=True)
+        return provider.ConfigureResponse(accept_secrets=True, supports_preview=True)
 
     async def cancel(self) -> None:
         self._cancelled.set()
 
-    async def check(self, request: CheckRequest) -> CheckResponse:
+    async def check(self, request: provider.CheckRequest) -> provider.CheckResponse:
         _emulated(request.type)
         return await asyncio.to_thread(self._check, request)
 
-    async def diff(self, request: DiffRequest) -> DiffResponse:  # type: ignore[override]
+    async def diff(self, request: DiffRequest) -> provider.DiffResponse:  # type: ignore[override]
         old, new = plain_map(request.old_inputs), plain_map(request.new_inputs)
         if request.type == RELEASE:
             return release.diff(old, new)
-        test = replaces(new, "enableConfigMapMutable" in self._on, "enableSecretMutable" in self._on)
-        changes = detailed_diff(_namespaced(old), _namespaced(new), test)
+        changes = detailed_diff(_namespaced(old), _namespaced(new), replaces(new))
         replacing = [path for path, change in changes.items() if "REPLACE" in change.kind.name]
         before, after = _metadata(old), _metadata(new)
         same_place = before.get("name") == after.get("name") and _place(old) == _place(new)
         autonamed = (after.get("annotations") or {}).get(AUTONAMED) == "true"
-        return DiffResponse(
+        return provider.DiffResponse(
             bool(changes),
             replaces=replacing,
             delete_before_replace=bool(replacing) and same_place and not autonamed,
             detailed_diff=changes,
         )
 
-    async def create(self, request: CreateRequest) -> CreateResponse:
+    async def create(self, request: provider.CreateRequest) -> provider.CreateResponse:
         return await asyncio.to_thread(self._create, request)
 
-    async def update(self, request: UpdateRequest) -> UpdateResponse:
+    async def update(self, request: provider.UpdateRequest) -> provider.UpdateResponse:
         return await asyncio.to_thread(self._update, request)
 
-    async def read(self, request: ReadRequest) -> ReadResponse:
+    async def read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         return await asyncio.to_thread(self._read, request)
 
-    async def delete(self, request: DeleteRequest) -> None:
+    async def delete(self, request: provider.DeleteRequest) -> None:
         await asyncio.to_thread(self._delete, request)
 
     @property
@@ -167,13 +133,13 @@ class KubernetesProvider(Provider):
             raise SandboxError("the kubernetes provider has no kubeconfig yet.")
         return self._cluster
 
-    def _check(self, request: CheckRequest) -> CheckResponse:
+    def _check(self, request: provider.CheckRequest) -> provider.CheckResponse:
         old, new = plain_map(request.old_inputs), plain_map(request.new_inputs)
         if request.type == RELEASE:
             checked, failures = release.check(
                 request.type, request.name, request.random_seed, old, new, self._namespace
             )
-            return CheckResponse(property_map(checked, request.new_inputs), failures)
+            return provider.CheckResponse(property_map(checked, request.new_inputs), failures)
         try:
             failures = check_inputs("kubernetes", request.type, new)
         except LookupError:
@@ -182,10 +148,10 @@ class KubernetesProvider(Provider):
         body = {"apiVersion": api_version, "kind": kind, **copy.deepcopy(new)}
         metadata: Any = body.setdefault("metadata", {})
         if metadata is UNKNOWN:
-            return CheckResponse(property_map(body, request.new_inputs), failures)
+            return provider.CheckResponse(property_map(body, request.new_inputs), failures)
         if "generateName" in metadata:
             failures.append(
-                CheckFailure(
+                provider.CheckFailure(
                     "metadata.generateName", "not supported with server-side apply; use metadata.name."
                 )
             )
@@ -193,7 +159,7 @@ class KubernetesProvider(Provider):
             _autoname(metadata, request, old)
         if "namespace" not in metadata and self._is_namespaced(body["apiVersion"], body["kind"]):
             metadata["namespace"] = self._namespace
-        return CheckResponse(property_map(body, request.new_inputs), failures)
+        return provider.CheckResponse(property_map(body, request.new_inputs), failures)
 
     def _is_namespaced(self, api_version: str, kind: str) -> bool:
         if self._cluster is None:
@@ -204,10 +170,10 @@ class KubernetesProvider(Provider):
             # Probably a custom resource whose definition is still to come.
             return True
 
-    def _create(self, request: CreateRequest) -> CreateResponse:
+    def _create(self, request: provider.CreateRequest) -> provider.CreateResponse:
         inputs = plain_map(request.properties)
         if request.preview:
-            return CreateResponse("", self._preview(request.type, request.properties, inputs, None))
+            return provider.CreateResponse("", self._preview(request.type, request.properties, inputs, None))
         if request.type == RELEASE:
             identifier = release.identifier(inputs)
             live, problem = release.install(self._connected, inputs, self._cancelled)
@@ -226,12 +192,12 @@ class KubernetesProvider(Provider):
         properties = self._outputs(live, request.properties)
         if problem:
             raise InitFailed(identifier, properties, [problem])
-        return CreateResponse(identifier, properties)
+        return provider.CreateResponse(identifier, properties)
 
-    def _update(self, request: UpdateRequest) -> UpdateResponse:
+    def _update(self, request: provider.UpdateRequest) -> provider.UpdateResponse:
         inputs, state = plain_map(request.news), plain_map(request.olds)
         if request.preview:
-            return UpdateResponse(self._preview(request.type, request.news, inputs, state))
+            return provider.UpdateResponse(self._preview(request.type, request.news, inputs, state))
         if request.type == RELEASE:
             live, problem = release.upgrade(self._connected, inputs, self._cancelled)
         else:
@@ -246,7 +212,7 @@ class KubernetesProvider(Provider):
         properties = self._outputs(live, request.news)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem])
-        return UpdateResponse(properties)
+        return provider.UpdateResponse(properties)
 
     def _preview(
         self,
@@ -265,43 +231,30 @@ class KubernetesProvider(Provider):
         )
         return dict(given) if would_be is None else self._outputs(would_be, given)
 
-    def _read(self, request: ReadRequest) -> ReadResponse:
+    def _read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         inputs, state = plain_map(request.inputs), plain_map(request.properties)
-        try:
-            if request.type == RELEASE:
-                found = release.read(self._connected, request.resource_id, inputs)
-            else:
-                kind = objects.kind_of(request.type)
-                found = objects.read(self._connected, kind, request.resource_id, inputs, state)
-        except Unreachable:
-            if "deleteUnreachable" in self._on:
-                return ReadResponse("")
-            raise
+        if request.type == RELEASE:
+            found = release.read(self._connected, request.resource_id, inputs)
+        else:
+            kind = objects.kind_of(request.type)
+            found = objects.read(self._connected, kind, request.resource_id, inputs, state)
         if found is None:
-            return ReadResponse("")
+            return provider.ReadResponse("")
         live, live_inputs, problem = found
         properties = self._outputs(live, request.properties, request.inputs)
         new_inputs = property_map(live_inputs, request.inputs)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem], new_inputs)
-        return ReadResponse(request.resource_id, properties, new_inputs)
+        return provider.ReadResponse(request.resource_id, properties, new_inputs)
 
-    def _delete(self, request: DeleteRequest) -> None:
+    def _delete(self, request: provider.DeleteRequest) -> None:
         state = plain_map(request.properties)
-        try:
-            if request.type == RELEASE:
-                release.uninstall(self._connected, state, self._cancelled)
-            else:
-                skip = annotation(state, SKIP_AWAIT) == "true" and state["kind"] in SKIPS_DELETION
-                objects.delete(
-                    self._connected,
-                    state,
-                    0.0 if skip else timeout_seconds(state, request.timeout),
-                    self._cancelled,
-                )
-        except Unreachable:
-            if "deleteUnreachable" not in self._on:
-                raise
+        if request.type == RELEASE:
+            release.uninstall(self._connected, state, self._cancelled)
+            return
+        skip = annotation(state, SKIP_AWAIT) == "true" and state["kind"] in SKIPS_DELETION
+        timeout = 0.0 if skip else timeout_seconds(state, request.timeout)
+        objects.delete(self._connected, state, timeout, self._cancelled)
 
     def _outputs(self, live: dict[str, Any], *like: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
         properties = property_map(live, *like)
@@ -319,7 +272,7 @@ def _emulated(token: str) -> None:
         )
 
 
-def _autoname(metadata: dict[str, Any], request: CheckRequest, old: dict[str, Any]) -> None:
+def _autoname(metadata: dict[str, Any], request: provider.CheckRequest, old: dict[str, Any]) -> None:
     earlier: dict[str, Any] = old.get("metadata", {})
     if (earlier.get("annotations") or {}).get(AUTONAMED) == "true":
         metadata["name"] = earlier["name"]
@@ -332,7 +285,7 @@ def _cluster_entry(config: dict[str, Any]) -> Any:
     kubeconfig = config.get("kubeconfig")
     if kubeconfig is None or kubeconfig is UNKNOWN:
         return kubeconfig
-    return active_cluster(kubeconfig, config.get("context"))[1]
+    return active_cluster(kubeconfig)[1]["cluster"]
 
 
 def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:

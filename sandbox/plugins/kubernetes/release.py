@@ -1,8 +1,9 @@
 """kubernetes:helm.sh/v3:Release through the helm binary.
 
-Charts: a folder or archive, oci://, or a name with repositoryOpts.repo. The settings of REFUSED are refused by name.
-A failed release stays, in the cluster and partially in the state, and the next `up` upgrades it, as with the real
-provider. Unlike that one, a refresh notices changed values and says so when the release is in a failed state.
+Charts: a folder or archive, oci://, or a name with repositoryOpts.repo. Every input but those of EMULATED is
+refused by name. A failed release stays, in the cluster and partially in the state, and the next `up` upgrades
+it, as with the real provider. Unlike that one, a refresh notices changed values and says so when the release
+is in a failed state.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import yaml
 from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
@@ -26,33 +26,11 @@ from sandbox.plugins.kubernetes.helm import HelmError, helm, helm_on, live_relea
 from sandbox.plugins.sdk import check_inputs
 from sandbox.plugins.values import detailed_diff, has_unknown, under
 
-REFUSED = frozenset({"keyring", "lint", "manifest", "postrender", "recreatePods", "valueYamlFiles", "verify"})
+EMULATED = frozenset({"chart", "name", "namespace", "repositoryOpts", "timeout", "values", "version"})
 _REPOSITORY = frozenset({"repo"})
 # Outputs, deprecated inputs and what the SDK always sends.
 _DROPPED = frozenset({"allowNullValues", "compat", "resourceNames", "status"})
-_TIMEOUT = 300
-_SHARED_FLAGS = {
-    "atomic": "--atomic",
-    "dependencyUpdate": "--dependency-update",
-    "devel": "--devel",
-    "disableOpenapiValidation": "--disable-openapi-validation",
-    "renderSubchartNotes": "--render-subchart-notes",
-    "skipCrds": "--skip-crds",
-    "takeOwnership": "--take-ownership",
-    "waitForJobs": "--wait-for-jobs",
-}
-_INSTALL_FLAGS = {
-    "createNamespace": "--create-namespace",
-    "disableWebhooks": "--no-hooks",
-    "replace": "--replace",
-}
-_UPGRADE_FLAGS = {
-    "cleanupOnFail": "--cleanup-on-fail",
-    "disableCRDHooks": "--no-hooks",
-    "forceUpdate": "--force",
-    "resetValues": "--reset-values",
-    "reuseValues": "--reuse-values",
-}
+_TIMEOUT_SECONDS = 300
 
 
 def identifier(inputs: Object) -> str:
@@ -63,13 +41,12 @@ def identifier(inputs: Object) -> str:
 def check(
     token: str, name: str, seed: bytes, old: Object, new: Object, namespace: str
 ) -> tuple[Object, list[CheckFailure]]:
-    """Inputs with the name, namespace, timeout and the chart's exact version filled in, and what is wrong with them."""
+    """Inputs with name, namespace, timeout and the chart's exact version, and what is wrong with them."""
     failures = check_inputs("kubernetes", token, new)
     settings = {key: value for key, value in new.items() if key not in _DROPPED}
-    refused = [key for key in settings if key in REFUSED]
-    refused += [
-        f"repositoryOpts.{key}" for key in settings.get("repositoryOpts") or {} if key not in _REPOSITORY
-    ]
+    refused = sorted(settings.keys() - EMULATED - {failure.property for failure in failures})
+    repository = settings.get("repositoryOpts") or {}
+    refused += [f"repositoryOpts.{key}" for key in repository if key not in _REPOSITORY]
     failures += [
         CheckFailure(key, f'the sandbox does not emulate Release\'s "{key}"; leave it out.')
         for key in refused
@@ -77,10 +54,9 @@ def check(
     checked: Object = {
         "name": old.get("name") or f"{name}-{hashlib.sha256(seed).hexdigest()[:8]}",
         "namespace": namespace,
+        "timeout": _TIMEOUT_SECONDS,
+        **settings,
     }
-    if not settings.get("skipAwait"):
-        checked["timeout"] = _TIMEOUT
-    checked |= settings
     if not failures and not has_unknown(checked):
         try:
             checked["version"] = yaml.safe_load(helm(["show", "chart", *_chart(checked)]))["version"]
@@ -102,20 +78,21 @@ def diff(old: Object, new: Object) -> DiffResponse:
 
 
 def install(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tuple[Object, str | None]:
-    """The new release's outputs and, where it was made but failed, why; raises HelmError where nothing was made."""
+    """The new release's outputs and, if it failed, why. Raises HelmError if nothing was made."""
     namespace, name = inputs["namespace"], inputs["name"]
-    if not inputs.get("replace") and live_release(cluster, namespace, name):
+    if live_release(cluster, namespace, name):
         raise SandboxError(
             f"cannot re-use a name that is still in use: release {name} exists in namespace {namespace}. "
             f"Import it (id {identifier(inputs)}), uninstall it, or choose another name."
         )
-    return _run(cluster, "install", inputs, _INSTALL_FLAGS, 0, cancelled)
+    return _run(cluster, ["install"], inputs, 0, cancelled)
 
 
 def upgrade(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tuple[Object, str | None]:
-    """The upgraded release's outputs and, where it failed, why; raises HelmError where no new revision was made."""
+    """The upgraded release's outputs and, if it failed, why. Raises HelmError if no revision was made."""
     before = live_release(cluster, inputs["namespace"], inputs["name"])
-    return _run(cluster, "upgrade", inputs, _UPGRADE_FLAGS, before["version"] if before else 0, cancelled)
+    revision = before["version"] if before else 0
+    return _run(cluster, ["upgrade", "--history-max", "0"], inputs, revision, cancelled)
 
 
 def read(cluster: Cluster, resource_id: str, inputs: Object) -> tuple[Object, Object, str | None] | None:
@@ -129,11 +106,10 @@ def read(cluster: Cluster, resource_id: str, inputs: Object) -> tuple[Object, Ob
         return None
     status = _status(cluster, live)
     if not inputs:
-        inputs = {key: status[key] for key in ("name", "namespace", "chart", "version")} | {
-            "timeout": _TIMEOUT
-        }
+        inputs = {key: status[key] for key in ("name", "namespace", "chart", "version")}
+        inputs["timeout"] = _TIMEOUT_SECONDS
     values = live.get("config") or {}
-    live_inputs = inputs if values == _json(inputs.get("values") or {}) else {**inputs, "values": values}
+    live_inputs = inputs if values == (inputs.get("values") or {}) else {**inputs, "values": values}
     problem = None
     if status["status"] != "deployed":
         problem = f"release {resource_id} is {status['status']}: {live['info'].get('description', '')}"
@@ -142,9 +118,7 @@ def read(cluster: Cluster, resource_id: str, inputs: Object) -> tuple[Object, Ob
 
 def uninstall(cluster: Cluster, state: Object, cancelled: threading.Event) -> None:
     """Uninstalls a release and waits for its objects to go; one that is gone already is fine."""
-    arguments = ["uninstall", state["name"], "--ignore-not-found"]
-    if state.get("atomic") or not state.get("skipAwait"):
-        arguments += ["--wait", "--timeout", f"{state.get('timeout') or _TIMEOUT}s"]
+    arguments = ["uninstall", state["name"], "--ignore-not-found", *_waiting(state)]
     helm_on(cluster, state["namespace"], arguments, cancelled=cancelled)
 
 
@@ -157,25 +131,15 @@ def _chart(inputs: Object) -> list[str]:
     return arguments
 
 
+def _waiting(inputs: Object) -> list[str]:
+    return ["--wait", "--timeout", f"{inputs['timeout']}s"]
+
+
 def _run(
-    cluster: Cluster,
-    verb: str,
-    inputs: Object,
-    own_flags: Mapping[str, str],
-    revision: int,
-    cancelled: threading.Event,
+    cluster: Cluster, command: list[str], inputs: Object, revision: int, cancelled: threading.Event
 ) -> tuple[Object, str | None]:
     namespace, name = inputs["namespace"], inputs["name"]
-    arguments = [verb, name, *_chart(inputs), "--values", "-", "--output", "json"]
-    arguments += ["--timeout", f"{inputs.get('timeout') or _TIMEOUT}s"]
-    if not inputs.get("skipAwait"):
-        arguments.append("--wait")
-    flags = {**_SHARED_FLAGS, **own_flags}
-    arguments += [flag for key, flag in flags.items() if inputs.get(key)]
-    if description := inputs.get("description"):
-        arguments += ["--description", description]
-    if verb == "upgrade":
-        arguments += ["--history-max", str(inputs.get("maxHistory") or 0)]
+    arguments = [*command, name, *_chart(inputs), *_waiting(inputs), "--values", "-", "--output", "json"]
     problem = None
     try:
         values = json.dumps(inputs.get("values") or {})
@@ -221,10 +185,6 @@ def _documents(manifest: str) -> Iterator[Object]:
     for body in yaml.safe_load_all(manifest):
         if body and "kind" in body:
             yield body
-
-
-def _json(values: Any) -> Any:
-    return json.loads(json.dumps(values))
 
 
 def _causes(cluster: Cluster, live: Object) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which fields of a Kubernetes object cannot change in place, as pulumi-kubernetes has them (its provider/diff.go)."""
+"""Which fields of a Kubernetes object cannot change in place, by pulumi-kubernetes' provider/diff.go."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ _FIELDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): ("roleRef",),
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("roleRef",),
     ("storage.k8s.io/v1", "StorageClass"): ("parameters", "provisioner"),
+    ("v1", "ConfigMap"): ("data", "binaryData"),
+    ("v1", "Secret"): ("type", "data", "stringData"),
     ("v1", "PersistentVolumeClaim"): (
         "spec.accessModes",
         "spec.selector",
@@ -34,18 +36,7 @@ _FIELDS: Mapping[tuple[str, str], tuple[str, ...]] = {
 }
 
 
-def replaces(
-    inputs: Mapping[str, Any], mutable_config_maps: bool, mutable_secrets: bool
-) -> Callable[[Path], bool]:
-    """A test for `detailed_diff`: does a change at a place force the object's replacement?
-
-    Unless the provider is told that they are mutable, the data of ConfigMaps and Secrets does.
-    """
-    kind = (inputs.get("apiVersion", ""), inputs.get("kind", ""))
-    fields = _FIELDS.get(kind, ())
-    if kind == ("v1", "ConfigMap") and (not mutable_config_maps or inputs.get("immutable") is True):
-        fields = ("data", "binaryData")
-    if kind == ("v1", "Secret"):
-        frozen = not mutable_secrets or inputs.get("immutable") is True
-        fields = ("type", "data", "stringData") if frozen else ("type",)
+def replaces(inputs: Mapping[str, Any]) -> Callable[[Path], bool]:
+    """A test for `detailed_diff`: does a change at a place force the object's replacement?"""
+    fields = _FIELDS.get((inputs.get("apiVersion", ""), inputs.get("kind", "")), ())
     return under("apiVersion", "kind", "metadata.name", "metadata.namespace", *fields)
