@@ -1,1 +1,1 @@
-"""What no environment of this program may do: a Pulumi policy pack, and the guard over planned deletions."""
+"""What no environment of this program may do: a Pulumi policy pack."""

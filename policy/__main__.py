@@ -1,4 +1,4 @@
-"""The policy pack, as the engine's language host runs it."""
+"""Entry point of the policy pack; the engine's language host runs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    # The language host runs this folder, the command line the package.
+    # The language host runs this file as a script, so that `policy` itself is on the path, not its parent.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     from pulumi_policy import EnforcementLevel, PolicyPack
 

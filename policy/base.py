@@ -1,7 +1,7 @@
 """What policies are made from.
 
-A policy's check yields what is wrong; its description says what must hold, its remedy what to write instead. A policy
-that does not concern a resource says so, so that the engine counts only what was looked at.
+A policy's check yields what is wrong, its description says what must hold, its remedy what to write instead.
+A policy reports a resource that it does not apply to as such: the engine counts only what was checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 
 class Unknown:
-    """What stands for a value that a preview cannot know; the `up` checks it once it is known."""
+    """Stands for a value that a preview cannot know; the `up` checks the value once it is known."""
 
 
 UNKNOWN = Unknown()
@@ -34,9 +34,10 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource as a policy sees it: in a resource policy `props` are its inputs, in a stack policy its outputs.
+    """A resource as a policy sees it.
 
-    `needs` are the URNs that each property was made from; empty in a resource policy.
+    `props` are its inputs in a resource policy, its outputs in a stack policy. `needs` are the URNs that each
+    property was made from; empty in a resource policy.
     """
 
     type: str
@@ -49,7 +50,7 @@ class Resource:
 
     @property
     def in_production(self) -> bool:
-        """Whether the stack's name has the word `prod` or `production`: `prod`, `prod-eu`, `eu.production`."""
+        """Whether the stack's name has the word `prod` or `production`, as `prod-eu` and `eu.production` do."""
         stack = self.urn.split("::")[0].rpartition(":")[2]
         words = stack.replace("_", "-").replace(".", "-").split("-")
         return "prod" in words or "production" in words
@@ -62,7 +63,7 @@ def resource_policy(
     applies: Callable[[Resource], bool],
     check: Callable[[Resource], Iterable[str]],
 ) -> ResourceValidationPolicy:
-    """A policy over the inputs of each resource that it applies to, before the engine does anything with it."""
+    """A policy that checks the inputs of each resource it applies to, before the engine acts on them."""
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         resource = view(args)
@@ -83,11 +84,11 @@ def stack_policy(
     applies: Callable[[Resource], bool],
     check: Callable[[Sequence[Resource]], Iterable[tuple[Resource, str]]],
 ) -> StackValidationPolicy:
-    """A policy over all resources at the end of a preview or an `up`, where it applies to one of them."""
+    """A policy that checks all resources at the end of a preview or an `up`, if it applies to one of them."""
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
-        resources = [view(each) for each in args.resources]
-        if not any(applies(each) for each in resources):
+        resources = [view(resource) for resource in args.resources]
+        if not any(map(applies, resources)):
             args.not_applicable()
         for resource, wrong in check(resources):
             report(violation(wrong, remedy), resource.urn)
@@ -98,12 +99,12 @@ def stack_policy(
 
 
 def violation(wrong: str, remedy: str) -> str:
-    """What is shown below a policy's description."""
+    """The message below a policy's description."""
     return f"{wrong}\nWrite: {remedy}"
 
 
 def view(given: ResourceValidationArgs | PolicyResource) -> Resource:
-    """A resource, unknown values as UNKNOWN: the SDK would give up on all of it at the first one."""
+    """A resource with UNKNOWN for unknown values: the SDK would stop reading it at the first one."""
     needs = given.property_dependencies if isinstance(given, PolicyResource) else {}
     return Resource(
         type=given.resource_type,
@@ -112,7 +113,7 @@ def view(given: ResourceValidationArgs | PolicyResource) -> Resource:
         props=_plain(given.props),
         protect=given.opts.protect,
         ignore_changes=given.opts.ignore_changes,
-        needs={name: [each.urn for each in below] for name, below in needs.items()},
+        needs={name: [source.urn for source in sources] for name, sources in needs.items()},
     )
 
 
@@ -132,14 +133,14 @@ def _at(container: Any, key: Any) -> Any:
 
 
 def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """`value` and everything below it, each with its path, e.g. `spec.containers[0].image`."""
+    """`value` and everything in it, with paths such as `spec.containers[0].image`."""
     yield path, value
     if isinstance(value, dict):
-        for key, each in value.items():
-            yield from walk(each, f"{path}.{key}" if path else str(key))
+        for key, inner in value.items():
+            yield from walk(inner, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from walk(each, f"{path}[{index}]")
+        for index, inner in enumerate(value):
+            yield from walk(inner, f"{path}[{index}]")
 
 
 def in_kubernetes(resource: Resource) -> bool:

@@ -1,4 +1,4 @@
-"""What production asks of the database and of the proxy: backups, copies, and disruptions that leave some."""
+"""What production requires of the database and the proxy: backups, instances, PodDisruptionBudgets."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def _spec(cluster: Resource) -> dict[str, Any]:
 
 def _backed_up(cluster: Resource) -> Iterator[str]:
     plugins = _spec(cluster).get("plugins") or []
-    archives = plugins is UNKNOWN or any(each is UNKNOWN or each.get("isWALArchiver") for each in plugins)
+    archives = plugins is UNKNOWN or any(item is UNKNOWN or item.get("isWALArchiver") for item in plugins)
     if not (archives or _spec(cluster).get("backup")):
-        yield f"{cluster.name} has no backup: with its volumes every key and all spend are gone."
+        yield f"{cluster.name} has no backup: if its volumes are lost, so are every key and all spend."
 
 
 def _scheduled(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
-    if not any(each.type == _SCHEDULE for each in resources):
+    if not any(resource.type == _SCHEDULE for resource in resources):
         for cluster in filter(_is_production_cluster, resources):
             yield cluster, f"No ScheduledBackup takes base backups of {cluster.name}."
 
@@ -38,7 +38,7 @@ def _scheduled(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
 def _copies(cluster: Resource) -> Iterator[str]:
     instances = _spec(cluster).get("instances", 1)
     if isinstance(instances, int | float) and instances < _LEAST_INSTANCES:
-        yield f"{cluster.name} has {instances:g} instance(s), so a zone that fails takes the database with it."
+        yield f"{cluster.name} has {instances:g} instance(s): one failed zone can take the database down."
 
 
 def _may_be_disrupted(resource: Resource) -> bool:
@@ -54,40 +54,40 @@ def _replicas(release: Resource) -> float:
 def _budget(resource: Resource) -> Iterator[str]:
     if resource.type == CLUSTER:
         if _spec(resource).get("enablePDB", True) is False:
-            yield f"{resource.name} lets a node's drain take every instance at once."
+            yield f"{resource.name}: draining nodes may evict every instance at once."
         return
     budget = resource.props["values"].get("pdb")
     if budget is not UNKNOWN and not (budget and budget.get("enabled")):
-        yield f"{resource.name} lets a node's drain take every replica at once."
+        yield f"{resource.name}: draining nodes may evict every replica at once."
 
 
 POLICIES = [
     resource_policy(
         "production-database-has-backups",
-        "In production the database is backed up: its volumes are its only copy otherwise.",
+        "In production the database has backups: without them its volumes are the only copy.",
         "`postgres.backups.method: objectStore` (or `volumeSnapshot`) in the settings.",
         _is_production_cluster,
         _backed_up,
     ),
     stack_policy(
         "production-backups-are-scheduled",
-        "In production base backups are taken by a schedule: a log without a base backup restores nothing.",
+        "In production a schedule takes base backups: a WAL archive without a base backup restores nothing.",
         "`postgres.backups.schedule` with a `method` in the settings.",
         _is_production_cluster,
         _scheduled,
     ),
     resource_policy(
         "production-database-has-three-instances",
-        f"In production the database has at least {_LEAST_INSTANCES} instances: one a zone, and a majority left when "
-        "one fails.",
+        f"In production the database has at least {_LEAST_INSTANCES} instances: one per zone, and a majority is left "
+        "when one fails.",
         f"`postgres.instances: {_LEAST_INSTANCES}` in the settings.",
         _is_production_cluster,
         _copies,
     ),
     resource_policy(
         "disruptions-leave-some",
-        "What runs more than once has a PodDisruptionBudget, the production database too: node upgrades drain nodes "
-        "one after the other without waiting for pods to be ready elsewhere.",
+        "A Release with several replicas has a PodDisruptionBudget, and so has the production database: node upgrades "
+        "drain one node after the other without waiting until the evicted pods are ready elsewhere.",
         "`pdb: {enabled: true, maxUnavailable: 1}` in the Release's values; for the database leave `enablePDB` out, or "
         "set `postgres.instances: 3`.",
         _may_be_disrupted,

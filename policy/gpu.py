@@ -34,21 +34,20 @@ def _scales_to_zero(pool: Resource) -> Iterator[str]:
     least = [bounds.get("totalMinNodeCount"), bounds.get("minNodeCount"), pool.props.get("nodeCount")]
     for count in least:
         if isinstance(count, int | float) and count > 0:
-            yield f"{pool.name} keeps {count:g} GPU nodes that nobody may be using."
+            yield f"{pool.name} keeps {count:g} GPU node(s) even when nobody uses them."
 
 
 POLICIES = [
     resource_policy(
         "gpu-pools-are-bounded",
-        "A GPU pool has an upper bound on its nodes: pending pods ask for nodes, and nothing else says when it is "
-        "enough.",
+        "A GPU pool has an upper bound on its nodes: without one, every pending pod adds a node.",
         "`gpuPool.maxNodes` in the settings; in code `autoscaling` with `total_max_node_count`.",
         is_gpu_pool,
         _bounded,
     ),
     resource_policy(
         "gpu-pools-scale-to-zero",
-        "Outside production a GPU pool scales down to no node: an idle GPU costs as much as a busy one.",
+        "Outside production a GPU pool scales down to zero nodes: an idle GPU costs as much as a busy one.",
         "`gpuPool.minNodes: 0` in the settings; a production stack has the word `prod` in its name.",
         lambda resource: is_gpu_pool(resource) and not resource.in_production,
         _scales_to_zero,

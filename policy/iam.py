@@ -18,22 +18,22 @@ def _per_secret(grant: Resource) -> Iterator[str]:
     role, policy = grant.props.get("role"), grant.props.get("policyData")
     if _ON_SECRETS.fullmatch(grant.type):
         if _AUTHORITATIVE.fullmatch(grant.type):
-            yield f"{grant.name} takes the secret away from every member that others have added."
+            yield f"{grant.name} removes every member that others have added to the secret."
         if grant.props.get("member") in _EVERYONE:
             yield f"{grant.name} lets everyone read the secret."
     elif (isinstance(role, str) and _READS_SECRETS.fullmatch(role)) or (
         isinstance(policy, str) and "roles/secretmanager." in policy
     ):
-        yield f"{grant.name} gives {role or 'a role'} on every secret there is, and on those to come."
+        yield f"{grant.name} gives {role or 'a role'} on every secret, present and future."
 
 
 POLICIES = [
     resource_policy(
         "iam-is-per-secret",
-        "Access is given secret by secret and member by member: no role over secrets on a project, folder or "
-        "organization, no binding or policy that replaces the members a secret has, and nothing for everyone.",
-        '`gcp.secretmanager.SecretIamMember` with `role="roles/secretmanager.secretAccessor"` and one workload or '
-        "service account as `member`, one a secret.",
+        "Access is given per secret and per member: no role on secrets for a whole project, folder or organization, no "
+        "binding or policy that replaces a secret's members, and no access for everyone.",
+        "one `gcp.secretmanager.SecretIamMember` per secret and reader, with "
+        '`role="roles/secretmanager.secretAccessor"` and one workload or service account as `member`.',
         lambda resource: bool(_BROAD.fullmatch(resource.type) or _ON_SECRETS.fullmatch(resource.type)),
         _per_secret,
     ),

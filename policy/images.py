@@ -1,4 +1,4 @@
-"""Every image and every chart is a known one."""
+"""Every image and every chart has a pinned version."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def is_pinned(image: str) -> bool:
 
 def _images(resource: Resource) -> Iterator[str]:
     for path, value in walk(resource.props):
-        name = path.rpartition(".")[2]
-        if isinstance(value, str) and name in ("image", "imageName") and not is_pinned(value):
-            yield f"{path} of {resource.name} is {value!r}, which can become another image any day."
-        if isinstance(value, dict) and (image := _image_values(value)) and not is_pinned(image):
-            yield f"{path} of {resource.name} is {image!r}, which can become another image any day."
+        image = _image(path.rpartition(".")[2], value)
+        if image is not None and not is_pinned(image):
+            yield f"{path} of {resource.name} is {image!r}, which can become another image at any time."
 
 
-def _image_values(values: dict[str, Any]) -> str | None:
-    """The image that a chart makes of `repository` and `tag`; None where it is none, or not known yet."""
-    if not isinstance(values.get("repository"), str):
+def _image(name: str, value: Any) -> str | None:
+    """The image that a property holds, or that a chart composes from its `repository` and `tag`."""
+    if isinstance(value, str) and name in ("image", "imageName"):
+        return value
+    if not isinstance(value, dict) or not isinstance(value.get("repository"), str):
         return None
-    tag = values.get("tag") or ""
+    tag = value.get("tag") or ""
     if not isinstance(tag, str | int | float):
         return None
-    digest = values.get("digest") or values.get("sha")
-    return f"{values['repository']}:{tag}" + (f"@{digest}" if digest else "")
+    digest = value.get("digest") or value.get("sha")
+    return f"{value['repository']}:{tag}" + (f"@{digest}" if digest else "")
 
 
 def _chart(release: Resource) -> Iterator[str]:
-    # By the pins: the provider puts the version that a range stands for today in its place before it is seen here.
+    # Compared with the pins, as the provider has resolved a version range before the policy sees it.
     chart, version = release.props.get("chart"), release.props.get("version")
     pinned = _PINNED.get(chart.rpartition("/")[2], "none") if isinstance(chart, str) else version
     if version is not UNKNOWN and version != pinned:
@@ -52,16 +52,16 @@ def _chart(release: Resource) -> Iterator[str]:
 POLICIES = [
     resource_policy(
         "images-are-pinned",
-        "Every container image has a tag that names one version, or a digest: what was tested is what runs, also when "
-        "a node pulls it a year later.",
+        "Every container image has a digest or a tag that names one version: what was tested is what runs, even when a "
+        "node pulls it a year later.",
         "an exact tag or `tag@sha256:...` in versions.py, and that Image where it is used.",
         in_kubernetes,
         _images,
     ),
     resource_policy(
         "charts-are-pinned",
-        "Every Helm chart has the version that versions.py pins: a range or none takes whatever its repository has that "
-        "day.",
+        "Every Helm chart has the version that versions.py pins: without an exact version, Helm takes the repository's "
+        "newest.",
         "the chart with its exact version in versions.py, and `**charts.inputs(<chart>)` in the Release.",
         lambda resource: resource.type in _KINDS,
         _chart,

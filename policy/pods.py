@@ -1,4 +1,4 @@
-"""What pods may do to their nodes."""
+"""What pods may do on their nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from policy.base import Resource, in_kubernetes, resource_policy, walk
 
 _FORBIDDEN = {
     "privileged": "is root on its node",
-    "hostNetwork": "is on its node's network, where no NetworkPolicy holds",
+    "hostNetwork": "uses its node's network, where no NetworkPolicy applies",
     "hostPID": "sees every process of its node",
     "hostIPC": "shares memory with every process of its node",
     "allowPrivilegeEscalation": "may gain more rights than it was started with",
@@ -33,7 +33,7 @@ def _unprivileged(resource: Resource) -> Iterator[str]:
 POLICIES = [
     resource_policy(
         "pods-are-unprivileged",
-        "No pod is privileged or shares its node's network, processes or files, whether in a manifest or in a chart's "
+        "No pod is privileged or shares its node's network, processes or files, neither by a manifest nor by a chart's "
         "values: it could read every secret on the node.",
         "`privileged: false` and `allowPrivilegeEscalation: false`, no `host...` setting, a PersistentVolumeClaim, "
         "`emptyDir` or ConfigMap instead of `hostPath`; ROOT_WITHOUT_RIGHTS of components/pod_security.py is such a context.",

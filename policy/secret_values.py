@@ -1,4 +1,4 @@
-"""Secret values go into Secret Manager, and from there through External Secrets to who reads them: nowhere else."""
+"""Secret values go to Secret Manager, and through External Secrets to their readers, nowhere else."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def _may_hold_secrets(resource: Resource) -> bool:
 
 
 class _MarkedSecrets(ResourceValidationPolicy):
-    """Looks for what the engine marks as secret.
+    """Looks for values that the engine marks as secret.
 
-    The SDK shows these marks to remediations alone, which run just before the validation. This one changes nothing.
+    The SDK shows these marks only to a remediation, which runs before the validation. It changes nothing here.
     """
 
     def __init__(self) -> None:
         super().__init__(
             "secret-values-in-secret-manager-only",
-            "No resource but a SecretVersion takes a secret value: Helm values, ConfigMaps and environments are "
-            "readable by everyone who may look at the namespace.",
+            "No resource but a SecretVersion takes a secret value: everyone who may view the namespace can read Helm "
+            "values, ConfigMaps and environments.",
             enforcement_level=EnforcementLevel.REMEDIATE,
             remediation_steps=_REMEDY,
         )
@@ -69,11 +69,11 @@ def _marked(value: Any, path: str = "") -> Iterator[str]:
     if isinstance(value, Secret):
         yield path
     elif isinstance(value, dict):
-        for key, each in value.items():
-            yield from _marked(each, f"{path}.{key}" if path else key)
+        for key, inner in value.items():
+            yield from _marked(inner, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _marked(each, f"{path}[{index}]")
+        for index, inner in enumerate(value):
+            yield from _marked(inner, f"{path}[{index}]")
 
 
 def _generated_elsewhere(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
@@ -88,29 +88,29 @@ def _generated_elsewhere(resources: Sequence[Resource]) -> Iterator[tuple[Resour
         if _may_hold_secrets(resource):
             continue
         for name, needed in resource.needs.items():
-            # Its value may be unknown yet; what it is made from never is.
+            # The property's value may still be unknown; its sources are known.
             if any(urn.split("::")[2].rpartition("$")[2].startswith(_RANDOM) for urn in needed):
                 yield resource, f"{name} of {resource.name} is made from a generated secret."
         for path, value in walk(resource.props):
-            if isinstance(value, str) and any(each in value for each in values):
+            if isinstance(value, str) and any(secret in value for secret in values):
                 where = "The stack output" if resource.type == _STACK else resource.name
                 yield resource, f"{where} holds a generated secret in {path}."
 
 
-# Names of a password, key or token; not of a key in a Secret (`passwordKey`), nor of a Secret (`...SecretName`).
+# Names a password, key or token; not a key in a Secret (`passwordKey`), nor a Secret (`...SecretName`).
 _CREDENTIAL = re.compile(
     r"(pass(word|wd|phrase)|(api|master|salt|private|access|account|signing|encryption)[_-]?key|token|client[_-]?secret"
     r"|credentials|connection[_-]?string|database[_-]?url|requirepass)$",
     re.IGNORECASE,
 )
-# A reference instead of a value: LiteLLM's, the kubelet's, a template's; `none` where a client wants any key.
+# A reference instead of a value: LiteLLM's, the kubelet's, a template's; `none` for clients that want a key.
 _REFERENCE = re.compile(r"|none|os\.environ/\w+|\$[({].*[)}]|\{\{.*\}\}", re.IGNORECASE | re.DOTALL)
 _LOOKS_SECRET = re.compile(
     r"\bsk-[\w-]{16,}|\bhf_\w{20,}|\bgh[pousr]_\w{30,}|\bAIza[\w-]{30,}|\bAKIA[A-Z0-9]{16}\b|\bxox[abp]-[\w-]{10,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----|\b[a-z][a-z0-9+.-]*://[^\s/:@$]*:[^\s/@$({]+@"
 )
 _LINE = re.compile(r"""^[ \t-]*["']?([\w.-]+)["']?[ \t]*[:=][ \t]*["']?([^\s"',#]*)""", re.MULTILINE)
-# What a program names a token is a variable's.
+# In code, what follows a name is an expression, not a value.
 _CODE = (".py", ".sh")
 _KUBERNETES_SECRET = "kubernetes:core/v1:Secret"
 
@@ -154,16 +154,16 @@ POLICIES = [
     _MarkedSecrets(),
     stack_policy(
         "generated-values-in-secret-manager-only",
-        "What the stack generates is read by SecretVersions alone, and is in no stack output: outputs are shown by "
-        "every `up`, and other stacks keep copies.",
+        "Only SecretVersions take a value that the stack generates, and no stack output does: every `up` shows the "
+        "outputs, and other stacks keep copies.",
         _REMEDY + " Export the Secret's name, not its value.",
         lambda resource: resource.type.startswith(_RANDOM),
         _generated_elsewhere,
     ),
     resource_policy(
         "no-literal-credentials",
-        "No password, key or token stands in the code or the settings: they are read by everyone who may read the "
-        "repository, the state or the namespace.",
+        "No password, key or token is in the code or the settings: everyone who may read the repository, the state or "
+        "the namespace could read it.",
         _REMEDY,
         in_kubernetes,
         _literals,

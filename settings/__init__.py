@@ -1,7 +1,7 @@
 """The stack's settings: one validated, typed object read from `Pulumi.<stack>.yaml`.
 
-Each top-level field of `Settings` is one `llm-gateway:<key>` entry. Mistakes are reported together, before any
-resource is registered, each with the key as written in the file, what would happen and what to write instead.
+Each top-level field of `Settings` is one `llm-gateway:<key>` entry. All mistakes are reported together before any
+resource is registered: the key as written in the file, what would happen, and what to write instead.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import ValidationError
 
 from settings import secrets, tenants
-from settings.base import Section, Violation, gibibytes, rule, section, setting
+from settings.base import Section, Violation, gibibytes, repeated, rule, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
@@ -53,38 +53,37 @@ class Settings(Section):
     )
     recover: bool = setting(
         False,
-        about="Take over Kubernetes objects that exist under this stack's names; only to recover from a lost state "
-        "(docs/operations.md).",
-        otherwise="an `up` would fail on what exists, or take over what is another installation's",
+        about="Take over Kubernetes objects that exist under this stack's names. "
+        "Only to recover from a lost state (docs/operations.md).",
+        otherwise="an `up` would fail on existing objects, or take over another installation's",
         write="recover: true",
     )
-    namespaces: Namespaces = section(Namespaces, "The namespaces.")
-    gpu_pool: GpuPool = section(GpuPool, "The GPU node pool.")
-    secrets: Secrets = section(Secrets, "The secrets.")
-    postgres: Postgres = section(Postgres, "The database.")
-    litellm: LiteLLM = section(LiteLLM, "The proxy.")
-    network: Network = section(Network, "Network policies.")
+    namespaces: Namespaces = section(Namespaces)
+    gpu_pool: GpuPool = section(GpuPool)
+    secrets: Secrets = section(Secrets)
+    postgres: Postgres = section(Postgres)
+    litellm: LiteLLM = section(LiteLLM)
+    network: Network = section(Network)
     teams: list[Team] | None = setting(
         None,
         max_length=500,
-        about="Teams in LiteLLM. Unset, with virtualKeys unset, leaves all of them to others; [] deletes those made from here.",
-        otherwise="the teams could not be read",
+        about="Teams in LiteLLM. Unset, with virtualKeys unset too: this stack manages no tenant. "
+        "[] deletes the teams that this stack made.",
         write="- {name: search, budget: 100}",
     )
     virtual_keys: list[VirtualKey] | None = setting(
         None,
         max_length=1000,
         about="Virtual keys in LiteLLM, each value in Secret Manager as litellm-key-<name>. "
-        "Unset, with teams unset, leaves all of them to others; [] deletes those made from here.",
-        otherwise="the keys could not be read",
+        "Unset, with teams unset too: this stack manages no tenant. [] deletes the keys that this stack made.",
         write="- {name: search-app, team: search, budget: 50}",
     )
-    charts: Charts = section(Charts, "The Helm charts' source.")
-    timeouts: Timeouts = section(Timeouts, "Timeouts.")
+    charts: Charts = section(Charts)
+    timeouts: Timeouts = section(Timeouts)
 
     @property
     def declares_tenants(self) -> bool:
-        """Whether teams and keys are this stack's to manage, were there none of them."""
+        """Whether this stack manages teams and keys; it does with empty lists, too."""
         return self.teams is not None or self.virtual_keys is not None
 
     @property
@@ -94,21 +93,20 @@ class Settings(Section):
 
     @property
     def litellm_keys(self) -> Mapping[str, str]:
-        """Environment variables of the proxy, and the ids of the secrets, made elsewhere, that they hold."""
+        """Ids of the secrets made elsewhere, by the proxy's environment variable that holds the value."""
         keys = {model.api_key_variable: model.api_key_secret for model in self.models}
         keys[REDIS_PASSWORD] = self.litellm.shared_state.password_secret
         return {variable: secret for variable, secret in keys.items() if secret}
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
-        """Aliases of the models that need a Hugging Face token, and the ids of the secrets, made elsewhere."""
+        """Ids of the secrets with Hugging Face tokens, made elsewhere, by alias of the model."""
         tokens = {alias: model.hugging_face_token for alias, model in self.self_hosted.items()}
         return {alias: secret for alias, secret in tokens.items() if secret}
 
     @rule
     def aliases_differ(self) -> Iterator[Violation]:
-        aliases = [model.alias for model in self.models]
-        for alias in sorted({alias for alias in aliases if aliases.count(alias) > 1}):
+        for alias in repeated(model.alias for model in self.models):
             yield Violation(
                 "models",
                 f"two models have the alias {alias!r}",
@@ -126,21 +124,23 @@ class Settings(Section):
             if model.vllm.gpus > pool.accelerator_count:
                 yield Violation(
                     f"{key}.gpus",
-                    f"{model.vllm.gpus} GPUs are asked for, a node of gpuPool has {pool.accelerator_count}",
+                    f"the engine asks for {model.vllm.gpus} GPUs, a node of gpuPool has {pool.accelerator_count}",
                     "the engine would fit no node and stay Pending",
                     f"gpus: {pool.accelerator_count}, or a larger gpuPool.machineType",
                 )
             if machine and model.vllm.cpu >= machine.cpus:
                 yield Violation(
                     f"{key}.cpu",
-                    f"{model.vllm.cpu} cores are asked for, {pool.machine_type} has {machine.cpus} and GKE keeps some",
+                    f"the engine asks for {model.vllm.cpu} cores, {pool.machine_type} has {machine.cpus} "
+                    "and GKE keeps some",
                     "the engine would fit no node and stay Pending",
                     f"cpu: {max(1, machine.cpus - 2)}, or a larger gpuPool.machineType",
                 )
             if machine and gibibytes(model.vllm.memory) > machine.memory * 0.9:
                 yield Violation(
                     f"{key}.memory",
-                    f"{model.vllm.memory} are asked for, {pool.machine_type} has {machine.memory:g}Gi and GKE keeps some",
+                    f"the engine asks for {model.vllm.memory}, {pool.machine_type} has {machine.memory:g}Gi "
+                    "and GKE keeps some",
                     "the engine would fit no node and stay Pending",
                     f"memory: {int(machine.memory / 2)}Gi, or a larger gpuPool.machineType",
                 )
@@ -226,7 +226,7 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
 
 
 def load() -> Settings:
-    """The current stack's settings. Raises pulumi.RunError with every mistake in them."""
+    """The current stack's settings. Raises pulumi.RunError, which lists every mistake."""
     import pulumi  # here, so that the sandbox reads this package without the Pulumi SDK
 
     config = pulumi.runtime.config

@@ -1,10 +1,11 @@
-"""What every section of the settings is built from: field types, the base class, and fields that explain themselves."""
+"""What the sections are built from: field types, the base class, and fields that explain themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -33,7 +34,7 @@ Seconds = Annotated[int, Field(ge=30, le=7200)]
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule between settings that does not hold: key (relative to its section), problem, consequence and fix."""
+    """A wrong setting or a broken rule; in a rule, `key` is relative to the rule's section."""
 
     key: str
     problem: str
@@ -42,7 +43,7 @@ class Violation:
 
 
 def rule(method: Callable[[Any], Iterator[Violation]]) -> Callable[[Any], Iterator[Violation]]:
-    """Mark a method of a Section as a rule between its settings: it yields what does not hold."""
+    """Mark a method of a Section as a rule between its settings: it yields the violations."""
     method.__dict__["rule"] = True
     return method
 
@@ -53,9 +54,11 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=False
     )
+    otherwise: ClassVar[str] = "it could not be read"
+    """What would happen were a wrong value let through, for the settings that say nothing of their own."""
 
     def broken(self) -> Iterator[Violation]:
-        """Every rule of this section that does not hold; one that asks for a refused setting is passed over."""
+        """The violations of this section's rules; a rule that reads a refused setting is passed over."""
         members = {name: member for kind in type(self).__mro__ for name, member in vars(kind).items()}
         for name, method in members.items():
             if not getattr(method, "rule", False):
@@ -67,6 +70,11 @@ class Section(BaseModel):
                     raise
 
 
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that occur more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
 def gibibytes(quantity: str) -> float:
     """A Kubernetes quantity such as `8Gi` or `500M`, in GiB."""
     units = {"M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -74,24 +82,24 @@ def gibibytes(quantity: str) -> float:
     return float(number) * units[quantity.removeprefix(number)] / 2**30
 
 
-def setting(default: Any = ..., *, about: str, otherwise: str, write: str, **constraints: Any) -> Any:
+def setting(
+    default: Any = ..., *, about: str, otherwise: str = "", write: str = "", **constraints: Any
+) -> Any:
     """A settings field.
 
     Args:
         default: the default, or `...` for a required key.
         about: what the key is, with its unit.
-        otherwise: what would happen were a wrong value let through.
-        write: an example of a right value, as it stands in the YAML file.
+        otherwise: what would happen were a wrong value let through; empty: what the section says.
+        write: an example of a right value, as it stands in the YAML file; empty: the key with its default.
         **constraints: pydantic's `ge`, `le`, `min_length`, `default_factory`, ...
     """
+    if "default_factory" not in constraints:
+        constraints["default"] = default
     extra: dict[str, Any] = {"otherwise": otherwise, "write": write}
-    if "default_factory" in constraints:
-        return Field(description=about, json_schema_extra=extra, **constraints)
-    return Field(default, description=about, json_schema_extra=extra, **constraints)
+    return Field(description=about, json_schema_extra=extra, **constraints)
 
 
-def section(of: type[Section], about: str) -> Any:
-    """A field that is a whole section with defaults of its own."""
-    return setting(
-        default_factory=of, about=about, otherwise="the section could not be read", write="a mapping"
-    )
+def section(of: type[Section]) -> Any:
+    """A field that is a whole section with defaults of its own, described by the section's docstring."""
+    return setting(default_factory=of, about=of.__doc__ or "", otherwise=Section.otherwise, write="a mapping")

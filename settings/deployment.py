@@ -4,47 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings.base import DnsLabel, Seconds, Section, Violation, rule, setting
+from settings.base import DnsLabel, Seconds, Section, Violation, repeated, rule, setting
 
 
 class Namespaces(Section):
     """The namespaces this stack makes and owns."""
 
-    gateway: DnsLabel = setting(
-        "llm-gateway",
-        about="LiteLLM, its database and their secrets.",
-        otherwise="the API server would refuse the namespace",
-        write="gateway: llm-gateway",
-    )
-    serving: DnsLabel = setting(
-        "vllm",
-        about="vLLM's engines and router.",
-        otherwise="the API server would refuse the namespace",
-        write="serving: vllm",
-    )
-    cnpg: DnsLabel = setting(
-        "cnpg-system",
-        about="The CloudNativePG operator.",
-        otherwise="the API server would refuse the namespace",
-        write="cnpg: cnpg-system",
-    )
-    external_secrets: DnsLabel = setting(
-        "external-secrets",
-        about="The External Secrets operator.",
-        otherwise="the API server would refuse the namespace",
-        write="externalSecrets: external-secrets",
-    )
+    otherwise = "the API server would refuse the namespace"
+
+    gateway: DnsLabel = setting("llm-gateway", about="LiteLLM, its database and their secrets.")
+    serving: DnsLabel = setting("vllm", about="vLLM's engines and router.")
+    cnpg: DnsLabel = setting("cnpg-system", about="The CloudNativePG operator.")
+    external_secrets: DnsLabel = setting("external-secrets", about="The External Secrets operator.")
     cert_manager: DnsLabel = setting(
-        "cert-manager",
-        about="cert-manager, where postgres.backups has it installed.",
-        otherwise="the API server would refuse the namespace",
-        write="certManager: cert-manager",
+        "cert-manager", about="cert-manager, where postgres.backups has it installed."
     )
 
     @rule
     def are_apart(self) -> Iterator[Violation]:
-        names = [self.gateway, self.serving, self.cnpg, self.external_secrets, self.cert_manager]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        for name in repeated(self.model_dump().values()):
             yield Violation(
                 "",
                 f"two namespaces are both called {name!r}",
@@ -70,26 +48,25 @@ class Charts(Section):
     mirror: str | None = setting(
         None,
         pattern=r"^(oci://|https://|/).+[^/]$",
-        about="oci:// or https:// prefix, or an absolute folder, that holds all charts; unset means upstream.",
+        about="Where all charts are: an oci:// or https:// prefix, or an absolute folder; unset means upstream.",
         otherwise="Helm would not find the charts",
         write="mirror: oci://europe-west4-docker.pkg.dev/my-project-id/charts",
     )
 
 
 class Network(Section):
-    """Who may talk to whom inside the cluster."""
+    """Network traffic that is allowed inside the cluster."""
 
     policies: bool = setting(
         True,
-        about="Deny by default and allow exactly the graph, by NetworkPolicies; the cluster must enforce them "
+        about="Deny all traffic but that of docs/network.md, by NetworkPolicies. The cluster must enforce them "
         "(GKE Dataplane V2, or network policy enforcement).",
         otherwise="every pod of the cluster could reach the database",
-        write="policies: true",
     )
     client_namespaces: list[DnsLabel] = setting(
         default_factory=list,
-        about="Namespaces whose pods may call the gateway; empty means all. ExternalSecrets of those named, and of no "
-        "others, may read what the gateway's store reads.",
+        about="Namespaces whose pods may call the gateway; empty means all. "
+        "Only ExternalSecrets in these namespaces may read through the gateway's store.",
         otherwise="the API server would refuse the policy",
         write="clientNamespaces: [apps]",
     )
@@ -100,7 +77,7 @@ class Network(Section):
             yield Violation(
                 "clientNamespaces",
                 "clientNamespaces without policies",
-                "every pod of the cluster could call the gateway all the same",
+                "every pod of the cluster could call the gateway",
                 "policies: true",
             )
 
@@ -108,51 +85,17 @@ class Network(Section):
 class Timeouts(Section):
     """How long `up` waits, in seconds, before it fails and names what it waited for."""
 
-    node_pool: Seconds = setting(
-        1800,
-        about="GPU node pool, s.",
-        otherwise="`up` would give up too early or hang",
-        write="nodePool: 1800",
-    )
-    operator: Seconds = setting(
-        300,
-        about="An operator's Release, and then its webhook, s.",
-        otherwise="`up` would give up too early or hang",
-        write="operator: 300",
-    )
+    otherwise = "`up` would give up too early or hang"
+
+    node_pool: Seconds = setting(1800, about="GPU node pool, s.")
+    operator: Seconds = setting(300, about="An operator's Release, and then its webhook, s.")
     secret_sync: Seconds = setting(
-        180,
-        about="An ExternalSecret becoming Ready, s; a new IAM binding may take minutes to be in force.",
-        otherwise="`up` would give up too early or hang",
-        write="secretSync: 180",
+        180, about="An ExternalSecret becoming Ready, s; a new IAM binding may take minutes to be in force."
     )
-    postgres: Seconds = setting(
-        900,
-        about="The database becoming healthy, s.",
-        otherwise="`up` would give up too early or hang",
-        write="postgres: 900",
-    )
-    valkey: Seconds = setting(
-        300,
-        about="Valkey, where litellm.sharedState has it run, s.",
-        otherwise="`up` would give up too early or hang",
-        write="valkey: 300",
-    )
-    litellm: Seconds = setting(
-        900,
-        about="LiteLLM's migration and proxy together, s.",
-        otherwise="`up` would give up too early or hang",
-        write="litellm: 900",
-    )
+    postgres: Seconds = setting(900, about="The database becoming healthy, s.")
+    valkey: Seconds = setting(300, about="Valkey, where litellm.sharedState has it run, s.")
+    litellm: Seconds = setting(900, about="LiteLLM's migration and proxy together, s.")
     tenants: Seconds = setting(
-        600,
-        about="The Job that brings teams and virtual keys into LiteLLM, retries included, s.",
-        otherwise="`up` would give up too early or hang",
-        write="tenants: 600",
+        600, about="The Job that brings teams and virtual keys into LiteLLM, retries included, s."
     )
-    vllm: Seconds = setting(
-        1800,
-        about="vLLM: GPU node, image pull, weights and start-up together, s.",
-        otherwise="`up` would give up too early or hang",
-        write="vllm: 1800",
-    )
+    vllm: Seconds = setting(1800, about="vLLM: GPU node, image pull, weights and start-up together, s.")

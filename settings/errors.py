@@ -1,4 +1,4 @@
-"""What is wrong with the settings, said so that it can be mended."""
+"""Error messages about the settings: what is wrong, what would happen, what to write instead."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Ite
     """Pydantic's errors as mistakes."""
     for error in errors:
         key, field, parent = _locate(root, error["loc"])
-        if error["type"] == "extra_forbidden":
+        if field is None or error["type"] == "extra_forbidden":
             known = list(_fields(parent))
             close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
             instead = close[0] if close else f"one of {', '.join(known)}"
@@ -48,21 +48,19 @@ def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Ite
                 key, "no such key", "it would be ignored and a default used in its place", instead
             )
         else:
-            hints = cast(dict[str, str], field.json_schema_extra if field else {})
-            problem = f"{error['msg']} (it is {json.dumps(error['input'], default=str)})"
-            if error["type"] == "missing":
-                problem = "the key is missing"
-            yield Violation(key, problem, hints["otherwise"], hints["write"])
+            given = f"{error['msg']} (it is {json.dumps(error['input'], default=str)})"
+            problem = "the key is missing" if error["type"] == "missing" else given
+            yield Violation(key, problem, *_advice(parent, field))
 
 
 def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location], at: Location = ()) -> S:
-    """The section without the settings that were refused (reading one raises AttributeError), for its rules."""
+    """The section without the refused settings, for its rules: reading one of these raises AttributeError."""
     kept: dict[str, Any] = {}
     for name, field in section.model_fields.items():
         key = to_camel(name)
         where = (*at, key)
         inner = section_in(field.annotation)
-        if where in refused or (inner is None and any(place[: len(where)] == where for place in refused)):
+        if where in refused or (inner is None and any(other[: len(where)] == where for other in refused)):
             continue
         value = values.get(key)
         if key not in values:
@@ -74,7 +72,7 @@ def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location]
         else:
             items = list(enumerate(cast(list[Mapping[str, Any]], value)))
             if not any((*where, index) in refused for index, _ in items):
-                kept[name] = [readable(inner, each, refused, (*where, index)) for index, each in items]
+                kept[name] = [readable(inner, item, refused, (*where, index)) for index, item in items]
     made = section.model_construct(**kept)
     for name in set(vars(made)) - set(kept):
         object.__delattr__(made, name)  # past `frozen`: model_construct put the default there
@@ -82,15 +80,15 @@ def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location]
 
 
 def broken_rules(section: Section, at: str = "") -> Iterator[Violation]:
-    """What does not hold between settings, inside out."""
+    """The violations of all rules, those of inner sections first."""
     for name, value in section:
         key = _join(at, to_camel(name))
         if isinstance(value, Section):
             yield from broken_rules(value, key)
         elif isinstance(value, list):
-            for index, each in enumerate(cast(list[object], value)):
-                if isinstance(each, Section):
-                    yield from broken_rules(each, f"{key}[{index}]")
+            for index, item in enumerate(cast(list[object], value)):
+                if isinstance(item, Section):
+                    yield from broken_rules(item, f"{key}[{index}]")
     for broken in section.broken():
         yield replace(broken, key=_join(at, broken.key))
 
@@ -113,6 +111,16 @@ def _locate(root: type[Section], location: Location) -> tuple[str, FieldInfo | N
             field = _fields(section).get(part, field)
             section = section_in(field.annotation) if field else None
     return key, field, inside
+
+
+def _advice(section: type[Section], field: FieldInfo) -> tuple[str, str]:
+    """What would happen were a wrong value of the field let through, and what to write instead."""
+    hints = cast(dict[str, str], field.json_schema_extra)
+    if not (write := hints["write"]):
+        write = (
+            f"{field.alias}: {field.default if isinstance(field.default, str) else json.dumps(field.default)}"
+        )
+    return hints["otherwise"] or section.otherwise, write
 
 
 def _fields(section: type[Section]) -> dict[str, FieldInfo]:

@@ -1,7 +1,7 @@
 """A stack's configuration as the settings' sections.
 
-A key may be a path, such as `gcp.project` or `models[0].alias`: the questions of `pulumi new` can write no others, and
-their answers are strings.
+A key may be a path, such as `gcp.project` or `models[0].alias`: `pulumi new` can write its answers, which are
+strings, in no other way.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _PATH = re.compile(r"[A-Za-z]+(\.[A-Za-z]+|\[[0-9]+\])+")
 
 
 def nested(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Read strings that are JSON, and put each entry whose key is a path where that leads to.
+    """Decode strings that are JSON, and put each entry whose key is a path where the path leads.
 
-    It counts more than what its section says there.
+    Such an entry replaces what its section has there.
     """
     values = {key: _read(value) for key, value in entries.items()}
     paths = sorted(filter(_PATH.fullmatch, values))

@@ -12,49 +12,41 @@ from settings.base import Bytes, Cpu, SecretId, Section, Violation, rule, sectio
 # vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
 
-
 _ARGUMENTS_WITH_A_SETTING = {
     "--model": "model",
     "--revision": "revision",
     "--served-model-name": "alias",
     "--max-model-len": "maxModelLen",
     "--tensor-parallel-size": "gpus",
-    "--api-key": "secrets.existingVllmApiKey: an argument would be readable by all who can see the pod",
-    "--host": "leave it out: the chart's Service leads to 0.0.0.0:8000",
-    "--port": "leave it out: the chart's Service leads to 0.0.0.0:8000",
+    "--api-key": "secrets.existingVllmApiKey: everyone who can see the pod could read an argument",
+    "--host": "leave it out: the chart's Service expects 0.0.0.0:8000",
+    "--port": "leave it out: the chart's Service expects 0.0.0.0:8000",
 }
-
 
 PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
 UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
 REDIS_PASSWORD = "REDIS_PASSWORD"
-"""Environment variables of the proxy that hold the master key, vLLM's API key and the password of the Redis."""
+"""Environment variables of the proxy that hold the master key, vLLM's API key and the Redis password."""
 
 
 class SharedState(Section):
     """The Redis that replicas share TPM, RPM and budget counts through."""
 
+    otherwise = "the proxy could not share its counts"
+
     kind: Literal["none", "valkey", "redis"] = setting(
         "none",
-        about="none: each pod counts for itself; valkey: one is run in the cluster; redis: one at `host`.",
-        otherwise="limits would be counted by each pod on its own",
+        about="none: each pod counts for itself; valkey: this stack runs one; redis: an existing one at `host`.",
+        otherwise="each pod would count limits on its own",
         write="kind: valkey",
     )
     host: str | None = setting(
         None,
         pattern=r"^[A-Za-z0-9.-]+$",
         about="Host name or address, for kind redis.",
-        otherwise="the proxy could not share its counts",
         write="host: 10.0.0.3",
     )
-    port: int = setting(
-        6379,
-        ge=1,
-        le=65535,
-        about="Port, for kind redis.",
-        otherwise="the proxy could not share its counts",
-        write="port: 6379",
-    )
+    port: int = setting(6379, ge=1, le=65535, about="Port, for kind redis.")
     password_secret: SecretId | None = setting(
         None,
         about="Id of the Secret Manager secret with the password, for kind redis; unset means none.",
@@ -65,9 +57,7 @@ class SharedState(Section):
     @rule
     def redis_is_somewhere(self) -> Iterator[Violation]:
         if self.kind == "redis" and self.host is None:
-            yield Violation(
-                "host", "kind redis needs a host", "the proxy could not share its counts", "host: 10.0.0.3"
-            )
+            yield Violation("host", "kind redis needs a host", self.otherwise, "host: 10.0.0.3")
 
     @rule
     def address_is_used(self) -> Iterator[Violation]:
@@ -83,39 +73,29 @@ class SharedState(Section):
 class LiteLLM(Section):
     """The LiteLLM proxy."""
 
+    otherwise = "the API server would refuse the Deployment"
+
     replicas: int = setting(
-        1,
-        ge=1,
-        le=50,
-        about="Proxy pods; more than one needs sharedState.",
-        otherwise="the API server would refuse the Deployment",
-        write="replicas: 2",
+        1, ge=1, le=50, about="Proxy pods; more than one needs sharedState.", write="replicas: 2"
     )
     serve_without_database: bool = setting(
         False,
-        about="true: keep answering while the database is away, with keys that cannot be checked let through "
-        "(fail open); false: refuse (fail closed).",
+        about="While the database is away, true: answer, and let unchecked keys through (fail open); "
+        "false: refuse (fail closed).",
         otherwise="it would not be clear what happens without a database",
         write="serveWithoutDatabase: true",
     )
-    shared_state: SharedState = section(SharedState, "State that replicas share.")
+    shared_state: SharedState = section(SharedState)
     cpu: Cpu = setting(
-        "1",
-        about="CPU request of a pod; LiteLLM asks for about one per worker.",
-        otherwise="the API server would refuse the pods",
-        write='cpu: "1"',
+        "1", about="CPU request per pod; LiteLLM recommends about one per worker.", write='cpu: "1"'
     )
     memory: Bytes = setting(
         "4Gi",
-        about="Memory request and limit of a pod; LiteLLM asks for about 4Gi per worker.",
+        about="Memory request and limit per pod; LiteLLM recommends about 4Gi per worker.",
         otherwise="the pod would be killed for lack of memory",
-        write="memory: 4Gi",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
-        "INFO",
-        about="LITELLM_LOG.",
-        otherwise="LiteLLM would not start",
-        write="logLevel: INFO",
+        "INFO", about="Log level (LITELLM_LOG).", otherwise="LiteLLM would not start"
     )
 
     @rule
@@ -132,9 +112,11 @@ class LiteLLM(Section):
 class VllmModel(Section):
     """A self-hosted model: vLLM serves it on the GPU pool."""
 
+    otherwise = "vLLM would not start"
+
     model: str = setting(
         pattern=r"^[\w.-]+/[\w.-]+$",
-        about="Hugging Face repository that vLLM loads, also the served model name.",
+        about="Hugging Face repository that vLLM loads; also the served model name.",
         otherwise="vLLM would fail to load the model and restart for ever",
         write="model: Qwen/Qwen2.5-0.5B-Instruct",
     )
@@ -142,7 +124,6 @@ class VllmModel(Section):
         None,
         pattern=r"^[\w./-]+$",
         about="Branch, tag or commit of the repository; unset means its default branch.",
-        otherwise="vLLM would fail to load the model",
         write="revision: main",
     )
     hugging_face_token: SecretId | None = setting(
@@ -155,10 +136,8 @@ class VllmModel(Section):
         1,
         ge=0,
         le=100,
-        about="vLLM engines; 0 means none runs and no GPU or cache volume is paid for, and the gateway answers with an "
-        "error for it. The weights are downloaded anew afterwards.",
-        otherwise="the API server would refuse the Deployment",
-        write="replicas: 1",
+        about="vLLM engines. 0: no GPU or cache volume is paid for, requests for the model fail, and the next "
+        "engine downloads the weights anew.",
     )
     gpus: int = setting(
         1,
@@ -166,40 +145,23 @@ class VllmModel(Section):
         le=16,
         about="GPUs per engine (tensor parallel size).",
         otherwise="the engine would be scheduled without a GPU and crash",
-        write="gpus: 1",
     )
-    cpu: int = setting(
-        2,
-        ge=1,
-        le=512,
-        about="CPU request of an engine, cores.",
-        otherwise="the vLLM chart would refuse the model",
-        write="cpu: 2",
-    )
-    memory: Bytes = setting(
-        "8Gi",
-        about="Memory request of an engine.",
-        otherwise="the API server would refuse the pods",
-        write="memory: 8Gi",
-    )
+    cpu: int = setting(2, ge=1, le=512, about="CPU request per engine, cores.")
+    memory: Bytes = setting("8Gi", about="Memory request per engine.")
     max_model_len: int = setting(
         4096,
         ge=128,
         le=999_999,
-        about="Longest context, tokens; the chart writes a million and more as 1e+06.",
-        otherwise="vLLM would refuse to start",
-        write="maxModelLen: 4096",
+        about="Longest context, tokens. The chart would write a million or more as 1e+06.",
     )
     cache_size: Bytes = setting(
         "20Gi",
-        about="Volume that keeps the model's weights between restarts.",
+        about="Size of the volume that keeps the model's weights between restarts.",
         otherwise="the engine would run out of disk while downloading the model",
-        write="cacheSize: 20Gi",
     )
     extra_args: list[str] = setting(
         default_factory=list,
         about="More arguments of `vllm serve`.",
-        otherwise="vLLM would refuse to start",
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
     )
 
@@ -210,14 +172,14 @@ class VllmModel(Section):
             if option in _ARGUMENTS_WITH_A_SETTING:
                 yield Violation(
                     f"extraArgs[{index}]",
-                    f"{option} is set by this program already",
-                    "vLLM would get it twice, and the one it obeys may not be the one the rest is built on",
+                    f"this program sets {option} already",
+                    "vLLM would get it twice and might obey the one that the rest does not know of",
                     _ARGUMENTS_WITH_A_SETTING[option],
                 )
 
 
 class HostedModel(Section):
-    """A model somebody else hosts, reached by LiteLLM's provider for it."""
+    """A model that somebody else hosts and that LiteLLM has a provider for."""
 
     model: str = setting(
         pattern=r"^[\w.-]+/\S+$",
@@ -235,6 +197,8 @@ class HostedModel(Section):
 class EndpointModel(Section):
     """A model behind any OpenAI-compatible URL, such as an existing inference gateway."""
 
+    otherwise = "the endpoint would refuse every request"
+
     url: str = setting(
         pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]+)?(/\S*)?$",
         about="Base URL of the API, without credentials.",
@@ -242,15 +206,11 @@ class EndpointModel(Section):
         write="url: http://inference-gateway.models.svc.cluster.local/v1",
     )
     model: str = setting(
-        pattern=r"^\S+$",
-        about="Model name the endpoint knows.",
-        otherwise="the endpoint would refuse every request",
-        write="model: llama-3.1-8b-instruct",
+        pattern=r"^\S+$", about="Model name the endpoint knows.", write="model: llama-3.1-8b-instruct"
     )
     api_key_secret: SecretId | None = setting(
         None,
         about="Id of the Secret Manager secret with the endpoint's API key; unset means it wants none.",
-        otherwise="the endpoint would refuse every request",
         write="apiKeySecret: inference-gateway-key",
     )
 
@@ -267,10 +227,12 @@ class EndpointModel(Section):
 
 
 class Model(Section):
-    """A model that clients can ask for by its alias: exactly one of vllm, hosted and endpoint says where it is."""
+    """A model that clients ask for by its alias; either vllm, hosted or endpoint says where it is."""
+
+    otherwise = "no request would ever be routed to it"
 
     alias: ModelAlias = setting(
-        about="Model alias that clients ask for; also names vLLM's Deployment.",
+        about="Model name that clients ask for; also part of the name of vLLM's Deployment.",
         otherwise="the vLLM chart would render objects that the API server refuses",
         write="alias: qwen-local",
     )
@@ -291,45 +253,38 @@ class Model(Section):
     tpm: int | None = setting(
         None,
         ge=1,
-        about="Tokens per minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
-        otherwise="no request would ever be routed to it",
+        about="Tokens per minute, over all replicas and keys; more are refused. Unset means no limit.",
         write="tpm: 100000",
     )
     rpm: int | None = setting(
         None,
         ge=1,
-        about="Requests per minute the upstream takes, over all replicas and keys; more are refused. Unset means no limit.",
-        otherwise="no request would ever be routed to it",
+        about="Requests per minute, over all replicas and keys; more are refused. Unset means no limit.",
         write="rpm: 600",
     )
     vllm: VllmModel | None = setting(
-        None,
-        about="Served by vLLM on the GPU pool.",
-        otherwise="the section could not be read",
-        write="vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}",
+        None, about="Served by vLLM on the GPU pool.", write="vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}"
     )
     hosted: HostedModel | None = setting(
         None,
         about="Hosted by a provider that LiteLLM knows.",
-        otherwise="the section could not be read",
         write="hosted: {model: anthropic/claude-sonnet-4-5, apiKeySecret: anthropic-api-key}",
     )
     endpoint: EndpointModel | None = setting(
         None,
         about="Behind an OpenAI-compatible URL.",
-        otherwise="the section could not be read",
         write="endpoint: {url: http://inference-gateway.models.svc.cluster.local/v1, model: llama-3.1-8b-instruct}",
     )
 
     @property
     def api_key_secret(self) -> str | None:
-        """Id of the secret with the upstream's own API key; None where there is none, or vLLM's is meant."""
+        """Id of the secret with the upstream's own API key; None where there is none, and for vLLM."""
         upstream = self.hosted or self.endpoint
         return upstream.api_key_secret if upstream else None
 
     @property
     def api_key_variable(self) -> str:
-        """Environment variable that LiteLLM reads that key from; aliases differ, so these do."""
+        """Environment variable that LiteLLM reads that key from; unique, as aliases are."""
         return f"MODEL_{self.alias.upper().replace('-', '_')}_API_KEY"
 
     @rule

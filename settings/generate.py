@@ -1,7 +1,4 @@
-"""Writes what is derived from the code: `stack.schema.json`, `docs/settings.md` and `docs/outputs.md`.
-
-python -m settings.generate
-"""
+"""`python -m settings.generate` writes `stack.schema.json`, `docs/settings.md` and `docs/outputs.md`."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ NOTE = "<!-- Made by `make docs` from the code: change it there. -->"
 
 
 def documents() -> dict[str, str]:
-    """The content of each generated file, by its path from the repository's root."""
+    """The content of each generated file, by its path relative to the repository's root."""
     return {
         "stack.schema.json": json.dumps(stack_file_schema(), indent=2, ensure_ascii=False) + "\n",
         "docs/settings.md": settings_page(),
@@ -27,20 +24,19 @@ def documents() -> dict[str, str]:
 
 
 def settings_page() -> str:
-    """A table a section: key, type, default, what it is."""
+    """A table per section: key, type, default, what it is."""
     schema = settings_schema()
     lines = [
         "# Settings",
         "",
         NOTE,
         "",
-        f"What may stand in `Pulumi.<stack>.yaml` under `config`, each top-level key as `{PROJECT}:<key>`. "
-        "Whatever has a default can be left out. "
-        f"A key may also stand by its path, `{PROJECT}:gcp.project`, as `pulumi new` writes it; it then counts more than "
-        "what its section says. "
-        "Unknown keys are refused; so are combinations that cannot work, with the key, what would happen and what to "
-        "write instead. Editors complete the keys by the first line of the stack files, which names "
-        "[`stack.schema.json`](../stack.schema.json).",
+        f"The keys under `config` of `Pulumi.<stack>.yaml`, each top-level one written as `{PROJECT}:<key>`. "
+        "A key with a default can be left out. "
+        f"`pulumi new` writes a key by its path, `{PROJECT}:gcp.project`: such a key replaces what its section says. "
+        "Unknown keys and combinations that cannot work are refused; the message gives the key, what would "
+        "happen and what to write instead. The first line of a stack file names "
+        "[`stack.schema.json`](../stack.schema.json), by which editors complete the keys.",
         "",
         *_section(schema, "", schema, ""),
     ]
@@ -55,8 +51,8 @@ def outputs_page() -> str:
         "",
         NOTE,
         "",
-        "What other stacks may rely on, by a StackReference and `require_output`. Outputs are only added: a name, its "
-        "type and that it is no secret stay as they are. Secrets are named, never shown: read them in Secret Manager.",
+        "Other stacks read these by a StackReference and `require_output`. No output is ever removed, changes its "
+        "type or becomes a secret. A secret's name is shown, never its value: read that in Secret Manager.",
         "",
         *_table(("output", "type", "what it is"), rows),
     ]
@@ -86,12 +82,14 @@ def _section(root: Schema, key: str, section: Schema, about: str) -> Iterator[st
             whole = f"{key}.{name}" if key else name
             if field.get("type") == "array":
                 whole += "[]"
-            use = "" if name not in section.get("required", []) else " Required."
-            yield from _section(root, whole, inner, f"{field['description']}{use}")
+            # pydantic leaves out a description that is the section's own.
+            described = field.get("description", inner["description"])
+            required = " Required." if name in section.get("required", []) else ""
+            yield from _section(root, whole, inner, f"{described}{required}")
 
 
 def _inner(root: Schema, field: Schema) -> Schema | None:
-    """The section that a field holds, or a list of."""
+    """The section that a field holds, alone or in a list."""
     reference = field.get("$ref") or field.get("items", {}).get("$ref")
     return root["$defs"][reference.rpartition("/")[2]] if reference else None
 

@@ -14,6 +14,7 @@ from settings.base import (
     Section,
     Violation,
     Zone,
+    repeated,
     rule,
     setting,
 )
@@ -26,7 +27,7 @@ class Gcp(Section):
     """The Google Cloud project everything is made in."""
 
     project: ProjectId = setting(
-        about="Project id (not number) of the secrets and backups, and of the cluster unless it has a project of its own.",
+        about="Project id (not number) of the secrets and backups, and of the cluster unless cluster.project is set.",
         otherwise="Google Cloud would refuse every call, half-way through the first `up`",
         write="project: my-project-id",
     )
@@ -35,22 +36,17 @@ class Gcp(Section):
 class Cluster(Section):
     """The existing GKE cluster: by name and location, or from the outputs of the stack that made it."""
 
+    otherwise = "the cluster lookup would fail"
+
     name: ClusterName | None = setting(
-        None,
-        about="Name of the cluster, with `location`.",
-        otherwise="the cluster lookup would fail",
-        write="name: platform-dev",
+        None, about="Name of the cluster, with `location`.", write="name: platform-dev"
     )
     location: Location | None = setting(
-        None,
-        about="Region or zone of the cluster, with `name`.",
-        otherwise="the cluster lookup would fail",
-        write="location: europe-west4",
+        None, about="Region or zone of the cluster, with `name`.", write="location: europe-west4"
     )
     project: ProjectId | None = setting(
         None,
         about="Project of the cluster, with `name`; unset means gcp.project.",
-        otherwise="the cluster lookup would fail",
         write="project: my-platform-project",
     )
     stack: str | None = setting(
@@ -67,7 +63,7 @@ class Cluster(Section):
             yield Violation(
                 "stack",
                 "both `stack` and `name`, `location` or `project` are given",
-                "it would not be clear which cluster is meant, and the wrong one could be changed",
+                "the wrong cluster could be changed",
                 "either `stack` alone, or `name` and `location`",
             )
 
@@ -79,7 +75,7 @@ class Cluster(Section):
                     yield Violation(
                         key,
                         "the key is missing",
-                        "the cluster lookup would fail",
+                        self.otherwise,
                         "name: platform-dev and location: europe-west4, or stack: organization/gke-cluster/dev",
                     )
 
@@ -87,64 +83,31 @@ class Cluster(Section):
 class Taint(Section):
     """The taint that keeps other workloads off the GPU nodes."""
 
-    key: LabelKey = setting(
-        "nvidia.com/gpu",
-        about="Taint key.",
-        otherwise="GKE would refuse the node pool",
-        write="key: nvidia.com/gpu",
-    )
-    value: LabelValue = setting(
-        "present",
-        about="Taint value.",
-        otherwise="GKE would refuse the node pool",
-        write="value: present",
-    )
-    effect: TaintEffect = setting(
-        "NO_SCHEDULE",
-        about="Taint effect.",
-        otherwise="GKE would refuse the node pool",
-        write="effect: NO_SCHEDULE",
-    )
+    otherwise = "GKE would refuse the node pool"
+
+    key: LabelKey = setting("nvidia.com/gpu", about="Taint key.")
+    value: LabelValue = setting("present", about="Taint value.")
+    effect: TaintEffect = setting("NO_SCHEDULE", about="Taint effect.")
 
 
 class GpuPool(Section):
     """The autoscaled node pool vLLM runs on."""
 
-    name: ClusterName = setting(
-        "llm-gpu",
-        about="Name of the node pool; changing it replaces the pool.",
-        otherwise="GKE would refuse the node pool",
-        write="name: llm-gpu",
-    )
+    otherwise = "GKE would refuse the node pool"
+
+    name: ClusterName = setting("llm-gpu", about="Name of the node pool; changing it replaces the pool.")
     machine_type: str = setting(
         "g2-standard-4",
         pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$",
-        about="Compute Engine machine type of a node.",
-        otherwise="GKE would refuse the node pool",
-        write="machineType: g2-standard-4",
+        about="Compute Engine machine type of the nodes.",
     )
-    accelerator: str = setting(
-        "nvidia-l4",
-        pattern=r"^nvidia(-[a-z0-9]+)+$",
-        about="GPU type of a node.",
-        otherwise="GKE would refuse the node pool",
-        write="accelerator: nvidia-l4",
-    )
-    accelerator_count: int = setting(
-        1,
-        ge=1,
-        le=16,
-        about="GPUs per node.",
-        otherwise="GKE would refuse the node pool",
-        write="acceleratorCount: 1",
-    )
+    accelerator: str = setting("nvidia-l4", pattern=r"^nvidia(-[a-z0-9]+)+$", about="GPU type of the nodes.")
+    accelerator_count: int = setting(1, ge=1, le=16, about="GPUs per node.")
     min_nodes: int = setting(
         0,
         ge=0,
         le=1000,
-        about="Fewest nodes the autoscaler keeps, over all zones; 0 means no GPU bill while nothing is asked for.",
-        otherwise="GKE would refuse the autoscaling limits",
-        write="minNodes: 0",
+        about="Fewest nodes the autoscaler keeps, over all zones; 0 means no GPU bill while no pod asks for a GPU.",
     )
     max_nodes: int = setting(
         1,
@@ -152,57 +115,42 @@ class GpuPool(Section):
         le=1000,
         about="Most nodes the autoscaler makes, over all zones: the upper bound of the GPU bill.",
         otherwise="no GPU node could ever be made and vLLM would wait until its timeout",
-        write="maxNodes: 1",
     )
     zones: list[Zone] = setting(
         default_factory=list,
         about="Zones to put nodes in; empty means the cluster's own zones.",
-        otherwise="GKE would refuse the node pool",
         write="zones: [europe-west4-a, europe-west4-b]",
     )
     disk_size_gb: int = setting(
         100,
         ge=50,
         le=65536,
-        about="Boot disk of a node, GB; vLLM's image alone takes over 10 GB.",
+        about="Boot disk per node, GB; vLLM's image alone takes over 10 GB.",
         otherwise="nodes would run out of disk while pulling the image",
-        write="diskSizeGb: 100",
     )
     disk_type: Literal["pd-standard", "pd-balanced", "pd-ssd", "hyperdisk-balanced"] = setting(
-        "pd-balanced",
-        about="Boot disk type of a node.",
-        otherwise="GKE would refuse the node pool",
-        write="diskType: pd-balanced",
+        "pd-balanced", about="Boot disk type of the nodes."
     )
     image_type: Literal["COS_CONTAINERD", "UBUNTU_CONTAINERD"] = setting(
-        "COS_CONTAINERD",
-        about="Node image.",
-        otherwise="GKE would refuse the node pool",
-        write="imageType: COS_CONTAINERD",
+        "COS_CONTAINERD", about="Node image."
     )
     driver_version: Literal["DEFAULT", "LATEST"] = setting(
         "DEFAULT",
         about="NVIDIA driver that GKE installs.",
         otherwise="nodes would come up without a driver and offer no GPU",
-        write="driverVersion: DEFAULT",
     )
     spot: bool = setting(
-        False,
-        about="Use spot capacity: cheaper, taken away at any time.",
-        otherwise="GKE would refuse the node pool",
-        write="spot: true",
+        False, about="Use spot nodes: cheaper, but Google may take them away at any time.", write="spot: true"
     )
     reservation: str | None = setting(
         None,
         pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
-        about="Compute Engine reservation the nodes are taken from; unset means none.",
-        otherwise="GKE would refuse the node pool",
+        about="Compute Engine reservation that the nodes use; unset means none.",
         write="reservation: l4-europe-west4",
     )
     image_streaming: bool = setting(
         False,
         about="Stream container images from Artifact Registry (GKE image streaming).",
-        otherwise="GKE would refuse the node pool",
         write="imageStreaming: true",
     )
     max_surge: int = setting(
@@ -211,7 +159,6 @@ class GpuPool(Section):
         le=20,
         about="Extra nodes an upgrade may make; 0 where GPUs are scarce.",
         otherwise="an upgrade would wait for GPUs that cannot be had",
-        write="maxSurge: 0",
     )
     max_unavailable: int = setting(
         1,
@@ -219,25 +166,19 @@ class GpuPool(Section):
         le=20,
         about="Nodes an upgrade may take away at once.",
         otherwise="an upgrade could not proceed",
-        write="maxUnavailable: 1",
     )
     service_account: str | None = setting(
         None,
         pattern=r"^([a-z][-a-z0-9]{4,28}[a-z0-9]@[a-z][-a-z0-9]{4,28}[a-z0-9]\.iam|[0-9]+-compute@developer)\.gserviceaccount\.com$",
         about="Service account (email) of the nodes; unset means the project's default one.",
-        otherwise="GKE would refuse the node pool",
         write="serviceAccount: gke-nodes@my-project-id.iam.gserviceaccount.com",
     )
     labels: dict[LabelKey, LabelValue] = setting(
-        default_factory=dict,
-        about="More Kubernetes labels of the nodes.",
-        otherwise="GKE would refuse the node pool",
-        write="labels: {team: platform}",
+        default_factory=dict, about="More Kubernetes labels of the nodes.", write="labels: {team: platform}"
     )
     taint: Taint = setting(
         default_factory=Taint,
         about="Taint of the nodes.",
-        otherwise="GKE would refuse the node pool",
         write="taint: {key: nvidia.com/gpu, value: present, effect: NO_SCHEDULE}",
     )
 
@@ -247,7 +188,7 @@ class GpuPool(Section):
             yield Violation(
                 "spot",
                 "spot nodes cannot be taken from a reservation",
-                "GKE would refuse the node pool",
+                self.otherwise,
                 "spot: false, or no reservation",
             )
 
@@ -257,7 +198,7 @@ class GpuPool(Section):
             yield Violation(
                 "minNodes",
                 f"minNodes {self.min_nodes} is more than maxNodes {self.max_nodes}",
-                "GKE would refuse the autoscaling limits",
+                self.otherwise,
                 f"minNodes: {self.max_nodes}",
             )
 
@@ -280,10 +221,8 @@ class GpuPool(Section):
 
     @rule
     def zones_differ(self) -> Iterator[Violation]:
-        for zone in sorted({zone for zone in self.zones if self.zones.count(zone) > 1}):
-            yield Violation(
-                "zones", f"{zone} is there twice", "GKE would refuse the node pool", "each zone once"
-            )
+        for zone in repeated(self.zones):
+            yield Violation("zones", f"{zone} is there twice", self.otherwise, "each zone once")
 
     @rule
     def machine_carries_the_accelerator(self) -> Iterator[Violation]:
@@ -293,7 +232,7 @@ class GpuPool(Section):
             yield Violation(
                 "machineType",
                 f"{self.machine_type} is no machine type that carries GPUs",
-                "GKE would refuse the node pool",
+                self.otherwise,
                 f"machineType: one of {', '.join(alike)}",
             )
             return
@@ -303,7 +242,7 @@ class GpuPool(Section):
             yield Violation(
                 "accelerator",
                 f"{self.machine_type} carries {' or '.join(carried)}, not {self.accelerator}",
-                "GKE would refuse the node pool",
+                self.otherwise,
                 f"accelerator: {carried[0]}",
             )
         elif self.accelerator_count not in counts:
@@ -311,7 +250,7 @@ class GpuPool(Section):
                 "acceleratorCount",
                 f"{self.machine_type} carries {' or '.join(map(str, counts))} {self.accelerator}, "
                 f"not {self.accelerator_count}",
-                "GKE would refuse the node pool",
+                self.otherwise,
                 f"acceleratorCount: {counts[0]}",
             )
 

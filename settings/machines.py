@@ -1,8 +1,7 @@
-"""Compute Engine machine types, and the GPUs that each can carry: the only table of them.
+"""Compute Engine machine types and the GPUs that each can carry: the only table of them.
 
 Sources: https://cloud.google.com/compute/docs/gpus, .../compute/docs/accelerator-optimized-machines and
-.../compute/docs/general-purpose-machines. Zones, quotas and stock are not weighed: Google says when there is
-none.
+.../compute/docs/general-purpose-machines. Zones, quotas and stock are not in it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ class Machine:
     spot_only: bool = False
 
 
-# The most vCPUs that an N1 machine may have with so many GPUs.
+# The most vCPUs that an N1 machine may have, by type and count of its GPUs.
 _N1_GPUS: Mapping[str, Mapping[int, int]] = {
     "nvidia-tesla-t4": {1: 48, 2: 48, 4: 96},
     "nvidia-tesla-p4": {1: 24, 2: 48, 4: 96},
@@ -74,9 +73,9 @@ CPU_MACHINES: Mapping[str, Machine] = {
         for cpus in (2, 4, 8, 16)
     },
 }
-"""Types without GPUs: no catalogue, the families that a cluster's other pools are usually made of."""
+"""Types without GPUs: not all of them, only the families that a cluster's other pools usually have."""
 
 
 def machines_with(accelerator: str, count: int) -> list[str]:
-    """The machine types that carry so many of an accelerator."""
+    """Names of the machine types that can carry `count` of an accelerator."""
     return [name for name, machine in MACHINES.items() if count in machine.accelerators.get(accelerator, ())]

@@ -22,11 +22,13 @@ from settings.base import (
 class Backups(Section):
     """Backups of the database."""
 
+    otherwise = "Cloud Storage would refuse the bucket"
+
     method: Literal["none", "objectStore", "volumeSnapshot"] = setting(
         "none",
-        about="objectStore: WAL archive and base backups in a bucket (point-in-time recovery), by the barman-cloud "
-        "plugin; volumeSnapshot: snapshots of the volumes; none: no backups.",
-        otherwise="a lost database would take every key, budget and spend record with it",
+        about="objectStore: WAL archive and base backups in a bucket, by the barman-cloud plugin (point-in-time "
+        "recovery); volumeSnapshot: snapshots of the volumes; none: no backups.",
+        otherwise="every key, budget and spend record would be lost with the database",
         write="method: objectStore",
     )
     schedule: str = setting(
@@ -40,34 +42,30 @@ class Backups(Section):
         30,
         ge=1,
         le=3650,
-        about="How long backups are kept, days, in the object store; volume snapshots stay until someone deletes them.",
+        about="Days that the object store keeps backups; volume snapshots stay until someone deletes them.",
         otherwise="the plugin would refuse the retention",
-        write="retentionDays: 30",
     )
     bucket: str | None = setting(
         None,
         pattern=r"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$",
-        about="Name of the bucket that is made for objectStore; unset means `<project>-<cluster>-litellm-pg`.",
-        otherwise="Cloud Storage would refuse the bucket",
+        about="Name of the bucket for objectStore; unset means `<project>-<cluster>-litellm-pg`.",
         write="bucket: my-project-id-litellm-pg",
     )
     bucket_location: Region | None = setting(
         None,
         about="Region of the bucket; unset means the cluster's region.",
-        otherwise="Cloud Storage would refuse the bucket",
         write="bucketLocation: europe-west4",
     )
     adopt_bucket: bool = setting(
         False,
-        about="Take over `bucket`, which exists, instead of making it: one that an earlier stack left behind.",
-        otherwise="Cloud Storage would refuse to make a bucket that is there already",
+        about="Take over an existing `bucket`, which an earlier stack left behind, instead of making one.",
+        otherwise="Cloud Storage would refuse to make a bucket that exists already",
         write="adoptBucket: true",
     )
     install_cert_manager: bool = setting(
         True,
-        about="Install cert-manager, which the barman-cloud plugin needs; false where the cluster has it.",
+        about="Install cert-manager, which the barman-cloud plugin needs; false where the cluster has one.",
         otherwise="the plugin would have no certificate and no backup would be taken",
-        write="installCertManager: true",
     )
     snapshot_class: DnsSubdomain | None = setting(
         None,
@@ -112,17 +110,17 @@ class Backups(Section):
                 yield Violation(
                     key,
                     f"{key} is for method {method}, the method is {self.method}",
-                    "it would be ignored, and backups be missed the day they are needed",
+                    "it would be ignored, and no backup would be there when one is needed",
                     f"method: {method}, or no {key}",
                 )
 
 
 class Restore(Section):
-    """Where a new Cluster's data comes from; read only when that Cluster is first made."""
+    """Where a new Cluster's data comes from; read only when that Cluster is made."""
 
     source: DnsLabel = setting(
         about="Name of the Cluster whose backups are restored.",
-        otherwise="the restored database would be empty or another one's",
+        otherwise="the restored database would be empty, or a copy of another one",
         write="source: litellm-pg",
     )
     target_time: str | None = setting(
@@ -153,57 +151,40 @@ class Restore(Section):
 class Postgres(Section):
     """LiteLLM's database, a CloudNativePG Cluster."""
 
+    otherwise = "CloudNativePG would refuse the Cluster"
+
     name: DnsLabel = setting(
         "litellm-pg",
         max_length=50,  # CloudNativePG's own limit
         about="Name of the Cluster; a restore is made under a new name.",
-        otherwise="the API server would refuse the Cluster",
-        write="name: litellm-pg",
     )
     instances: int = setting(
         1,
         ge=1,
         le=9,
-        about="Postgres instances: one primary, the others standbys, each in a zone of its own while there are zones.",
-        otherwise="CloudNativePG would refuse the Cluster",
+        about="Postgres instances: one primary, the others standbys, spread over the zones.",
         write="instances: 3",
     )
     synchronous_replicas: int = setting(
         0,
         ge=0,
         le=8,
-        about="Standbys that must confirm a commit (durability `preferred`: writes go on when none can).",
+        about="Standbys that must confirm a commit (durability `preferred`: writes go on when no standby can).",
         otherwise="a failover could lose the latest spend",
         write="synchronousReplicas: 1",
     )
-    storage_size: Bytes = setting(
-        "10Gi",
-        about="Volume of an instance; can grow, never shrink.",
-        otherwise="CloudNativePG would refuse the Cluster",
-        write="storageSize: 10Gi",
-    )
+    storage_size: Bytes = setting("10Gi", about="Size of each instance's volume; it can grow, never shrink.")
     storage_class: DnsSubdomain = setting(
         "standard-rwo",
         about="StorageClass of the volumes.",
         otherwise="the volumes would stay Pending and the Cluster never become ready",
-        write="storageClass: standard-rwo",
     )
-    cpu: Cpu = setting(
-        "500m",
-        about="CPU request of an instance.",
-        otherwise="the API server would refuse the pods",
-        write="cpu: 500m",
-    )
-    memory: Bytes = setting(
-        "1Gi",
-        about="Memory request and limit of an instance.",
-        otherwise="the API server would refuse the pods",
-        write="memory: 1Gi",
-    )
-    backups: Backups = section(Backups, "Backups.")
+    cpu: Cpu = setting("500m", about="CPU request per instance.")
+    memory: Bytes = setting("1Gi", about="Memory request and limit per instance.")
+    backups: Backups = section(Backups)
     restore: Restore | None = setting(
         None,
-        about="Restore this Cluster from another one's backups when it is first made.",
+        about="Restore the Cluster from another one's backups when it is made.",
         otherwise="the section could not be read",
         write="restore: {source: litellm-pg}",
     )

@@ -1,4 +1,4 @@
-"""The JSON Schema of `Pulumi.<stack>.yaml`, for editors: completion, descriptions, and most mistakes while they are typed."""
+"""The JSON Schema of `Pulumi.<stack>.yaml`, by which editors complete keys and mark mistakes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Schema = dict[str, Any]
 
 
 def stack_file_schema() -> Schema:
-    """The schema of a stack file: our keys are closed, those of other namespaces and of Pulumi itself are open.
+    """The schema of a stack file: this project's keys are closed, other namespaces' and Pulumi's are open.
 
-    What no schema can say, the rules between settings, only the program checks.
+    Only the program checks the rules between settings: no schema can express them.
     """
     model = settings_schema()
     return {
@@ -35,7 +35,7 @@ def stack_file_schema() -> Schema:
 
 
 def settings_schema() -> Schema:
-    """Pydantic's schema of the settings, keys as in the file, without what editors have no use for."""
+    """Pydantic's schema of the settings, with keys as in the file and without what editors do not use."""
     return _tidy(Settings.model_json_schema(by_alias=True))
 
 
@@ -46,7 +46,7 @@ def _tidy(schema: Any) -> Any:
         return schema
     tidy: Schema = {
         # Under `properties` every key is a setting's name.
-        key: {name: _tidy(each) for name, each in value.items()}
+        key: {name: _tidy(field) for name, field in value.items()}
         if key in ("properties", "$defs")
         else _tidy(value)
         for key, value in cast(Schema, schema).items()

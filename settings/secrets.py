@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings.base import Region, SecretId, Section, Violation, rule, section, setting
+from settings.base import Region, SecretId, Section, Violation, repeated, rule, section, setting
 
 MASTER_KEY = "litellm-master-key"
 SALT_KEY = "litellm-salt-key"
@@ -15,13 +15,14 @@ REDIS_PASSWORD = "litellm-redis-password"
 
 
 class Adopt(Section):
-    """Secrets that are in Secret Manager already, and the version whose value each keeps."""
+    """Secrets that exist in Secret Manager already, each by the version whose value is kept."""
+
+    otherwise = "the import would fail, or an old value would come back"
 
     master_key: int | None = setting(
         None,
         ge=1,
         about="Version of the existing litellm-master-key to keep; unset means one is made.",
-        otherwise="the import would fail, or an old master key would come back",
         write="masterKey: 1",
     )
     salt_key: int | None = setting(
@@ -34,23 +35,20 @@ class Adopt(Section):
     database_password: int | None = setting(
         None,
         ge=1,
-        about="Version of the existing litellm-db-password to keep (characters that need no escape in a URL); "
+        about="Version of the existing litellm-db-password to keep, a value that needs no escape in a URL; "
         "unset means one is made.",
-        otherwise="the import would fail, or an old password would come back",
         write="databasePassword: 1",
     )
     vllm_api_key: int | None = setting(
         None,
         ge=1,
         about="Version of the existing vllm-api-key to keep; unset means one is made.",
-        otherwise="the import would fail, or an old key would come back",
         write="vllmApiKey: 1",
     )
     redis_password: int | None = setting(
         None,
         ge=1,
         about="Version of the existing litellm-redis-password to keep; unset means one is made.",
-        otherwise="the import would fail, or an old password would come back",
         write="redisPassword: 1",
     )
 
@@ -58,32 +56,22 @@ class Adopt(Section):
 class Secrets(Section):
     """The secrets in Secret Manager."""
 
+    otherwise = "no new value would be made"
+
     replica_locations: list[Region] = setting(
         default_factory=list,
-        about="Regions Secret Manager keeps the secrets in; empty means automatic. Fixed once made.",
+        about="Regions Secret Manager keeps the secrets in; empty means automatic. Cannot be changed later.",
         otherwise="Secret Manager would refuse the secrets",
         write="replicaLocations: [europe-west4, europe-west1]",
     )
     master_key_generation: int = setting(
-        1,
-        ge=1,
-        about="Raise by one to rotate LiteLLM's master key.",
-        otherwise="no new master key would be made",
-        write="masterKeyGeneration: 2",
+        1, ge=1, about="Raise by one to rotate LiteLLM's master key.", write="masterKeyGeneration: 2"
     )
     database_password_generation: int = setting(
-        1,
-        ge=1,
-        about="Raise by one to rotate the database password.",
-        otherwise="no new password would be made",
-        write="databasePasswordGeneration: 2",
+        1, ge=1, about="Raise by one to rotate the database password.", write="databasePasswordGeneration: 2"
     )
     vllm_api_key_generation: int = setting(
-        1,
-        ge=1,
-        about="Raise by one to rotate vLLM's API key.",
-        otherwise="no new key would be made",
-        write="vllmApiKeyGeneration: 2",
+        1, ge=1, about="Raise by one to rotate vLLM's API key.", write="vllmApiKeyGeneration: 2"
     )
     existing_vllm_api_key: SecretId | None = setting(
         None,
@@ -91,7 +79,7 @@ class Secrets(Section):
         otherwise="the vLLM key could not be read and vLLM would not start",
         write="existingVllmApiKey: vllm-api-key",
     )
-    adopt: Adopt = section(Adopt, "Existing secrets that a new stack takes over with their values.")
+    adopt: Adopt = section(Adopt)
 
     @rule
     def rotated_or_adopted(self) -> Iterator[Violation]:
@@ -114,15 +102,13 @@ class Secrets(Section):
             yield Violation(
                 "existingVllmApiKey",
                 f"{self.existing_vllm_api_key} is only read, but vLLM's key is to be adopted or rotated",
-                "the key would be neither",
-                "existingVllmApiKey alone and a new version made where that secret is managed, or without it",
+                "the key would be neither adopted nor rotated",
+                "existingVllmApiKey alone, and rotate the key where it is managed; or leave existingVllmApiKey out",
             )
 
     @rule
     def replicas_differ(self) -> Iterator[Violation]:
-        for region in sorted(
-            {region for region in self.replica_locations if self.replica_locations.count(region) > 1}
-        ):
+        for region in repeated(self.replica_locations):
             yield Violation(
                 "replicaLocations",
                 f"{region} is there twice",

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from settings.base import DnsLabel, Section, Violation, rule, setting
+from settings.base import DnsLabel, Section, Violation, repeated, rule, setting
 
-# What LiteLLM 1.89.2 resets when it says (litellm_core_utils/duration_parser.py): it takes others too, but 30h is reset
-# at 6 the next morning, 1w at midnight, and 2mo fails.
+# The periods after which LiteLLM 1.89.2 resets a budget (litellm_core_utils/duration_parser.py). It accepts
+# others, but resets 30h at 6 the next morning and 1w at midnight, and fails on 2mo.
 BudgetPeriod = Annotated[
     str,
     StringConstraints(pattern=r"^(([1-9]|[1-5][0-9])[sm]|([1-9]|1[0-9]|2[0-4])h|[1-9][0-9]{0,3}d|1mo)$"),
@@ -39,14 +39,16 @@ _MEANS_MORE = frozenset(
         *("team_member_budget_id", "callback_settings"),
     }
 )
-"""Metadata that LiteLLM 1.89.2 acts on (proxy/_types.py), and our own mark."""
+"""Metadata that LiteLLM 1.89.2 acts on (proxy/_types.py), and this program's own mark."""
 
 
 class Tenant(Section):
     """What a team and a virtual key have in common."""
 
+    otherwise = "LiteLLM would refuse every request"
+
     name: DnsLabel = setting(
-        about="Its name, in LiteLLM and in the preview: a DNS label. Another name is another tenant.",
+        about="Name in LiteLLM and in previews, a DNS label. A changed name makes a new tenant and deletes the old.",
         otherwise="its objects could not be named after it",
         write="name: search",
     )
@@ -54,46 +56,37 @@ class Tenant(Section):
         None,
         gt=0,
         allow_inf_nan=False,
-        about="USD it may spend per budgetPeriod; then LiteLLM refuses with 'Budget has been exceeded'. Unset means no limit.",
+        about="USD per budgetPeriod; then LiteLLM answers 'Budget has been exceeded'. Unset means no limit.",
         otherwise="LiteLLM would refuse every request, or never count",
         write="budget: 50",
     )
     budget_period: BudgetPeriod = setting(
         "1mo",
-        about="After which spend counts from zero: 1s to 59s, 1m to 59m, 1h to 24h, 1d to 9999d, or 1mo.",
-        otherwise="LiteLLM would reset the budget at another time than is written",
-        write="budgetPeriod: 1mo",
+        about="Time after which spend restarts at zero: 1s to 59s, 1m to 59m, 1h to 24h, 1d to 9999d, or 1mo.",
+        otherwise="LiteLLM would reset the budget at another time",
     )
     tpm: int | None = setting(
-        None,
-        ge=1,
-        about="Tokens per minute; more are refused. Unset means no limit.",
-        otherwise="LiteLLM would refuse every request",
-        write="tpm: 100000",
+        None, ge=1, about="Tokens per minute; more are refused. Unset means no limit.", write="tpm: 100000"
     )
     rpm: int | None = setting(
-        None,
-        ge=1,
-        about="Requests per minute; more are refused. Unset means no limit.",
-        otherwise="LiteLLM would refuse every request",
-        write="rpm: 600",
+        None, ge=1, about="Requests per minute; more are refused. Unset means no limit.", write="rpm: 600"
     )
     models: list[str] = setting(
         default_factory=list,
-        about="Model aliases it may ask for; empty means all (a key: all of its team's).",
-        otherwise="it could call other models than is meant",
+        about="Model aliases it may ask for; empty means all, for a key in a team all of the team's.",
+        otherwise="it could call other models",
         write="models: [qwen-local]",
     )
     metadata: Metadata = setting(
         default_factory=dict,
-        about="Whatever is to be kept with it in LiteLLM.",
+        about="Notes to keep with it in LiteLLM.",
         otherwise="LiteLLM would refuse it",
         write="metadata: {costCentre: c-1042}",
     )
     blocked: bool = setting(
         False,
-        about="Refuse its requests, and keep its spend and settings.",
-        otherwise="it could, or could not, call the gateway",
+        about="Refuse its requests; spend and settings are kept.",
+        otherwise="a tenant to be blocked could call the gateway",
         write="blocked: true",
     )
 
@@ -103,28 +96,28 @@ class Tenant(Section):
             yield Violation(
                 f"metadata.{key}",
                 f"LiteLLM or this program acts on {key}",
-                "it would be more than a note: a limit, a route, or another owner",
+                "the note would set a limit, a route or another owner",
                 "another key",
             )
 
 
 class Team(Tenant):
-    """A team: what its keys may spend and ask for together."""
+    """A team: limits that its keys share."""
 
 
 class VirtualKey(Tenant):
-    """A virtual key: what an application calls the gateway with. Its value is in Secret Manager."""
+    """A virtual key, with which an application calls the gateway. Its value is in Secret Manager."""
 
     team: DnsLabel | None = setting(
         None,
-        about="The team it belongs to and whose limits hold for it, too.",
-        otherwise="its spend would be nobody's",
+        about="Team whose limits hold for the key, too; unset means none.",
+        otherwise="no team's limit would hold for it",
         write="team: search",
     )
     expires: Instant | None = setting(
         None,
         about="Date, time and zone (ISO 8601, in quotes) from which LiteLLM refuses it; unset means never.",
-        otherwise="it would be refused at another time than is meant",
+        otherwise="LiteLLM would refuse it at another time, or never",
         write='expires: "2027-01-31T00:00:00Z"',
     )
     generation: int = setting(
@@ -144,7 +137,7 @@ class VirtualKey(Tenant):
 
     @property
     def secret_id(self) -> str:
-        """Id of its secret in Secret Manager."""
+        """Id of the secret in Secret Manager that holds the key's value."""
         return f"litellm-key-{self.name}"
 
     @rule
@@ -173,10 +166,9 @@ class VirtualKey(Tenant):
 def broken(
     teams: Sequence[Team], keys: Sequence[VirtualKey], aliases: Sequence[str], protected_ids: frozenset[str]
 ) -> Iterator[Violation]:
-    """The rules between teams, keys, the models' aliases and the ids of secrets that are something else's."""
+    """The violations of rules between teams, keys and aliases; `protected_ids` are those of other secrets."""
     for kind, tenants in (("teams", teams), ("virtualKeys", keys)):
-        names = [tenant.name for tenant in tenants]
-        for name in sorted({name for name in names if names.count(name) > 1}):
+        for name in repeated(tenant.name for tenant in tenants):
             yield Violation(
                 kind,
                 f"two are called {name}",
@@ -226,7 +218,7 @@ def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Violation]:
             yield Violation(
                 f"{at}.{name}",
                 f"{own:g} is more than team {team.name} has ({shared:g})",
-                "the team's would be reached first: the key's would never bind",
+                "the team's limit would be reached first, so that the key's would never bind",
                 f"{name}: {shared:g}, or less",
             )
     outside = sorted(set(key.models) - set(team.models)) if team.models else []

@@ -1,16 +1,16 @@
-"""Brings a LiteLLM proxy to the declared teams and virtual keys, through its admin API.
+"""Makes the teams and virtual keys in a LiteLLM proxy those that are declared, through its admin API.
 
     python3 reconcile.py --url http://litellm:4000 --declared declared.json --keys FOLDER --master-key FILE
 
-Runs inside the cluster, in LiteLLM's own image: the standard library is all it uses. `declared.json` holds teams and
-keys as the API names their fields; FOLDER holds one file per key, named after it, with its value.
+It runs in LiteLLM's own image and uses the standard library alone. `declared.json` has teams and keys in the
+API's own fields; FOLDER has one file per key, named after it, with its value.
 
-Only what carries the stack's mark in its metadata (`managed_by`) is ever changed or deleted. A declared name that
-something without the mark has is refused. What is as declared costs no call but the listings. Every call can be made
-again: a run that was killed is finished by the next one.
+It changes and deletes only teams and keys with the stack's mark in their metadata (`managed_by`), and refuses a
+declared name that belongs to one without the mark. Tenants that are as declared need no call but the listings.
+Every call can be repeated, so that the next run finishes one that was killed.
 
-Ends with 0 when all is as declared, with 1 when another try may help, with 2 when only a person can.
-Written after LiteLLM 1.89.2, proxy/management_endpoints/{key_management,team}_endpoints.py.
+Exit codes: 0 all is as declared, 1 another try may help, 2 a person must act.
+Source: LiteLLM 1.89.2, proxy/management_endpoints/{key_management,team}_endpoints.py.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ from pathlib import Path
 from typing import Any, cast
 
 Row = dict[str, Any]
-"""A team or a key as the admin API has it."""
+"""A team or a key as the admin API gives it."""
 
 MARK = "managed_by"
 REPLACED = "/replaced"
-"""Ends the alias of a key while its successor is made; no declared name holds a slash."""
+"""Suffix of a key's alias while its successor is made; no declared name has a slash."""
 PAGE = 100
-"""The most keys that one /key/list answers with."""
+"""The most keys per answer of /key/list."""
 CLOCKS = timedelta(minutes=1)
-"""How far apart two expiries are the same: the API takes one as seconds from its own now."""
+"""Expiries no further apart count as equal: the API takes an expiry as seconds from its own clock."""
 TRIES = 6
 LONGEST_PAUSE = 30.0
 TIMEOUT = 30.0
 NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
-"""No connection, nothing in time, or half of an answer."""
+"""No connection, no answer in time, or an incomplete answer."""
 PASSES = 2
-"""The second, where a call failed that may have been carried out all the same, looks and plans anew."""
+"""LiteLLM may have carried out a call that failed: a second pass lists and plans again."""
 
 
 class RefusedError(Exception):
-    """LiteLLM, or this program, will not do this for one tenant; trying again would not help."""
+    """LiteLLM or this program refuses a change of one tenant; another try would not help."""
 
 
 class UnreachableError(Exception):
-    """No answer worth having, after every try."""
+    """Every try failed."""
 
 
 class StopError(Exception):
-    """Nothing can be done for any tenant."""
+    """No tenant can be changed."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A POST of the admin API; `value_of` names the key whose value goes with it."""
+    """A POST of the admin API; `value_of` is the name of the key whose value is added to the body."""
 
     path: str
     body: Row
@@ -74,7 +74,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done for one tenant; `needs` are (kind, name) whose tasks must not have failed."""
+    """The change of one tenant; it is skipped if a task of `needs`, each (kind, name), has failed."""
 
     kind: str
     name: str
@@ -88,9 +88,9 @@ class Task:
 def plan(
     declared: Row, teams: Sequence[Row], keys: Sequence[Row], hashes: Mapping[str, str], now: datetime
 ) -> list[Task]:
-    """What brings `teams` and `keys`, as LiteLLM lists them, to what is declared, in the order to do it.
+    """The tasks, in order, that make `teams` and `keys`, as LiteLLM lists them, those that are declared.
 
-    `hashes` are the SHA-256 of the declared keys' values, as LiteLLM keeps them in place of the values.
+    `hashes` are the SHA-256 of the declared keys' values, by name; LiteLLM stores these, not the values.
     """
     mark = declared[MARK]
     return [
@@ -134,7 +134,7 @@ def _plan_team_deletions(
             )
             yield Task("team", name, "refused", refusal=refusal)
         else:
-            # Were one of its keys still in it, it would go with the team.
+            # LiteLLM would delete a key that is still in the team, so that its own task comes first.
             aliases = [_alias(key) for key in inside]
             needs = [("key", key) for alias in aliases for key in (alias, alias.removesuffix(REPLACED))]
             yield Task("team", name, "deleted", [Call("/team/delete", {"team_ids": [name]})], needs=needs)
@@ -161,7 +161,7 @@ def _plan_keys(
         elif before:
             claimed.update(row["token"] for row in (before, half_way) if row)
             yield _rotate_key(wanted, before, half_way, needs, now)
-        elif half_way:  # killed between the two halves of a rotation
+        elif half_way:  # a run was killed in the middle of a rotation
             claimed.add(half_way["token"])
             calls = [_generate(wanted, now, half_way), _delete(half_way["token"])]
             yield Task("key", name, "rotated", calls, needs=needs)
@@ -180,7 +180,7 @@ def _update_key(wanted: Row, found: Row, needs: Sequence[tuple[str, str]], now: 
     name = wanted["key_alias"]
     if not changed:
         return Task("key", name, "unchanged")
-    # LiteLLM compares the key as it is with the team that it is moved to: the rest goes first, the move by itself.
+    # LiteLLM checks the key's present limits against its new team, so that a call before it changes the limits.
     steps = [{key: value for key, value in changed.items() if key != "team_id"}]
     steps += [{"team_id": changed["team_id"]}] if "team_id" in changed else []
     calls = [Call("/key/update", {"key": found["token"], **step}) for step in steps if step]
@@ -190,7 +190,7 @@ def _update_key(wanted: Row, found: Row, needs: Sequence[tuple[str, str]], now: 
 def _rotate_key(
     wanted: Row, before: Row, half_way: Row | None, needs: Sequence[tuple[str, str]], now: datetime
 ) -> Task:
-    """The old value works until the new one does; an alias is one key's alone, so the old one gives it up first."""
+    """The old value works until the new one does. Aliases are unique, so the old key is renamed first."""
     calls = [_delete(half_way["token"])] if half_way else []
     calls += [
         Call("/key/update", {"key": before["token"], "key_alias": wanted["key_alias"] + REPLACED}),
@@ -205,7 +205,7 @@ def _generate(wanted: Row, now: datetime, before: Row | None = None) -> Call:
     if wanted["expires"]:
         body["duration"] = _duration(wanted["expires"], now)
     if before:
-        body["spend"] = before.get("spend") or 0  # a new value is no new budget
+        body["spend"] = before.get("spend") or 0  # the budget goes on with the new value
     return Call("/key/generate", body, value_of=wanted["key_alias"])
 
 
@@ -239,7 +239,7 @@ def _changed(wanted: Row, found: Row) -> Row:
 
 
 def _plain(value: Any) -> Any:
-    """A field so that what means the same is the same: no order in lists; nothing, empty and false alike."""
+    """A field's value for comparison: lists sorted; None, empty and false all None."""
     if isinstance(value, list):
         return sorted(map(str, cast("list[Any]", value))) or None
     return value or None
@@ -260,7 +260,7 @@ def _same_expiry(wanted: str | None, found: str | None, now: datetime) -> bool:
 
 
 def _duration(expires: str | None, now: datetime) -> str | None:
-    """What makes the API set this expiry: it knows durations only; None takes an expiry away."""
+    """The expiry as the duration that the API wants; None removes an expiry."""
     return f"{max(0, round((_instant(expires) - now).total_seconds()))}s" if expires else None
 
 
@@ -271,7 +271,7 @@ def _instant(text: str) -> datetime:
 
 @dataclass
 class Proxy:
-    """The admin API of one proxy; counts its calls, and keeps `secrets` out of what it says."""
+    """The admin API of one proxy; it counts the calls, and masks `secrets` in messages."""
 
     url: str
     master_key: str
@@ -295,7 +295,7 @@ class Proxy:
         return list(found.values())
 
     def send(self, method: str, path: str, body: Row | None = None) -> Any:
-        """The answer to one request, tried again while that may help.
+        """The answer to one request, repeated while that may help.
 
         Raises RefusedError, UnreachableError or StopError.
         """
@@ -315,13 +315,9 @@ class Proxy:
                     raise RefusedError(f"{path} was refused with {error.code}: {said}") from None
                 last, wait = f"{error.code}: {said}", _retry_after(error.headers.get("Retry-After"))
             except NO_ANSWER as error:
-                # What is no value to Python, such as a header it cannot send, it quotes: the name alone will do.
-                last = (
-                    type(error).__name__
-                    if isinstance(error, ValueError)
-                    else f"{type(error).__name__}: {error}"
-                )
-                wait = None
+                # A ValueError may quote the header with the key, so only its type is logged.
+                said = "" if isinstance(error, ValueError) else f": {error}"
+                last, wait = f"{type(error).__name__}{said}", None
             if attempt < TRIES - 1:
                 backoff = min(LONGEST_PAUSE, 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
                 self.pause(min(LONGEST_PAUSE, wait) if wait is not None else backoff)
@@ -369,12 +365,12 @@ def _retry_after(header: str | None) -> float | None:
 
 @dataclass
 class Report:
-    """What was done, by (kind, name), and what failed."""
+    """The outcome by (kind, name): the verbs of what was done, the messages of what failed."""
 
     done: dict[tuple[str, str], str] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     in_doubt: bool = False
-    """A call failed that may have been carried out all the same."""
+    """Whether LiteLLM may have carried out a call that failed."""
     worth_another_try: bool = False
 
     def summary(self) -> str:
@@ -392,9 +388,9 @@ class Report:
 def reconcile(
     declared: Row, values: Mapping[str, str], proxy: Proxy, say: Callable[[str], None] = print
 ) -> Report:
-    """Bring the proxy to what is declared, `values` being those of the keys by name.
+    """Make the proxy's teams and keys those that are declared; `values` are the keys' values by name.
 
-    Raises StopError, and RefusedError or UnreachableError where not even the listings came.
+    Raises StopError, and RefusedError or UnreachableError if the listings fail.
     """
     hashes = {name: hashlib.sha256(value.encode()).hexdigest() for name, value in values.items()}
     report = Report()
@@ -444,7 +440,7 @@ def _perform(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Reconcile once. Returns the exit code."""
+    """Reconcile once; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--url", required=True)
     parser.add_argument("--declared", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""A private GKE cluster, fit for the gateway; its outputs are what `cluster.stack` of the gateway's settings reads."""
+"""A private GKE cluster for the gateway, whose setting `cluster.stack` reads this stack's outputs."""
 
 import pulumi
 import pulumi_gcp as gcp
@@ -22,7 +22,7 @@ apis = [
     )
     for name in APIS
 ]
-# Who takes the project from here comes after its APIs are enabled; URNs are known in a preview, too.
+# From here on, what uses `project` is created after the APIs are enabled; URNs are known in a preview, too.
 project = pulumi.Output.all(*(api.urn for api in apis)).apply(lambda _: stack.gcp.project)
 with_providers = pulumi.ResourceOptions(providers=[google])
 

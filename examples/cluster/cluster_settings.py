@@ -26,7 +26,7 @@ class Gcp(Section):
 
 
 class Ranges(Section):
-    """Address ranges that overlap neither each other nor those of a network this one is to be connected to."""
+    """Address ranges; they must overlap neither each other nor those of a connected network."""
 
     nodes: IPv4Network = IPv4Network("10.0.0.0/20")
     pods: IPv4Network = IPv4Network("10.4.0.0/14")
@@ -40,7 +40,7 @@ class AuthorizedNetwork(Section):
 
 
 class Nodes(Section):
-    """The CPU node pool; the counts are of all zones together."""
+    """The CPU node pool; the counts are for all zones together."""
 
     machine_type: str = "e2-standard-4"
     min_count: int = Field(default=3, ge=1)
@@ -48,7 +48,7 @@ class Nodes(Section):
 
 
 class Settings(Section):
-    """README.md says what each is."""
+    """README.md describes each key."""
 
     gcp: Gcp
     name: str = Field(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")

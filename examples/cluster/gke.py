@@ -9,7 +9,7 @@ from cluster_settings import Settings
 from vpc import PODS, SERVICES, Vpc
 
 NODE_ROLE = "roles/container.defaultNodeServiceAccount"
-"""What GKE's own agents on a node need, and no more:
+"""The rights that GKE's own agents on a node need:
 https://docs.cloud.google.com/kubernetes-engine/security/configure-node-service-accounts."""
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
@@ -60,9 +60,9 @@ class Gke(pulumi.ComponentResource):
             master_authorized_networks_config=gcp.container.ClusterMasterAuthorizedNetworksConfigArgs(
                 cidr_blocks=[
                     gcp.container.ClusterMasterAuthorizedNetworksConfigCidrBlockArgs(
-                        display_name=each.name, cidr_block=str(each.cidr)
+                        display_name=network.name, cidr_block=str(network.cidr)
                     )
-                    for each in settings.authorized_networks
+                    for network in settings.authorized_networks
                 ]
             ),
             workload_identity_config=gcp.container.ClusterWorkloadIdentityConfigArgs(
@@ -70,7 +70,7 @@ class Gke(pulumi.ComponentResource):
             ),
             release_channel=gcp.container.ClusterReleaseChannelArgs(channel="REGULAR"),
             datapath_provider="ADVANCED_DATAPATH",  # enforces NetworkPolicies
-            # GKE makes a first pool with every cluster. It runs as this account, too, and is deleted at once.
+            # GKE makes a first pool with every cluster; it uses this account, too, and is deleted at once.
             remove_default_node_pool=True,
             initial_node_count=1,
             node_config=gcp.container.ClusterNodeConfigArgs(
@@ -79,10 +79,10 @@ class Gke(pulumi.ComponentResource):
             deletion_protection=settings.deletion_protection,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # The engine refuses before it has deleted the nodes, Google only when they are gone.
+                # The engine refuses a destroy before the nodes are deleted, Google only afterwards.
                 protect=settings.deletion_protection,
-                depends_on=[role],  # what GKE runs on a node needs it from the start
-                # Read back, it is that of another pool, and a change of it would replace the cluster.
+                depends_on=[role],  # GKE's agents on the nodes need it from the start
+                # Google returns another pool's nodeConfig, and a changed one would replace the cluster.
                 ignore_changes=["nodeConfig", "initialNodeCount"],
             ),
         )
@@ -93,7 +93,7 @@ class Gke(pulumi.ComponentResource):
             location=settings.region,
             cluster=self.cluster.name,
             node_locations=settings.zones or None,
-            initial_node_count=1,  # a zone
+            initial_node_count=1,  # per zone
             autoscaling=gcp.container.NodePoolAutoscalingArgs(
                 total_min_node_count=settings.nodes.min_count,
                 total_max_node_count=settings.nodes.max_count,
@@ -116,7 +116,7 @@ class Gke(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[vpc.nat],  # pods pull images as soon as there are nodes
-                ignore_changes=["initialNodeCount", "nodeCount"],  # the autoscaler's
+                ignore_changes=["initialNodeCount", "nodeCount"],  # the autoscaler sets these
             ),
         )
         gcp.compute.Firewall(

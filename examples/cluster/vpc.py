@@ -1,4 +1,4 @@
-"""The cluster's network: a subnet for nodes, pods and Services, and a way out for nodes without public addresses."""
+"""The cluster's network: a subnet for nodes, pods and Services, and Cloud NAT for the private nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SERVICES = "services"
 
 
 class Vpc(pulumi.ComponentResource):
-    """A network of its own with one subnet, and Cloud NAT, through which images and model weights come."""
+    """A network with one subnet, and Cloud NAT, through which nodes pull images and model weights."""
 
     network: gcp.compute.Network
     subnet: gcp.compute.Subnetwork

@@ -1,4 +1,4 @@
-"""A workload in a namespace of its own that calls the gateway, which it knows by its stack's outputs alone."""
+"""A workload in a namespace of its own that calls the gateway and knows only the outputs of its stack."""
 
 import pulumi
 import pulumi_gcp as gcp

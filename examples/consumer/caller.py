@@ -1,4 +1,4 @@
-"""A workload that asks the gateway something, again and again."""
+"""A workload that calls the gateway again and again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 IMAGE = "docker.io/curlimages/curl:8.14.1"
-USER = 65534  # nobody: any user will do
+USER = 65534  # nobody; any user but root would do
 
-# The key is read anew for each call, as a rotated one appears in the file; it is on no command line.
+# Each call reads the key from its file, where a rotated key appears; it is never on a command line.
 SCRIPT = """\
 while true; do
   printf 'header = "Authorization: Bearer %s"' "$(cat /key/key)" |
@@ -34,7 +34,7 @@ class CallerArgs:
 
 
 class Caller(pulumi.ComponentResource):
-    """The virtual key, brought from Secret Manager, and a Deployment that is ready while the gateway answers it."""
+    """The virtual key from Secret Manager, and a Deployment that is ready while the gateway answers it."""
 
     deployment: kubernetes.apps.v1.Deployment
 
@@ -125,6 +125,8 @@ class Caller(pulumi.ComponentResource):
                     ),
                 ),
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[key]),  # its pod starts only with the key
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[key]
+            ),  # the pod cannot start without the key's Secret
         )
         self.register_outputs({})

@@ -11,7 +11,7 @@ _LABEL = r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
 
 
 class Settings(BaseModel):
-    """README.md says what each is. Unknown keys are refused; keys are camelCase in the file."""
+    """README.md describes each key. Unknown keys are refused; keys are camelCase in the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 

@@ -11,7 +11,7 @@ import pulumi_gcp as gcp
 
 
 class Gateway:
-    """The outputs of the gateway's stack. What is missing there stops the program, with what to do about it."""
+    """The outputs of the gateway's stack. If one is missing, pulumi.RunError says what to do."""
 
     def __init__(self, stack: str) -> None:
         self._stack = stack
@@ -21,7 +21,7 @@ class Gateway:
         self.cluster: pulumi.Output[Mapping[str, str]] = self._output("cluster")
 
     def model(self, wanted: str | None) -> pulumi.Output[str]:
-        """The model alias that is wanted, or else the first one. Raises pulumi.RunError when there is none."""
+        """The wanted model alias, by default the first. Raises pulumi.RunError if there is no such model."""
 
         def choose(aliases: Sequence[str]) -> str:
             if wanted and wanted not in aliases:
@@ -34,7 +34,7 @@ class Gateway:
         return self._output("modelAliases").apply(choose)
 
     def virtual_key_secret(self, name: str) -> pulumi.Output[str]:
-        """The Secret Manager id of a virtual key's value. Raises pulumi.RunError for a key that is not declared."""
+        """The Secret Manager id of a virtual key's value. Raises pulumi.RunError if there is no such key."""
 
         def find(secrets: Mapping[str, str]) -> str:
             if name not in secrets:
@@ -48,7 +48,7 @@ class Gateway:
         return self._output("virtualKeySecrets").apply(find)
 
     def kubeconfig(self, google: gcp.Provider) -> pulumi.Output[str]:
-        """For the gateway's cluster; it holds no credential, gke-gcloud-auth-plugin gets a short-lived token."""
+        """The cluster's kubeconfig, without credentials: gke-gcloud-auth-plugin gets a short-lived token."""
         found = gcp.container.get_cluster_output(
             name=self.cluster.apply(lambda cluster: cluster["name"]),
             location=self.cluster.apply(lambda cluster: cluster["location"]),

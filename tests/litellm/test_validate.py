@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.paths import HOME_VARIABLE
 from tests.litellm.double import CONFIG
 from tests.litellm.driver import Double, double
 from tools.validate.__main__ import options, validate
@@ -91,7 +92,7 @@ def checked(
     file, key = tmp_path / "results.json", tmp_path / "master-key"
     key.write_text(of.master_key)
     arguments = ["--stack", "dev", "--url", of.url, "--master-key-file", str(key), "--json", str(file)]
-    passed = validate(options([*arguments, "--patience", "12", *more]), reach)
+    passed = validate(options([*arguments, "--timeout", "12", *more]), reach)
     said = capsys.readouterr()
     text = said.out + said.err + file.read_text()
     assert of.master_key not in text
@@ -174,7 +175,7 @@ def test_a_limit_that_does_not_bind_fails(
 def test_a_database_without_the_spend_fails(paid: Double, tmp_path: Path, capsys: Any) -> None:
     cluster = FakeCluster(paid)
     cluster.forget = True
-    passed, verdicts = checked(paid, tmp_path, capsys, cluster, *only("database"), "--patience", "2")
+    passed, verdicts = checked(paid, tmp_path, capsys, cluster, *only("database"), "--timeout", "2")
     assert (passed, verdicts["database"], verdicts["cleanup"]) == (False, "fail", "pass")
 
 
@@ -252,6 +253,6 @@ def test_a_model_without_cost_fails(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_a_sandbox_has_nothing_to_validate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LLM_GATEWAY_SANDBOX", "/nowhere")
+    monkeypatch.setenv(HOME_VARIABLE, "/nowhere")
     with pytest.raises(ValidateError, match="no container runs"):
         validate(options(["--stack", "dev"]))

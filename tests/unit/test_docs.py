@@ -1,4 +1,4 @@
-"""The documents: every block is run or says why not, every setting, command, link and target in them exists."""
+"""The documents: each block is run or says why not; each setting, command, link and target in them exists."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from sandbox.stack_file import merged
 from settings.base import Section
 from settings.errors import section_in
 from tests.support.documents import REASONS, Block, blocks, pages
+from tools.review.stacks import program
 
 SHELL = [block for page in pages() for block in blocks(page, "sh", "bash", "shell", "console")]
 YAML = [block for page in pages() for block in blocks(page, "yaml")]
 PLACEHOLDERS = {"<stack>"}
-"""What the sandbox's run fills in."""
+"""What the run in the sandbox fills in."""
 
 
 def prose(page: Path) -> str:
@@ -103,7 +104,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def message(node: ast.expr) -> str:
-    """The text of a message, `…` for what is filled in."""
+    """The text of a message, with `…` in place of values."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -116,7 +117,7 @@ def message(node: ast.expr) -> str:
 
 
 def head(text: str) -> str:
-    """What a message begins with: its first clause of three words or more, without the names around it."""
+    """The beginning of a message: its first clause of three words or more, without the names around it."""
     clause = text
     for end in re.finditer(r": …|[.;,:] |:?\n", text):
         clause = text[: end.start()]
@@ -126,9 +127,9 @@ def head(text: str) -> str:
 
 
 def raised() -> list[tuple[str, str]]:
-    """(file, head of its message) of every error of the program and of the commands; stand-ins say what Google would."""
-    files = [REPOSITORY / "__main__.py", REPOSITORY / "outputs.py", *REPOSITORY.glob("sandbox/*.py")]
-    for folder in ("settings", "components", "policy", "review", "report", "validate"):
+    """(file, head of the message) of each error of program and commands; stand-ins use Google's words."""
+    files = [*REPOSITORY.glob("sandbox/*.py"), *REPOSITORY.glob("*.py")]
+    for folder in (*program(REPOSITORY), "tools"):
         files += sorted(REPOSITORY.glob(f"{folder}/**/*.py"))
     found: list[tuple[str, str]] = []
     for file in files:
@@ -142,16 +143,14 @@ def raised() -> list[tuple[str, str]]:
                     found.append((file.name, head(message(text))))
                 case _:
                     pass
-    # One word or none: a code of the emulated cloud, or a message that was put together elsewhere.
+    # One word or none: a code of the emulated cloud, or a message that other code composes.
     return [(file, text) for file, text in found if " " in text]
 
 
 def test_every_error_has_an_entry() -> None:
     entries = re.sub(r"\s+", " ", (REPOSITORY / "docs" / "troubleshooting.md").read_text())
     errors = raised()
-    assert {"cluster.py", "sync_gate.py", "webhook_gate.py", "errors.py", "stack_file.py"} <= {
-        f for f, _ in errors
-    }
+    assert {"cluster.py", "sync_gate.py", "errors.py", "stack_file.py", "reach.py"} <= {f for f, _ in errors}
     missing = [
         f"{file}: {text}" for file, text in errors if text.replace("`", "") not in entries.replace("`", "")
     ]

@@ -1,4 +1,4 @@
-"""The programs in examples/, on a mocked engine: what they ask for, and what they refuse."""
+"""The programs in examples/ on a mocked engine: what they register, and what they refuse."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def leftovers() -> Iterator[None]:
 
 
 class Answers(Mocks):
-    """What the providers compute of the examples' resources; `outputs` are those of the gateway's stack."""
+    """What the providers compute for the examples' resources; `outputs` are those of the gateway's stack."""
 
     def __init__(self, outputs: Mapping[str, Any] = OUTPUTS) -> None:
         self._outputs = dict(outputs)
@@ -64,7 +64,7 @@ class Answers(Mocks):
 def run_example(
     name: str, settings: Mapping[str, Any], answers: Mocks | None = None, *, preview: bool = False
 ) -> Recording:
-    """Run an example as the engine would: with its own modules first on the path."""
+    """Run an example as the engine would, with its own modules first on the path."""
     folder = ROOT / "examples" / name
     modules = {file.stem for file in folder.glob("*.py")} - {"__main__"}
     sys.path.insert(0, str(folder))

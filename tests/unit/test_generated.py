@@ -1,4 +1,4 @@
-"""What is made from the code is up to date, and the stack files keep to it."""
+"""The generated files are up to date, and the stack files fulfil the schema."""
 
 from pathlib import Path
 from typing import Any

@@ -12,7 +12,7 @@ from tests.support.engine import EVERYTHING, Recording, run_program
 FROZEN: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("data").joinpath("outputs.json").read_text()
 )
-"""What was promised. Other stacks build on it: entries are added, none is changed or taken away."""
+"""The outputs that other stacks rely on: entries are added, never changed or removed."""
 
 
 def kind(value: object) -> str:

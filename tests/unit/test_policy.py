@@ -1,4 +1,4 @@
-"""The policies' functions over single resources, where the engine's cases in tests/rehearsal/test_policy.py are few."""
+"""The policies' functions on single resources; tests/rehearsal/test_policy.py has the engine's few cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 
 
 def violations(policy: str, kind: str, props: dict[str, Any], stack: str = "dev") -> list[str]:
-    """What a resource policy reports of one resource. Raises when it does not apply to it."""
+    """What a resource policy reports about one resource. Raises if the policy does not apply to it."""
     found: list[str] = []
     options = PolicyResourceOptions(False, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
     urn = f"urn:pulumi:{stack}::llm-gateway::{kind}::it"

@@ -1,4 +1,4 @@
-"""What the tenants' Job plans, and how it asks; what LiteLLM makes of it is tested in tests/litellm."""
+"""What the tenants' Job plans, and how it calls LiteLLM, whose answers tests/litellm checks."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_expiry_goes_as_a_duration() -> None:
 
 @contextmanager
 def answering(*answers: tuple[int, dict[str, str], str]) -> Generator[Proxy]:
-    """A proxy that gives these answers, one a request; status 0 ends the connection."""
+    """A proxy that gives these answers, one per request; status 0 closes the connection."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Renovate's configuration, applied to what it is to find as Renovate would apply it."""
+"""Renovate's configuration, applied to this repository as Renovate would."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Dependency = dict[str, str | None]
 
 
 def found(path: str, text: str) -> list[Dependency]:
-    """What the custom managers find in a file: each field from its template, or else from its group."""
+    """What the custom managers find in a file: each field from its template, else from its group."""
     return [
         {field: _field(manager, match, field) for field in FIELDS}
         for manager in CONFIG["customManagers"]
@@ -70,7 +70,7 @@ def image(image: versions.Image) -> Dependency:
 
 
 def by_name(dependencies: list[Dependency]) -> list[Dependency]:
-    return sorted(dependencies, key=lambda each: (each["depName"] or "", each["datasource"] or ""))
+    return sorted(dependencies, key=lambda found: (found["depName"] or "", found["datasource"] or ""))
 
 
 def test_every_chart_and_image_is_found_once() -> None:
@@ -124,7 +124,7 @@ def test_a_components_chart_and_images_are_raised_together(
 
 
 def test_every_name_in_a_rule_is_a_dependency() -> None:
-    known = {each.name for each in versions.CHARTS} | {each.repository for each in versions.IMAGES}
+    known = {chart.name for chart in versions.CHARTS} | {image.repository for image in versions.IMAGES}
     manifests = [REPOSITORY / "pyproject.toml", REPOSITORY / "tests/litellm/requirements.in"]
     known |= {name for file in manifests for name in re.findall(r"([\w.-]+)(?:\[\w+\])?==", file.read_text())}
     for manifest in REPOSITORY.glob("sandbox/toolchain/*/go.mod"):

@@ -33,7 +33,7 @@ def urn(type_: str, name: str) -> str:
 
 def resource(name: str, *needs: str, type_: str = "k:v1:Thing", parent: str = STACK) -> Resource:
     return Resource(
-        urn(type_, name), type_, parent, type_ != "c:C", frozenset(urn("k:v1:Thing", each) for each in needs)
+        urn(type_, name), type_, parent, type_ != "c:C", frozenset(urn("k:v1:Thing", need) for need in needs)
     )
 
 
@@ -51,7 +51,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def named(up: Up, *urns: str) -> list[str]:
-    return [up.graph.nodes[each].urn.rpartition("::")[2] for each in urns]
+    return [up.graph.nodes[one].urn.rpartition("::")[2] for one in urns]
 
 
 def test_groups_are_the_outermost_components() -> None:
@@ -159,10 +159,10 @@ def test_the_drawing_in_docs_is_fresh() -> None:
 def test_the_recorded_up(up: Up) -> None:
     assert set(up.states.values()) == {"created", "unchanged"}
     assert named(up, *up.critical) == ["gpu-pool-nodes", "vllm-release"]
-    longest = sum(up.seconds(each) for each in up.critical)
+    longest = sum(map(up.seconds, up.critical))
     assert longest < up.elapsed
     assert longest < sum(wave.seconds for wave in up.waves)
-    names = [{up.graph.components[each] for each in wave.components} for wave in up.waves]
+    names = [{up.graph.components[component] for component in wave.components} for wave in up.waves]
     assert names[:2] == [{"namespaces", "secrets", "gpu-pool"}, {"network"}]
     assert names[-2:] == [{"litellm"}, {"tenants"}]
 
@@ -171,22 +171,22 @@ def test_a_failed_up_shows_what_failed_and_what_was_not_reached(tmp_path: Path) 
     state, events = write_failed(tmp_path)
     operation, exact = event_times.read(events)
     up = summarize(graph.read(state), operation)
-    words = {up.graph.nodes[each].urn.rpartition("::")[2]: word for each, word in up.states.items()}
+    words = {up.graph.nodes[node].urn.rpartition("::")[2]: word for node, word in up.states.items()}
     assert words["postgres-cluster"] == "failed"
     assert words["litellm"] == "not reached"
     assert words["vllm-release"] == "not finished"
     assert words["gpu-pool-nodes"] == "created"
     text = page.html(graph.read(state), operation, TITLE, exact)
     assert REASON in text
-    assert "did not come to its end" in text
+    assert "did not finish" in text
 
 
 def test_what_was_deleted_is_on_the_timeline_only() -> None:
     deleted = urn("k:v1:Thing", "gone")
     stack = {"parent": "", "outputs": {}}
     steps = [
-        (kind, {"op": op, "urn": each, "type": each.split("::")[2], "old": old, "new": new})
-        for each, op, old, new in (
+        (kind, {"op": op, "urn": name, "type": name.split("::")[2], "old": old, "new": new})
+        for name, op, old, new in (
             (STACK, "same", stack, stack),
             (deleted, "delete", {"parent": STACK, "custom": True}, None),
         )
@@ -230,9 +230,9 @@ def test_arrival_times_are_those_of_the_lines(tmp_path: Path) -> None:
     finally:
         over.set()
         noting.join()
-    times = [float(each) for each in event_times.beside(log).read_text().split()]
+    times = list(map(float, event_times.beside(log).read_text().split()))
     assert len(times) == 6
-    assert all(start - 0.01 <= each < start + 0.25 for each in times[:5])
+    assert all(start - 0.01 <= time < start + 0.25 for time in times[:5])
     assert last - 0.01 <= times[5]
     assert event_times.read(log)[1]
 
@@ -248,7 +248,7 @@ def test_times_of_another_log_are_not_used(tmp_path: Path) -> None:
 
 
 class References(HTMLParser):
-    """Whatever a page refers to, its ids, and the text of its style element."""
+    """Everything that a page refers to, its ids, and the text of its style element."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -273,8 +273,8 @@ def test_the_page_needs_nothing_but_itself(html: str) -> None:
     assert "script" not in found.tags
     assert set(found.tags) & {"iframe", "object", "embed", "link"} == {"link"}
     assert len(found.ids) == len(set(found.ids))
-    for each in found.references:
-        assert each == "data:," or each.removeprefix("#") in found.ids, each
+    for reference in found.references:
+        assert reference == "data:," or reference.removeprefix("#") in found.ids, reference
     assert "url(" not in re.sub(r"url\(#[a-z-]+\)", "", html)
 
 
@@ -304,7 +304,7 @@ def test_the_page_names_versions(html: str) -> None:
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "tools.report", "--out", str(tmp_path / "r.html"), *arguments]
-        # Nothing is on PATH: Graphviz is the wheel's own.
+        # PATH is empty: Graphviz comes with the wheel.
         return subprocess.run(
             line, cwd=graph_page.ROOT, env=os.environ | {"PATH": ""}, capture_output=True, text=True
         )

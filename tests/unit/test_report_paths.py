@@ -1,4 +1,4 @@
-"""The arithmetic of the report, on graphs whose answers can be seen."""
+"""The calculations of the report, on graphs with obvious answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tools.report.paths import critical_path, depths, reduced, serial_waves
 
-# a -> b -> d and a -> c -> d, and the way a -> d that both imply.
+# a -> b -> d and a -> c -> d, and the edge a -> d that both imply.
 DIAMOND = {"a": set[str](), "b": {"a"}, "c": {"a"}, "d": {"a", "b", "c"}}
 
 
@@ -43,7 +43,7 @@ def test_critical_path_may_end_anywhere() -> None:
 
 @pytest.mark.parametrize("order", list(itertools.permutations("abcd")), ids="".join)
 def test_equal_chains_give_one_answer_whatever_their_order(order: tuple[str, ...]) -> None:
-    needs = {each: DIAMOND[each] for each in order}
+    needs = {node: DIAMOND[node] for node in order}
     assert critical_path(needs, dict.fromkeys("abcd", 1)) == ["a", "b", "d"]
 
 
@@ -56,13 +56,13 @@ def test_waves_wait_for_the_slowest_of_the_wave_before() -> None:
     # The pool (90 s) and the operator (20 s) share a wave; the database (60 s) needs the operator alone.
     needs = {"pool": set[str](), "operator": set[str](), "database": {"operator"}, "engine": {"pool"}}
     seconds = {"pool": 90, "operator": 20, "database": 60, "engine": 5}
-    waves = serial_waves(needs, {each: each for each in needs}, seconds)
+    waves = serial_waves(needs, {node: node for node in needs}, seconds)
     assert [(wave.components, wave.seconds) for wave in waves] == [
         (["pool", "operator"], 90),
         (["database", "engine"], 60),
     ]
     chain = critical_path(needs, seconds)
-    assert sum(seconds[each] for each in chain) == 95 < sum(wave.seconds for wave in waves)
+    assert sum(seconds[node] for node in chain) == 95 < sum(wave.seconds for wave in waves)
 
 
 def test_a_wave_takes_its_longest_chain() -> None:

@@ -1,4 +1,4 @@
-"""The comment on a pull request, from recorded previews, and what hostile values can do to it: nothing."""
+"""The comment on a pull request, from recorded previews; hostile values have no effect in it."""
 
 from __future__ import annotations
 
@@ -155,9 +155,9 @@ def test_hostile_values_are_text() -> None:
     change = Change(f"labels.{HOSTILE}", "update", HOSTILE, {"x": HOSTILE})
     harmless = replace(change, path="labels.x", old="x", new={"x": "x"})
     pages: list[str] = []
-    for each, text in ((change, HOSTILE), (harmless, "x")):
+    for shown, text in ((change, HOSTILE), (harmless, "x")):
         policy = PolicyResult("pack", "p", "", "mandatory", text)
-        preview = operation(step("update", text, each), policies=[policy])
+        preview = operation(step("update", text, shown), policies=[policy])
         pages.append(rendered(comment(review(preview), "dev", diff=text)))
     structure = [
         [token.type for token in MarkdownIt("commonmark").enable("table").parse(page)] for page in pages

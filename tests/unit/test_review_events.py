@@ -1,4 +1,4 @@
-"""What the engine's event log says of an operation and of each component."""
+"""What the engine's event log says about an operation and about each component."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tools.review.components import Row, rows
 from tools.review.events import Change, Diagnostic, PolicyResult, parse, read
 from tools.review.model import review
 
-# Recorded from an `up` whose ExternalSecrets did not sync, with the settings and properties taken out.
+# Recorded from an `up` whose ExternalSecrets did not sync, without the settings and properties.
 FAILED_UP = Path(__file__).parent / "data" / "failed-up.jsonl"
-# Recorded likewise from a preview that rotates the master key.
+# Recorded in the same way from a preview that rotates the master key.
 ROTATED_KEY = FAILED_UP.with_name("preview-rotated-key.jsonl")
 
 STACK = "urn:pulumi:dev::llm-gateway::pulumi:pulumi:Stack::llm-gateway-dev"
@@ -68,7 +68,7 @@ def test_a_component_that_declares_something_changes_by_name(
     operation = parse(run("same", tenant(op, old, new), preview=True))
     (line,) = review(operation).lines
     assert (line.op, line.name) == (op, "tenants-team-search")
-    assert [(each.path, each.old, each.new) for each in line.changed] == changed
+    assert [(change.path, change.old, change.new) for change in line.changed] == changed
     assert rows(operation) == [Row("gpu-pool", "GpuNodePool", "would change", {op: 1}, 0)]
 
 
@@ -142,7 +142,7 @@ def test_outputs_are_shown_without_secrets() -> None:
 
 
 def test_what_changes_in_a_resource() -> None:
-    steps = {(each.type.rpartition(":")[2], each.name): each for each in read(ROTATED_KEY).steps}
+    steps = {(step.type.rpartition(":")[2], step.name): step for step in read(ROTATED_KEY).steps}
     key = steps["SecretVersion", "secrets-litellm-master-key"]
     assert (key.op, key.protected, key.done, key.component) == ("replace", False, True, False)
     assert key.changed == [Change("secretData", "update-replace", "[secret]", "[known after up]")]

@@ -1,12 +1,14 @@
-"""Which environments a change is of."""
+"""Which environments a change affects."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from sandbox.paths import REPOSITORY
 from tests.support.driver import PROGRAM
-from tools.review.stacks import environments, touched
+from tools.review.stacks import environments, program, touched
 
 KNOWN = ["dev", "prod"]
 
@@ -15,28 +17,36 @@ def test_environments_are_those_with_settings() -> None:
     assert environments(REPOSITORY) == KNOWN
 
 
-@pytest.mark.parametrize("file", [name for name in PROGRAM if not name.startswith("Pulumi.")])
+@pytest.mark.parametrize(
+    "file", sorted({*PROGRAM, "policy", "requirements.txt"} - {f"Pulumi.{name}.yaml" for name in KNOWN})
+)
 def test_the_program_is_everyones(file: str) -> None:
     changed = f"{file}/x.py" if (REPOSITORY / file).is_dir() else file
-    assert touched([changed], KNOWN) == KNOWN
+    assert touched([changed], KNOWN, REPOSITORY) == KNOWN
 
 
-@pytest.mark.parametrize("file", ["Pulumi.yaml", "requirements.txt", "policy/iam.py", "a_new_module/x.py"])
-def test_what_is_not_known_is_everyones(file: str) -> None:
-    assert touched([file], KNOWN) == KNOWN
+def test_the_program_is_what_its_entry_points_import(tmp_path: Path) -> None:
+    files = {
+        "__main__.py": "from a.b import c",
+        "a/b.py": "import pulumi\ndef f():\n    import d",
+        "d.py": "from . import unused",
+        "policy/__main__.py": "import e.f, g",
+        **dict.fromkeys(("e/f.py", "g.py", "unused.py", "tools/x.py", "docs/y.md"), ""),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    parts = {"__main__.py", "a", "d.py", "policy", "e", "g.py"}
+    assert program(tmp_path) == {"Pulumi.yaml", "requirements.txt", *parts}
 
 
 def test_settings_are_one_environments() -> None:
-    assert touched(["Pulumi.prod.yaml"], KNOWN) == ["prod"]
-    assert touched(["Pulumi.prod.yaml", "Pulumi.dev.yaml"], KNOWN) == KNOWN
-    assert touched(["Pulumi.gone.yaml"], KNOWN) == []
+    assert touched(["Pulumi.prod.yaml"], KNOWN, REPOSITORY) == ["prod"]
+    assert touched(["Pulumi.prod.yaml", "Pulumi.dev.yaml"], KNOWN, REPOSITORY) == KNOWN
+    assert touched(["Pulumi.gone.yaml"], KNOWN, REPOSITORY) == []
 
 
 def test_what_no_environment_runs_is_no_ones() -> None:
-    beside = [
-        "docs/network.md",
-        "tests/support/edges.py",
-        "sandbox/google/cloud.py",
-        ".github/workflows/preview.yml",
-    ]
-    assert touched([*beside, "README.md", "Makefile", ""], KNOWN) == []
+    beside = ("docs/network.md", "tests/support/edges.py", "sandbox/google/cloud.py", "tools/report/page.py")
+    beside += (".github/workflows/preview.yml", "README.md", "Makefile", "")
+    assert touched(beside, KNOWN, REPOSITORY) == []

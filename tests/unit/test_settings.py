@@ -12,21 +12,24 @@ from tests.support.engine import SETTINGS, run_program
 MODEL = SETTINGS["models"][0]
 VLLM = MODEL["vllm"]
 
-HOSTED: dict[str, Any] = {
-    **{key: value for key, value in MODEL.items() if key != "vllm"},
-    "alias": "claude",
-    "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
-}
+HOSTED = {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"}
 LONG = "a" * 51
 
 
-def endpoint(**changes: Any) -> dict[str, Any]:
-    upstream = {"url": "http://gateway.models.svc.cluster.local/v1", "model": "llama"} | changes
-    return {**{key: value for key, value in HOSTED.items() if key != "hosted"}, "endpoint": upstream}
+def model(**changes: Any) -> dict[str, Any]:
+    return {"models": [{key: value for key, value in (MODEL | changes).items() if value is not None}]}
 
 
 def vllm(**changes: Any) -> dict[str, Any]:
-    return {"models": [{**MODEL, "vllm": VLLM | changes}]}
+    return model(vllm=VLLM | changes)
+
+
+def hosted(**changes: Any) -> dict[str, Any]:
+    return model(vllm=None, hosted=HOSTED | changes)
+
+
+def endpoint(**changes: Any) -> dict[str, Any]:
+    return model(vllm=None, endpoint={"url": "http://gateway.models.svc/v1", "model": "llama"} | changes)
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
@@ -38,26 +41,14 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"cluster": {"name": "platform", "location": "here"}}, "llm-gateway:cluster.location", "europe-west4"),
     ({"modles": []}, "llm-gateway:modles: no such key", "models"),
     ({"models": []}, "llm-gateway:models", "alias"),
-    ({"models": [{**MODEL, "alias": "qwen2.5"}]}, "llm-gateway:models[0].alias", "qwen-local"),
-    ({"models": [{**MODEL, "vllm": {"model": "qwen"}}]}, "llm-gateway:models[0].vllm.model", "Qwen/"),
-    (
-        {"models": [{**MODEL, "inputCostPerToken": 0}]},
-        "llm-gateway:models[0].inputCostPerToken",
-        "0.00000005",
-    ),
-    (
-        {"models": [{k: v for k, v in MODEL.items() if k != "outputCostPerToken"}]},
-        "outputCostPerToken",
-        "0.0",
-    ),
+    (model(alias="qwen2.5"), "llm-gateway:models[0].alias", "qwen-local"),
+    (model(vllm={"model": "qwen"}), "llm-gateway:models[0].vllm.model", "Qwen/"),
+    (model(inputCostPerToken=0), "llm-gateway:models[0].inputCostPerToken", "0.00000005"),
+    (model(outputCostPerToken=None), "outputCostPerToken", "0.0"),
     ({"models": [MODEL, MODEL]}, "llm-gateway:models: two models have the alias", "different alias"),
-    ({"models": [{**MODEL, "vllm": VLLM | {"gpus": 2}}]}, "llm-gateway:models[0].vllm.gpus", "gpus: 1"),
-    (
-        {"models": [{**MODEL, "vllm": VLLM | {"gpu": 1}}]},
-        "llm-gateway:models[0].vllm.gpu: no such key",
-        "gpus",
-    ),
-    ({"models": [{**MODEL, "vllm": VLLM | {"memory": "lots"}}]}, "llm-gateway:models[0].vllm.memory", "8Gi"),
+    (vllm(gpus=2), "llm-gateway:models[0].vllm.gpus", "gpus: 1"),
+    (vllm(gpu=1), "llm-gateway:models[0].vllm.gpu: no such key", "gpus"),
+    (vllm(memory="lots"), "llm-gateway:models[0].vllm.memory", "8Gi"),
     ({"gpuPool": {"minNodes": 2}}, "llm-gateway:gpuPool.minNodes", "minNodes: 1"),
     ({"gpuPool": {"maxNodes": 0}}, "llm-gateway:gpuPool.maxNodes", "maxNodes: 1"),
     ({"gpuPool": {"maxNodes": "1"}}, "llm-gateway:gpuPool.maxNodes", "maxNodes: 1"),
@@ -74,11 +65,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     # Names within the limits of Google Cloud and of Kubernetes.
     ({"gcp": {"project": "p" * 31}}, "llm-gateway:gcp.project", "project: my-project-id"),
     ({"gcp": {"project": "123456789012"}}, "llm-gateway:gcp.project", "project: my-project-id"),
-    (
-        {"cluster": {"name": "c" * 41, "location": "europe-west4"}},
-        "llm-gateway:cluster.name",
-        "platform-dev",
-    ),
+    ({"cluster": {"name": "c" * 41, "location": "europe-west4"}}, "llm-gateway:cluster.name", "platform-dev"),
     ({"gpuPool": {"name": "GPU"}}, "llm-gateway:gpuPool.name", "name: llm-gpu"),
     ({"gpuPool": {"labels": {"team": "not a label"}}}, "llm-gateway:gpuPool.labels", "team: platform"),
     ({"gpuPool": {"taint": {"key": "a b"}}}, "llm-gateway:gpuPool.taint.key", "nvidia.com/gpu"),
@@ -101,14 +88,10 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"cluster": {}}, "llm-gateway:cluster.name", "organization/gke-cluster/dev"),
     ({"cluster": {"stack": "gke/dev"}}, "llm-gateway:cluster.stack", "organization/gke-cluster/dev"),
-    # GPUs: type, count and machine type fit, and so do the engines.
+    # GPUs: type, count, machine type and engines fit each other.
     ({"gpuPool": {"machineType": "e2-standard-4"}}, "llm-gateway:gpuPool.machineType", "g2-standard-4"),
     ({"gpuPool": {"machineType": "g2-standard-5"}}, "llm-gateway:gpuPool.machineType", "g2-standard-4"),
-    (
-        {"gpuPool": {"machineType": "n1-standard-8"}},
-        "llm-gateway:gpuPool.accelerator",
-        "nvidia-tesla-t4",
-    ),
+    ({"gpuPool": {"machineType": "n1-standard-8"}}, "llm-gateway:gpuPool.accelerator", "nvidia-tesla-t4"),
     (
         {
             "gpuPool": {
@@ -143,30 +126,26 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (vllm(replicas=2), "llm-gateway:gpuPool.maxNodes", "maxNodes: 2"),
     (vllm(maxModelLen=1_000_000), "llm-gateway:models[0].vllm.maxModelLen", "4096"),
     (vllm(extraArgs=["--api-key=x"]), "llm-gateway:models[0].vllm.extraArgs[0]", "existingVllmApiKey"),
-    # Models: costs, and one place each.
-    ({"models": [{**MODEL, "outputCostPerToken": float("inf")}]}, "outputCostPerToken", "0.0000002"),
-    ({"models": [{**MODEL, "tpm": 0}]}, "llm-gateway:models[0].tpm", "tpm: 100000"),
-    ({"models": [{**MODEL, "alias": "m" * 48}]}, "llm-gateway:models[0].alias", "qwen-local"),
-    ({"models": [{k: v for k, v in MODEL.items() if k != "vllm"}]}, "llm-gateway:models[0]:", "exactly one"),
-    ({"models": [{**HOSTED, "vllm": VLLM}]}, "llm-gateway:models[0]:", "exactly one"),
+    # Models: costs, and exactly one place for each.
+    (model(outputCostPerToken=float("inf")), "outputCostPerToken", "0.0000002"),
+    (model(tpm=0), "llm-gateway:models[0].tpm", "tpm: 100000"),
+    (model(alias="m" * 48), "llm-gateway:models[0].alias", "qwen-local"),
+    (model(vllm=None), "llm-gateway:models[0]:", "exactly one"),
+    (model(hosted=HOSTED), "llm-gateway:models[0]:", "exactly one"),
     (
-        {"models": [{**HOSTED, "hosted": {"model": "anthropic/claude-sonnet-4-5"}}]},
+        model(vllm=None, hosted={"model": "a/b"}),
         "llm-gateway:models[0].hosted.apiKeySecret",
         "anthropic-api-key",
     ),
+    (hosted(model="claude"), "llm-gateway:models[0].hosted.model", "anthropic/"),
     (
-        {"models": [{**HOSTED, "hosted": {"model": "claude", "apiKeySecret": "a"}}]},
-        "llm-gateway:models[0].hosted.model",
-        "anthropic/",
-    ),
-    (
-        {"models": [{**HOSTED, "hosted": HOSTED["hosted"] | {"apiKeySecret": "litellm-salt-key"}}]},
+        hosted(apiKeySecret="litellm-salt-key"),
         "llm-gateway:models[0].hosted.apiKeySecret",
-        "a secret made for this",
+        "a secret made for",
     ),
-    ({"models": [endpoint(url="gateway:8000")]}, "llm-gateway:models[0].endpoint.url", "http://"),
-    ({"models": [endpoint(url="https://me:key@host/v1")]}, "llm-gateway:models[0].endpoint.url", "http://"),
-    ({"models": [endpoint(url="https://host:99999/v1")]}, "llm-gateway:models[0].endpoint.url", "1 to 65535"),
+    (endpoint(url="gateway:8000"), "llm-gateway:models[0].endpoint.url", "http://"),
+    (endpoint(url="https://me:key@host/v1"), "llm-gateway:models[0].endpoint.url", "http://"),
+    (endpoint(url="https://host:99999/v1"), "llm-gateway:models[0].endpoint.url", "1 to 65535"),
     # The database and its standbys.
     ({"postgres": {"instances": 0}}, "llm-gateway:postgres.instances", "instances: 3"),
     ({"postgres": {"synchronousReplicas": 1}}, "llm-gateway:postgres.synchronousReplicas", "more instances"),
@@ -204,7 +183,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:postgres.restore.targetTime",
         "2030-01-31T12:00:00Z",
     ),
-    # The proxy, the network and what else there is.
+    # The proxy, the network and all others.
     ({"litellm": {"replicas": 0}}, "llm-gateway:litellm.replicas", "replicas: 2"),
     ({"litellm": {"sharedState": {"kind": "redis"}}}, "llm-gateway:litellm.sharedState.host", "10.0.0.3"),
     ({"litellm": {"sharedState": {"host": "10.0.0.3"}}}, "llm-gateway:litellm.sharedState.kind", "redis"),
@@ -263,7 +242,7 @@ def test_rules_are_judged_although_other_settings_are_wrong() -> None:
         "gcp": {"project": "X"},
         "models": [
             vllm(gpus=2)["models"][0],
-            {**MODEL, "alias": "other", "tpm": 0, "hosted": HOSTED["hosted"]},
+            {**MODEL, "alias": "other", "tpm": 0, "hosted": HOSTED},
         ],
         "postgres": {"storageSize": "10 GB", "instances": 2, "synchronousReplicas": 2},
     }
@@ -279,7 +258,7 @@ def test_rules_are_judged_although_other_settings_are_wrong() -> None:
 
 
 def test_a_rule_on_a_refused_setting_is_passed_over() -> None:
-    """Its default says nothing about what was meant."""
+    """The default in its place would say nothing about the value that was meant."""
     keys = [
         mistake.key
         for mistake in refusal({"postgres": {"instances": "3", "synchronousReplicas": 1}}).mistakes

@@ -1,4 +1,4 @@
-"""No dead setting: the program reads every one that the model has."""
+"""No dead setting: the program reads every setting."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from pydantic.fields import FieldInfo
 
 import settings
 from settings.base import Section
@@ -37,21 +38,21 @@ RUNS: list[Mapping[str, Any]] = [
         },
     },
 ]
-"""Settings that have every branch of the program taken."""
+"""Settings that together take every branch of the program."""
 
 
-def leaves(section: type[Section]) -> Iterator[tuple[str, str]]:
-    """Section and name of every setting that holds a value."""
+def leaves(section: type[Section]) -> Iterator[tuple[str, str, FieldInfo]]:
+    """Section, name and field of every setting that holds a value."""
     for name, field in section.model_fields.items():
         if inner := section_in(field.annotation):
             yield from leaves(inner)
         else:
-            yield section.__name__, name
+            yield section.__name__, name, field
 
 
 @pytest.fixture(scope="module")
 def read() -> set[tuple[str, str]]:
-    """Section and name of every setting that the program read, once they were validated."""
+    """Section and name of every setting that the program read after validation."""
     found: set[tuple[str, str]] = set()
     load = settings.load
 
@@ -72,6 +73,10 @@ def read() -> set[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("leaf", list(leaves(settings.Settings)), ids=".".join)
-def test_setting_is_read(read: set[tuple[str, str]], leaf: tuple[str, str]) -> None:
-    assert leaf in read
+@pytest.mark.parametrize("leaf", list(leaves(settings.Settings)), ids=lambda leaf: ".".join(leaf[:2]))
+def test_setting_is_read(read: set[tuple[str, str]], leaf: tuple[str, str, FieldInfo]) -> None:
+    assert leaf[:2] in read
+    hints: Any = leaf[2].json_schema_extra
+    assert hints["write"] or isinstance(leaf[2].default, str | int), (
+        "neither an example nor a default says what to write"
+    )

@@ -1,4 +1,4 @@
-"""Settings that stand by their path in the stack file, as `pulumi new` writes them."""
+"""Settings that the stack file has by their paths, as `pulumi new` writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever settings the model accepts, the program registers its resources without an error."""
+"""With all settings that the model accepts, the program registers its resources without an error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
 
 
 def values(schema: Schema, path: str = "") -> st.SearchStrategy[Any]:
-    """Values that keep to the schema of the settings at a path."""
+    """Values that fulfil the settings' schema at a path."""
     if path in SPECIAL:
         return SPECIAL[path](schema)
     if "$ref" in schema:
@@ -99,7 +99,7 @@ def gpu_pool(_: Schema) -> st.SearchStrategy[Any]:
     )
 
 
-# Where values drawn one by one would hardly ever fit together.
+# Settings whose values would hardly ever fit together if they were drawn one by one.
 SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "cluster": cluster,
     "models[]": model,
@@ -113,7 +113,7 @@ SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
 
 
 def accepted(sections: dict[str, Any]) -> dict[str, Any]:
-    """The sections without the keys that the rules refuse: their defaults fit more often."""
+    """The sections without the keys that the rules refuse, because the defaults fit more often."""
     for _ in range(4):
         try:
             settings.parse(

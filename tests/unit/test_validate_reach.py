@@ -1,4 +1,4 @@
-"""The way to a proxy, with kubectl and gcloud played by scripts on PATH."""
+"""The ways to reach a proxy, with scripts on PATH in place of kubectl and gcloud."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tools.validate.admin import Admin
 from tools.validate.errors import ValidateError
 from tools.validate.installation import Installation, master_key
-from tools.validate.reach import Kubectl, through_cluster
+from tools.validate.reach import Kubectl, Url, through_cluster
 
 HERE = Installation(["m"], "llm-gateway", "litellm-pg", "c", "europe-west4", "p", "projects/p/secrets/master")
 KUBECTL = """#!/bin/sh
@@ -107,8 +108,8 @@ def test_no_proxy(programs: Path) -> None:
 def test_the_master_key_comes_from_secret_manager(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LITELLM_MASTER_KEY", raising=False)
     key = master_key(HERE.master_key_secret, None)
-    assert key.value == "sk-from-gcloud"
-    assert "sk-from" not in repr(key)
+    assert key == "sk-from-gcloud"
+    assert "sk-from" not in repr(Admin(Url("http://gateway"), key, "run"))
     assert "secrets versions access latest --project p --secret master" in calls(programs)
 
 

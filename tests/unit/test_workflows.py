@@ -21,7 +21,7 @@ from sandbox.toolchain.build import Manifest
 GITHUB = REPOSITORY / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 FILES = [*sorted((GITHUB / "actions").glob("*/action.yml")), *WORKFLOWS]
-# Who may act in Google Cloud, and who may write in the repository, job by job. All others may read the code at most.
+# The jobs that may act in Google Cloud or write in the repository. All others may at most read the code.
 PERMISSIONS = {
     ("preview", "preview"): {"contents": "read", "id-token": "write"},
     ("preview", "comment"): {"pull-requests": "write"},
@@ -105,7 +105,7 @@ def test_jobs_may_do_what_they_need_and_nothing_else(workflow: str, name: str, j
 def test_one_at_a_time_for_a_stack(workflow: str, name: str, job: dict[str, Any]) -> None:
     if "stack" in job.get("strategy", {}).get("matrix", {}):
         assert "${{ matrix.stack }}" in job["concurrency"]["group"]
-        # What was cancelled half-way would have to be repaired by hand.
+        # A deployment that is cancelled half-way must be repaired by hand.
         assert job["concurrency"].get("cancel-in-progress", False) is (name not in ("deploy", "comment"))
 
 

@@ -1,1 +1,1 @@
-"""One HTML page about the last `up`: what waits for what, what became of it, and where the time went."""
+"""One HTML page about the last `up`: what waits for what, the outcome, and where the time went."""

@@ -1,7 +1,4 @@
-"""Writes the report of an `up`: python -m tools.report --state FILE --events LOG --out FILE [--title TITLE].
-
-`--state` is what `pulumi stack export --file FILE` wrote after it, `--events` what `pulumi up --event-log LOG` did.
-"""
+"""`python -m tools.report`: writes the report of an `up`."""
 
 from __future__ import annotations
 
@@ -15,8 +12,8 @@ from tools.report import page
 def main() -> int:
     """Write the page; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.report", description=__doc__)
-    parser.add_argument("--state", type=Path, required=True, help="what `pulumi stack export` wrote")
-    parser.add_argument("--events", type=Path, required=True, help="the log of `pulumi up --event-log`")
+    parser.add_argument("--state", type=Path, required=True, help="what `pulumi stack export` wrote after it")
+    parser.add_argument("--events", type=Path, required=True, help="what `pulumi up --event-log` wrote")
     parser.add_argument("--out", type=Path, required=True, help="the HTML file to write")
     parser.add_argument("--title", help="default: project and stack")
     options = parser.parse_args()

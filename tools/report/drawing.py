@@ -1,6 +1,6 @@
-"""Draws the graph: Graphviz places it, a template writes the SVG, a style sheet gives it its colours.
+"""Draws the graph: Graphviz places it, a template writes the SVG, a style sheet adds the colours.
 
-Graphviz gets boxes without text. So it looks for no font, and the drawing is the same on every machine.
+Graphviz gets boxes without text, so that it needs no font and the drawing is the same on every machine.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ SIGNS = {
     "not reached": "○",
     "deleted": "-",
 }
-"""What stands for each state beside its colour."""
+"""The sign of each state, shown beside its colour."""
 
-_POINTS = 72  # an inch, in which Graphviz measures boxes
+_POINTS = 72  # per inch, the unit of Graphviz's boxes
 _WIDTH, _LINE, _LETTERS = 122, 14, 17
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 
 
 @dataclass(frozen=True)
 class Box:
-    """A resource's place by its upper left corner, and its name in lines; `marks` are style classes."""
+    """A resource: its upper left corner, its name in lines, and style classes as `marks`."""
 
     node: Node
     x: int
@@ -52,19 +52,19 @@ class Box:
 
     @property
     def sign(self) -> str:
-        """What stands for its state."""
+        """The sign of its state; empty where the state is unknown."""
         return SIGNS.get(self.state, "")
 
     @property
     def title(self) -> str:
-        """All of it in words."""
+        """Everything that the box shows, in words."""
         notes = [self.state, "protected" * self.node.protected, "on the critical path" * self.critical]
         return ", ".join([f"{self.node.kind} {self.node.name}", *filter(None, notes)])
 
 
 @dataclass(frozen=True)
 class Arrow:
-    """An edge: its SVG path, and what it says in words."""
+    """An edge: its SVG path and its meaning in words."""
 
     path: str
     title: str
@@ -73,7 +73,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Frame:
-    """A component by its upper left corner."""
+    """A component: its name and its upper left corner."""
 
     name: str
     x: int
@@ -95,14 +95,14 @@ class Drawing:
 
 
 def hues(graph: Graph) -> dict[str, int]:
-    """The number of a hue for each component."""
+    """The number of each component's hue, by URN."""
     return {urn: number % HUES for number, urn in enumerate(graph.components)}
 
 
 def draw(graph: Graph, states: Mapping[str, str], critical: Sequence[str]) -> Drawing:
-    """Place the graph from left to right, one frame a component, with as few edges as keep its order.
+    """Place the graph from left to right, one frame per component, with the fewest edges that keep the order.
 
-    `states` are words by URN, and may be empty; `critical` are the URNs along the critical path.
+    `states` are words by URN, or empty; `critical` are the URNs along the critical path.
     """
     needs = reduced({urn: node.needs for urn, node in graph.nodes.items()})
     hue = hues(graph)
@@ -140,28 +140,30 @@ def draw(graph: Graph, states: Mapping[str, str], critical: Sequence[str]) -> Dr
         pairs = [f"{round(x)},{round(height - y)}" for x, y in zip(points[::2], points[1::2], strict=True)]
         title = f"{graph.nodes[urn].name} waits for {graph.nodes[one].name}"
         arrows.append(Arrow(f"M{pairs[0]}C{' '.join(pairs[1:])}", title, (one, urn) in along))
-    # The critical path lies on top.
-    return Drawing(round(width), round(height), frames, boxes, sorted(arrows, key=lambda each: each.critical))
+    # The critical path is drawn last, so that it is on top.
+    return Drawing(
+        round(width), round(height), frames, boxes, sorted(arrows, key=lambda arrow: arrow.critical)
+    )
 
 
 def _placed(graph: Graph, needs: Mapping[str, Set[str]]) -> dict[str | tuple[str, str], str]:
-    """Where Graphviz puts each resource, each edge (from, to), each cluster and, named "", the whole: its numbers."""
+    """Graphviz's coordinates of each resource, each edge (from, to), each cluster and, as "", the whole."""
     space = pygraphviz.AGraph(directed=True, rankdir="LR", nodesep="0.11", ranksep="0.25", newrank="true")
     space.node_attr.update(shape="box", label="", fixedsize="true", width=str(_WIDTH / _POINTS))
     space.edge_attr.update(arrowhead="none", tailport="e", headport="w")
     depth = depths(needs)
-    # Deepest first: dot keeps this order where it can, and so draws the main chains as straight as they go.
-    for urn, node in sorted(graph.nodes.items(), key=lambda each: (-depth[each[0]], each[1].name, each[0])):
+    # Deepest first: dot keeps this order where it can, which keeps the main chains straight.
+    for urn, node in sorted(graph.nodes.items(), key=lambda item: (-depth[item[0]], item[1].name, item[0])):
         space.add_node(urn, height=str(_height(node) / _POINTS))
     for urn, before in needs.items():
         for one in sorted(before):
             space.add_edge(one, urn)
     for number, (urn, name) in enumerate(graph.components.items()):
         inside = [node.urn for node in graph.nodes.values() if node.component == urn]
-        # An empty table of fixed size keeps the place of the component's name.
+        # An empty table of fixed size reserves the place of the component's name.
         name = f'<<TABLE BORDER="0" FIXEDSIZE="TRUE" WIDTH="{7 * len(name)}" HEIGHT="12"><TR><TD></TD></TR></TABLE>>'
         space.add_subgraph(inside, name=f"cluster_{number}", label=name, margin="8")
-    # A component's resources at one depth share a column; otherwise dot scatters them to shorten edges.
+    # A component's resources at one depth share a column: dot would scatter them to shorten edges.
     columns: dict[tuple[str, int], list[str]] = {}
     for urn, node in graph.nodes.items():
         columns.setdefault((node.component, depth[urn]), []).append(urn)
@@ -169,14 +171,14 @@ def _placed(graph: Graph, needs: Mapping[str, Set[str]]) -> dict[str | tuple[str
         space.add_subgraph(column, rank="same")
     answer = json.loads(cast("bytes", space.draw(format="json0", prog="dot")))
     objects, edges = answer.get("objects", ()), answer.get("edges", ())
-    names = {each["_gvid"]: each["name"] for each in objects}
-    things = {each["name"]: each.get("pos", each.get("bb", "")) for each in objects}
-    ways = {(names[each["tail"]], names[each["head"]]): each["pos"] for each in edges}
+    names = {item["_gvid"]: item["name"] for item in objects}
+    things = {item["name"]: item.get("pos", item.get("bb", "")) for item in objects}
+    ways = {(names[edge["tail"]], names[edge["head"]]): edge["pos"] for edge in edges}
     return {**things, **ways, "": answer["bb"]}
 
 
 def _numbers(text: str) -> list[float]:
-    return [float(each) for each in _NUMBER.findall(text)]
+    return list(map(float, _NUMBER.findall(text)))
 
 
 def _height(node: Node) -> int:
@@ -184,7 +186,7 @@ def _height(node: Node) -> int:
 
 
 def _lines(name: str) -> list[str]:
-    """The name in lines that fit a box, broken after hyphens; a part that is too long loses its end."""
+    """The name in lines that fit a box, broken after hyphens; a part that is too long is cut."""
     lines = [""]
     for part in re.findall(r"[^-]+-?|-", name):
         if lines[-1] and len(lines[-1]) + len(part) > _LETTERS:

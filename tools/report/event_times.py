@@ -1,29 +1,28 @@
-"""Finer times than the engine's: its event log has whole seconds, so note when each line of it arrives.
+"""The times at which events arrive: those in the engine's event log are whole seconds.
 
-`python -m tools.report.event_times LOG` notes them until its standard input ends.
+`python -m tools.report.event_times LOG` records them until its standard input ends.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from threading import Event, Thread
 
-from tools.review.events import Operation, parse
+from tools.review.events import Operation, decoded, parse
 
 INTERVAL = 0.02
-"""Seconds between two looks at the log: how exact the times are."""
+"""Seconds between two reads of the log, and so the precision of the times."""
 
 
 def beside(log: Path) -> Path:
-    """The file of arrival times that belongs to an event log: seconds since 1970, a line for each of the log's."""
+    """The file with the times of an event log's lines: seconds since 1970, one per line."""
     return log.with_suffix(".times")
 
 
 def note(log: Path, over: Event) -> None:
-    """Note arrival times while an engine writes `log`, which need not be there yet, until `over` is set."""
+    """Record the times while an engine writes `log`, which need not exist yet, until `over` is set."""
     seen = 0
     with beside(log).open("w") as times:
         last = False
@@ -38,13 +37,13 @@ def note(log: Path, over: Event) -> None:
 
 
 def read(log: Path) -> tuple[Operation, bool]:
-    """The operation in an event log, and whether its times are arrival times rather than whole seconds.
+    """The operation in an event log, and whether its times are those of `note` rather than whole seconds.
 
-    Raises OSError for a file that cannot be read, ValueError for one that is no event log.
+    Raises OSError if the file cannot be read, ValueError if it is no event log.
     """
-    events = [json.loads(line) for line in log.read_text(errors="replace").split("\n")[:-1] if line.strip()]
+    events = decoded(log)
     times = beside(log).read_text().split() if beside(log).exists() else []
-    if len(times) != len(events):  # no one noted them, or not those of this log
+    if len(times) != len(events):  # none were recorded, or those of another log
         return parse(events), False
     return parse(event | {"timestamp": time} for event, time in zip(events, times, strict=True)), True
 

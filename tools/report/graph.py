@@ -39,7 +39,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class State:
-    """A stack as it is deployed. Secrets are words already."""
+    """A stack as deployed, with words in place of secrets."""
 
     resources: list[Resource]
     engine: str
@@ -47,19 +47,19 @@ class State:
     @property
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
-        return next((each.outputs for each in self.resources if each.type == STACK), {})
+        return next((resource.outputs for resource in self.resources if resource.type == STACK), {})
 
     @property
     def providers(self) -> list[Resource]:
-        """The configured providers: everything needs its own, so they are no part of the graph."""
-        return [each for each in self.resources if each.type.startswith(PROVIDER)]
+        """The configured providers; the graph leaves them out, as every resource needs one."""
+        return [resource for resource in self.resources if resource.type.startswith(PROVIDER)]
 
 
 @dataclass(frozen=True)
 class Node:
-    """A resource in the graph; `component` is the URN of its outermost component, or of itself outside of one.
+    """A resource in the graph, or a component with nothing in it.
 
-    A component with nothing in it stands for itself.
+    `component` is the URN of its outermost component, or its own outside of one.
     """
 
     urn: str
@@ -73,16 +73,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Resources and the names of components by URN, sorted: the picture stays the same from one `up` to the next."""
+    """Resources and the names of components, by URN and sorted: the same picture after every `up`."""
 
     nodes: dict[str, Node]
     components: dict[str, str]
 
 
 def read(file: Path) -> State:
-    """The state that `pulumi stack export` writes, or a file of a bucket's or folder's `.pulumi/stacks`.
+    """The state in a file that `pulumi stack export` wrote, or in one of a backend's `.pulumi/stacks`.
 
-    Raises OSError for a file that cannot be read, ValueError for one that holds no state.
+    Raises OSError if the file cannot be read, ValueError if it holds no state.
     """
     content = json.loads(file.read_text())
     latest = content.get("deployment") or content.get("checkpoint", {}).get("latest")
@@ -91,7 +91,7 @@ def read(file: Path) -> State:
             f"{file} holds no stack's state: give what `pulumi stack export --file` has written."
         )
     return State(
-        [_resource(each) for each in latest.get("resources") or () if not each.get("delete")],
+        [_resource(raw) for raw in latest.get("resources") or () if not raw.get("delete")],
         latest["manifest"]["version"],
     )
 
@@ -112,26 +112,27 @@ def _resource(raw: dict[str, Any]) -> Resource:
 
 
 def build(resources: Iterable[Resource]) -> Graph:
-    """The graph of a state's resources: without stack, gateway and providers, the gateway's components as groups."""
-    known = {
-        each.urn: each for each in resources if each.type not in WHOLE and not each.type.startswith(PROVIDER)
-    }
-    deployed = {urn for urn, each in known.items() if each.custom}
+    """The graph of a state's resources, without stack, gateway and providers; the gateway's components are groups."""
+    inside = (one for one in resources if one.type not in WHOLE and not one.type.startswith(PROVIDER))
+    known = {resource.urn: resource for resource in sorted(inside, key=lambda resource: resource.urn)}
+    deployed = {urn for urn, resource in known.items() if resource.custom}
     components = {
-        urn: each.name for urn, each in sorted(known.items()) if each.parent not in known and not each.custom
+        urn: resource.name
+        for urn, resource in known.items()
+        if not (resource.custom or resource.parent in known)
     }
     nodes: dict[str, Node] = {}
     for urn in sorted(deployed):
-        each = outermost = known[urn]
+        resource = outermost = known[urn]
         while outermost.parent in known:
             outermost = known[outermost.parent]
         nodes[urn] = Node(
             urn=urn,
-            name=each.name.removeprefix(f"{outermost.name}-"),
-            kind=each.kind,
+            name=resource.name.removeprefix(f"{outermost.name}-"),
+            kind=resource.kind,
             component=outermost.urn,
-            needs=frozenset((each.needs | {each.parent}) & deployed),
-            protected=each.protected,
+            needs=frozenset((resource.needs | {resource.parent}) & deployed),
+            protected=resource.protected,
         )
     inhabited = {node.component for node in nodes.values()}
     for urn, name in components.items():

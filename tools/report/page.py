@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, no network, no script."""
+"""The page: one HTML file that needs no other file, no network and no script."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Axis:
         return list(range(0, int(self.end) + 1, step))
 
     def percent(self, seconds: float) -> float:
-        """Where that is on the scale."""
+        """The place of a time on the scale, in percent."""
         return round(100 * seconds / self.end, 2) if self.end else 0.0
 
 
 def svg(graph: Graph, title: str, about: str) -> str:
-    """The graph alone, as a file with its own colours for light and dark."""
+    """The graph alone, as an SVG file with its own colours for light and dark."""
     return _ENVIRONMENT.get_template("graph.svg.j2").render(
         drawing=drawing.draw(graph, {}, ()),
         graph_title=title,
@@ -62,7 +62,7 @@ def svg(graph: Graph, title: str, about: str) -> str:
 
 
 def html(state: State, operation: Operation, title: str, exact: bool) -> str:
-    """The page about an operation and the state it left; `exact` says that times are better than whole seconds."""
+    """The page about an operation and the state after it; `exact`: times are finer than whole seconds."""
     up = summarize(state, operation)
     style = _style("theme.css", "graph.css", "page.css")
     counts = Counter(up.states.values())
@@ -74,8 +74,8 @@ def html(state: State, operation: Operation, title: str, exact: bool) -> str:
         return up.graph.components.get(urn, urn.rpartition("::")[2])
 
     about = (
-        f"{resources} resources in {len(up.graph.components)} components, from left to right in the order in which they "
-        "can be deployed. The table below the graph says the same."
+        f"{resources} resources in {len(up.graph.components)} components, from left to right in the order in which "
+        "they can be deployed. The table below the graph says the same."
     )
     hue = drawing.hues(up.graph)
     return _ENVIRONMENT.get_template("page.html.j2").render(
@@ -83,7 +83,7 @@ def html(state: State, operation: Operation, title: str, exact: bool) -> str:
         style=style,
         style_hash=f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}",
         operation=operation,
-        problems=[each for each in operation.diagnostics if each.severity == "error"],
+        problems=[said for said in operation.diagnostics if said.severity == "error"],
         started=datetime.fromtimestamp(up.start, UTC),
         up=up,
         resources=resources,
@@ -125,18 +125,18 @@ def _end_to_end(seconds: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _groups(up: Up) -> list[tuple[str, list[Line]]]:
-    """The lines by component, the component that started first before the others."""
+    """The lines by component, in the order in which the components started."""
     groups: dict[str, list[Line]] = {}
-    for line in sorted(up.lines, key=lambda each: each.start):
+    for line in sorted(up.lines, key=lambda line: line.start):
         groups.setdefault(line.component, []).append(line)
     return list(groups.items())
 
 
 def _versions(state: State) -> list[tuple[str, list[tuple[str, str]]]]:
-    """A caption and rows of name and version for each kind of thing that has versions."""
-    releases = [each.inputs for each in state.resources if each.type == "kubernetes:helm.sh/v3:Release"]
-    charts = {str(each["chart"]).rpartition("/")[2]: str(each.get("version", "")) for each in releases}
-    providers = {each.kind: str(each.inputs.get("version", "")) for each in state.providers}
+    """Tables of names and versions, each with its caption."""
+    releases = [one.inputs for one in state.resources if one.type == "kubernetes:helm.sh/v3:Release"]
+    charts = {str(inputs["chart"]).rpartition("/")[2]: str(inputs.get("version", "")) for inputs in releases}
+    providers = {provider.kind: str(provider.inputs.get("version", "")) for provider in state.providers}
     images = [str(image).rpartition(":") for image in state.outputs.get("images", ())]
     tables = [
         ("Engine and providers", [("pulumi", state.engine.removeprefix("v")), *sorted(providers.items())]),
@@ -154,15 +154,15 @@ def _duration(seconds: float, exact: bool) -> str:
 
 def default_title(state: State) -> str:
     """Project and stack, from the stack's own URN."""
-    urn = next((each.urn for each in state.resources if each.type == STACK), "urn:pulumi:stack::project")
+    urn = next((one.urn for one in state.resources if one.type == STACK), "urn:pulumi:stack::project")
     stack, project = urn.removeprefix("urn:pulumi:").split("::")[:2]
     return f"{project} / {stack}"
 
 
 def write(state_file: Path, event_log: Path, out: Path, title: str | None = None) -> None:
-    """Write the page about the operation in an event log and the state that it left.
+    """Write the page about the operation in an event log and the state after it.
 
-    Raises OSError for a file that cannot be read or written, ValueError for one that holds something else.
+    Raises OSError if a file cannot be read or written, ValueError if a file holds something else.
     """
     state = read(state_file)
     operation, exact = event_times.read(event_log)

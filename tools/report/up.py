@@ -15,7 +15,7 @@ from tools.review.model import PAST
 
 @dataclass(frozen=True)
 class Line:
-    """A resource on the timeline: a word for what became of it, seconds from the start of the `up`."""
+    """A resource on the timeline: a word for its outcome, its times in seconds from the start of the `up`."""
 
     urn: str
     name: str
@@ -30,8 +30,8 @@ class Line:
 class Up:
     """An `up`: its graph, a word for each resource's state, and its times in seconds.
 
-    `start` is seconds since 1970. `lines` are what the engine worked on, in order of start; deleted resources are among
-    them, but not in the graph. `critical` are the URNs of the critical path, first one first.
+    `start` is seconds since 1970. `lines` are the resources that the engine worked on, in order of start;
+    deleted ones are among them, but not in the graph. `critical` are the URNs of the critical path, in order.
     """
 
     graph: Graph
@@ -48,9 +48,9 @@ class Up:
 
 
 def summarize(state: State, operation: Operation) -> Up:
-    """Bring together what is deployed and what the last operation did."""
-    known = {each.urn for each in state.resources}
-    # What failed on its first way, and components with nothing in them yet, may be in the log alone.
+    """Combine what is deployed with what the last operation did."""
+    known = {resource.urn for resource in state.resources}
+    # A resource whose creation failed, and a component with nothing in it yet, may be in the log alone.
     unheard = [
         Resource(step.urn, step.type, step.parent, not step.component, needs=frozenset())
         for step in operation.steps

@@ -1,1 +1,1 @@
-"""What an engine operation does or would do, for people to review."""
+"""What an engine operation did, or in a preview would do, for people to review."""

@@ -1,4 +1,4 @@
-"""`python -m tools.review table|comment|guard|stacks`: what an operation did or would do, from the engine's event log."""
+"""`python -m tools.review table|comment|guard|stacks`: reviews an operation by the engine's event log."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is asked for; returns the exit code."""
+    """Run the command; returns the exit code."""
     options = _parse(arguments)
     if options.command == "stacks":
         known = stacks.environments(ROOT)
         if options.changed_files:
             source = Path("/dev/stdin" if options.changed_files == "-" else options.changed_files)
-            known = stacks.touched(source.read_text().splitlines(), known)
+            known = stacks.touched(source.read_text().splitlines(), known, ROOT)
         print(json.dumps(known))
         return 0
     from tools.review import guard  # `stacks` runs before anything is installed
@@ -56,22 +56,19 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="a resource, by name or URN, that the guard lets a preview delete or replace",
+        help="a resource, by name or URN, that the preview may delete or replace",
     )
     commands.add_parser(
-        "table", parents=[log], help="as a table for the terminal; exit 1 where the guard stops a preview"
+        "table", parents=[log], help="as a table for the terminal; exit 1 if a preview would lose data"
     )
-    commands.add_parser(
-        "guard", parents=[log], help="exit 1 where a preview would lose what cannot be made again"
-    )
+    commands.add_parser("guard", parents=[log], help="exit 1 if a preview would lose data")
     markdown = commands.add_parser("comment", parents=[log], help="as Markdown for GitHub")
     markdown.add_argument("--stack", required=True, help="the stack's name")
     markdown.add_argument("--diff", type=Path, metavar="FILE", help="what `pulumi preview --diff` printed")
     markdown.add_argument("--kind", choices=KINDS, default="preview", help="what the comment is about")
     changed = commands.add_parser("stacks", help="the environments, as a JSON list")
-    changed.add_argument(
-        "--changed-files", metavar="FILE", help="only those that these are of: one path a line; - is stdin"
-    )
+    affected = "only those that these changed files affect: one path per line; - is stdin"
+    changed.add_argument("--changed-files", metavar="FILE", help=affected)
     return parser.parse_args(arguments)
 
 

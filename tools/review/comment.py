@@ -1,28 +1,28 @@
 """An operation as Markdown for GitHub.
 
-Whatever comes from settings, programs and providers stands in code, where neither Markdown nor HTML nor a mention means
-anything, behind fences longer than any in it.
+Text from settings, programs and providers is shown as code, fenced by more backticks than it holds: Markdown,
+HTML and mentions in it have no effect.
 """
 
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
-from tools.review.events import Change
-from tools.review.model import Line, Review, first, value
+from tools.review.model import Line, Review, changes
 
-# What GitHub's API takes as the body of a comment or an issue, in characters.
+# The most characters that GitHub's API accepts as the body of a comment or an issue.
 LIMIT = 65_536
 _TITLES = {"preview": "Preview", "deploy": "Deployment", "drift": "Drift"}
 KINDS = tuple(_TITLES)
-# Rows of the table, and characters of each group of messages: the first that fit.
+# Rows of the table and characters per group of messages; the first pair that fits is used.
 _SIZES = ((500, 20_000), (100, 5_000), (10, 1_000))
 
 
 def comment(review: Review, stack: str, kind: str = "preview", diff: str = "") -> str:
-    """The comment, behind a marker by which the next one finds it; `diff` is cut to what there is room for.
+    """The comment; `diff` is cut to the room that is left, and a marker at the top lets the next run find it.
 
-    Raises ValueError for a stack with a name that no stack can have.
+    Raises ValueError if `stack` is no valid name of a stack.
     """
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", stack):
         raise ValueError(f"{stack!r} is no stack's name: letters, digits, '-', '_' and '.' only.")
@@ -58,39 +58,26 @@ def _body(review: Review, rows: int, characters: int) -> list[str]:
 
 
 def _row(line: Line) -> str:
-    shown, more = first(line.changed)
-    what = "; ".join([*map(_change, shown), *([f"{more} more"] if more else [])])
+    what = "; ".join(changes(line, "→", _code))
     return f"| **{line.op}** | {_code(line.name)} | {_code(line.type)} | {what} |"
 
 
-def _change(change: Change) -> str:
-    path, old, new = _code(change.path), _code(value(change.old)), _code(value(change.new))
-    if change.kind.startswith("add"):
-        return f"{path} + {new}"
-    return f"{path} - {old}" if change.kind.startswith("delete") else f"{path} {old} → {new}"
-
-
 def _diff(text: str, room: int) -> list[str]:
-    """The full diff, folded; what is too long for the room is cut at a line, and says so."""
+    """The full diff, folded; cut after a line, with a notice, where it takes more than `room` characters."""
     if not text:
         return []
     before, after = "<details><summary>Full diff</summary>\n\n", "\n\n</details>"
     cut = "\n\nCut at GitHub's limit: {} of {} lines; `make preview` and the workflow's log have all."
     lines = text.split("\n")
     frame = len(before + after + cut) + 2 * len(_fence(text)) + 40
-    kept = 0
-    for line in lines:
-        room -= len(line) + 1
-        if room < frame:
-            break
-        kept += 1
+    kept = sum(used <= room - frame for used in accumulate(len(line) + 1 for line in lines))
     notice = cut.format(kept, len(lines)) if kept < len(lines) else ""
     shown = "\n".join(lines[:kept])
     return [f"{before}{_block(shown, len(shown))}{notice}{after}"]
 
 
 def _code(text: str) -> str:
-    """Inline code, fit for a cell of a table: one line, its bars escaped, and the backslashes before them."""
+    """Inline code for a table's cell: one line, with bars and the backslashes before them escaped."""
     text = re.sub(r"(\\*)\|", r"\1\1\\|", " ".join(text.split())[:200])
     fence = "`" * (_longest_run(text) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""

@@ -1,4 +1,4 @@
-"""How each component of the program came out of an operation."""
+"""The outcome of an operation for each component of the program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.review.events import WHOLE, Operation, Step, type_path
 
 @dataclass(frozen=True)
 class Row:
-    """One component: how it came out, its resources' changes by kind, the seconds from its first step to its last."""
+    """One component: its outcome, its resources' changes by kind, the seconds from first step to last."""
 
     name: str
     type: str
@@ -25,11 +25,11 @@ def rows(operation: Operation) -> list[Row]:
     for step in operation.steps:
         below.setdefault(step.parent, []).append(step)
     known = {step.urn for step in operation.steps}
-    # The engine has no step for a resource that its provider's check refused; its URN has its parents' types.
+    # There is no step of a resource that its provider's check refused, but its URN has the parents' types.
     refused = {
-        type_path(each.urn).rpartition("$")[0]
-        for each in operation.diagnostics
-        if each.severity == "error" and each.urn not in known
+        type_path(said.urn).rpartition("$")[0]
+        for said in operation.diagnostics
+        if said.severity == "error" and said.urn not in known
     }
     return [
         _row(step, list(_resources(step.urn, below)), type_path(step.urn) in refused, operation.preview)
@@ -55,7 +55,7 @@ def _row(component: Step, inside: list[Step], refused: bool, preview: bool) -> R
     if refused or component.failed or any(step.failed for step in inside):
         outcome = "failed"
     elif not inside or not all(step.done for step in inside):
-        # Its resources wait for something else that failed: the engine never heard of them.
+        # Its resources wait for something that failed, so that the engine never registered them.
         outcome = "not reached"
     elif not changes:
         outcome = "unchanged"

@@ -1,7 +1,7 @@
 """One engine operation, read from the engine's event log (`pulumi up --event-log FILE`).
 
-The log is one JSON object a line, `apitype.EngineEvent` of the Pulumi SDK; its times are whole seconds. The engine has
-blinded secrets in it already; here they, and values not yet known, become words.
+The log has one JSON object per line, `apitype.EngineEvent` of the Pulumi SDK, with times in whole seconds.
+The engine has masked secrets in it already; here words replace them and the values that are not known yet.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ SECRET = "[secret]"
 UNKNOWN = "[known after up]"
 UNTOUCHED = frozenset({"same", "read", "refresh"})
 
-# How the engine marks secrets and values not yet known: pulumi/pulumi, sdk/go/common/resource/{sig,plugin}.
+# How the engine marks secrets and unknown values: pulumi/pulumi, sdk/go/common/resource/{sig,plugin}.
 _SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _REPLACING = frozenset(
@@ -43,11 +43,11 @@ class Change:
 
 @dataclass
 class Step:
-    """One resource's way through the operation.
+    """What the operation did with one resource.
 
-    `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"), one for
-    all the steps of a replacement; `started` and `ended` are seconds since 1970. A `component` only groups others: one
-    that declares something itself, as a tenant does, is not meant.
+    `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"),
+    one for all steps of a replacement. `started` and `ended` are seconds since 1970. A `component` only groups
+    others; one with inputs of its own, such as a tenant, counts as a resource.
     """
 
     urn: str
@@ -71,7 +71,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What the engine or the program said; `severity` is "info", "info#err", "warning" or "error"."""
+    """A message of the engine or the program; `severity` is "info", "info#err", "warning" or "error"."""
 
     urn: str
     severity: str
@@ -80,7 +80,7 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class PolicyResult:
-    """A violated policy; `level` is "advisory", "mandatory", "remediate" or "disabled", `urn` empty for the stack."""
+    """A violated policy: `level` is "advisory", "mandatory" or "remediate", `urn` is empty for the stack."""
 
     pack: str
     name: str
@@ -93,8 +93,8 @@ class PolicyResult:
 class Operation:
     """What the engine did, or in a preview would do; steps are in the order in which they started.
 
-    `result` is "succeeded", "failed", "canceled", or "interrupted" where the engine did not live to write one.
-    `policies` are the violations; `policies_checked` are the (pack, policy) pairs that looked at something.
+    `result` is "succeeded", "failed", "canceled", or "interrupted" if the engine was killed before it wrote one.
+    `policies` are the violations, `policies_checked` the (pack, policy) pairs that applied to a resource.
     """
 
     steps: list[Step]
@@ -109,21 +109,26 @@ class Operation:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the engine came to its end without an error."""
+        """Whether the engine finished without an error."""
         return self.result == "succeeded"
 
 
 def read(log: Path) -> Operation:
-    """The operation in an event log; what a killed engine left of its last line is dropped.
+    """The operation in an event log; a last line that a killed engine left incomplete is dropped.
 
-    Raises OSError for a file that cannot be read, json.JSONDecodeError for one that is no event log.
+    Raises OSError if the file cannot be read, json.JSONDecodeError if it is no event log.
     """
+    return parse(decoded(log))
+
+
+def decoded(log: Path) -> list[dict[str, Any]]:
+    """The events in an event log. Raises as `read` does."""
     *whole, _cut = log.read_text(errors="replace").split("\n")
-    return parse(json.loads(line) for line in whole if line.strip())
+    return [json.loads(line) for line in whole if line.strip()]
 
 
 def parse(events: Iterable[dict[str, Any]]) -> Operation:
-    """The operation that decoded events tell of; one that previews itself first counts from its last start."""
+    """The operation of decoded events; without the preview, if it began with a preview of its own."""
     reader = _Reader()
     for event in events:
         if "preludeEvent" in event:
@@ -133,71 +138,64 @@ def parse(events: Iterable[dict[str, Any]]) -> Operation:
 
 
 def type_path(urn: str) -> str:
-    """The types from the outermost component to the resource: urn:pulumi:STACK::PROJECT::TYPE$TYPE::NAME."""
+    """The types from the outermost component to the resource: the last but one part of a URN, TYPE$TYPE."""
     return urn.split("::")[2] if urn.count("::") >= 3 else ""
 
 
-def differences(path: str, old: Any, new: Any, replaces: bool = False) -> Iterator[Change]:
-    """What differs between two values, down to what is no dict or list; JSON in a string counts as what it says."""
-    if isinstance(old, str) and isinstance(new, str) and None not in (said := (_json(old), _json(new))):
-        old, new = said
+def leaf_changes(path: str, old: Any, new: Any, replaces: bool = False) -> Iterator[Change]:
+    """The changed values inside dicts, lists and JSON texts; None stands for a value that is not there."""
+    if isinstance(old, str) and isinstance(new, str) and None not in (decoded := (_json(old), _json(new))):
+        old, new = decoded
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
-            yield from differences(_join(path, key), old.get(key), new.get(key), replaces)
+            yield from leaf_changes(_join(path, key), old.get(key), new.get(key), replaces)
     elif isinstance(old, list) and isinstance(new, list):
         for index, (before, after) in enumerate(zip_longest(old, new)):
-            yield from differences(f"{path}[{index}]", before, after, replaces)
+            yield from leaf_changes(f"{path}[{index}]", before, after, replaces)
     elif old != new or old == SECRET:
         kind = "add" if old is None else "delete" if new is None else "update"
         yield Change(path, f"{kind}-replace" if replaces else kind, old, new)
 
 
 def plain(value: Any) -> Any:
-    """A property's value with words for secrets and for what is not yet known."""
+    """A property's value with words in place of secrets and of unknown values."""
     if isinstance(value, dict):
         if _SECRET in value.items():
             return SECRET
-        return {key: plain(each) for key, each in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [plain(each) for each in value]
+        return [plain(inner) for inner in value]
     return UNKNOWN if value == _UNKNOWN else value
 
 
 class _Reader:
     def __init__(self) -> None:
+        self.read = Operation([], {}, {}, [], [], set(), "interrupted", preview=False, duration=0)
         self.steps: dict[str, Step] = {}
-        self.outputs: dict[str, Any] = {}
-        self.outputs_before: dict[str, Any] = {}
-        self.diagnostics: list[Diagnostic] = []
-        self.policies: list[PolicyResult] = []
-        self.checked: set[tuple[str, str]] = set()
         self.summary: dict[str, Any] = {}
-        self.planning = False
         self.times: list[float] = []
 
     def take(self, event: dict[str, Any]) -> None:
         self.times.append(float(event["timestamp"]))
         for kind, content in event.items():
             if kind in _STEPS:
-                self.planning |= content.get("planning", False)
+                self.read.preview |= content.get("planning", False)
                 self._step(kind, content["metadata"])
             elif kind == "diagnosticEvent" and content["severity"] != "debug":
                 if message := _COLOUR.sub("", content["message"]).strip("\n").rstrip():
                     urn, severity = content.get("urn", ""), content["severity"]
-                    self.diagnostics.append(Diagnostic(urn, severity, message))
+                    self.read.diagnostics.append(Diagnostic(urn, severity, message))
             elif kind == "policyEvent":
-                self.policies.append(
-                    PolicyResult(
-                        content["policyPackName"],
-                        content["policyName"],
-                        content.get("resourceUrn", ""),
-                        content["enforcementLevel"],
-                        _COLOUR.sub("", content["message"]).strip(),
-                    )
+                pack, name, level = (
+                    content[key] for key in ("policyPackName", "policyName", "enforcementLevel")
+                )
+                message = _COLOUR.sub("", content["message"]).strip()
+                self.read.policies.append(
+                    PolicyResult(pack, name, content.get("resourceUrn", ""), level, message)
                 )
             elif kind in ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent"):
                 names = [*content.get("passed", ()), *content.get("failed", ())]
-                self.checked |= {(content["policyPackName"], name) for name in names}
+                self.read.policies_checked |= {(content["policyPackName"], name) for name in names}
             elif kind == "summaryEvent":
                 self.summary = content
 
@@ -223,35 +221,33 @@ class _Reader:
         step.ended = now
         if op not in UNTOUCHED and step.op != "replace":
             step.op = op
-        # A change that takes the protection away is one of a protected resource too.
+        # A step that removes the protection touches a protected resource, too.
         step.protected |= bool(old.get("protect") or new.get("protect"))
         step.done = kind == "resOutputsEvent"
         step.failed |= kind == "resOpFailedEvent"
         step.changed = _changes(meta, old, new) or step.changed
         if meta["type"] == STACK and kind == "resOutputsEvent":
-            self.outputs, self.outputs_before = plain(new.get("outputs", {})), plain(old.get("outputs", {}))
+            self.read.outputs = plain(new.get("outputs", {}))
+            self.read.outputs_before = plain(old.get("outputs", {}))
 
     def operation(self) -> Operation:
-        return Operation(
+        elapsed = self.times[-1] - self.times[0] if self.times else 0
+        return replace(
+            self.read,
             steps=list(self.steps.values()),
-            outputs=self.outputs,
-            outputs_before=self.outputs_before,
-            diagnostics=self.diagnostics,
-            policies=self.policies,
-            policies_checked=self.checked,
-            result=self.summary.get("result", "interrupted"),
-            preview=self.summary.get("isPreview", self.planning),
-            duration=self.summary.get("durationSeconds", self.times[-1] - self.times[0] if self.times else 0),
+            result=self.summary.get("result", self.read.result),
+            preview=self.summary.get("isPreview", self.read.preview),
+            duration=self.summary.get("durationSeconds", elapsed),
         )
 
 
 def _changes(meta: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """What differs, at the places that the provider names, or at those of the engine where it names none.
+    """The changes at the properties that the provider names, or the engine where the provider names none.
 
-    Nobody names any of a component's: there it is every input that differs.
+    Nobody names properties of a component: its changes are those of all inputs.
     """
     if not (new or old).get("custom"):
-        return list(differences("", plain(old.get("inputs") or {}), plain(new.get("inputs") or {})))
+        return list(leaf_changes("", plain(old.get("inputs") or {}), plain(new.get("inputs") or {})))
     detailed: dict[str, dict[str, Any]] = meta.get("detailedDiff") or {
         name: {"diffKind": "update", "inputDiff": True} for name in meta.get("diffs") or ()
     }
@@ -262,13 +258,13 @@ def _changes(meta: dict[str, Any], old: dict[str, Any], new: dict[str, Any]) -> 
             before = _at(old.get("outputs"), path)
         after = _at(new.get("inputs"), path)
         kind: str = diff["diffKind"]
-        found = list(differences(path, before, after, kind.endswith("-replace")))
+        found = list(leaf_changes(path, before, after, kind.endswith("-replace")))
         changes += found or [Change(path, kind, before, after)]
     return changes
 
 
 def _json(text: str) -> Any:
-    """The dict or list that a text is in JSON, or None."""
+    """The dict or list that a JSON text holds; None for any other text."""
     try:
         return json.loads(text) if text.startswith(("{", "[")) else None
     except json.JSONDecodeError:
@@ -281,10 +277,7 @@ def _join(path: str, key: str) -> str:
 
 
 def _at(value: Any, path: str) -> Any:
-    """The masked value at a property path such as `spec.ports[0]["a.b"]`; None where there is none.
-
-    What is inside a secret is secret.
-    """
+    """The masked value at a path such as `spec.ports[0]["a.b"]`: SECRET inside a secret, None if absent."""
     value = plain(value)
     for quoted, index, name in _PATH.findall(path):
         if value in (SECRET, UNKNOWN):

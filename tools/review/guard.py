@@ -1,8 +1,7 @@
-"""Stops a planned deletion of what cannot be made again: `python -m tools.review guard LOG [--allow NAME ...]`.
+"""Stops a planned deletion of what cannot be made again, by the event log of a preview.
 
-LOG is the event log of a preview (`pulumi preview --event-log LOG`). Policies see what a program registers; what would
-be deleted it no longer registers. A resource's protection stops the engine too, and is there before anything else; the
-guard also covers what is not protected, and says what would be lost. It does not look at `pulumi destroy`.
+Policies see only what a program registers, so not what a preview would delete. Unlike protection, the guard
+also covers resources that are not protected, and says what would be lost. It does not see a `pulumi destroy`.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from tools.review import events
 
 _LOST = {
     CLUSTER: "the database with its volumes: every virtual key, team, budget and all spend",
-    "kubernetes:barmancloud.cnpg.io/v1:ObjectStore": "the archive of the database's log, and restores to a point in time",
+    "kubernetes:barmancloud.cnpg.io/v1:ObjectStore": "the database's WAL archive and point-in-time recovery",
     "gcp:storage/bucket:Bucket": "the backups",
-    "gcp:secretmanager/secret:Secret": "the secret with all its versions; what reads it stops at its next start",
-    NODE_POOL: "the nodes that serve the models, and their place in the queue for GPUs",
+    "gcp:secretmanager/secret:Secret": "the secret with all its versions; its readers fail at their next start",
+    NODE_POOL: "the nodes that serve the models; new GPUs may not be available",
 }
 _NAMESPACE, _GATEWAY_NAMESPACE = "kubernetes:core/v1:Namespace", "-namespaces-gateway"
 _IN_NAMESPACE = "everything in it: the database with its volumes"
 _VIRTUAL_KEY = "-secrets-litellm-key-"
-_SALT = "every credential that LiteLLM has stored: nothing can decrypt it without the salt"
+_SALT = "every credential that LiteLLM has stored: nothing decrypts it without the salt"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A planned step that would lose data; `message` says what, and what to write instead."""
+    """A planned step that would lose data; `message` says which, and what to write instead."""
 
     name: str
     urn: str
@@ -40,13 +39,13 @@ class Finding:
 
 
 def findings(operation: events.Operation, allow: Iterable[str] = ()) -> list[Finding]:
-    """What a preview would lose, in its order.
+    """What a preview would lose, in the order of its steps.
 
-    `allow` are names or URNs of resources that are meant to go, one or more separated by spaces in each string. A
-    rotated secret's value and version are no finding: the version is disabled, which can be undone. Nor is a virtual
-    key's secret: it goes with the tenant, whose removal the preview names, and without it opens nothing.
+    `allow` are names or URNs of resources that may go, one or more per string, separated by spaces. A rotated
+    secret's value and version are no finding: the version is disabled, which can be undone. Nor is the secret
+    of a removed virtual key: the preview names the removed tenant, and the key is refused from then on.
     """
-    allowed = {name for each in allow for name in each.split()}
+    allowed = {name for names in allow for name in names.split()}
     return [
         found
         for step in operation.steps
@@ -67,18 +66,18 @@ def _findings(step: events.Step) -> Iterator[Finding]:
             step.name,
             step.urn,
             f"{step.name} ({step.type}) would be {step.op}d. Lost: {lost}.\n"
-            f"Write back what the program or the settings had for it. If it is meant to go: --allow {step.name}, in "
-            f"make: ALLOW={step.name}.",
+            f"Restore what the program or the settings had for it. If you mean to delete it: --allow {step.name}, "
+            f"with make ALLOW={step.name}.",
         )
 
 
 def report(log: Path, allow: Iterable[str]) -> int:
-    """Print what the preview in an event log would lose; 1 if there is anything, else 0."""
+    """Print what the preview in an event log would lose; returns the exit code, 1 if anything is found."""
     return say(findings(events.read(log), allow))
 
 
 def say(found: Iterable[Finding]) -> int:
-    """Print findings; 1 if there is any, else 0."""
+    """Print the findings; returns the exit code, 1 if there are any."""
     messages = [f"guard: {finding.message}" for finding in found]
     print(*messages, sep="\n", end="\n" * bool(messages), file=sys.stderr)
     return int(bool(messages))

@@ -1,16 +1,19 @@
-"""What there is to say of an operation; the comment and the terminal say it each in its own way."""
+"""What a review of an operation says; the comment and the terminal each format it."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from tools.review.events import Change, Operation, differences
+from tools.review.events import Change, Operation, leaf_changes
 
-# In the order of what a reader must not miss.
+if TYPE_CHECKING:  # `python -m tools.review stacks` runs before what the guard needs is installed
+    from tools.review.guard import Finding
+
+# The most important first.
 PAST = {
     "fail": "failed",
     "delete": "deleted",
@@ -23,16 +26,9 @@ _CHANGES = 3
 _VALUE = 60
 
 
-class Finding(Protocol):
-    """What the guard found: why a resource must not go, and what to write instead."""
-
-    @property
-    def message(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class Line:
-    """One resource that changes, or one output of the stack (of type "output")."""
+    """One resource that changes, or one output of the stack, whose type is "output"."""
 
     op: str
     name: str
@@ -43,10 +39,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Review:
-    """An operation to look at; `protected` are the lines that touch what was protected before.
+    """An operation to review; `protected` are the lines of resources that were protected before it.
 
-    `policies` counts them in a line; `stopped`, `violations`, `errors` and `warnings` are texts of any length, one
-    message below the other. All are empty where there is nothing to say.
+    `policies` says in one line how many were checked and violated. `stopped`, `violations`, `errors` and
+    `warnings` have one message below the other. Empty: there is nothing to say.
     """
 
     headline: str
@@ -60,39 +56,48 @@ class Review:
 
     @property
     def uneventful(self) -> bool:
-        """Whether the headline says it all."""
+        """Whether the headline says everything."""
         return not (self.lines or self.stopped or self.violations or self.errors or self.warnings)
 
 
 def review(operation: Operation, findings: Iterable[Finding] = ()) -> Review:
-    """What there is to say of an operation and of what the guard found in it."""
+    """The review of an operation and of what the guard found in it."""
     lines = _lines(operation)
     return Review(
         headline=_headline(operation, lines),
         lines=lines,
         protected=[line for line in lines if line.protected],
-        stopped="\n".join(each.message for each in findings),
+        stopped="\n".join(finding.message for finding in findings),
         policies=_policies(operation),
         violations="\n".join(
-            f"{each.level}: {each.name}, {_on(each.urn, each.message)}" for each in operation.policies
+            f"{result.level}: {result.name}, {_on(result.urn, result.message)}"
+            for result in operation.policies
         ),
-        # What a program that came to its end wrote to its standard error is no error.
+        # A program may write to standard error and succeed all the same.
         errors="" if operation.succeeded else _said(operation, "info#err", "error"),
         warnings=_said(operation, "warning"),
     )
 
 
-def value(content: Any) -> str:
+def changes(line: Line, arrow: str = "->", style: Callable[[str], str] = str) -> list[str]:
+    """Texts of a line's first changes, those that force a replacement before others, and of how many more."""
+    ordered = sorted(line.changed, key=lambda change: not change.kind.endswith("-replace"))
+    shown = [_change(change, arrow, style) for change in ordered[:_CHANGES]]
+    return [*shown, f"{len(ordered) - _CHANGES} more"] if len(ordered) > _CHANGES else shown
+
+
+def _change(change: Change, arrow: str, style: Callable[[str], str]) -> str:
+    path, old, new = (style(text) for text in (change.path, _value(change.old), _value(change.new)))
+    if change.kind.startswith("add"):
+        return f"{path} + {new}"
+    return f"{path} - {old}" if change.kind.startswith("delete") else f"{path} {old} {arrow} {new}"
+
+
+def _value(content: Any) -> str:
     """A value in one short line."""
     text = content if isinstance(content, str) and content else json.dumps(content, ensure_ascii=False)
     text = " ".join(text.split())
     return text if len(text) <= _VALUE else f"{text[: _VALUE - 1]}…"
-
-
-def first(changed: list[Change]) -> tuple[list[Change], int]:
-    """The changes to show, those that force a replacement first, and how many others there are."""
-    ordered = sorted(changed, key=lambda change: not change.kind.endswith("-replace"))
-    return ordered[:_CHANGES], len(ordered[_CHANGES:])
 
 
 def _lines(operation: Operation) -> list[Line]:
@@ -113,8 +118,7 @@ def _lines(operation: Operation) -> list[Line]:
     if operation.succeeded and operation.outputs_before:
         for name in sorted({*operation.outputs, *operation.outputs_before}):
             before, after = operation.outputs_before.get(name), operation.outputs.get(name)
-            changed = list(differences(name, before, after)) if before != after else []
-            if changed:
+            if before != after and (changed := list(leaf_changes(name, before, after))):
                 op = "create" if before is None else "delete" if after is None else "update"
                 outputs.append(Line(op, name, "output", changed, protected=False))
     return resources + outputs
@@ -140,17 +144,17 @@ def _headline(operation: Operation, lines: list[Line]) -> str:
 def _policies(operation: Operation) -> str:
     if not (operation.policies or operation.policies_checked):
         return ""
-    violations = {(each.pack, each.name) for each in operation.policies}
+    violations = {(result.pack, result.name) for result in operation.policies}
     return f"Policies: {len(operation.policies_checked)} checked, {len(violations) or 'none'} violated"
 
 
 def _said(operation: Operation, *severities: str) -> str:
-    """The messages of these severities, those of the first before those of the next."""
+    """The messages of these severities, in the order of the severities."""
     return "\n".join(
-        _on(each.urn, each.message)
+        _on(said.urn, said.message)
         for severity in severities
-        for each in operation.diagnostics
-        if each.severity == severity
+        for said in operation.diagnostics
+        if said.severity == severity
     )
 
 

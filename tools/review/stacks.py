@@ -1,16 +1,14 @@
-"""Which environments a change is of: those whose settings it touches, or all when it touches the program."""
+"""Which environments a change affects: those whose settings it touches, or all when it touches the program.
+
+Standard library only: it runs before anything is installed.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-
-# What no environment runs. Everything else is taken for the program, so that a new module is not forgotten.
-_BESIDE = frozenset(
-    {".ci", ".github", "docs", "examples", "report", "review", "sandbox", "tests", "validate"}
-    | {".gitignore", "LICENSE", "Makefile", "renovate.json", "requirements-dev.txt", "stack.schema.json"}
-)
 
 
 def environments(root: Path) -> list[str]:
@@ -18,13 +16,39 @@ def environments(root: Path) -> list[str]:
     return sorted(path.name.removeprefix("Pulumi.")[: -len(".yaml")] for path in root.glob("Pulumi.*.yaml"))
 
 
-def touched(files: Iterable[str], known: list[str]) -> list[str]:
-    """The stacks of `known` that changed files (paths from the repository's root) are of."""
+def program(root: Path) -> set[str]:
+    """Files and folders at the root that the program consists of.
+
+    What Pulumi reads itself, the program's and the policies' entry points, and everything that these import.
+    """
+    found = {"Pulumi.yaml", "requirements.txt"}
+    todo = ["__main__.py", "policy"]
+    while todo:
+        name = todo.pop()
+        if name not in found and (root / name).exists():
+            found.add(name)
+            packages = {module.partition(".")[0] for module in _imports(root / name)}
+            todo += [*packages, *(f"{package}.py" for package in packages)]
+    return found
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The modules that a file, or any file in a folder, imports."""
+    for file in path.rglob("*.py") if path.is_dir() else [path]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (name.name for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield node.module
+
+
+def touched(files: Iterable[str], known: list[str], root: Path) -> list[str]:
+    """The stacks of `known` that a change of files (paths relative to `root`) affects."""
+    parts = program(root)
     stacks: set[str] = set()
     for file in filter(None, files):
-        path = PurePosixPath(file)
         if settings := re.fullmatch(r"Pulumi\.(.+)\.yaml", file):
             stacks.add(settings[1])
-        elif path.parts[0] not in _BESIDE and path.suffix != ".md":
+        elif PurePosixPath(file).parts[0] in parts:
             return known
     return [stack for stack in known if stack in stacks]

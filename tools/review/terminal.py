@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools.review.components import rows
-from tools.review.events import Change, Operation
-from tools.review.model import PAST, Line, Review, first, value
+from tools.review.events import Operation
+from tools.review.model import PAST, Line, Review, changes
 
 _COLOURS = {
     "ready": "green",
@@ -24,7 +24,7 @@ _COLOURS = {
 
 
 def show(operation: Operation, review: Review) -> None:
-    """Print what a preview found, or how an operation's components came out, then the outputs."""
+    """Print a preview's changes, or the outcome of an operation's components, then the outputs."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
@@ -49,26 +49,16 @@ def show(operation: Operation, review: Review) -> None:
 def _changes(lines: list[Line]) -> Table:
     table = Table("", "resource", "type", "what changes", title="Changes", title_justify="left")
     for line in lines:
-        shown, more = first(line.changed)
-        what = "\n".join([*map(_change, shown), *([f"{more} more"] if more else [])])
         op = f"[{_COLOURS.get(line.op, 'dim')}]{line.op}[/]"
-        table.add_row(op, escape(line.name), escape(line.type), escape(what))
+        table.add_row(op, escape(line.name), escape(line.type), escape("\n".join(changes(line))))
     return table
-
-
-def _change(change: Change) -> str:
-    if change.kind.startswith("add"):
-        return f"{change.path} + {value(change.new)}"
-    if change.kind.startswith("delete"):
-        return f"{change.path} - {value(change.old)}"
-    return f"{change.path} {value(change.old)} -> {value(change.new)}"
 
 
 def _components(operation: Operation) -> Table:
     table = Table("component", "type", "outcome", "changes", "took", title="Components", title_justify="left")
     for row in rows(operation):
         colour = _COLOURS.get(row.outcome, "dim")
-        changes = ", ".join(f"{count} {PAST.get(op, op)}" for op, count in sorted(row.changes.items()))
-        took = f"{row.seconds:.0f} s" if changes else ""
-        table.add_row(row.name, row.type, f"[{colour}]{row.outcome}[/]", changes, took)
+        counts = ", ".join(f"{count} {PAST.get(op, op)}" for op, count in sorted(row.changes.items()))
+        took = f"{row.seconds:.0f} s" if counts else ""
+        table.add_row(row.name, row.type, f"[{colour}]{row.outcome}[/]", counts, took)
     return table

@@ -1,1 +1,1 @@
-"""The proof of a real installation, as a person would do it by hand: keys, budgets, limits, spend."""
+"""Checks a real installation as a person would by hand: keys, budgets, limits, spend."""

@@ -1,4 +1,4 @@
-"""`python -m tools.validate --stack STACK`: checks a real installation; exits 0 only if every check passed."""
+"""`python -m tools.validate --stack STACK`: checks a real installation; exits 0 only if all checks passed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import NoReturn
 
 import rich
 
-from sandbox.paths import HOME_VARIABLE
 from tools.validate import table
 from tools.validate.admin import Admin
 from tools.validate.checks import CHECKS, Limits, Result, Run, run_all
@@ -22,29 +21,30 @@ from tools.validate.errors import ValidateError
 from tools.validate.installation import installation, master_key
 from tools.validate.reach import Reach, Url, through_cluster
 
+SANDBOX = "LLM_GATEWAY_SANDBOX"
+"""Environment variable that the sandbox sets for every process in it."""
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.validate", description=__doc__)
     parser.add_argument("--stack", required=True)
-    parser.add_argument("--url", default="", help="of the proxy; without it: kubectl port-forward")
-    parser.add_argument("--context", help="of your kubeconfig; without it: gcloud makes one for this run")
-    parser.add_argument("--model", help="alias to spend on; without it: the stack's first")
-    parser.add_argument("--master-key-file", type=Path, help="else LITELLM_MASTER_KEY, else Secret Manager")
-    parser.add_argument(
-        "--without", action="append", default=[], choices=list(CHECKS), help="leave a check out"
-    )
-    parser.add_argument("--requests", type=int, default=Limits.requests, help="at most, to spend LOW")
-    parser.add_argument(
-        "--patience", type=float, default=Limits.patience, help="seconds that spend may be late"
-    )
-    parser.add_argument("--json", type=Path, help="write the results there, too")
+    add = parser.add_argument
+    add("--url", default="", help="of the proxy; default: kubectl port-forward")
+    add("--context", help="of your kubeconfig; default: one that gcloud makes for this run")
+    add("--model", help="alias to spend on; default: the stack's first")
+    add("--master-key-file", type=Path, help="default: LITELLM_MASTER_KEY, else Secret Manager")
+    add("--without", action="append", default=[], choices=list(CHECKS), help="leave a check out")
+    add("--requests", type=int, default=Limits.requests, help="most requests to spend the low budget with")
+    add("--timeout", type=float, default=Limits.timeout, help="seconds to wait until spend is recorded")
+    add("--json", type=Path, help="also write the results to this file")
     return parser.parse_args(arguments)
 
 
 def validate(chosen: argparse.Namespace, reach: Reach | None = None) -> bool:
-    """Check, print, and say whether everything passed; `reach` instead of what the options say. Raises ValidateError."""
-    if HOME_VARIABLE in os.environ:
+    """Run and print the checks; returns whether all passed. `reach` overrides options. Raises ValidateError."""
+    if SANDBOX in os.environ:
         raise ValidateError("this is a sandbox, where no container runs: there is no proxy to validate")
     found = installation(chosen.stack)
     model = chosen.model or next(iter(found.models), "")
@@ -53,17 +53,13 @@ def validate(chosen: argparse.Namespace, reach: Reach | None = None) -> bool:
     key = master_key(found.master_key_secret, chosen.master_key_file)
     results: list[Result] = []
     with contextlib.ExitStack() as stack:
-        if reach is None:
-            reach = (
-                Url(chosen.url) if chosen.url else stack.enter_context(through_cluster(found, chosen.context))
-            )
-        _ = reach.url  # no tunnel, no checks
-        run = Run(
-            Admin(reach, key, secrets.token_hex(4)),
-            found.models,
-            model,
-            Limits(chosen.requests, chosen.patience),
-        )
+        if reach is None and chosen.url:
+            reach = Url(chosen.url)
+        elif reach is None:
+            reach = stack.enter_context(through_cluster(found, chosen.context))
+        _ = reach.url  # opens the tunnel: without one there is nothing to check
+        admin = Admin(reach, key, secrets.token_hex(4))
+        run = Run(admin, found.models, model, Limits(chosen.requests, chosen.timeout))
         try:
             run_all(run, chosen.without, results)
         finally:
@@ -74,15 +70,15 @@ def validate(chosen: argparse.Namespace, reach: Reach | None = None) -> bool:
 
 
 def _end(number: int, _: object) -> NoReturn:
-    # Once: a second signal must not end the deleting that this one starts.
-    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
+    # A second signal must not stop the cleanup that this one starts.
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def main() -> None:
-    """Exit 0 if every check passed, 1 if one did not, 2 if there was nothing to check, 128 + n after signal n."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    """Exit 0 if every check passed, 1 if one did not, 2 if none could run, 128 + n after signal n."""
+    for number in SIGNALS:
         signal.signal(number, _end)
     try:
         sys.exit(0 if validate(options(sys.argv[1:])) else 1)

@@ -1,4 +1,4 @@
-"""The proxy's API: admin calls with the master key, completions with the keys it makes."""
+"""The proxy's API: admin calls with the master key, completions with the virtual keys made here."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from typing import Any
 
 import httpx
 
-from tools.validate.installation import MasterKey
 from tools.validate.masks import masked
 from tools.validate.reach import Reach
 
 PREFIX = "validate-"
 MADE_BY = "llm-gateway validate"
-"""Stands in the metadata of our keys, so that nobody else's key named alike is ever deleted."""
-LIFE = "30m"
-"""How long LiteLLM lets a key of ours live, whatever happens to us."""
+"""Marks our keys in their metadata, so that another key of a similar name is never deleted."""
+LIFETIME = "30m"
+"""Time after which LiteLLM expires a key of ours."""
 OLD = datetime.timedelta(hours=1)
+"""Age from which another run's keys count as left behind."""
 
 
 class CheckError(Exception):
-    """What was seen is not what there should be."""
+    """A check failed; the message says what was seen."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key that was made."""
+    """A virtual key that was made for the checks."""
 
     alias: str
     value: str = field(repr=False)
 
     @property
     def token(self) -> str:
-        """Its hash, which LiteLLM's tables and queries name it by."""
+        """The SHA-256 by which LiteLLM's tables and queries name the key."""
         return hashlib.sha256(self.value.encode()).hexdigest()
 
 
 @dataclass
 class Admin:
-    """One proxy; `run` tells this run's keys from others'."""
+    """One proxy; `run` is part of the aliases of this run's keys."""
 
     reach: Reach
-    master_key: MasterKey
+    master_key: str = field(repr=False)
     run: str
     keys: list[Key] = field(default_factory=list[Key])
     timeout: float = 60
 
     def ask(self, method: str, path: str, key: str | None = None, **arguments: Any) -> httpx.Response:
-        """The answer, with `key` or the master key; CheckError where none comes."""
-        headers = {"authorization": f"Bearer {key or self.master_key.value}"}
+        """The answer to a request with `key`, default the master key. Raises CheckError if there is none."""
+        headers = {"authorization": f"Bearer {key or self.master_key}"}
         try:
             with httpx.Client(base_url=self.reach.url, timeout=self.timeout, trust_env=False) as client:
                 return client.request(method, path, headers=headers, **arguments)
@@ -59,17 +59,17 @@ class Admin:
             raise CheckError(f"{path}: no answer ({type(error).__name__})") from None
 
     def get(self, path: str, **parameters: Any) -> Any:
-        """The JSON of an answer that succeeded; else CheckError."""
+        """The JSON of a successful answer. Raises CheckError."""
         return self.json(self.ask("GET", path, params=parameters), path)
 
     def json(self, answer: httpx.Response, what: str) -> Any:
-        """Its JSON; CheckError where it failed."""
+        """The JSON of an answer. Raises CheckError if the request failed."""
         if not answer.is_success:
             raise CheckError(f"{what}: {self.seen(answer)}")
         return answer.json()
 
     def seen(self, answer: httpx.Response) -> str:
-        """Status and message of an answer, in one line, without keys."""
+        """Status and message of an answer, in one line without keys."""
         try:
             text = answer.json()["error"]["message"]
         except (ValueError, KeyError, TypeError):
@@ -77,45 +77,36 @@ class Admin:
         return self.mask(f"{answer.status_code} {' '.join(str(text).split())[:200]}")
 
     def mask(self, text: str) -> str:
-        """`text` without any key."""
-        return masked(text, (self.master_key.value, *(key.value for key in self.keys)))
+        """`text` with all keys masked."""
+        return masked(text, (self.master_key, *(key.value for key in self.keys)))
 
     def mint(self, name: str, model: str, **limits: Any) -> Key:
-        """A key for one model."""
+        """Make a key for one model; `limits` are fields of /key/generate. Raises CheckError."""
         alias = f"{PREFIX}{self.run}-{name}"
-        body = {
-            "key_alias": alias,
-            "models": [model],
-            "duration": LIFE,
-            "metadata": {"made_by": MADE_BY},
-            **limits,
-        }
-        key = Key(
-            alias,
-            self.json(self.ask("POST", "/key/generate", json=body), f"the key {alias} was not made")["key"],
-        )
-        self.keys.append(key)
-        return key
+        body = {"key_alias": alias, "models": [model], "duration": LIFETIME, "metadata": {"made_by": MADE_BY}}
+        answer = self.ask("POST", "/key/generate", json=body | limits)
+        self.keys.append(Key(alias, self.json(answer, f"the key {alias} was not made")["key"]))
+        return self.keys[-1]
 
     def complete(self, key: Key | str, model: str, prompt: str = "ping") -> httpx.Response:
-        """A chat completion of a few tokens."""
+        """The answer to a request for a chat completion of at most 16 tokens."""
         body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 16}
         value = key.value if isinstance(key, Key) else key
         return self.ask("POST", "/v1/chat/completions", value, json=body)
 
     def spend(self, key: Key) -> float:
-        """USD that /key/info says, which reads the database."""
+        """The key's spend in USD by /key/info, which reads the database."""
         return self.get("/key/info", key=key.token)["info"]["spend"] or 0.0
 
     def cost(self, model: str) -> float:
-        """USD an input token, 0 where the proxy knows none."""
+        """USD per input token; 0 where the proxy knows no cost."""
         for row in self.get("/model/info")["data"]:
             if row["model_name"] == model:
                 return (row.get("model_info") or {}).get("input_cost_per_token") or 0.0
         return 0.0
 
     def sweep(self) -> int:
-        """Delete this run's keys, and older than an hour other runs'; how many. CheckError where one is left."""
+        """Delete this run's keys and old ones of other runs; returns how many. Raises CheckError if any is left."""
         problem = "keys are left"
         gone = 0
         for attempt in range(3):
@@ -130,10 +121,10 @@ class Admin:
                 problem = str(error)
         if not (left := self._ours()):
             return gone
-        raise CheckError(f"{len(left)} key(s) are left, which expire {LIFE} after they were made: {problem}")
+        raise CheckError(f"{len(left)} key(s) are left; each expires {LIFETIME} after it was made: {problem}")
 
     def _ours(self) -> list[str]:
-        """Hashes of the keys that are to go; looked up, as a key may be there whose answer never came."""
+        """Hashes of the keys to delete, from LiteLLM's list: a key may exist whose answer never arrived."""
         found: list[str] = []
         page = pages = 1
         now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""The checks: each a function that says what it saw, or raises CheckError."""
+"""The checks: functions that return what they saw, or raise CheckError."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ LOW, HIGH = 0.01, 5.0
 
 
 class NotRunError(Exception):
-    """There is no way to check it from here."""
+    """The check cannot run from here."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`requests`: the most that LOW may take; `patience`: seconds that what is written later may take; `words`: the longest prompt."""
+    """Most requests to spend LOW with, seconds to wait until spend is recorded, most words per prompt."""
 
     requests: int = 200
-    patience: float = 90
+    timeout: float = 90
     words: int = 2000
 
 
@@ -42,20 +42,20 @@ class Run:
     _high: Key | None = None
 
     def high(self) -> Key:
-        """The HIGH key, made once."""
+        """The key with the budget HIGH, made at the first call."""
         self._high = self._high or self.admin.mint("high", self.model, max_budget=HIGH)
         return self._high
 
     def completes(self, key: Key) -> Mapping[str, Any]:
-        """A completion's JSON; CheckError where there is none."""
+        """The JSON of a completion. Raises CheckError."""
         return self.admin.json(self.admin.complete(key, self.model), "completion")
 
     def eventually(self, look: Callable[[], float], what: str) -> float:
-        """What `look` sees once it is above zero; CheckError where it stays zero."""
-        deadline = time.monotonic() + self.limits.patience
+        """What `look` returns once it is above zero. Raises CheckError if it stays zero until the timeout."""
+        deadline = time.monotonic() + self.limits.timeout
         while not (value := look()):
             if time.monotonic() > deadline:
-                raise CheckError(f"{what} is still 0 after {self.limits.patience:.0f} s")
+                raise CheckError(f"{what} is still 0 after {self.limits.timeout:.0f} s")
             time.sleep(1)
         return value
 
@@ -77,7 +77,7 @@ def wrong_key(run: Run) -> str:
 
 
 def models(run: Run) -> str:
-    """Every alias that the stack promises is listed."""
+    """Every alias among the stack's outputs is listed."""
     listed = {row["id"] for row in run.admin.get("/v1/models")["data"]}
     if missing := sorted(set(run.models) - listed):
         raise CheckError(f"not listed: {', '.join(missing)}")
@@ -85,23 +85,24 @@ def models(run: Run) -> str:
 
 
 def high(run: Run) -> str:
-    """The HIGH key completes."""
+    """The key with the budget HIGH gets a completion."""
     usage = run.completes(run.high()).get("usage", {})
     return f"{run.model} answered, {usage.get('total_tokens')} tokens"
 
 
 def low(run: Run) -> str:
-    """The LOW key is refused once its budget is spent."""
+    """A key with the budget LOW is refused once the budget is spent."""
     cost = run.admin.cost(run.model)
     if not cost:
         raise CheckError(
-            f"{run.model} has no cost a token, so no budget can ever bind: give it inputCostPerToken"
+            f"{run.model} has no cost per token, so no budget can ever bind: give it inputCostPerToken"
         )
     words = min(run.limits.words, math.ceil(LOW / cost / 4))
     needed = math.ceil(LOW / (cost * words))
     if needed > run.limits.requests:
         raise CheckError(
-            f"{run.model} is so cheap that ${LOW} take {needed} requests: allow them with --requests, or choose a dearer --model"
+            f"{run.model} is so cheap that ${LOW} take {needed} requests: allow them with --requests, "
+            "or choose a more expensive --model"
         )
     key = run.admin.mint("low", run.model, max_budget=LOW)
     prompt, tokens, over, sent = " ".join(["ping"] * words), 0, 0.0, 0
@@ -110,16 +111,16 @@ def low(run: Run) -> str:
         if answer.status_code in (400, 429) and "Budget has been exceeded" in answer.text:
             return f"{answer.status_code} Budget has been exceeded, after {sent} request(s)"
         tokens += run.admin.json(answer, "within its budget, LOW").get("usage", {}).get("prompt_tokens", 0)
-        if tokens * cost > LOW:  # what is counted late may be on its way
+        if tokens * cost > LOW:  # LiteLLM may not have recorded all spend yet
             over = over or time.monotonic()
-            if time.monotonic() - over > run.limits.patience:
+            if time.monotonic() - over > run.limits.timeout:
                 break
             time.sleep(1)
     raise CheckError(f"never refused: {sent + 1} request(s), {tokens} tokens, ${tokens * cost:.4f} of ${LOW}")
 
 
 def spend_logs(run: Run) -> str:
-    """/spend/logs has rows of the HIGH key with a cost, and /key/info has its sum."""
+    """/spend/logs has rows of the HIGH key with a cost, and /key/info has a sum."""
     key = run.high()
     run.completes(key)
 
@@ -143,22 +144,22 @@ def database(run: Run) -> str:
 
 
 def rpm(run: Run) -> str:
-    """A key of one request a minute is refused the next one."""
+    """A key with one request per minute is refused the next one."""
     return _limited(run, run.admin.mint("rpm", run.model, max_budget=HIGH, rpm_limit=1), "requests")
 
 
 def tpm(run: Run) -> str:
-    """A key of few tokens a minute is refused once they are used."""
+    """A key with few tokens per minute is refused once they are used."""
     return _limited(run, run.admin.mint("tpm", run.model, max_budget=HIGH, tpm_limit=TOKENS), "tokens")
 
 
 TOKENS = 40
-"""A minute: one completion fits, as LiteLLM reserves it (prompt and max_tokens); four do not."""
+"""Per minute: LiteLLM reserves prompt and max_tokens, so that one completion fits and four do not."""
 
 
 def _limited(run: Run, key: Key, what: str) -> str:
     run.completes(key)
-    # A few, should the minute end in between.
+    # Several, as a new minute may begin in between.
     for sent in range(1, 4):
         answer = run.admin.complete(key, run.model)
         if answer.status_code == 429 and f"Limit type: {what}" in answer.text:
@@ -169,7 +170,7 @@ def _limited(run: Run, key: Key, what: str) -> str:
 
 
 def restart(run: Run) -> str:
-    """A proxy is replaced: keys and spend are there afterwards; with others beside it, no request fails meanwhile."""
+    """A replaced proxy loses neither keys nor spend; with several replicas, no request fails meanwhile."""
     cluster = run.admin.reach.cluster
     if not cluster:
         raise NotRunError("needs the cluster, not a URL")
@@ -194,7 +195,7 @@ def restart(run: Run) -> str:
 
 @contextlib.contextmanager
 def _asking(admin: Admin, key: Key | None) -> Generator[list[str]]:
-    """Requests with `key`, one after the other, while the block runs: what failed of each, "" where it did not."""
+    """Send requests with `key` while the block runs; yields the list of their errors, "" for a success."""
     answers: list[str] = []
     if key is None:
         yield answers
@@ -235,7 +236,7 @@ CLEANUP = "cleanup"
 
 @dataclass(frozen=True)
 class Result:
-    """Of one check; `verdict` is pass, fail, not run or left out."""
+    """The result of one check; `verdict` is pass, fail, not run or left out."""
 
     name: str
     verdict: str
@@ -244,7 +245,7 @@ class Result:
 
 
 def run_all(run: Run, without: Sequence[str], results: list[Result]) -> None:
-    """Run every check but those of `without`, then delete what was made, whatever happens; `results` fills as they end."""
+    """Append the results of all checks but those of `without`; whatever happens, delete the keys made."""
     try:
         for name, check in CHECKS.items():
             if name in without:
@@ -263,8 +264,6 @@ def _result(name: str, check: Callable[[], str], admin: Admin) -> Result:
         verdict, seen = "not run", str(reason)
     except (CheckError, ValidateError) as error:
         verdict, seen = "fail", str(error)
-    except (
-        Exception
-    ) as error:  # an answer of a shape that LiteLLM does not give: the check failed, the next ones run
+    except Exception as error:  # an unexpected answer fails this check, and the next ones run
         verdict, seen = "fail", f"{type(error).__name__}: {error}"
     return Result(name, verdict, round(time.monotonic() - start, 1), admin.mask(seen))

@@ -10,22 +10,18 @@ from tools.validate.errors import ValidateError
 from tools.validate.masks import masked
 
 TIMEOUT = 180
-"""Seconds that one command may take unless it is told otherwise."""
+"""Seconds that a command may take by default."""
 
 
 def output(*command: str, environment: Mapping[str, str] | None = None, timeout: float = TIMEOUT) -> str:
-    """What a program prints, `environment` added to this process's; ValidateError with its last words where it fails."""
+    """What a command prints; `environment` is added to this process's. Raises ValidateError if it fails."""
+    env = {**os.environ, **(environment or {})}
     try:
-        run = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env={**os.environ, **(environment or {})},
-        )
+        run = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env)
     except FileNotFoundError:
         raise ValidateError(
-            f"{command[0]} is not on PATH, so the installation cannot be reached. Install it, or see docs/validate.md for what does without."
+            f"{command[0]} is not on PATH, so the installation cannot be reached. Install it; docs/validate.md says "
+            "which options need it."
         ) from None
     except subprocess.TimeoutExpired:
         raise ValidateError(f"{command[0]} {command[1]} did not end within {timeout:.0f} s") from None

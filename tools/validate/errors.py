@@ -1,5 +1,5 @@
-"""What a validation can end with."""
+"""The error of a validation."""
 
 
 class ValidateError(Exception):
-    """The installation cannot be reached or asked; the message says why and what to do."""
+    """The installation cannot be checked; the message says why and what to do."""

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Installation:
 
     @classmethod
     def of(cls, outputs: dict[str, Any]) -> Installation:
-        """Raises ValidateError where an output is missing."""
+        """The installation with these outputs. Raises ValidateError if one is missing."""
         try:
             return cls(
                 outputs["modelAliases"],
@@ -45,24 +45,17 @@ class Installation:
             )
         except (KeyError, TypeError) as missing:
             raise ValidateError(
-                f"the stack has no output {missing}, so there is no gateway to validate. Bring it up first: pulumi up"
+                f"the stack has no output {missing}, so there is no gateway to validate. Run pulumi up first"
             ) from None
 
 
 def installation(stack: str) -> Installation:
-    """The installation of `stack`, from `pulumi` on PATH."""
+    """The installation of `stack`, by `pulumi` on PATH. Raises ValidateError."""
     return Installation.of(json.loads(output("pulumi", "stack", "output", "--json", "--stack", stack)))
 
 
-@dataclass(frozen=True)
-class MasterKey:
-    """The key, kept out of every repr."""
-
-    value: str = field(repr=False)
-
-
-def master_key(secret: str, file: Path | None) -> MasterKey:
-    """From `file`, else from the environment, else from Secret Manager by `gcloud`; ValidateError where it is empty."""
+def master_key(secret: str, file: Path | None) -> str:
+    """The key in `file`, else the environment, else Secret Manager. Raises ValidateError if it is empty."""
     if file:
         value = file.read_text()
     elif MASTER_KEY in os.environ:
@@ -71,11 +64,10 @@ def master_key(secret: str, file: Path | None) -> MasterKey:
         name = re.fullmatch(r"projects/([^/]+)/secrets/([^/]+)", secret)
         if not name:
             raise ValidateError(f"{secret!r} names no secret of Secret Manager: run pulumi up again")
-        value = output(
-            "gcloud", "secrets", "versions", "access", "latest", "--project", name[1], "--secret", name[2]
-        )
+        command = ["gcloud", "secrets", "versions", "access", "latest"]
+        value = output(*command, "--project", name[1], "--secret", name[2])
     if not value.strip():
         raise ValidateError(
             f"the master key is empty, so every request would be refused: set {MASTER_KEY}, or correct the file"
         )
-    return MasterKey(value.strip())
+    return value.strip()

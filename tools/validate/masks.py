@@ -1,4 +1,4 @@
-"""Keys are never said."""
+"""No key is ever printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def masked(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """`text` without `secrets` and without anything that looks like a key of LiteLLM's (sk-...)."""
+    """`text` without `secrets` and anything that looks like a key of LiteLLM (sk-...)."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return re.sub(r"sk-[\w.-]+", "sk-***", text)

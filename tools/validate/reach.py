@@ -1,4 +1,4 @@
-"""The ways to a proxy: a URL that is given, or a tunnel through the cluster."""
+"""The ways to reach a proxy: a given URL, or a tunnel through the cluster."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ from tools.validate.installation import Installation
 
 PODS = "app.kubernetes.io/name=litellm,app.kubernetes.io/instance=litellm"
 ROLLOUT = 600
-"""Seconds that a proxy may take to be replaced."""
+"""Seconds that replacing a proxy may take."""
 
 
 class Cluster(Protocol):
-    """What can be done from inside only."""
+    """What needs access to the cluster."""
 
     def recorded_spend(self, token: str) -> float:
-        """USD in the database's row of the key with that hash; ValidateError where there is none."""
+        """USD in the database's row of the key with that hash. Raises ValidateError if there is no row."""
         ...
 
     def replicas(self) -> int:
-        """Proxies that are ready."""
+        """The number of ready proxies."""
         ...
 
     def restart(self) -> None:
-        """Replace one proxy; returns once as many as before are ready. ValidateError where that takes too long."""
+        """Replace one proxy and wait until as many are ready as before. Raises ValidateError on timeout."""
         ...
 
 
 class Reach(Protocol):
-    """Where the proxy answers now (`url` may be another one after a restart), and the cluster if there is a way to it."""
+    """Where the proxy answers."""
 
     @property
     def url(self) -> str:
-        """Base URL; ValidateError where there is no way."""
+        """Base URL, which a restart may change. Raises ValidateError if the proxy cannot be reached."""
         ...
 
     @property
     def cluster(self) -> Cluster | None:
-        """None: only the URL is known."""
+        """None where only the URL is known."""
         ...
 
 
 @dataclass(frozen=True)
 class Url:
-    """A proxy at a URL: nothing is known of its pods or its database."""
+    """A proxy at a URL, without access to its pods or its database."""
 
     url: str
     cluster: None = None
@@ -64,7 +64,7 @@ class Url:
 
 @dataclass
 class Kubectl:
-    """A proxy's pod through `kubectl port-forward`; `arguments` choose the context, `environment` is kubectl's."""
+    """A proxy's pod through `kubectl port-forward`; kubectl gets `arguments` and `environment`."""
 
     installation: Installation
     arguments: Sequence[str] = ()
@@ -80,20 +80,20 @@ class Kubectl:
 
     @property
     def url(self) -> str:
-        """Of the tunnel, opened anew where it ended."""
+        """Base URL of the tunnel, which is opened if there is none."""
         if self._tunnel is None or self._tunnel.poll() is not None:
             self._open()
         return self._url
 
     def close(self) -> None:
-        """End the tunnel."""
+        """Close the tunnel."""
         if self._tunnel:
             self._tunnel.terminate()
             self._tunnel.wait()
             self._tunnel = None
 
     def recorded_spend(self, token: str) -> float:
-        """By psql in the database's primary."""
+        """Read by psql in the database's primary."""
         primary = f"cnpg.io/cluster={self.installation.database},cnpg.io/instanceRole=primary"
         pod = self._run("get", "pods", "-l", primary, "-o", "name").strip()
         if not pod:
@@ -105,11 +105,11 @@ class Kubectl:
         return float(row)
 
     def replicas(self) -> int:
-        """Ready and not on their way out."""
+        """Pods that are ready and not being deleted."""
         return len(self._ready())
 
     def restart(self) -> None:
-        """Delete a pod that the tunnel does not lead to; the only pod is replaced by one that is ready before it goes."""
+        """Delete a pod other than the tunnel's; an only pod is replaced by a rollout."""
         ready = self._ready()
         if len(ready) > 1:
             other = next(pod for pod in ready if pod != self._to)
@@ -134,10 +134,8 @@ class Kubectl:
             pod["metadata"]["name"]
             for pod in pods
             if "deletionTimestamp" not in pod["metadata"]
-            and {"type": "Ready", "status": "True"}
-            in [
-                {key: each[key] for key in ("type", "status")} for each in pod["status"].get("conditions", [])
-            ]
+            and ("Ready", "True")
+            in [(one["type"], one["status"]) for one in pod["status"].get("conditions", [])]
         ]
 
     def _open(self) -> None:
@@ -147,7 +145,7 @@ class Kubectl:
                 f"no proxy is ready in namespace {self.installation.namespace}; kubectl describe pods says why"
             )
         self._to = ready[0]
-        # A session of its own: Ctrl-C must leave the tunnel to the deleting at the end.
+        # In a session of its own, Ctrl-C does not close the tunnel, which the cleanup needs.
         self._tunnel = subprocess.Popen(
             [*self._command(), "port-forward", f"pod/{self._to}", f":{PORT}"],
             stdout=subprocess.PIPE,
@@ -173,14 +171,14 @@ class Kubectl:
 
 
 def _drain(pipe: IO[str]) -> None:
-    """Read on, so that kubectl never waits for a reader."""
+    """Keep reading, so that kubectl never blocks on a full pipe."""
     for _ in pipe:
         pass
 
 
 @contextlib.contextmanager
 def through_cluster(installation: Installation, context: str | None) -> Generator[Kubectl]:
-    """By `context` of the caller's kubeconfig, else by a kubeconfig that gcloud writes into a temporary folder."""
+    """The proxy by a context of the user's kubeconfig, else by a temporary kubeconfig that gcloud writes."""
     with tempfile.TemporaryDirectory() as folder:
         if context:
             reach = Kubectl(installation, ["--context", context])

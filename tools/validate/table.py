@@ -1,4 +1,4 @@
-"""Results for people and for machines."""
+"""The results as a table for people and as JSON for machines."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STYLES = {"pass": "green", "fail": "bold red", "not run": "yellow", "left out": 
 
 
 def passed(results: Sequence[Result]) -> bool:
-    """Whether every check passed that was not left out."""
+    """Whether every check that was not left out passed."""
     return all(result.verdict in ("pass", "left out") for result in results)
 
 
 def table(results: Sequence[Result]) -> Table:
-    """A row a check."""
+    """A table with one row per check."""
     made = Table("check", "verdict", "seconds", "seen")
     for result in results:
         verdict = Text(result.verdict, STYLES[result.verdict])
