@@ -145,7 +145,16 @@ def _spread() -> dict[str, object]:
 
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     """LiteLLM's own configuration, https://docs.litellm.ai/docs/proxy/config_settings."""
-    router: dict[str, object] = {}
+    router: dict[str, object] = {
+        "timeout": args.litellm.request_timeout,
+        "stream_timeout": args.litellm.stream_timeout,
+        "num_retries": args.litellm.retries,
+        # A hung upstream would be waited for once more with each retry.
+        "retry_policy": {"TimeoutErrorRetries": 0},
+        # An alias has one deployment: with it cooling down, one tenant's errors would refuse every tenant.
+        "disable_cooldowns": True,
+    }
+    settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
     config: dict[str, object] = {
         "model_list": [_route(model, args.vllm_url) for model in args.models],
         "general_settings": {
@@ -162,13 +171,11 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         router |= {f"redis_{key}": value for key, value in redis.items()}
         # Keys' and teams' limits and budgets are counted through the cache; without call types it caches no
         # answer.
-        config["litellm_settings"] = {
+        settings |= {
             "cache": True,
             "cache_params": {"type": "redis", "supported_call_types": [], **redis},
         }
-    if router:
-        config["router_settings"] = router
-    return config
+    return config | {"litellm_settings": settings, "router_settings": router}
 
 
 def _redis(args: LiteLLMArgs) -> dict[str, object]:

@@ -94,9 +94,42 @@ class LiteLLM(Section):
         about="Memory request and limit per pod; LiteLLM recommends about 4Gi per worker.",
         otherwise="the pod would be killed for lack of memory",
     )
+    request_timeout: int = setting(
+        600,
+        ge=1,
+        le=3600,
+        about="Longest wait for a whole answer of an upstream, s; then the client gets 408, and no retry follows. "
+        "LiteLLM's own default is 6,000.",
+        otherwise="an upstream that hangs would hold each request, its memory and its client for as long",
+    )
+    stream_timeout: int = setting(
+        120,
+        ge=1,
+        le=3600,
+        about="Longest wait for the first, or the next, part of a streamed answer, s; a model that thinks long "
+        "before its first token needs more.",
+        otherwise="an upstream that hangs would hold each request, its memory and its client for as long",
+    )
+    retries: int = setting(
+        2,
+        ge=0,
+        le=10,
+        about="How often a request is repeated that an upstream refused or failed; never after a timeout.",
+        otherwise="a failing upstream would get each request many times over",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "INFO", about="Log level (LITELLM_LOG).", otherwise="LiteLLM would not start"
     )
+
+    @rule
+    def streams_do_not_outwait_requests(self) -> Iterator[Violation]:
+        if self.stream_timeout > self.request_timeout:
+            yield Violation(
+                "streamTimeout",
+                f"streamTimeout {self.stream_timeout} is more than requestTimeout {self.request_timeout}",
+                "a client would wait longer for a part of an answer than for a whole one",
+                f"streamTimeout: {self.request_timeout}",
+            )
 
     @rule
     def replicas_count_together(self) -> Iterator[Violation]:

@@ -2,7 +2,7 @@
 
 As a proxy it takes requests for any host, so that configurations are used as they are. Every answer says `pong` and
 counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.include_usage` counts there. A model
-named `broken` is answered with 500. It knows chat completions and Anthropic's messages; no TLS: a CONNECT is refused.
+named `broken` is answered with 500, one named `missing` with 404, and `hung` after 30 s. It knows chat completions and Anthropic's messages; no TLS: a CONNECT is refused.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -71,7 +72,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self._record(body)
         body["id"] = uuid.uuid4().hex
-        if body["model"] == "broken":
+        if body["model"] == "hung":
+            time.sleep(30)
+        if body["model"] == "missing":
+            self._answer({"error": {"message": "missing", "type": "not_found"}}, 404)
+        elif body["model"] == "broken":
             self._answer({"error": {"message": "broken", "type": "server_error"}}, 500)
         elif urlsplit(self.path).path.endswith("/messages"):
             self._answer(_message(body))

@@ -27,6 +27,13 @@ PROD: Mapping[str, Any] = {
     "models": [QWEN, CLAUDE, LLAMA],
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
 }
+WAITS: Mapping[str, Any] = {
+    "timeout": 600,
+    "stream_timeout": 120,
+    "num_retries": 2,
+    "retry_policy": {"TimeoutErrorRetries": 0},
+    "disable_cooldowns": True,
+}
 OPEN = "/health/liveliness"
 CLOSED = "/health/readiness"
 
@@ -84,7 +91,15 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
 def test_limits_of_a_model_are_enforced(prod: Recording, program: Recording) -> None:
     router = values(prod, "litellm")["proxy_config"]["router_settings"]
     assert router["optional_pre_call_checks"] == ["enforce_model_rate_limits"]
-    assert "router_settings" not in values(program, "litellm")["proxy_config"]
+    assert values(program, "litellm")["proxy_config"]["router_settings"] == WAITS
+
+
+def test_how_long_a_request_is_held_and_repeated_is_the_settings() -> None:
+    recording = run_program({"litellm": {"requestTimeout": 900, "streamTimeout": 300, "retries": 0}})
+    config = values(recording, "litellm")["proxy_config"]
+    waits = {**WAITS, "timeout": 900, "stream_timeout": 300, "num_retries": 0}
+    assert config["router_settings"] == waits
+    assert config["litellm_settings"]["request_timeout"] == 900
 
 
 def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
@@ -136,12 +151,14 @@ def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recordin
     config = values(prod, "litellm")["proxy_config"]
     host, password = "valkey.llm-gateway.svc.cluster.local", "os.environ/REDIS_PASSWORD"
     assert config["router_settings"] == {
+        **WAITS,
         "optional_pre_call_checks": ["enforce_model_rate_limits"],
         "redis_host": host,
         "redis_port": 6379,
         "redis_password": password,
     }
     assert config["litellm_settings"] == {
+        "request_timeout": 600,
         "cache": True,
         "cache_params": {
             "type": "redis",
@@ -170,6 +187,7 @@ def test_a_redis_elsewhere_is_used_as_it_is() -> None:
     state = {"kind": "redis", "host": "10.0.0.3", "port": 6380, "passwordSecret": "redis-password"}
     recording = run_program({"litellm": {"replicas": 2, "sharedState": state}})
     assert values(recording, "litellm")["proxy_config"]["router_settings"] == {
+        **WAITS,
         "redis_host": "10.0.0.3",
         "redis_port": 6380,
         "redis_password": "os.environ/REDIS_PASSWORD",
@@ -182,7 +200,7 @@ def test_a_redis_elsewhere_is_used_as_it_is() -> None:
 def test_a_redis_without_a_password_is_asked_for_none() -> None:
     recording = run_program({"litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3"}}})
     config = values(recording, "litellm")["proxy_config"]
-    assert config["router_settings"] == {"redis_host": "10.0.0.3", "redis_port": 6379}
+    assert config["router_settings"] == {**WAITS, "redis_host": "10.0.0.3", "redis_port": 6379}
     assert "password" not in config["litellm_settings"]["cache_params"]
 
 

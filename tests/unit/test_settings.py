@@ -58,6 +58,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"gpuPool": {"taint": {"effect": "NoSchedule"}}}, "llm-gateway:gpuPool.taint.effect", "NO_SCHEDULE"),
     ({"namespaces": {"serving": "llm-gateway"}}, "llm-gateway:namespaces", "five different names"),
     ({"litellm": {"replicas": 2}}, "llm-gateway:litellm.sharedState.kind", "kind: valkey"),
+    ({"litellm": {"requestTimeout": 0}}, "llm-gateway:litellm.requestTimeout", "requestTimeout: 600"),
+    ({"litellm": {"requestTimeout": 60}}, "llm-gateway:litellm.streamTimeout", "streamTimeout: 60"),
     ({"secrets": {"masterKeyGeneration": 0}}, "llm-gateway:secrets.masterKeyGeneration", "2"),
     ({"charts": {"mirror": "charts"}}, "llm-gateway:charts.mirror", "oci://"),
     ({"timeouts": {"vllm": 1}}, "llm-gateway:timeouts.vllm", "vllm: 1800"),
