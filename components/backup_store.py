@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,14 +27,14 @@ ROLES = {
 class BackupStoreArgs:
     """Arguments of BackupStore.
 
-    `project` is the bucket's. `writer` is the IAM member that the database's instances are. `plugin_ready`
-    says that the plugin's CRD is served. `protect` refuses to delete the bucket.
+    `project` is the bucket's. `writers` are the IAM members that the instances of each Cluster are, by the
+    Cluster's name. `plugin_ready` says that the plugin's CRD is served. `protect` refuses to delete the bucket.
     """
 
     project: str
     cluster: ClusterHandle
     backups: Backups
-    writer: pulumi.Input[str]
+    writers: Mapping[str, pulumi.Input[str]]
     namespace: pulumi.Input[str]
     plugin_ready: pulumi.Resource
     protect: bool
@@ -77,12 +77,14 @@ class BackupStore(pulumi.ComponentResource):
         )
         access = [
             gcp.storage.BucketIAMMember(
-                f"{name}-{use}",
+                # Named after the Cluster: a restore adds the new one's and leaves those of the old one.
+                f"{name}-{cluster}-{use}",
                 bucket=self.bucket.name,
                 role=role,
-                member=args.writer,
+                member=writer,
                 opts=pulumi.ResourceOptions(parent=self),
             )
+            for cluster, writer in args.writers.items()
             for use, role in ROLES.items()
         ]
         object_store = kubernetes.apiextensions.CustomResource(

@@ -116,6 +116,11 @@ class LiteLLM(pulumi.ComponentResource):
                 "envVars": {
                     # Without it a failed migration exits 0 and the proxy starts on an old schema.
                     "ENFORCE_PRISMA_MIGRATION_CHECK": "true",
+                    # Teams and keys are the stack's settings: nobody needs the UI, which would answer every client.
+                    "DISABLE_ADMIN_UI": "True",
+                    "NO_DOCS": "True",
+                    "NO_REDOC": "True",
+                    "NO_OPENAPI": "True",
                     "LITELLM_LOG": args.litellm.log_level,
                     # Costs are the settings'; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -160,6 +165,11 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         "general_settings": {
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
+            # LiteLLM writes what fails into the same table. The default runs a day after each start, so never where
+            # pods live shorter, and deletes half a million records per run: ten minutes keep up with any traffic.
+            "maximum_spend_logs_retention_period": args.litellm.spend_log_retention,
+            "maximum_spend_logs_cleanup_cron": "*/10 * * * *",
+            "database_connection_pool_limit": gateway.DATABASE_CONNECTIONS,
             # Where a client asks for no usage, LiteLLM would count tokens itself: a guess for budgets.
             "always_include_stream_usage": True,
         },

@@ -114,7 +114,10 @@ class LlmGateway(pulumi.ComponentResource):
                     cluster=cluster,
                     backups=backups,
                     # CloudNativePG names the ServiceAccount after its Cluster.
-                    writer=cluster.member(settings.namespaces.gateway, settings.postgres.name),
+                    writers={
+                        account: cluster.member(settings.namespaces.gateway, account)
+                        for account in settings.postgres.clusters
+                    },
                     namespace=namespaces.gateway,
                     plugin_ready=plugin.release,  # CRD served
                     protect=protect,

@@ -7,6 +7,7 @@ resource is registered: the key as written in the file, what would happen, and w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 
 from pydantic import ValidationError
 
@@ -15,7 +16,7 @@ from settings.base import Section, Violation, gibibytes, repeated, rule, section
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
-from settings.gateway import REDIS_PASSWORD, LiteLLM, Model, VllmModel
+from settings.gateway import DATABASE_CONNECTIONS, REDIS_PASSWORD, LiteLLM, Model, VllmModel
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
 from settings.postgres import Postgres
@@ -23,6 +24,12 @@ from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
 
 PROJECT = "llm-gateway"
+SPEND_LOG_BYTES = 2048
+"""Of one record in LiteLLM_SpendLogs with its five indexes and the room that deleted ones leave, rounded up."""
+OTHER_CONNECTIONS = 15
+"""Of the migration, the standbys, CloudNativePG's manager and exporter, and Postgres' three for superusers."""
+IMAGE_GB = 25
+"""What vLLM's image, unpacked, and the node's own system take of its disk, rounded up."""
 
 
 class Settings(Section):
@@ -146,6 +153,24 @@ class Settings(Section):
                 )
 
     @rule
+    def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
+        pool = self.gpu_pool
+        for index, model in enumerate(self.models):
+            if not model.vllm or model.vllm.cache != "ephemeral":
+                continue
+            engines = max(1, pool.accelerator_count // model.vllm.gpus)
+            # A disk's GB are decimal; the kubelet evicts pods when less than a tenth of it is free.
+            needed = (engines * gibibytes(model.vllm.cache_size) * 2**30 / 1e9 + IMAGE_GB) / 0.9
+            if needed > pool.disk_size_gb:
+                yield Violation(
+                    f"models[{index}].vllm.cacheSize",
+                    f"{engines} engine(s) with {model.vllm.cache_size} of weights each, and the image's {IMAGE_GB} GB, "
+                    f"do not fit a node's disk of {pool.disk_size_gb} GB",
+                    "the node would run out of disk and evict the engine",
+                    f"gpuPool.diskSizeGb: {ceil(needed)}, a smaller cacheSize, or cache: disk",
+                )
+
+    @rule
     def engines_fit_the_pool(self) -> Iterator[Violation]:
         pool = self.gpu_pool
         asked = sum(model.vllm.gpus * model.vllm.replicas for model in self.models if model.vllm)
@@ -156,6 +181,35 @@ class Settings(Section):
                 f"{pool.max_nodes * pool.accelerator_count}",
                 "an engine would stay Pending and `up` would wait for it until its timeout",
                 f"maxNodes: {-(-asked // pool.accelerator_count)}, or fewer replicas",
+            )
+
+    @rule
+    def records_fit_the_database(self) -> Iterator[Violation]:
+        proxy, size = self.litellm, gibibytes(self.postgres.storage_size)
+        needed = proxy.spend_logs * SPEND_LOG_BYTES / 2**30
+        if self.postgres.wal_storage_size is None:
+            needed += size * 0.2 + 1  # what slots may keep, and WAL between checkpoints
+        if needed > size * 0.9:
+            wanted = ceil((proxy.spend_logs * SPEND_LOG_BYTES / 2**30 + 1) / 0.7)
+            yield Violation(
+                "postgres.storageSize",
+                f"{proxy.requests_per_day} requests per day (litellm.requestsPerDay), kept for "
+                f"{proxy.spend_log_retention} (litellm.spendLogRetention), need {needed:.0f}Gi with WAL and a tenth "
+                f"free; the volume has {self.postgres.storage_size}",
+                "the database's volume would fill, and the gateway would refuse every request",
+                f"storageSize: {wanted}Gi, or a shorter spendLogRetention",
+            )
+
+    @rule
+    def connections_suffice(self) -> Iterator[Violation]:
+        needed = self.litellm.connections + OTHER_CONNECTIONS
+        if needed > self.postgres.max_connections:
+            yield Violation(
+                "postgres.maxConnections",
+                f"{self.litellm.replicas} replicas and the one more of a rollout, with {DATABASE_CONNECTIONS} "
+                f"connections each, and {OTHER_CONNECTIONS} for migrations, standbys and the operator, need {needed}",
+                "Postgres would refuse pods their connections, first during a rollout",
+                f"maxConnections: {needed}, or fewer litellm.replicas",
             )
 
     @rule

@@ -116,7 +116,8 @@ class Backups(Section):
 
 
 class Restore(Section):
-    """Where a new Cluster's data comes from; read only when that Cluster is made."""
+    """Where a new Cluster's data comes from; read when that Cluster is made. While it stands here, the source may
+    still archive to the bucket."""
 
     source: DnsLabel = setting(
         about="Name of the Cluster whose backups are restored.",
@@ -174,10 +175,25 @@ class Postgres(Section):
         write="synchronousReplicas: 1",
     )
     storage_size: Bytes = setting("10Gi", about="Size of each instance's volume; it can grow, never shrink.")
+    wal_storage_size: Bytes | None = setting(
+        None,
+        about="Size of a volume of its own per instance for the write-ahead log (WAL); unset means that WAL shares "
+        "the volume of `storageSize`. It can be added and grow, never shrink or go.",
+        otherwise="WAL that a standby or the archive has not fetched would fill the database's volume",
+        write="walStorageSize: 10Gi",
+    )
     storage_class: DnsSubdomain = setting(
         "standard-rwo",
         about="StorageClass of the volumes.",
         otherwise="the volumes would stay Pending and the Cluster never become ready",
+    )
+    max_connections: int = setting(
+        100,
+        ge=25,
+        le=5000,
+        about="Connections that Postgres accepts (max_connections); a change restarts the instances one by one.",
+        otherwise="the proxy's pods would be refused connections, and with them requests",
+        write="maxConnections: 200",
     )
     cpu: Cpu = setting("500m", about="CPU request per instance.")
     memory: Bytes = setting("1Gi", about="Memory request and limit per instance.")
@@ -188,6 +204,11 @@ class Postgres(Section):
         otherwise="the section could not be read",
         write="restore: {source: litellm-pg}",
     )
+
+    @property
+    def clusters(self) -> list[str]:
+        """The Clusters that archive to the bucket: the one in use, and the one that it was restored from."""
+        return [self.name, *([self.restore.source] if self.restore else [])]
 
     @rule
     def standbys_are_enough(self) -> Iterator[Violation]:

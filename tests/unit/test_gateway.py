@@ -94,6 +94,19 @@ def test_limits_of_a_model_are_enforced(prod: Recording, program: Recording) -> 
     assert values(program, "litellm")["proxy_config"]["router_settings"] == WAITS
 
 
+def test_records_are_deleted_and_connections_bounded() -> None:
+    recording = run_program({"litellm": {"spendLogRetention": "7d"}})
+    general = values(recording, "litellm")["proxy_config"]["general_settings"]
+    assert general["maximum_spend_logs_retention_period"] == "7d"
+    assert general["maximum_spend_logs_cleanup_cron"] == "*/10 * * * *"
+    assert general["database_connection_pool_limit"] == 10
+
+
+def test_the_admin_ui_is_off(program: Recording) -> None:
+    variables = values(program, "litellm")["envVars"]
+    assert {variables[name] for name in ("DISABLE_ADMIN_UI", "NO_DOCS", "NO_REDOC", "NO_OPENAPI")} == {"True"}
+
+
 def test_how_long_a_request_is_held_and_repeated_is_the_settings() -> None:
     recording = run_program({"litellm": {"requestTimeout": 900, "streamTimeout": 300, "retries": 0}})
     config = values(recording, "litellm")["proxy_config"]
@@ -226,10 +239,23 @@ def engine(**changes: Any) -> tuple[Recording, dict[str, Any]]:
 
 
 def test_a_model_without_replicas_asks_for_no_volume() -> None:
-    recording, spec = engine(replicas=0)
+    recording, spec = engine(replicas=0, cache="disk")
     assert spec["replicaCount"] == 0
     assert "pvcStorage" not in spec
     assert "qwen-local" in routes(recording)
+
+
+def test_weights_are_kept_where_every_engine_can_have_them() -> None:
+    """By default no volume ties a model to one zone, or its second engine to the node of the first."""
+    _, spec = engine(replicas=2)
+    assert spec["pvcStorage"] == {"emptyDir": {"sizeLimit": "20Gi"}}
+    assert spec.keys().isdisjoint({"pvcAccessMode", "storageClass"})
+    _, spec = engine(cache="disk")
+    assert (spec["pvcStorage"], spec["pvcAccessMode"]) == ("20Gi", ["ReadWriteOnce"])
+    assert "storageClass" not in spec
+    _, spec = engine(cache="shared", cacheSize="1Ti", cacheStorageClass="standard-rwx", replicas=2)
+    assert (spec["pvcStorage"], spec["pvcAccessMode"]) == ("1Ti", ["ReadWriteMany"])
+    assert spec["storageClass"] == "standard-rwx"
 
 
 def test_an_engine_gets_its_arguments() -> None:
