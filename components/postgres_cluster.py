@@ -211,7 +211,7 @@ def _replication(postgres: Postgres) -> dict[str, Any]:
                 "whenUnsatisfiable": "DoNotSchedule",
                 "labelSelector": {"matchLabels": {"cnpg.io/cluster": postgres.name}},
             }
-        ]
+        ],
     }
     if postgres.synchronous_replicas:
         postgresql["synchronous"] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -15,6 +17,15 @@ from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
 STORE = "gcp-secret-manager"
+# What a person put into Secret Manager comes as an editor or a shell wrote it: a line end at its end (LiteLLM would
+# send it in a header, and Postgres take it as part of the password), a byte order mark before it, quotes around it.
+TRIMMED = '(index . "{key}" | trimPrefix "\\ufeff" | trim)'
+ONE_WORD = "^[!#-&(-~]+$"
+"""A key: printable ASCII without spaces and quotes, what every HTTP header takes."""
+IN_A_URL = "^[A-Za-z0-9._~-]+$"
+"""LiteLLM's chart writes the database's password into a URL as it is."""
+ANYTHING = "(?s)."
+"""A password of somebody else's server: only not empty."""
 DATABASE_OWNER = "litellm"
 
 
@@ -106,12 +117,12 @@ class SecretSync(pulumi.ComponentResource):
             "litellm-pg-app",
             args.gateway,
             {"password": secrets.database_password},
+            form=IN_A_URL,
             template={
-                "engineVersion": "v2",
                 "type": "kubernetes.io/basic-auth",
                 # CloudNativePG reloads the password when a Secret with this label changes.
                 "metadata": {"labels": {"cnpg.io/reload": "true"}},
-                "data": {"username": DATABASE_OWNER, "password": "{{ .password }}"},
+                "data": {"username": DATABASE_OWNER},
             },
         )
         self.vllm = (
@@ -142,7 +153,8 @@ class SecretSync(pulumi.ComponentResource):
         secret_name: str,
         namespace: pulumi.Input[str],
         keys: Mapping[str, StoredSecret],
-        template: Mapping[str, object] | None = None,
+        template: Mapping[str, Any] | None = None,
+        form: str = ONE_WORD,
         refresh_interval: str = "1m",
     ) -> SyncedSecret:
         target: dict[str, object] = {
@@ -150,8 +162,12 @@ class SecretSync(pulumi.ComponentResource):
             "creationPolicy": "Owner",
             "deletionPolicy": "Retain",
         }
-        if template:
-            target["template"] = template
+        shaped = {
+            key: pulumi.Output.from_input(secret.secret_id).apply(partial(_shaped, key, _form(key, form)))
+            for key, secret in keys.items()
+        }
+        data = {**(template or {}).get("data", {}), **shaped}
+        target["template"] = {"engineVersion": "v2", **(template or {}), "data": data}
         versions = pulumi.Output.all(
             *(pulumi.Output.format("{0}={1}", secret.secret_id, secret.version) for secret in keys.values())
         ).apply(",".join)
@@ -212,3 +228,22 @@ class SecretSync(pulumi.ComponentResource):
 
     def _timeouts(self) -> pulumi.CustomTimeouts:
         return pulumi.CustomTimeouts(create=f"{self._timeout}s", update=f"{self._timeout}s")
+
+
+def _form(key: str, form: str) -> str | None:
+    """The form that the value of a key must have; None where it is taken to the byte."""
+    # Credentials that LiteLLM has stored were encrypted with the salt as it is, a line end included.
+    return {"LITELLM_SALT_KEY": None, REDIS_PASSWORD: ANYTHING}.get(key, form)
+
+
+def _shaped(key: str, form: str | None, secret_id: str) -> str:
+    """A template of External Secrets' engine v2: the trimmed value, or a failed sync that says what is wrong."""
+    if form is None:
+        return f'{{{{ index . "{key}" }}}}'
+    value = TRIMMED.format(key=key)
+    wrong = (
+        f"secret {secret_id}: the value is empty, or has quotes, spaces, line ends or other characters that its "
+        f"reader does not take (wanted: {form}). Add a version with the bare value: "
+        f"printf %s VALUE | gcloud secrets versions add {secret_id} --data-file=-"
+    )
+    return f'{{{{ if regexMatch "{form}" {value} }}}}{{{{ {value} }}}}{{{{ else }}}}{{{{ fail "{wrong}" }}}}{{{{ end }}}}'

@@ -38,9 +38,7 @@ def asked(proxy: Proxy, model: str) -> int:
 
 
 @pytest.mark.parametrize(("stream", "seconds"), [(False, 3), (True, 2)])
-def test_a_hung_upstream_holds_a_request_for_one_timeout(
-    running: Proxy, stream: bool, seconds: int
-) -> None:
+def test_a_hung_upstream_holds_a_request_for_one_timeout(running: Proxy, stream: bool, seconds: int) -> None:
     before, started = asked(running, "hung"), time.monotonic()
     assert ask(running, "hung", stream=stream).status_code == 408
     assert seconds <= time.monotonic() - started < seconds + 2

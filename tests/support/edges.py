@@ -121,12 +121,12 @@ PROD_EDGES = [
     _edge(_PLUGIN, "ConfigMap cert-manager-webhook-open", "webhook answers: the chart has Certificates"),
     _edge(_PLUGIN, "ConfigMap cnpg-webhook-open", "the operator it extends"),
     _edge("ObjectStore backups-object-store", _PLUGIN, "CRD served"),
-    _edge("BucketIAMMember backups-objects", "Bucket backups-bucket", "bucket exists"),
-    _edge("BucketIAMMember backups-lookup", "Bucket backups-bucket", "bucket exists"),
+    _edge("BucketIAMMember backups-litellm-pg-objects", "Bucket backups-bucket", "bucket exists"),
+    _edge("BucketIAMMember backups-litellm-pg-lookup", "Bucket backups-bucket", "bucket exists"),
     _edge("Cluster postgres-cluster", _PLUGIN, "plugin answers"),
     _edge("Cluster postgres-cluster", "ObjectStore backups-object-store", "store to archive to"),
-    _edge("Cluster postgres-cluster", "BucketIAMMember backups-objects", "IAM in force"),
-    _edge("Cluster postgres-cluster", "BucketIAMMember backups-lookup", "IAM in force"),
+    _edge("Cluster postgres-cluster", "BucketIAMMember backups-litellm-pg-objects", "IAM in force"),
+    _edge("Cluster postgres-cluster", "BucketIAMMember backups-litellm-pg-lookup", "IAM in force"),
     _edge("ScheduledBackup postgres-schedule", "Cluster postgres-cluster", "database healthy"),
 ]
 """What comes on top where, in addition, the database is backed up."""

@@ -64,7 +64,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"litellm": {"replicas": 2}}, "llm-gateway:litellm.sharedState.kind", "kind: valkey"),
     ({"litellm": {"spendLogRetention": "1mo"}}, "llm-gateway:litellm.spendLogRetention", "90d"),
     ({"litellm": {"requestsPerDay": 1_700_000}}, "llm-gateway:postgres.storageSize", "storageSize: 141Gi"),
-    ({"litellm": {"spendLogRetention": "90d"}}, "llm-gateway:postgres.storageSize", "shorter spendLogRetention"),
+    (
+        {"litellm": {"spendLogRetention": "90d"}},
+        "llm-gateway:postgres.storageSize",
+        "shorter spendLogRetention",
+    ),
     ({"postgres": {"storageSize": "5Gi"}}, "llm-gateway:postgres.storageSize", "storageSize: 10Gi"),
     ({"postgres": {"maxConnections": 30}}, "llm-gateway:postgres.maxConnections", "maxConnections: 35"),
     (
