@@ -138,6 +138,8 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
                 "key_alias": key.name,
                 "team_id": key.team,
                 **_limits(key),
+                # Models and what the key may know of itself: no route that makes or changes something.
+                "allowed_routes": ["llm_api_routes", "info_routes"],
                 "expires": key.expires,
             }
             for key in args.virtual_keys

@@ -44,7 +44,9 @@ class Disks:
             if self._released(volume):
                 self._api.delete("PersistentVolume", volume)
         for attachment in self._api.list("VolumeAttachment"):
-            if attachment["spec"]["attacher"] in _DRIVERS and not attachment.get("status", {}).get("attached"):
+            if attachment["spec"]["attacher"] in _DRIVERS and not attachment.get("status", {}).get(
+                "attached"
+            ):
                 self._api.patch("VolumeAttachment", attachment, {"status": {"attached": True}}, "/status")
 
     def _register(self, node: Json) -> None:
@@ -82,9 +84,16 @@ class Disks:
         uid = claim["metadata"]["uid"]
         if uid not in self._refused:
             self._refused.add(uid)
-            message = f'failed to provision volume with StorageClass "{storage["metadata"]["name"]}": {refusal}'
+            message = (
+                f'failed to provision volume with StorageClass "{storage["metadata"]["name"]}": {refusal}'
+            )
             self._api.event(
-                "PersistentVolumeClaim", claim, "Warning", "ProvisioningFailed", message, storage["provisioner"]
+                "PersistentVolumeClaim",
+                claim,
+                "Warning",
+                "ProvisioningFailed",
+                message,
+                storage["provisioner"],
             )
 
     def _zone(self, claim: Json, storage: Json) -> str | None:

@@ -222,7 +222,9 @@ def waiting_status(pod: Json, blocked: tuple[str, str] | None) -> Json:
 def _claims(pod: Json) -> set[str]:
     volumes = pod["spec"].get("volumes", [])
     return {
-        volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in volumes
+        if "persistentVolumeClaim" in volume
     }
 
 

@@ -50,11 +50,16 @@ class NodePools:
         zones: set[str] = set()
         for volume in pod["spec"].get("volumes", []):
             name = volume.get("persistentVolumeClaim", {}).get("claimName", "")
-            claim = self._api.get("PersistentVolumeClaim", pod["metadata"]["namespace"], name) if name else None
+            claim = (
+                self._api.get("PersistentVolumeClaim", pod["metadata"]["namespace"], name) if name else None
+            )
             bound = claim["spec"].get("volumeName") if claim else None
             disk = self._api.get("PersistentVolume", "", bound) if bound else None
-            for term in (disk or {"spec": {}})["spec"].get("nodeAffinity", {}).get("required", {}).get(
-                "nodeSelectorTerms", []
+            for term in (
+                (disk or {"spec": {}})["spec"]
+                .get("nodeAffinity", {})
+                .get("required", {})
+                .get("nodeSelectorTerms", [])
             ):
                 zones.update(zone for rule in term["matchExpressions"] for zone in rule["values"])
         return zones

@@ -116,10 +116,18 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
     changed = {step.type for step in own_prod.steps("up") if step.op not in UNCHANGED}
     assert not any("secretmanager" in type_ or type_.endswith(":Bucket") for type_ in changed)
 
-    # Taken out of the settings, `restore` replaces nothing.
+    # The old Cluster went on archiving; its access goes with `restore`, which replaces nothing.
+    accounts = {
+        each["member"].rpartition("/")[2] for each in own_prod.cloud.list("bucketIamMember", f"{BUCKET} ")
+    }
+    assert accounts == {"litellm-pg", "litellm-pg-2"}
     del settings["restore"]
     own_prod.up(config=restored).succeeded()
-    assert {step.op for step in own_prod.steps("up")} <= UNCHANGED | {"update"}
+    changed = {
+        step.op: step.type.rpartition(":")[2] for step in own_prod.steps("up") if step.op not in UNCHANGED
+    }
+    assert changed.pop("delete") == "BucketIAMMember"
+    assert changed.keys() <= {"update"}
     assert database.read(own_prod.cloud, NAMESPACE, "litellm-pg-2") == [
         "before the backup",
         "after the backup",
@@ -152,3 +160,42 @@ def test_missing_bucket_iam_is_named(empty: Sandbox) -> None:
     text = empty.up(config={**BACKED_UP, "llm-gateway:timeouts": {"postgres": 15}}).failed().text
     assert "storage.buckets.get" in text
     assert "example-llm-dev-platform-dev-litellm-pg" in text
+
+
+def test_a_preview_refuses_to_shrink_any_volume(own_dev: Sandbox) -> None:
+    model = {
+        "alias": "qwen-local",
+        "inputCostPerToken": 0.00000005,
+        "outputCostPerToken": 0.0000002,
+        "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "cache": "disk", "cacheSize": "20Gi"},
+    }
+    few = {"llm-gateway:litellm": {"serveWithoutDatabase": True, "requestsPerDay": 1000}}
+    own_dev.up(config={**few, "llm-gateway:models": [model]}).succeeded()
+    smaller = {**model, "vllm": {**model["vllm"], "cacheSize": "10Gi"}}
+    text = own_dev.run("preview", config={**few, "llm-gateway:models": [smaller]}).failed().text
+    assert "models[alias qwen-local].vllm.cacheSize: 10Gi is less than the 20Gi" in text
+    shrunk = {**few, "llm-gateway:models": [model], "llm-gateway:postgres": {"storageSize": "8Gi"}}
+    assert "8Gi" in own_dev.run("preview", config=shrunk).failed().text
+    own_dev.up(config={**few, "llm-gateway:models": [model]}).succeeded()
+
+
+def test_two_engines_of_a_model_come_up(empty: Sandbox) -> None:
+    """Each on a node of its own; with one disk for both, the second would never have it."""
+    model = {
+        "alias": "qwen-local",
+        "inputCostPerToken": 0.00000005,
+        "outputCostPerToken": 0.0000002,
+        "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 2},
+    }
+    config = {"llm-gateway:models": [model], "llm-gateway:gpuPool": {"maxNodes": 2}}
+    config["llm-gateway:timeouts"] = {"vllm": 60}
+    empty.up(config=config).succeeded()
+    engine = empty.namespaced("deployments", "vllm", "vllm-qwen-local-deployment-vllm", group="apps/v1")
+    assert engine["status"]["readyReplicas"] == 2
+    assert empty.namespaced("persistentvolumeclaims", "vllm")["items"] == []
+    # What the program did before, past its rule.
+    empty.patch("components/vllm.py", 'if model.cache == "ephemeral":', "if False:")
+    text = empty.up(config=config).failed().text
+    assert "vllm" in text
+    events = empty.namespaced("events", "vllm")["items"]
+    assert any("Multi-Attach error" in event["message"] for event in events)

@@ -18,6 +18,7 @@ def provided(storage_class: str, mode: str, size: str) -> tuple[dict[str, Any] |
     """The volume made for a claim whose pod is to run in a zone, and what was said."""
     cluster = FakeCluster()
     for each in storage_classes():
+        del each["kind"]
         cluster.create("StorageClass", each)
     cluster.add("Node", "n", metadata={"labels": {"topology.kubernetes.io/zone": ZONE}})
     provisioner = FILESTORE_DRIVER if storage_class == "standard-rwx" else DISK_DRIVER
@@ -39,8 +40,9 @@ def provided(storage_class: str, mode: str, size: str) -> tuple[dict[str, Any] |
     )
     disks = Disks(cast(Watched, cluster))
     disks.reconcile()
-    disks.reconcile()
     volumes = cluster.list("PersistentVolume")
+    if not volumes:
+        disks.reconcile()
     return (volumes[0] if volumes else None), [message for _, _, message in cluster.events]
 
 

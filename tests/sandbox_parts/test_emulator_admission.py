@@ -71,7 +71,10 @@ def test_wal_storage_comes_grows_and_stays() -> None:
     small, large = cluster(walStorage={"size": "5Gi"}), cluster(walStorage={"size": "8Gi"})
     assert admission.validate(CLUSTER, {"object": small, "oldObject": cluster()}) is None
     assert admission.validate(CLUSTER, {"object": large, "oldObject": small}) is None
-    for after, cause in ((small, "can't shrink existing storage from 8Gi to 5Gi"), (cluster(), "cannot be disabled")):
+    for after, cause in (
+        (small, "can't shrink existing storage from 8Gi to 5Gi"),
+        (cluster(), "cannot be disabled"),
+    ):
         refusal = admission.validate(CLUSTER, {"object": after, "oldObject": large})
         assert refusal is not None
         assert cause in refusal.message

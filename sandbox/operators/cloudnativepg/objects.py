@@ -115,7 +115,10 @@ def claim(cluster: Json, serial: int, role: Literal["PG_DATA", "PG_WAL"] = "PG_D
     """The claim of an instance's volume for data, named as the instance, or for WAL, named so with -wal."""
     instance = instance_name(cluster, serial)
     wal = role == "PG_WAL"
-    storage, name = cluster["spec"]["walStorage" if wal else "storage"], f"{instance}-wal" if wal else instance
+    storage, name = (
+        cluster["spec"]["walStorage" if wal else "storage"],
+        f"{instance}-wal" if wal else instance,
+    )
     template = storage.get("pvcTemplate", {})
     spec: Json = {"accessModes": ["ReadWriteOnce"], **template}
     if storage.get("storageClass"):
