@@ -125,7 +125,7 @@ class Disks:
     def _released(self, volume: Json) -> bool:
         return (
             volume["metadata"].get("annotations", {}).get(_PROVISIONED_BY) in _DRIVERS
-            and volume["status"].get("phase") == "Released"
+            and volume.get("status", {}).get("phase") == "Released"
             and volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
             and "deletionTimestamp" not in volume["metadata"]
         )

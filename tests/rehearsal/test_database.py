@@ -187,7 +187,10 @@ def test_two_engines_of_a_model_come_up(empty: Sandbox) -> None:
         "outputCostPerToken": 0.0000002,
         "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 2},
     }
-    config = {"llm-gateway:models": [model], "llm-gateway:gpuPool": {"maxNodes": 2}}
+    config = {
+        "llm-gateway:models": [model],
+        "llm-gateway:gpuPool": {"maxNodes": 2, "zones": ["europe-west4-a"]},
+    }
     config["llm-gateway:timeouts"] = {"vllm": 60}
     empty.up(config=config).succeeded()
     engine = empty.namespaced("deployments", "vllm", "vllm-qwen-local-deployment-vllm", group="apps/v1")

@@ -149,7 +149,7 @@ class _Parser:
         while tokens and tokens[0][1] not in ("|", ")"):
             kind, text = tokens.pop(0)
             if kind == "text":
-                arguments.append(lambda _, text=json.loads(text): text)
+                arguments.append(lambda _, text=text: json.loads(text))
             elif kind == "field":
                 arguments.append(self._field(text, f".{text}", line))
             elif text == "(":
