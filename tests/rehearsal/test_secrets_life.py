@@ -157,6 +157,7 @@ def test_the_master_key_alone_is_rotated_and_ready_from_the_sync_before_is_not_t
 
 def test_tear_down_leaves_the_salt(own_dev: Sandbox) -> None:
     salt = own_dev.secret("litellm-salt-key")
+    own_dev.up().succeeded()  # destroy goes by the state, where the fork's API server has its origin's address
     own_dev.run("destroy").failed()
     own_dev.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
     own_dev.run("destroy").succeeded()
