@@ -16,15 +16,14 @@ import os
 import runpy
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 import traceback
+from functools import partial
 from pathlib import Path
 
-from sandbox.paths import REPOSITORY, Home
-from sandbox.processes import python_command
+from sandbox.paths import Home
+from sandbox.processes import python_command, start_daemon
 
 MODULE = "sandbox.plugins.fork_server"
 LIBRARIES = (
@@ -54,7 +53,6 @@ LIBRARIES = (
     "yaml",
 )
 """What the programs spend their start on. None may start a thread: a fork would inherit its locks."""
-_START_TIMEOUT = 30.0  # seconds
 _ENVIRONMENT = Path(sys.prefix, "complete")
 """Written anew when packages are installed: then what was imported is outdated."""
 
@@ -71,19 +69,8 @@ def answers(home: Home) -> bool:
 
 def start(home: Home, environment: dict[str, str]) -> None:
     """Start the home's server; returns once it takes programs, or without one after 30 s."""
-    with (home.logs / "fork-server.log").open("a") as log:
-        process = subprocess.Popen(
-            python_command(home, MODULE),
-            env={**environment, "PYTHONPATH": str(REPOSITORY)},
-            cwd=home.root,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + _START_TIMEOUT
-    while not answers(home) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    log = home.logs / "fork-server.log"
+    start_daemon(home, python_command(home, MODULE), environment, log, partial(answers, home))
 
 
 def serve(path: Path) -> None:
