@@ -43,7 +43,7 @@ def findings(operation: events.Operation, allow: Iterable[str] = ()) -> list[Fin
 
     `allow` are names or URNs of resources that may go, one or more per string, separated by spaces. A rotated
     secret's value and version are no finding: the version is disabled, which can be undone. Nor is the secret
-    of a removed virtual key: the preview names the removed tenant, and the key is refused from then on.
+    of a removed virtual key: the preview names the removed tenant, and the key is refused from a minute later on.
     """
     allowed = {name for names in allow for name in names.split()}
     return [
