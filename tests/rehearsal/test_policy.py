@@ -21,6 +21,7 @@ PRODUCTION = {
     "production-database-has-backups",
     "production-backups-are-scheduled",
     "production-database-has-three-instances",
+    "production-wal-has-its-own-volume",
 }
 OUTSIDE_PRODUCTION = {"gpu-pools-scale-to-zero"}
 # What each policy refuses of bad.py.
@@ -46,6 +47,7 @@ REFUSED = {
     "production-database-has-backups": {"production-database"},
     "production-backups-are-scheduled": {"production-database"},
     "production-database-has-three-instances": {"production-database"},
+    "production-wal-has-its-own-volume": {"production-database"},
     "disruptions-leave-some": {"production-database", "disruptions-take-all"},
     "iam-is-per-secret": {"iam-every-secret", "iam-everyone"},
     "pods-are-unprivileged": {"pods-privileged", "pods-capable", "pods-on-the-host", "pods-in-values"},

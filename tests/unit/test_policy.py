@@ -151,6 +151,12 @@ def test_production_is_told_by_the_stacks_name(stack: str) -> None:
     assert violations("production-database-has-three-instances", CLUSTER, {"spec": {}}, stack)
 
 
+def test_production_keeps_wal_apart() -> None:
+    policy = "production-wal-has-its-own-volume"
+    assert violations(policy, CLUSTER, {"spec": {"walStorage": {"size": "10Gi"}}}, "prod") == []
+    assert violations(policy, CLUSTER, {"spec": {}}, "prod")
+
+
 def test_backups_by_snapshot_count() -> None:
     spec = {"instances": 3, "backup": {"volumeSnapshot": {"online": False}}}
     assert violations("production-database-has-backups", CLUSTER, {"spec": spec}, "prod") == []
