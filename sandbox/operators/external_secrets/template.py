@@ -31,19 +31,22 @@ def _regex_match(pattern: str, text: str) -> bool:
     return bool(re.search(re.sub(r"(?<!\\)\$$", r"\\Z", pattern), text))
 
 
-FUNCTIONS: dict[str, Callable[..., Value]] = {
+_OF_ONE: dict[str, Callable[[str], str]] = {
     "b64dec": lambda text: base64.b64decode(text).decode(),
     "b64enc": lambda text: base64.b64encode(text.encode()).decode(),
     "fail": _fail,
     "lower": str.lower,
     "quote": json.dumps,
-    "regexMatch": _regex_match,
     "toString": str,
     "trim": lambda text: text.strip(_SPACE),
-    "trimPrefix": lambda prefix, text: text.removeprefix(prefix),
     "upper": str.upper,
     "urlquery": quote_plus,
 }
+_OF_TWO: dict[str, Callable[[str, str], Value]] = {
+    "regexMatch": _regex_match,
+    "trimPrefix": lambda prefix, text: text.removeprefix(prefix),
+}
+FUNCTIONS: dict[str, Callable[..., Value]] = {**_OF_ONE, **_OF_TWO}
 
 _ACTION = re.compile(r"(\s*\{\{-\s|\{\{)(.*?)(\s-\}\}\s*|\}\})", re.DOTALL)
 _TOKEN = re.compile(r"\s*(?:(?P<text>\"(?:[^\"\\]|\\.)*\")|\.(?P<field>\w+)|(?P<word>\w+)|(?P<mark>[().|]))")
