@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -67,6 +67,8 @@ class Sandbox:
     Programs that are given the same folder share its sandbox.
     """
 
+    program: ClassVar = [sys.executable, "-m", "sandbox"]
+
     def __init__(self, folder: Path, stack: str = "dev", *, example: str = "") -> None:
         self._origin = REPOSITORY / "examples" / example if example else REPOSITORY
         self.root = folder / (example or "program")
@@ -94,7 +96,7 @@ class Sandbox:
 
     def run(self, command: str, *arguments: str, config: dict[str, Any] | None = None) -> Result:
         """Run one sandbox command; `config` is merged over the stack's settings for that run."""
-        line = [sys.executable, "-m", "sandbox", command, "--stack", self.stack]
+        line = [*self.program, command, "--stack", self.stack]
         line += ["--home", str(self.home.root), "--root", str(self.root)]
         if config is not None:
             overlay = self.root / "overlay.yaml"
