@@ -49,6 +49,10 @@ EVERYTHING: Mapping[str, Any] = {
 """Changes that have every part of the program deployed."""
 
 
+CLUSTER_OUTPUTS = {"clusterName": "shared", "clusterLocation": "us-central1-c", "clusterProject": "platform"}
+"""Of every other stack, but for those that are called `empty`."""
+
+
 def secret_marker(name: str) -> str:
     """The value that the mocked RandomBytes `name` has: findable wherever it leaks."""
     return f"marker-of-{name}"
@@ -65,12 +69,7 @@ class Mocks(mocks.Mocks):
             state["name"] = f"projects/{state['project']}/secrets/{state['secretId']}"
             return state["name"], state
         elif args.typ == "pulumi:pulumi:StackReference":
-            cluster = {
-                "clusterName": "shared",
-                "clusterLocation": "us-central1-c",
-                "clusterProject": "platform",
-            }
-            state["outputs"] = {} if args.name.endswith("/empty") else cluster
+            state["outputs"] = {} if args.name.endswith("/empty") else CLUSTER_OUTPUTS
             state["secretOutputNames"] = []
         elif args.typ == "gcp:secretmanager/secretVersion:SecretVersion":
             state["version"] = "3"

@@ -58,14 +58,8 @@ def chart(chart: versions.Chart) -> Dependency:
 
 
 def image(image: versions.Image) -> Dependency:
-    return {
-        "depName": image.repository,
-        "currentValue": image.tag,
-        "datasource": "docker",
-        "packageName": None,
-        "registryUrl": None,
-        "currentDigest": image.digest,
-    }
+    own = {"depName": image.repository, "currentValue": image.tag, "currentDigest": image.digest}
+    return {**dict.fromkeys(FIELDS), **own, "datasource": "docker"}
 
 
 def by_name(dependencies: list[Dependency]) -> list[Dependency]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -23,19 +24,10 @@ MARKDOWN = MarkdownIt("commonmark").enable("table")
 HOSTILE = "a|b\\|c`d``e``` <script>x</script> <!-- llm-gateway --> @all\n| new | row |\n```\n</details>"
 
 
-def operation(*steps: Step, **fields: object) -> Operation:
-    empty = Operation(
-        steps=list(steps),
-        outputs={},
-        outputs_before={},
-        diagnostics=[],
-        policies=[],
-        policies_checked=set(),
-        result="succeeded",
-        preview=True,
-        duration=1,
-    )
-    return replace(empty, **fields)  # pyright: ignore[reportArgumentType]
+def operation(*steps: Step, **fields: Any) -> Operation:
+    empty: dict[str, Any] = {"outputs": {}, "outputs_before": {}, "policies": [], "policies_checked": set()}
+    ended: dict[str, Any] = {"diagnostics": [], "result": "succeeded", "preview": True, "duration": 1}
+    return Operation(**{"steps": list(steps), **empty, **ended, **fields})
 
 
 def step(op: str, name: str = "pool", *changed: Change, protected: bool = False) -> Step:
