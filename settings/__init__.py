@@ -194,7 +194,7 @@ class Settings(Section):
             yield Violation(
                 "postgres.storageSize",
                 f"{proxy.requests_per_day} requests per day (litellm.requestsPerDay), kept for "
-                f"{proxy.spend_log_retention} (litellm.spendLogRetention), need {needed:.0f}Gi with WAL and a tenth "
+                f"{proxy.spend_log_retention} (litellm.spendLogRetention), need {needed / 0.9:.1f}Gi with WAL and a tenth "
                 f"free; the volume has {self.postgres.storage_size}",
                 "the database's volume would fill, and the gateway would refuse every request",
                 f"storageSize: {wanted}Gi, or a shorter spendLogRetention",

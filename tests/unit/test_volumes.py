@@ -41,7 +41,12 @@ def refused(part: tuple[str, str, Any], old: Mapping[str, Any], new: Mapping[str
             served(cache="shared", cacheStorageClass="standard-rwx"),
             "ReadWriteOnce of class default and would be ReadWriteMany of class standard-rwx",
         ),
-        (POSTGRES, {}, {"postgres": {"storageSize": "9000M"}}, "postgres.storageSize: 9000M is less"),
+        (
+            POSTGRES,
+            {},
+            {"postgres": {"storageSize": "9000M"}, "litellm": {"requestsPerDay": 1000}},
+            "postgres.storageSize: 9000M is less",
+        ),
         (
             POSTGRES,
             {"postgres": {"walStorageSize": "10Gi"}},
