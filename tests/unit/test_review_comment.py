@@ -27,7 +27,8 @@ HOSTILE = "a|b\\|c`d``e``` <script>x</script> <!-- llm-gateway --> @all\n| new |
 def operation(*steps: Step, **fields: Any) -> Operation:
     empty: dict[str, Any] = {"outputs": {}, "outputs_before": {}, "policies": [], "policies_checked": set()}
     ended: dict[str, Any] = {"diagnostics": [], "result": "succeeded", "preview": True, "duration": 1}
-    return Operation(**{"steps": list(steps), **empty, **ended, **fields})
+    made: dict[str, Any] = {"steps": list(steps), **empty, **ended, **fields}
+    return Operation(**made)
 
 
 def step(op: str, name: str = "pool", *changed: Change, protected: bool = False) -> Step:
