@@ -108,9 +108,9 @@ def test_no_generated_value_is_in_plain_text_anywhere(first_up: Sandbox) -> None
     values = {secret: first_up.secret(secret) for secret in (*GENERATED, "litellm-key-search-app")}
     found = leaks.files(first_up.root.parent, first_up.home)
     assert leaks.search(values, found) == []
-    # State, events, report, logs and what `up` printed were searched; the search finds what is there.
+    # State, its history, events, report, logs and what `up` printed were searched; the search finds what is there.
     searched = [name for name in found if found[name]]
-    for part in ("stacks/llm-gateway/dev.json", "dev-up.jsonl", "/up.txt", "/report", "/logs/"):
+    for part in ("stacks/llm-gateway/dev.json", "/history/", "dev-up.jsonl", "/up.txt", "/report", "/logs/"):
         assert any(part in name for name in searched), part
     assert leaks.search({"known": "litellm.llm-gateway.svc"}, found)
 
