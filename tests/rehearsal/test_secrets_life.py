@@ -41,7 +41,7 @@ ROTATED = {
 
 
 def made_anew(secret: str) -> set[tuple[str, str]]:
-    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomBytes", "SecretVersion")}
+    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomPassword", "SecretVersion")}
 
 
 def values(sandbox: Sandbox) -> dict[str, str]:
@@ -96,23 +96,12 @@ def test_rotation_of_all_values_at_once(own_dev: Sandbox) -> None:
     rotated = {secret for secret, _ in ROTATED.values()}
     before, generation = values(own_dev), cluster(own_dev)["metadata"]["generation"]
     litellm, vllm, database = (pods(own_dev, *each) for each in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS))
-<<<<<<< HEAD
-    made = {
-        (kind, f"gateway-secrets-{secret}")
-        for kind in ("RandomPassword", "SecretVersion")
-        for secret in ROTATED.values()
-    }
-
-    own_dev.run("preview", config=config).succeeded()
-    assert own_dev.changed("preview").keys() == made | READERS
-=======
     expected: set[tuple[str, str]] = set()
     for key, (secret, readers) in ROTATED.items():
         one = PROTECTED | {"llm-gateway:secrets": {key: 2}}
         own_dev.run("preview", config=one).succeeded()
         assert own_dev.changed("preview").keys() == made_anew(secret) | readers, secret
         expected |= made_anew(secret) | readers
->>>>>>> main
     assert values(own_dev) == before
 
     own_dev.up(config=config).succeeded()
