@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
-from sandbox.paths import REPOSITORY
+import yaml
+
+from sandbox.environment import environment, make_directories
+from sandbox.paths import REPOSITORY, Home
+from sandbox.plugins.shims import write_shims
+from sandbox.toolchain.build import ensure
 from tests.support import leaks
 from tests.support.driver import Sandbox
 
@@ -16,21 +23,17 @@ ROTATED = {
         "vllmApiKeyGeneration": 2,
     },
 }
-# As an engine of a user's has it: with the history of updates and the backups of the state.
-WITH_HISTORY = ("exec", "--", "env", "-u", "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS", "pulumi")
+# As an engine of a user's has it: with the backups of the state.
+NO_BACKUPS = "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS"
+WITH_BACKUPS = ("exec", "--", "env", "-u", NO_BACKUPS, "pulumi")
 UP = ("up", "--yes", "--skip-preview", "--diff")
-LEAKING = """
+BOTH = """
 import pulumi
-import pulumi_gcp as gcp
 import pulumi_random as random
 
-import settings
-
-project = settings.load().gcp.project
-google = pulumi.ResourceOptions(provider=gcp.Provider("google", project=project))
-key = random.RandomBytes("key", length=24, opts=pulumi.ResourceOptions(provider=random.Provider("random")))
-secret = gcp.secretmanager.Secret("key", project=project, secret_id="key", replication={"auto": {}}, opts=google)
-gcp.secretmanager.SecretVersion("key", secret=secret.id, secret_data=key.hex, opts=google)
+keepers = {"generation": pulumi.Config().get("generation") or "1"}
+pulumi.export("password", random.RandomPassword("p", length=33, special=False, keepers=keepers).result)
+pulumi.export("bytes", random.RandomBytes("b", length=24, keepers=keepers).hex)
 """
 
 
@@ -46,7 +49,7 @@ def test_a_rotation_shows_no_value(own_dev: Sandbox) -> None:
         printed = own_dev.run("preview", config=ROTATED).succeeded().text
         printed += own_dev.run("exec", "--", "pulumi", "preview", "--diff").succeeded().text
         log.unlink()
-        printed += own_dev.run(*WITH_HISTORY, *UP, "--event-log", str(log)).succeeded().text
+        printed += own_dev.run(*WITH_BACKUPS, *UP, "--event-log", str(log)).succeeded().text
         own_dev.run("report").succeeded()
     values = stored(own_dev)
     assert len([name for name in values if name.endswith("/2")]) == 3
@@ -78,14 +81,32 @@ def test_a_rotation_shows_no_value(own_dev: Sandbox) -> None:
     assert leaks.search({"a name": "gateway-secrets-litellm-master-key"}, {"comment": comment.stdout})
 
 
-def test_a_value_that_is_an_id_is_found_and_refused(empty: Sandbox) -> None:
-    """RandomBytes shows its value in state, history and diffs: the search must find it, the policies refuse it."""
-    (empty.root / "__main__.py").write_text(LEAKING)
-    refused = empty.run("preview").failed().text
-    assert "key is a RandomBytes: its id is its value in base64" in refused
-    log = empty.home.event_log("dev", "up")
-    printed = empty.run(*WITH_HISTORY, *UP, "--event-log", str(log)).succeeded().text
-    files = leaks.files(empty.root.parent, empty.home)
-    found = leaks.search(stored(empty), files | {"printed": printed.encode()})
-    for part in ("stacks/llm-gateway/dev.json (", "/history/", "dev-up.jsonl"):
-        assert any(part in line and "bytes of the hex, base64 at offset 0" in line for line in found), part
+def test_the_search_finds_a_value_that_is_an_id(tmp_path: Path) -> None:
+    """RandomBytes shows its value as base64 of bytes known as hex; a RandomPassword beside it shows none."""
+    home, program = Home(tmp_path / "home", "both"), tmp_path / "program"
+    make_directories(home)
+    write_shims(home, ensure())
+    program.mkdir()
+    runtime = {"name": "python", "options": {"virtualenv": sys.prefix}}
+    (program / "Pulumi.yaml").write_text(yaml.safe_dump({"name": "both", "runtime": runtime}))
+    (program / "__main__.py").write_text(BOTH)
+    env = environment(home, "dev")
+    del env["PULUMI_STACK"], env["PULUMI_OPTION_CONFIG_FILE"], env[NO_BACKUPS]
+
+    def pulumi(*arguments: str) -> str:
+        done = subprocess.run(
+            [home.bin / "pulumi", *arguments], cwd=program, env=env, text=True, capture_output=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    pulumi("stack", "init", "dev")
+    pulumi(*UP, "--event-log", str(tmp_path / "up.jsonl"))
+    pulumi("config", "set", "generation", "2")
+    printed = pulumi("preview", "--diff")
+    values = json.loads(pulumi("stack", "output", "--json", "--show-secrets"))
+    found = leaks.search(values, leaks.files(tmp_path, home) | {"printed": printed.encode()})
+    for place in ("/stacks/both/dev.json (", "/history/", "/backups/", "up.jsonl", "printed"):
+        assert any(place in line for line in found), place
+    assert {line.split(" is in ")[0] for line in found} == {"bytes"}
+    assert {line.rpartition(" (")[2] for line in found} == {"bytes of the hex, base64 at offset 0)"}
