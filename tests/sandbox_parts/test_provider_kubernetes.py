@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, ConfigureRequest, DiffResponse
 
 from sandbox.errors import SandboxError
@@ -107,6 +108,16 @@ class TestProviderConfiguration:
         moved = diff(PROVIDER, old, {**old, "kubeconfig": kubeconfig("https://127.0.0.1:1")})
         assert (moved.changes, moved.replaces) == (True, [])
         assert diff(PROVIDER, old, {**old, "clusterIdentifier": "b"}).replaces == ["clusterIdentifier"]
+
+
+def test_the_state_keeps_the_inputs_for_the_real_provider_and_a_secrets_data_encrypted() -> None:
+    given = property_map(body("Secret", stringData={"a": "b"}, type="Opaque"))
+    live = body("Secret", data={"a": "Yg=="})
+    kept = KubernetesProvider()._outputs(live, plain_map(given), given)  # pyright: ignore[reportPrivateUsage]
+    inputs = cast(dict[str, PropertyValue], kept["__inputs"].value)
+    assert plain_map(inputs) == plain_map(given)
+    assert kept["data"].is_secret
+    assert [name for name, value in inputs.items() if value.is_secret] == ["stringData"]
 
 
 class TestCheck:
