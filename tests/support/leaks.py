@@ -72,8 +72,8 @@ def files(folder: Path, home: Home) -> dict[str, bytes]:
     store = {f"{home.cloud.name}{end}" for end in ("", "-wal", "-shm")}
     found: dict[str, bytes] = {}
     for path in folder.rglob("*"):
-        # etcd is the API server's store, where the cluster's Secrets are.
-        if "etcd" in path.parts or path.name in store or not path.is_file():
+        # etcd is the API server's store, where the cluster's Secrets are; links lead to the toolchain's programs.
+        if "etcd" in path.parts or path.name in store or path.is_symlink() or not path.is_file():
             continue
         content = path.read_bytes()
         found[str(path)] = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
