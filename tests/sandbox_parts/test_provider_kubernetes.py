@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, DiffResponse
+from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, ConfigureRequest, DiffResponse
 
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits, objects, release
@@ -65,6 +67,24 @@ class TestProviderConfiguration:
         assert check_config({"kubeconfig": kubeconfig(), "clusterIdentifier": "c"}) == {}
         assert check_config({"kubeconfig": UNKNOWN}) == {}
 
+    def test_without_the_setting_the_file_of_kubeconfig_is_read(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """As a default provider has it; the real one reads the same."""
+        file = tmp_path / "kubeconfig"
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        assert "KUBECONFIG" in check_config({})["kubeconfig"]
+        file.write_text(kubeconfig())
+        assert check_config({}) == {}
+        provider = KubernetesProvider()
+        asyncio.run(provider.configure(ConfigureRequest({}, {}, True, True)))
+        assert provider._connected.kubeconfig == kubeconfig()  # pyright: ignore[reportPrivateUsage]
+        file.write_text(kubeconfig("https://34.1.2.3"))
+        assert "34.1.2.3" in check_config({})["kubeconfig"]
+        assert check_config({"kubeconfig": kubeconfig()}) == {}
+        monkeypatch.delenv("KUBECONFIG")
+        assert "KUBECONFIG" in check_config({})["kubeconfig"]
+
     def test_a_misspelt_key_is_named(self) -> None:
         assert 'did you mean "kubeconfig"' in check_config({"kubeconfg": ""})["kubeconfg"]
 
@@ -88,6 +108,16 @@ class TestProviderConfiguration:
         moved = diff(PROVIDER, old, {**old, "kubeconfig": kubeconfig("https://127.0.0.1:1")})
         assert (moved.changes, moved.replaces) == (True, [])
         assert diff(PROVIDER, old, {**old, "clusterIdentifier": "b"}).replaces == ["clusterIdentifier"]
+
+
+def test_the_state_keeps_the_inputs_for_the_real_provider_and_a_secrets_data_encrypted() -> None:
+    given = property_map(body("Secret", stringData={"a": "b"}, type="Opaque"))
+    live = body("Secret", data={"a": "Yg=="})
+    kept = KubernetesProvider()._outputs(live, plain_map(given), given)  # pyright: ignore[reportPrivateUsage]
+    inputs = cast(dict[str, PropertyValue], kept["__inputs"].value)
+    assert plain_map(inputs) == plain_map(given)
+    assert kept["data"].is_secret
+    assert [name for name, value in inputs.items() if value.is_secret] == ["stringData"]
 
 
 class TestCheck:

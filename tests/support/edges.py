@@ -85,12 +85,12 @@ EDGES = [
     *(
         _edge(f"SecretVersion secrets-{secret}", f"{kind} secrets-{secret}", fact)
         for secret in _MADE
-        for kind, fact in (("RandomBytes", "value made"), ("Secret", "secret exists"))
+        for kind, fact in (("RandomPassword", "value made"), ("Secret", "secret exists"))
     ),
 ]
 
 TENANT_EDGES = [
-    _edge(f"SecretVersion {_KEY}", f"RandomBytes {_KEY}", "value made"),
+    _edge(f"SecretVersion {_KEY}", f"RandomPassword {_KEY}", "value made"),
     *_readable("litellm-tenant-keys", "litellm-key-search-app"),
     _edge("Job tenants-reconcile", "Release litellm-release", "admin API answers"),
     _edge("Job tenants-reconcile", "ConfigMap secret-sync-litellm-tenant-keys-synced", "key values synced"),
