@@ -46,9 +46,6 @@ def test_gates_are_proven_before_they_open(program: Recording) -> None:
 def test_awaited_objects_are_waited_for(program: Recording) -> None:
     for kind, name in (
         ("ClusterSecretStore", "gateway-secret-sync-store"),
-        ("ExternalSecret", "gateway-secret-sync-litellm-secrets"),
-        ("ExternalSecret", "gateway-secret-sync-litellm-pg-app"),
-        ("ExternalSecret", "gateway-secret-sync-vllm-api-key"),
         ("Cluster", "gateway-postgres-cluster"),
     ):
         annotations = program.one(kind, name).inputs["metadata"]["annotations"]
