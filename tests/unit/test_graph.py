@@ -52,6 +52,13 @@ def test_awaited_objects_are_waited_for(program: Recording) -> None:
         assert annotations == {"pulumi.com/waitFor": "condition=Ready"}, name
 
 
+def test_only_its_gate_waits_for_an_external_secret(program: Recording) -> None:
+    """A wait for its condition would end first, in words that name no cause."""
+    for name in ("litellm-secrets", "litellm-pg-app", "vllm-api-key"):
+        metadata = program.one("ExternalSecret", f"gateway-secret-sync-{name}").inputs["metadata"]
+        assert "annotations" not in metadata, name
+
+
 def test_every_resource_has_an_explicit_provider(program: Recording) -> None:
     for (type_, name), registration in program.resources.items():
         if not type_.startswith(("pulumi:", "llmgateway:")):
