@@ -159,7 +159,10 @@ def warn(urn: str, message: str) -> None:
     """Has the engine show a warning about a resource."""
     with grpc.insecure_channel(_engine()) as channel:
         engine: Any = engine_pb2_grpc.EngineStub(channel)
-        engine.Log(engine_pb2.LogRequest(severity=engine_pb2.WARNING, urn=urn, message=message))
+        # As with the real ones, a warning that the engine does not take stops nothing.
+        with contextlib.suppress(grpc.RpcError):
+            request = engine_pb2.LogRequest(severity=engine_pb2.WARNING, urn=urn, message=message)
+            engine.Log(request, timeout=10)
 
 
 def serve(implementation: provider.Provider, version: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,8 @@ import pytest
 from tests.support.recorded import write_failed
 from tests.support.recorded_cluster import RecordedCluster
 from tools.explain import __main__ as command
-from tools.explain import cluster
 from tools.explain.causes import causes
-from tools.explain.cluster import ExplainError, connected
+from tools.explain.cluster import PATHS, ExplainError, connected
 from tools.explain.failures import Failure, failures, kubeconfig
 from tools.explain.masks import mask, quoted
 from tools.review import events
@@ -165,6 +167,146 @@ class TestContainers:
         assert "it is not in the cluster" in told(RecordedCluster([]), resource(JOB, "n", "j"))
 
 
+SCHEDULER = "0/4 nodes are available: 3 Insufficient nvidia.com/gpu, 1 node(s) had untolerated taint(s)."
+
+
+class TestScheduling:
+    @staticmethod
+    def waiting(message: str, *events: dict[str, Any], gpu: bool = True, **spec: Any) -> RecordedCluster:
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        found = pod(conditions=[condition])
+        limits = {"nvidia.com/gpu": "1"} if gpu else {"cpu": "1"}
+        found["spec"] = {"containers": [{"name": "c", "resources": {"limits": limits}}], **spec}
+        taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+        with_gpu = {
+            "kind": "Node",
+            "metadata": {"name": "g"},
+            "spec": {"taints": [taint]},
+            "status": {"allocatable": {"nvidia.com/gpu": "1"}},
+        }
+        return RecordedCluster([owner("Job"), found, with_gpu, *events])
+
+    def test_the_taint_that_is_not_tolerated_is_named_though_the_scheduler_does_not(self) -> None:
+        text = told(self.waiting(SCHEDULER), resource(JOB, "n", "j"))
+        assert "it does not tolerate the taint nvidia.com/gpu=present:NoSchedule" in text
+
+    def test_the_autoscaler_names_it_where_there_is_no_such_node(self) -> None:
+        says = event("u", "NotTriggerScaleUp", "1 node(s) had untolerated taint {a: b}", "Normal")
+        tolerates = [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+        text = told(self.waiting(SCHEDULER, says, tolerations=tolerates), resource(JOB, "n", "j"))
+        assert "it does not tolerate the taint a: b" in text
+
+    def test_of_a_pod_without_gpu_the_taint_of_gpu_nodes_is_no_cause(self) -> None:
+        message = "0/4 nodes are available: 3 Insufficient cpu, 1 node(s) had untolerated taint(s)."
+        text = told(self.waiting(message, gpu=False), resource(JOB, "n", "j"))
+        assert text.startswith("Pod n/p: no node has enough cpu free")
+
+    @pytest.mark.parametrize(
+        ("reason", "message", "wrong"),
+        [
+            (
+                "FailedScaleUp",
+                "GCE out of resources. ZONE_RESOURCE_POOL_EXHAUSTED",
+                "Google has no such machine",
+            ),
+            ("FailedScaleUp", "GCE quota exceeded: QUOTA_EXCEEDED", "the project's quota"),
+            ("NotTriggerScaleUp", "1 max node group size reached", "the node pool is at its maximum"),
+        ],
+    )
+    def test_the_autoscalers_reason_comes_first(self, reason: str, message: str, wrong: str) -> None:
+        lack = "0/4 nodes are available: 4 Insufficient nvidia.com/gpu."
+        text = told(self.waiting(lack, event("u", reason, message)), resource(JOB, "n", "j"))
+        assert text.startswith(f"Pod n/p: {wrong}")
+
+
+class TestExternalSecret:
+    @staticmethod
+    def denied(message: str, *more: dict[str, Any]) -> RecordedCluster:
+        item = {
+            "kind": "ExternalSecret",
+            "metadata": {"name": "s", "namespace": "llm-gateway", "uid": "s", "generation": 1},
+            "spec": {
+                "secretStoreRef": {"kind": "ClusterSecretStore", "name": "store"},
+                "data": [
+                    {"secretKey": "A", "remoteRef": {"key": "good", "version": "1"}},
+                    {"secretKey": "B", "remoteRef": {"key": "bad", "version": "7"}},
+                ],
+            },
+            "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "SecretSyncedError"}]},
+        }
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        store = {"kind": "ClusterSecretStore", "metadata": {"name": "store", "uid": "st"}, "status": ready}
+        labels = {"app.kubernetes.io/name": "external-secrets"}
+        operator = {
+            "kind": "Pod",
+            "metadata": {"name": "o", "namespace": "e", "labels": labels},
+            "status": ready,
+        }
+        return RecordedCluster([item, *(more or [store, operator]), event("s", "UpdateFailed", message)])
+
+    @pytest.mark.parametrize(
+        ("error", "wrong"),
+        [
+            (
+                "rpc error: code = PermissionDenied desc = Permission 'secretmanager.versions.access' denied",
+                "the operator may not read the secret bad in Secret Manager",
+            ),
+            ("Secret does not exist", "the secret bad has no version 7 in Secret Manager: not found"),
+            (
+                "rpc error: code = FailedPrecondition desc = it is in DISABLED state",
+                "version 7 of the secret bad is disabled or destroyed",
+            ),
+            ("a new kind of error", "the secret bad cannot be read: a new kind of error"),
+        ],
+    )
+    def test_the_secret_at_fault_is_named(self, error: str, wrong: str) -> None:
+        recorded = self.denied(f"error processing spec.data[1] (key: bad), err: {error}")
+        text = told(recorded, gate("s"))
+        assert text.startswith(f"ExternalSecret llm-gateway/s: {wrong}")
+        assert "good" not in text
+
+    def test_without_the_operator_nobody_copies(self) -> None:
+        store = {"kind": "ClusterSecretStore", "metadata": {"name": "store", "uid": "st"}}
+        assert "no pod of the External Secrets operator is ready" in told(self.denied("", store), gate("s"))
+
+    def test_a_store_that_is_not_ready_comes_first(self) -> None:
+        recorded = self.denied("store is not ready")
+        recorded.objects[1]["status"] = {"conditions": [{"type": "Ready", "status": "False"}]}
+        recorded.objects.append(event("st", "InvalidProviderConfig", "unable to create client"))
+        text = told(recorded, gate("s"))
+        assert text.startswith(
+            "ClusterSecretStore store: the External Secrets operator cannot log in to Google"
+        )
+
+    def test_one_that_is_synced_by_now_is_no_cause(self) -> None:
+        recorded = self.denied("")
+        recorded.objects[0]["status"] = {
+            "syncedResourceVersion": "1-x",
+            "conditions": [{"type": "Ready", "status": "True"}],
+        }
+        assert told(recorded, gate("s")) == ""
+
+
+class TestDatabase:
+    CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
+
+    def test_what_its_conditions_say(self) -> None:
+        archiving = {
+            "type": "ContinuousArchiving",
+            "status": "False",
+            "message": "x does not have storage.buckets.get access to bucket b",
+        }
+        recorded = RecordedCluster([owner("Cluster", spec={}, status={"conditions": [archiving]})])
+        text = told(recorded, resource(self.CLUSTER, "n", "j"))
+        assert text.startswith("Cluster n/j: the database may not look at the bucket of its backups")
+
+    def test_its_phase_where_nothing_else_says_more(self) -> None:
+        status = {"phase": "Setting up primary", "phaseReason": "Expected empty archive"}
+        recorded = RecordedCluster([owner("Cluster", spec={}, status=status)])
+        text = told(recorded, resource(self.CLUSTER, "n", "j"))
+        assert text.startswith("Cluster n/j: the bucket holds backups of a Cluster of this name")
+
+
 def test_only_the_objects_of_a_release_are_followed() -> None:
     def deployment(name: str, of: str) -> dict[str, Any]:
         return owner(
@@ -298,33 +440,73 @@ def test_what_cannot_be_explained(
     assert said in capsys.readouterr().err
 
 
-class Answers:
-    """A client that answers every request with a status and a body."""
+@pytest.fixture
+def api() -> Iterator[tuple[str, list[str]]]:
+    """A kubeconfig of an API server that refuses pods, knows no Job, and has one of all else; and what it was asked."""
+    asked: list[str] = []
+    metadata = {"name": "x", "namespace": "n", "uid": "u"}
 
-    def __init__(self, status: int, body: str = "{}") -> None:
-        self.status, self.body = status, body
-        self.asked: list[tuple[Any, ...]] = []
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            body = json.dumps({"metadata": metadata, "items": [{"metadata": metadata}]}).encode()
+            refused = {"/api/v1/pods?labelSelector=a%3Db": 403, "/apis/batch/v1/namespaces/n/jobs/x": 404}
+            self.send_response(refused.get(self.path, 200))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
-    def param_serialize(self, *call: Any, **options: Any) -> tuple[Any, ...]:
-        self.asked.append((*call, options["query_params"]))
-        return ()
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
 
-    def call_api(self, *_: Any, **__: Any) -> Any:
-        return self
-
-    def read(self) -> bytes:
-        return self.body.encode()
-
-
-def test_only_reads_are_sent_and_never_for_a_secret() -> None:
-    assert not [kind for kind in cluster.PATHS if kind.startswith("Secret")]
-    answers = Answers(200, '{"items": [{"metadata": {"name": "x"}}]}')
-    reader = cluster.Cluster(answers)  # pyright: ignore[reportArgumentType]
-    assert reader.items("Pod", "", {"a": "b"}) == [{"metadata": {"name": "x"}, "kind": "Pod"}]
-    assert answers.asked == [("GET", "/api/v1/pods", [("labelSelector", "a=b")])]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = {
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+        }
+        yield json.dumps(config), asked
+        server.shutdown()
 
 
-def test_what_may_not_be_read_is_said() -> None:
-    reader = cluster.Cluster(Answers(403))  # pyright: ignore[reportArgumentType]
-    assert reader.get("Pod", "n", "x") is None
-    assert reader.unreadable == {"namespaces/n/pods/x"}
+def test_only_reads_are_sent_and_never_for_a_secret(api: tuple[str, list[str]]) -> None:
+    assert not [kind for kind in PATHS if kind.startswith("Secret")]
+    config, asked = api
+    with connected(config, None) as cluster:
+        found = cluster.get("Deployment", "n", "x")
+        assert found
+        assert found["kind"] == "Deployment"
+        assert cluster.get("Job", "n", "x") is None
+        assert cluster.items("Pod", "", {"a": "b"}) == []
+        assert cluster.unreadable == {"pods"}
+        assert cluster.events(found) == [{"metadata": {"name": "x", "namespace": "n", "uid": "u"}}]
+        assert "x" in cluster.log(found, "c", previous=True)
+    assert asked[-2:] == [
+        "/api/v1/namespaces/n/events?fieldSelector=involvedObject.uid%3Du",
+        "/api/v1/namespaces/n/pods/x/log?container=c&previous=true&tailLines=20",
+    ]
+
+
+def test_a_cluster_that_does_not_answer() -> None:
+    config = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    with (
+        pytest.raises(ExplainError, match="the cluster does not answer"),
+        connected(json.dumps(config), None) as made,
+    ):
+        made.get("Job", "n", "x")
+
+
+def test_the_whole_command(
+    tmp_path: Path, api: tuple[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = log(tmp_path, {"kubeconfig": api[0]})
+    assert command.main(["--events", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Why it failed, as the cluster says it now:\n  postgres-cluster\n    ")

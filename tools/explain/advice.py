@@ -37,12 +37,6 @@ ADVICE = (
         "raise gpuPool.maxNodes, or ask for fewer replicas",
     ),
     Advice(
-        r"untolerated taint\(?s?\)? ?\{?([^},]*)\}?",
-        "no node takes it: it does not tolerate the taint {0}",
-        "give the pod a toleration of that taint (the program gives vLLM the pool's), or remove the taint if it was "
-        "set by hand",
-    ),
-    Advice(
         r"""storageclass\.storage\.k8s\.io "([^"]*)" not found""",
         "the cluster has no StorageClass {0}",
         "choose one that `kubectl get storageclass` lists (postgres.storageClass or vllm.storageClass)",

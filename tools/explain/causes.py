@@ -15,6 +15,7 @@ Object = dict[str, Any]
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 ESO = {"app.kubernetes.io/name": "external-secrets"}
+GPU = "nvidia.com/gpu"
 SCALING = ("FailedScaleUp", "NotTriggerScaleUp")
 _AT_FAULT = re.compile(r"spec\.data\[\d+\] \(key: ([^)]+)\)(?:, err: )?(.*)", re.DOTALL)
 _AGAIN = "run `up` again; if it only needs longer, raise its key of timeouts"
@@ -104,7 +105,9 @@ def _workload(cluster: Reader, workload: Object) -> Iterator[Cause]:
     for condition in _conditions(workload):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             yield _explained(workload, f"{condition.get('reason', '')}: {condition.get('message', '')}")
-    for pod in cluster.items("Pod", _namespace(workload), workload["spec"]["selector"].get("matchLabels")):
+    for pod in cluster.items(
+        "Pod", _namespace(workload), (_part(workload, "spec").get("selector") or {}).get("matchLabels")
+    ):
         yield from _pod(cluster, pod)
 
 
@@ -120,7 +123,7 @@ def _job(cluster: Reader, job: Object) -> Iterator[Cause]:
 
 
 def _pod(cluster: Reader, pod: Object) -> Iterator[Cause]:
-    status = pod.get("status") or {}
+    status = _part(pod, "status")
     if "deletionTimestamp" in pod["metadata"] or status.get("phase") == "Succeeded":
         return
     if _status(pod, "Ready") == "True":
@@ -130,10 +133,9 @@ def _pod(cluster: Reader, pod: Object) -> Iterator[Cause]:
     if unscheduled:
         yield from _claims(cluster, pod)
         scaling = [event.get("message", "") for event in events if event.get("reason") in SCALING]
-        yield _explained(
-            pod,
-            "; ".join([*dict.fromkeys(scaling[-2:]), unscheduled[0].get("message", "")]),
-            "see `kubectl describe pod`, and make room for it",
+        text = "; ".join([*dict.fromkeys(scaling[-2:]), unscheduled[0].get("message", "")])
+        yield _refused(cluster, pod, text) or _explained(
+            pod, text, "see `kubectl describe pod`, and make room for it"
         )
         return
     told = list(_containers(cluster, pod))
@@ -144,9 +146,46 @@ def _pod(cluster: Reader, pod: Object) -> Iterator[Cause]:
     yield from told or [Cause(_name(pod), "it runs and is not ready, and says no reason", _AGAIN)]
 
 
+def _refused(cluster: Reader, pod: Object, text: str) -> Cause | None:
+    """The taint that keeps a pod off the nodes that it could otherwise have.
+
+    The scheduler of Kubernetes 1.36 does not name it. Of a pod that asks for no GPU, the nodes with one are not meant:
+    what is insufficient on the others is.
+    """
+    gpu = any(
+        GPU in (each.get("resources") or {}).get("limits", {})
+        for each in _part(pod, "spec").get("containers", [])
+    )
+    if "untolerated taint" not in text or ("Insufficient" in text and not gpu):
+        return None
+    named = [
+        f"{taint['key']}={taint.get('value', '')}:{taint['effect']}"
+        for node in cluster.items("Node", "")
+        if not gpu or GPU in (_part(node, "status").get("allocatable") or {})
+        for taint in _part(node, "spec").get("taints") or []
+        if taint["effect"] != "PreferNoSchedule" and not _tolerated(pod, taint)
+    ]
+    named += re.findall(r"untolerated taint \{([^}]*)\}", text)
+    return Cause(
+        _name(pod),
+        f"no node takes it: it does not tolerate the taint {named[0] if named else 'of the nodes'} ({quoted(text)})",
+        "give the pod a toleration of it (the program gives vLLM's pods the pool's), or remove the taint if it was set "
+        "by hand",
+    )
+
+
+def _tolerated(pod: Object, taint: Object) -> bool:
+    return any(
+        each.get("effect", taint["effect"]) == taint["effect"]
+        and each.get("key", taint["key"]) == taint["key"]
+        and (each.get("operator") == "Exists" or each.get("value", "") == taint.get("value", ""))
+        for each in _part(pod, "spec").get("tolerations") or []
+    )
+
+
 def _containers(cluster: Reader, pod: Object) -> Iterator[Cause]:
     """Why containers do not run: what they wait for, how they ended, and what they said last."""
-    status = pod["status"]
+    status = _part(pod, "status")
     for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         state = container.get("state") or {}
         waiting = state.get("waiting") or {}
@@ -169,7 +208,7 @@ def _containers(cluster: Reader, pod: Object) -> Iterator[Cause]:
 
 
 def _claims(cluster: Reader, pod: Object) -> Iterator[Cause]:
-    for volume in pod["spec"].get("volumes", []):
+    for volume in _part(pod, "spec").get("volumes", []):
         name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
         claim = cluster.get("PersistentVolumeClaim", _namespace(pod), name) if name else None
         if claim:
@@ -177,7 +216,7 @@ def _claims(cluster: Reader, pod: Object) -> Iterator[Cause]:
 
 
 def _claim(cluster: Reader, claim: Object) -> Iterator[Cause]:
-    if (claim.get("status") or {}).get("phase") == "Bound":
+    if _part(claim, "status").get("phase") == "Bound":
         return
     warned = [event for event in cluster.events(claim) if event.get("type") == "Warning"]
     if warned:
@@ -186,7 +225,7 @@ def _claim(cluster: Reader, claim: Object) -> Iterator[Cause]:
 
 def _external_secret(cluster: Reader, item: Object) -> Iterator[Cause]:
     generation = item["metadata"].get("generation")
-    synced = str((item.get("status") or {}).get("syncedResourceVersion", "")).startswith(f"{generation}-")
+    synced = str(_part(item, "status").get("syncedResourceVersion", "")).startswith(f"{generation}-")
     if synced and _status(item, "Ready") == "True":
         return
     running = [
@@ -201,7 +240,7 @@ def _external_secret(cluster: Reader, item: Object) -> Iterator[Cause]:
             "see `kubectl get pods -A -l app.kubernetes.io/name=external-secrets`",
         )
         return
-    reference = item["spec"].get("secretStoreRef", {})
+    reference = _part(item, "spec").get("secretStoreRef", {})
     if reference.get("kind") == "ClusterSecretStore" and (
         store := cluster.get("ClusterSecretStore", "", reference["name"])
     ):
@@ -223,7 +262,7 @@ def _external_secret(cluster: Reader, item: Object) -> Iterator[Cause]:
 def _secret_at_fault(item: Object, key: str, text: str) -> tuple[str, str]:
     versions = [
         entry["remoteRef"].get("version", "latest")
-        for entry in item["spec"].get("data", [])
+        for entry in _part(item, "spec").get("data", [])
         if entry["remoteRef"]["key"] == key
     ]
     version = versions[0] if versions else "latest"
@@ -267,7 +306,7 @@ def _database(cluster: Reader, item: Object) -> Iterator[Cause]:
     for kind in ("PersistentVolumeClaim", "Pod", "Job"):
         for each in cluster.items(kind, _namespace(item), labels):
             found += _FOLLOW[kind](cluster, each)
-    status = item.get("status") or {}
+    status = _part(item, "status")
     phase = " ".join(part for part in (status.get("phase", ""), status.get("phaseReason", "")) if part)
     if not found and _status(item, "Ready") != "True":
         found = [_explained(item, phase or "the CloudNativePG operator has not looked at it yet", _AGAIN)]
@@ -295,11 +334,16 @@ def _said_by(item: Object) -> str:
 
 
 def _conditions(item: Object) -> Iterable[Object]:
-    return (item.get("status") or {}).get("conditions") or []
+    return _part(item, "status").get("conditions") or []
 
 
 def _status(item: Object, kind: str) -> str:
     return next((condition["status"] for condition in _conditions(item) if condition["type"] == kind), "")
+
+
+def _part(item: Object, name: str) -> Object:
+    """Its spec or status; a new object has no status yet."""
+    return item.get(name) or {}
 
 
 def _namespace(item: Object) -> str:
