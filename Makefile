@@ -48,7 +48,7 @@ report: packages ## write the page about the last `make up` anew: graph, timelin
 	@echo "Writing the report of the last up of stack $(STACK)."
 	@$(SANDBOX) report --stack $(STACK) $(OPTIONS)
 
-why: ready ## why the last `make up` failed and what to do; EVENTS= another event log, of any cluster; docs/troubleshooting.md
+why: $(if $(EVENTS),packages,ready) ## why the last `make up` failed, and what to do; EVENTS= the event log of another up, on any cluster
 	@echo "Looking at why the last up of stack $(STACK) failed."
 	@$(if $(EVENTS),$(VENV) -m tools.explain --events "$(EVENTS)" $(OPTIONS),$(SANDBOX) exec --stack $(STACK) -- \
 		$(CURDIR)/$(VENV) -m tools.explain --events $(CURDIR)/.sandbox/$(STACK)/events/llm-gateway/$(STACK)-up.jsonl)

@@ -33,7 +33,7 @@ def explain(log: Path, context: str | None) -> list[str]:
         operation = events.read(log)
     except (OSError, json.JSONDecodeError) as error:
         raise ExplainError(
-            f"{log} is no event log that can be read ({error}): `make up` makes one, or --event-log."
+            f"{log} is no event log that can be read: {error}. `make up` makes one, or --event-log."
         ) from error
     if operation.succeeded:
         return ["Nothing failed in that `up`."]
