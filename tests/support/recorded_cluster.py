@@ -1,13 +1,10 @@
-"""A cluster as it was when an `up` had failed: objects as the API server returned them, and ends of logs."""
+"""A cluster as it was when an `up` had failed: objects as the API server returns them, and ends of logs."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 Object = dict[str, Any]
-DATA = Path(__file__).parents[1] / "unit" / "data" / "explain"
 
 
 class RecordedCluster:
@@ -16,11 +13,6 @@ class RecordedCluster:
     def __init__(self, objects: list[Object], logs: dict[str, str] | None = None) -> None:
         self.objects = objects
         self.logs = logs or {}
-
-    @classmethod
-    def of(cls, name: str) -> RecordedCluster:
-        """The recording of that name; `kubectl get -A -o json` made it, managed fields are taken out."""
-        return cls(json.loads((DATA / f"{name}.json").read_text())["items"])
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return next((each for each in self.items(kind, namespace) if each["metadata"]["name"] == name), None)

@@ -1,4 +1,4 @@
-"""Why an `up` failed, told from recorded clusters of failed `up`s, and from objects as Kubernetes documents them."""
+"""Why an `up` failed, told from objects in the form in which Kubernetes, the operators and GKE leave them."""
 
 from __future__ import annotations
 
