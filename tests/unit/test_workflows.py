@@ -294,7 +294,7 @@ def test_a_tag_that_is_not_the_version_is_refused() -> None:
 
 
 def test_a_failed_up_is_explained() -> None:
-    up, why = step("workflows/deploy.yml", "Up"), step("workflows/deploy.yml", "Why")
+    up, why = step_named("workflows/deploy.yml", "Up"), step_named("workflows/deploy.yml", "Why")
     assert why["if"] == "${{ failure() && steps." + up["id"] + ".outcome == 'failure' }}"
     assert "--event-log up.jsonl" in up["run"]
     assert "-m tools.explain --events up.jsonl" in why["run"]
