@@ -80,7 +80,9 @@ class SecretSync(pulumi.ComponentResource):
             f"{name}-store",
             api_version="external-secrets.io/v1",
             kind="ClusterSecretStore",
-            metadata=self._awaited(STORE),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=STORE, annotations={"pulumi.com/waitFor": "condition=Ready"}
+            ),
             spec={
                 "provider": {"gcpsm": {"projectID": settings.gcp.project}},
                 # It reads the master key, too: from any other namespace it is refused.
@@ -89,7 +91,9 @@ class SecretSync(pulumi.ComponentResource):
                 ],
             },
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[args.operator_ready], custom_timeouts=self._timeouts()
+                parent=self,
+                depends_on=[args.operator_ready],
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{self._timeout}s", update=f"{self._timeout}s"),
             ),
         )
         litellm = {
@@ -159,7 +163,8 @@ class SecretSync(pulumi.ComponentResource):
             f"{self._name}-{secret_name}",
             api_version="external-secrets.io/v1",
             kind="ExternalSecret",
-            metadata=self._awaited(secret_name, namespace),
+            # No wait for its condition: the gate below waits, and says what the operator said.
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=secret_name, namespace=namespace),
             spec={
                 "refreshInterval": refresh_interval,
                 "secretStoreRef": {"kind": "ClusterSecretStore", "name": STORE},
@@ -180,7 +185,6 @@ class SecretSync(pulumi.ComponentResource):
                     # IAM in force: without it the first read is refused and backed off.
                     *(secret.access for secret in keys.values()),
                 ],
-                custom_timeouts=self._timeouts(),
             ),
         )
         hook = secret_synced(
@@ -202,13 +206,3 @@ class SecretSync(pulumi.ComponentResource):
             ),
         )
         return SyncedSecret(name=secret_name, versions=versions, ready=gate)
-
-    def _awaited(
-        self, name: str, namespace: pulumi.Input[str] | None = None
-    ) -> kubernetes.meta.v1.ObjectMetaArgs:
-        return kubernetes.meta.v1.ObjectMetaArgs(
-            name=name, namespace=namespace, annotations={"pulumi.com/waitFor": "condition=Ready"}
-        )
-
-    def _timeouts(self) -> pulumi.CustomTimeouts:
-        return pulumi.CustomTimeouts(create=f"{self._timeout}s", update=f"{self._timeout}s")

@@ -150,5 +150,8 @@ def test_missing_bucket_iam_is_named(empty: Sandbox) -> None:
         "components/backup_store.py", '"roles/storage.legacyBucketReader"', '"roles/storage.objectViewer"'
     )
     text = empty.up(config={**BACKED_UP, "llm-gateway:timeouts": {"postgres": 15}}).failed().text
-    assert "storage.buckets.get" in text
-    assert "example-llm-dev-platform-dev-litellm-pg" in text
+    engine, _, why = text.partition("Why it failed, as the cluster says it now:")
+    assert "fully initialize or become live: timed out waiting for the condition" in engine
+    assert "storage.buckets.get" not in engine
+    assert "Cluster llm-gateway/litellm-pg: the database may not look at the bucket" in why
+    assert "example-llm-dev-platform-dev-litellm-pg" in why

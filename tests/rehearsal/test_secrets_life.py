@@ -152,6 +152,7 @@ def test_the_master_key_alone_is_rotated_and_ready_from_the_sync_before_is_not_t
     operators(0)
     text = own_dev.up(config=rotated | {"llm-gateway:timeouts": {"secretSync": 10}}).failed().text
     assert "ExternalSecret llm-gateway/litellm-secrets was not synced within 10 s" in text
+    assert "litellm-secrets: no pod of the External Secrets operator is ready" in text
     assert pods(own_dev, *LITELLM_PODS) == litellm
     assert state_of(own_dev, "litellm-master-key") == ["ENABLED", "ENABLED"]
 

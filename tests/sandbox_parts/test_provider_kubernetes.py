@@ -1,4 +1,4 @@
-"""The kubernetes stand-in where it needs no cluster: checks, differences, readiness, causes."""
+"""The kubernetes stand-in where it needs no cluster: checks, differences, readiness, the real provider's errors."""
 
 from __future__ import annotations
 
@@ -227,10 +227,9 @@ class TestReadiness:
             "reason": "BackoffLimitExceeded",
             "message": "too often",
         }
-        with pytest.raises(awaits.NotReady, match="BackoffLimitExceeded"):
-            unready(
-                {**live, "metadata": {**live["metadata"], "uid": "u"}, "status": {"conditions": [failed]}}
-            )
+        with pytest.raises(awaits.NotReady) as raised:
+            unready({**live, "status": {"conditions": [failed]}})
+        assert str(raised.value) == "Resource 'x' was created but failed to initialize"
 
     def test_a_claim_of_a_class_that_waits_for_its_pod_is_ready_at_once(self) -> None:
         default = {"storageclass.kubernetes.io/is-default-class": "true"}
@@ -278,7 +277,7 @@ class TestWaitFor:
         with pytest.raises(SandboxError):
             self.lacks(expression, body("Widget"))
 
-    def test_a_timeout_says_what_the_object_says(self) -> None:
+    def test_a_timeout_names_no_cause(self) -> None:
         condition = {
             "type": "Ready",
             "status": "False",
@@ -287,29 +286,31 @@ class TestWaitFor:
         }
         live = body("ExternalSecret", "external-secrets.io/v1", status={"conditions": [condition]})
         live["metadata"] |= {"uid": "u", "annotations": {awaits.WAIT_FOR: "condition=Ready"}}
-        with pytest.raises(awaits.NotReady, match="SecretSyncedError: no secret"):
-            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, 0, threading.Event())
+        with pytest.raises(awaits.NotReady) as raised:
+            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, -1, threading.Event())
+        assert str(raised.value) == "timed out waiting for the condition"
 
+    def test_a_timeout_of_a_workload_names_no_cause(self) -> None:
+        live = body("Deployment", "apps/v1", status={})
+        with pytest.raises(awaits.NotReady) as raised:
+            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, -1, threading.Event())
+        assert str(raised.value) == "'x' timed out waiting to be Ready"
 
-def test_pod_problems_name_scheduling_waiting_and_exits() -> None:
-    pod = body(
-        "Pod",
-        status={
-            "conditions": [
-                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/4 nodes"}
-            ],
-            "containerStatuses": [
-                {
-                    "name": "a",
-                    "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x"'}},
-                },
-                {"name": "b", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}},
-            ],
-        },
+    @pytest.mark.parametrize(
+        ("annotations", "said"),
+        [
+            ({awaits.WAIT_FOR: "condition=Ready"}, "context canceled"),
+            ({}, 'Resource operation was cancelled for "x"'),
+        ],
     )
-    text = "\n".join(awaits.pod_problems(pod))
-    for part in ("Unschedulable: 0/4 nodes", 'CreateContainerConfigError: secret "x"', "exit code 1 Error"):
-        assert part in text
+    def test_a_cancelled_wait(self, annotations: dict[str, str], said: str) -> None:
+        live = body("Deployment", "apps/v1", status={})
+        live["metadata"]["annotations"] = annotations
+        cancelled = threading.Event()
+        cancelled.set()
+        with pytest.raises(awaits.NotReady) as raised:
+            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, 60, cancelled)
+        assert str(raised.value) == said
 
 
 def test_live_inputs_differ_only_where_the_cluster_really_does() -> None:
@@ -342,3 +343,15 @@ class TestRelease:
         old = {"name": "r", "namespace": "n", "values": {"a": 1}}
         assert release.diff(old, {**old, "values": {"a": 2}}).replaces == []
         assert release.diff(old, {**old, "name": "s"}).replaces == ["name"]
+
+    def test_a_failed_one_is_told_in_the_real_providers_words(self) -> None:
+        inputs = {"name": "r", "namespace": "n"}
+        said = release.failure(inputs, "context deadline exceeded", "was created, but ")
+        assert said == (
+            'Helm release "n/r" was created, but failed to initialize completely. Use Helm CLI to investigate: failed '
+            "to become available within allocated timeout. Error: Helm Release n/r: context deadline exceeded"
+        )
+        assert release.failure(inputs, "x", "").startswith(
+            'Helm release "n/r" failed to initialize completely. '
+        )
+        assert release.warning(inputs, "x").endswith("correct it, then retry. Reason: x")

@@ -293,6 +293,13 @@ def test_a_tag_that_is_not_the_version_is_refused() -> None:
     assert f"The tag is v9.9.9, and pyproject.toml says {current}" in refused.stdout
 
 
+def test_a_failed_up_is_explained() -> None:
+    up, why = step_named("workflows/deploy.yml", "Up"), step_named("workflows/deploy.yml", "Why")
+    assert why["if"] == "${{ failure() && steps." + up["id"] + ".outcome == 'failure' }}"
+    assert "--event-log up.jsonl" in up["run"]
+    assert "-m tools.explain --events up.jsonl" in why["run"]
+
+
 def test_a_release_comes_after_the_whole_rehearsal() -> None:
     content = load(GITHUB / "workflows/release.yml")
     assert content["on"] == {"push": {"tags": ["v*"]}}

@@ -47,7 +47,7 @@ class Step:
 
     `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"),
     one for all steps of a replacement. `started` and `ended` are seconds since 1970. A `component` only groups
-    others; one with inputs of its own, such as a tenant, counts as a resource.
+    others; one with inputs of its own, such as a tenant, counts as a resource. `inputs` are masked.
     """
 
     urn: str
@@ -60,6 +60,7 @@ class Step:
     started: float
     ended: float
     changed: list[Change] = field(default_factory=list)
+    inputs: dict[str, Any] = field(default_factory=dict)
     done: bool = False
     failed: bool = False
 
@@ -226,6 +227,7 @@ class _Reader:
         step.done = kind == "resOutputsEvent"
         step.failed |= kind == "resOpFailedEvent"
         step.changed = _changes(meta, old, new) or step.changed
+        step.inputs = plain(state.get("inputs") or {}) or step.inputs
         if meta["type"] == STACK and kind == "resOutputsEvent":
             self.read.outputs = plain(new.get("outputs", {}))
             self.read.outputs_before = plain(old.get("outputs", {}))

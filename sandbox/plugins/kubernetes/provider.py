@@ -33,7 +33,7 @@ from sandbox.plugins.kubernetes.awaits import SKIP_AWAIT, annotation, timeout_se
 from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, active_cluster
 from sandbox.plugins.kubernetes.replacement import replaces
 from sandbox.plugins.sdk import check_inputs, check_names, input_names
-from sandbox.plugins.server import DiffRequest, InitFailed, serve
+from sandbox.plugins.server import DiffRequest, InitFailed, serve, warn
 from sandbox.plugins.values import UNKNOWN, detailed_diff, has_unknown, plain_map, property_map
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -183,6 +183,9 @@ class KubernetesProvider(provider.Provider):
         if request.type == RELEASE:
             identifier = release.identifier(inputs)
             live, problem = release.install(self._connected, inputs, self._cancelled)
+            if problem:
+                warn(request.urn, release.warning(inputs, problem))
+                problem = release.failure(inputs, problem, "was created, but ")
         else:
             manager = objects.manager(inputs, {}, request.urn)
             live, problem = objects.create(
@@ -195,6 +198,10 @@ class KubernetesProvider(provider.Provider):
                 cancelled=self._cancelled,
             )
             identifier = objects.identifier(live)
+            problem = problem and (
+                f'resource "{request.urn}" was successfully created, but the Kubernetes API server '
+                f"reported that it failed to fully initialize or become live: {problem}"
+            )
         properties = self._outputs(live, inputs, request.properties)
         if problem:
             raise InitFailed(identifier, properties, [problem])
@@ -206,6 +213,8 @@ class KubernetesProvider(provider.Provider):
             return provider.UpdateResponse(self._preview(request.type, request.news, inputs, state))
         if request.type == RELEASE:
             live, problem = release.upgrade(self._connected, inputs, self._cancelled)
+            if problem:
+                problem = release.failure(inputs, problem, "")
         else:
             live, problem = objects.update(
                 self._connected,
@@ -214,6 +223,10 @@ class KubernetesProvider(provider.Provider):
                 timeout_seconds(inputs, request.timeout),
                 force="enablePatchForce" in self._on,
                 cancelled=self._cancelled,
+            )
+            problem = problem and (
+                f'the Kubernetes API server reported that "{request.resource_id}" failed to fully initialize '
+                f"or become live: {problem}"
             )
         properties = self._outputs(live, inputs, request.news)
         if problem:
