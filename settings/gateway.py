@@ -139,7 +139,7 @@ class VllmModel(Section):
         1,
         ge=0,
         le=100,
-        about="vLLM engines. 0: no GPU or cache volume is paid for, requests for the model fail, and the next "
+        about="vLLM engines, each with GPUs that are paid for all the time, asked or not. 0: no GPU or cache volume is paid for, requests for the model fail, and the next "
         "engine downloads the weights anew.",
     )
     gpus: int = setting(

@@ -76,6 +76,8 @@ def meant(given: float, known: float | None) -> str:
         if known / 10 <= close[1] <= known * 10:
             return f"{plain(close[1])}, if {plain(given)} is the price of {close[0]}"
         return f"{plain(known)}, which is LiteLLM's price, or leave it out"
+    if given < LEAST:
+        return f"at least {plain(LEAST)}; what costs nothing says free: true"
     return " or ".join(
         f"{plain(price)}, if {plain(given)} is the price of {unit}" for unit, price in options.items()
     )

@@ -81,7 +81,7 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
     assert params == {
         "qwen-local": {
             **{"input_cost_per_token": 5e-08, "output_cost_per_token": 2e-07},
-            **{name: 5e-08 for name in PROMPT_PRICES},
+            **dict.fromkeys(PROMPT_PRICES, 5e-08),
             "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
             "api_base": "http://vllm-router-service.vllm.svc.cluster.local/v1",
             "api_key": "os.environ/UPSTREAM_API_KEY",
@@ -95,7 +95,7 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
         },
         "llama": {
             **{"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
-            **{name: 1e-06 for name in PROMPT_PRICES},
+            **dict.fromkeys(PROMPT_PRICES, 1e-06),
             "model": "openai/llama-3.1",
             "api_base": "http://igw.models.svc/v1",
             "api_key": "none",

@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
+import pulumi
 import pytest
 
 from sandbox.operators.external_secrets.controller import allowed_namespace
-from tests.support.engine import Recording, run_program, secret_marker
+from tests.support.engine import SETTINGS, Mocks, Recording, run_program, secret_marker
 
 SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -162,3 +163,20 @@ def test_the_store_reads_for_its_own_namespaces_and_named_clients(
     store = run_program(settings).one("ClusterSecretStore", "gateway-secret-sync-store").inputs
     served = [name for name in ("llm-gateway", "vllm", "apps", "other") if allowed_namespace(store, name)]
     assert served == ["llm-gateway", "vllm", *others]
+
+
+def test_a_secret_made_elsewhere_that_is_missing_is_named_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """get_secret_output would end in a traceback."""
+    call = Mocks.call
+
+    def missing(self: Mocks, args: Any) -> Any:
+        if args.token == "gcp:secretmanager/getSecret:getSecret":
+            raise LookupError("Secret projects/example-llm-dev/secrets/hf-token not found")
+        return call(self, args)
+
+    monkeypatch.setattr(Mocks, "call", missing)
+    vllm = SETTINGS["models"][0]["vllm"] | {"huggingFaceToken": "hf-token"}
+    with pytest.raises(pulumi.RunError, match=r"hf-token.*huggingFaceToken.*gcloud secrets create hf-token"):
+        run_program({"models": [SETTINGS["models"][0] | {"vllm": vllm}]})

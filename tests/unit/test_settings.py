@@ -30,6 +30,11 @@ def hosted(**changes: Any) -> dict[str, Any]:
     return model(vllm=None, hosted=HOSTED | changes)
 
 
+def priced(of: str = HOSTED["model"], **changes: Any) -> dict[str, Any]:
+    """A hosted model with the costs of the model that vLLM serves, or others."""
+    return model(vllm=None, hosted=HOSTED | {"model": of}, **changes)
+
+
 def endpoint(**changes: Any) -> dict[str, Any]:
     return model(vllm=None, endpoint={"url": "http://gateway.models.svc/v1", "model": "llama"} | changes)
 
@@ -53,12 +58,12 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "0.000003, if 3 is the price of a mil",
     ),
     (
-        hosted(inputCostPerToken=0.003, outputCostPerToken=0.015),
+        priced(inputCostPerToken=0.003, outputCostPerToken=0.015),
         "llm-gateway:models[0].outputCostPerToken",
         "0.000015, if 0.015 is the price of a thousand",
     ),
     (
-        hosted(inputCostPerToken=0.0003),
+        priced(inputCostPerToken=0.1),
         "llm-gateway:models[0].inputCostPerToken",
         "0.000003, which is LiteLLM's",
     ),
@@ -66,7 +71,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (
         model(outputCostPerToken=1e-13),
         "llm-gateway:models[0].outputCostPerToken",
-        "0.0000000000000000001, if",
+        "at least 0.0000000001",
     ),
     (model(inputCostPerToken=-1e-6), "llm-gateway:models[0].inputCostPerToken", "0.00000005"),
     (
@@ -77,12 +82,12 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (model(free=True), "llm-gateway:models[0].free", "either the costs or free: true"),
     (model(otherCosts={"promptAudio": 40}), "llm-gateway:models[0].otherCosts.promptAudio", "0.00004"),
     (
-        hosted(model="openai/gpt-of-next-year", inputCostPerToken=None),
+        priced("openai/gpt-of-next-year", inputCostPerToken=None),
         "llm-gateway:models[0].inputCostPerToken",
         "free: true",
     ),
     (
-        hosted(model="wandb/openai/gpt-oss-120b", inputCostPerToken=None),  # listed at 15,000 USD per million
+        priced("wandb/openai/gpt-oss-120b", inputCostPerToken=None),  # listed at 15,000 USD per million
         "llm-gateway:models[0].inputCostPerToken",
         "free: true",
     ),
@@ -361,10 +366,10 @@ def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["anthropic-api-key", "openai-key-2", "team_Search-Prod-2024", "vllm-api-key"]
+    "name", ["anthropic-api-key", "openai-key-2", "team_Search-Prod-2024", "sk"]
 )
 def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
-    entries = {**SETTINGS, **hosted(apiKeySecret=name, inputCostPerToken=None, outputCostPerToken=None)}
+    entries = {**SETTINGS, **hosted(apiKeySecret=name)}
     parsed = settings.parse(
         {f"llm-gateway:{key}": json.dumps(value) for key, value in entries.items()}, "dev"
     )
