@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import grpc
 import pulumi
 import pytest
 
@@ -165,6 +166,16 @@ def test_the_store_reads_for_its_own_namespaces_and_named_clients(
     assert served == ["llm-gateway", "vllm", *others]
 
 
+class NotFound(grpc.RpcError):
+    """A provider's refusal, as the engine hands it on."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return "Secret projects/example-llm-dev/secrets/hf-token not found"
+
+
 def test_a_secret_made_elsewhere_that_is_missing_is_named_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,7 +184,7 @@ def test_a_secret_made_elsewhere_that_is_missing_is_named_in_a_sentence(
 
     def missing(self: Mocks, args: Any) -> Any:
         if args.token == "gcp:secretmanager/getSecret:getSecret":
-            raise LookupError("Secret projects/example-llm-dev/secrets/hf-token not found")
+            raise NotFound
         return call(self, args)
 
     monkeypatch.setattr(Mocks, "call", missing)
