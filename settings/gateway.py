@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
@@ -263,13 +263,6 @@ class OtherCosts(Section):
         about="USD per audio token of a completion; unset means as other completion tokens.",
         write="completionAudio: 0.00008",
     )
-    prompt_image: float | None = setting(
-        None,
-        ge=0,
-        le=prices.MOST,
-        about="USD per image token of a prompt; unset means as other prompt tokens.",
-        write="promptImage: 0.00001",
-    )
     completion_image: float | None = setting(
         None,
         ge=0,
@@ -319,7 +312,6 @@ _OTHER_PRICES = {
     "reasoning": "output_cost_per_reasoning_token",
     "prompt_audio": "input_cost_per_audio_token",
     "completion_audio": "output_cost_per_audio_token",
-    "prompt_image": "input_cost_per_image_token",
     "completion_image": "output_cost_per_image_token",
     "prompt_above128k": "input_cost_per_token_above_128k_tokens",
     "completion_above128k": "output_cost_per_token_above_128k_tokens",
@@ -429,13 +421,15 @@ class Model(Section):
         return {price: usd for price, usd in found.items() if usd is not None}
 
     @property
-    def prices(self) -> prices.Prices:
+    def prices(self) -> Mapping[str, float | Mapping[str, float]]:
         """What LiteLLM is told of the price; empty where it uses its own prices."""
         if self.free:
             return {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
         if not self.given_prices and not prices.gaps(self.listed_prices):
             return {}
-        return prices.completed(prices.scaled(self.listed_prices, self.given_prices))
+        searches = prices.searches(self.hosted.model) if self.hosted else {}
+        told = prices.completed(prices.scaled(self.listed_prices, self.given_prices))
+        return {**told, prices.SEARCHES: searches} if searches else told
 
     @property
     def listed_prices(self) -> prices.Prices:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 MOST = 0.001
 """USD per token: more than any model costs; the dearest of `prices.json` takes 0.0006."""
@@ -19,14 +20,22 @@ Prices = Mapping[str, float]
 """USD by LiteLLM's name of the price, such as `cache_read_input_token_cost`."""
 
 
+SEARCHES = "search_context_cost_per_query"
+
+
 @cache
-def _all() -> Mapping[str, Prices]:
+def _all() -> Mapping[str, Mapping[str, Any]]:
     return json.loads(Path(__file__).with_name("prices.json").read_text())
 
 
 def listed(model: str) -> Prices:
     """The prices of a model by LiteLLM's name of it, provider first; empty where the pinned version knows none."""
-    return _all().get(model, {})
+    return {name: price for name, price in _all().get(model, {}).items() if name != SEARCHES}
+
+
+def searches(model: str) -> Mapping[str, float]:
+    """USD per web search of a listed model, by LiteLLM's name of the answer's size; empty where it has no price."""
+    return _all().get(model, {}).get(SEARCHES, {})
 
 
 def gaps(prices: Prices) -> bool:

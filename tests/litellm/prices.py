@@ -11,11 +11,13 @@ has Weights & Biases' prices 100,000 times too high, and a budget of any size wo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = ROOT / "settings" / "prices.json"
@@ -30,13 +32,16 @@ def text() -> str:
     return subprocess.run([python(), __file__], capture_output=True, text=True, check=True).stdout
 
 
-def known() -> dict[str, dict[str, float]]:
-    """By name, provider first: what a `litellm_params` may say of the price, by LiteLLM's names, USD."""
+def known() -> dict[str, dict[str, Any]]:
+    """By name, provider first: what a `litellm_params` may say of the price, by LiteLLM's names, USD.
+
+    Each is a number but `search_context_cost_per_query`: one per size of a web search's answer.
+    """
     import litellm
     from litellm.types.utils import CustomPricingLiteLLMParams
 
     fields = sorted(CustomPricingLiteLLMParams.model_fields)
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for key, entry in litellm.model_cost.items():
         provider = str(entry.get("litellm_provider", ""))
         if provider == "bedrock_converse":
@@ -51,7 +56,8 @@ def known() -> dict[str, dict[str, float]]:
             )  # LiteLLM counts 0, not nothing: settings/prices.py
         per_token = [price for field, price in prices.items() if field.endswith("_cost_per_token")]
         if any(prices.values()) and max(per_token, default=0) <= MOST and _computes(name, prices):
-            found[name] = prices
+            searches = entry.get("search_context_cost_per_query")
+            found[name] = prices | ({"search_context_cost_per_query": searches} if searches else {})
     return found
 
 
@@ -76,10 +82,11 @@ def _computes(name: str, prices: dict[str, float]) -> bool:
 if __name__ == "__main__":
     if Path(sys.prefix).parent.name == "litellm":
         os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-        lines = [
-            f"{json.dumps(name)}: {json.dumps(prices, separators=(',', ':'))}"
-            for name, prices in sorted(known().items())
-        ]
+        with contextlib.redirect_stdout(
+            sys.stderr
+        ):  # LiteLLM prints advice where it does not know a provider
+            found = sorted(known().items())
+        lines = [f"{json.dumps(name)}: {json.dumps(prices, separators=(',', ':'))}" for name, prices in found]
         sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
     else:
         LIST.write_text(text())

@@ -46,7 +46,6 @@ MODELS = [
             "reasoning": 9 * M,
             "promptAudio": 10 * M,
             "completionAudio": 11 * M,
-            "promptImage": 12 * M,
             "completionImage": 13 * M,
             "promptAbove128K": 4 * M,
             "completionAbove128K": 16 * M,
@@ -87,6 +86,16 @@ BILLS: dict[str, tuple[str, dict[str, Any], float]] = {
     "listed, cache write": ("claude", anthropic(1000, 0, minutes=99_000), 0.003 + 0.37125),
     "listed, cache write for an hour": ("claude", anthropic(1000, 0, hour=99_000), 0.003 + 0.594),
     "listed, cache read": ("claude", anthropic(1000, 100, read=99_000), 0.003 + 0.0297 + 0.0015),
+    "listed, web searches": (
+        "claude",
+        anthropic(1000, 0) | {"server_tool_use": {"web_search_requests": 3}},
+        0.003 + 0.03,
+    ),
+    "half the listed price, web searches": (
+        "half",
+        anthropic(1000, 0) | {"server_tool_use": {"web_search_requests": 3}},
+        0.0015 + 0.03,
+    ),
     "listed, above 200k": ("claude", anthropic(210_000, 1000), 210_000 * 6 * M + 0.0225),
     "listed, above 200k, cached": ("claude", anthropic(10_000, 0, read=200_000), 0.06 + 0.12),
     "listed, audio": (
@@ -133,7 +142,7 @@ BILLS: dict[str, tuple[str, dict[str, Any], float]] = {
     "own images": (
         "kinds",
         openai(1000, 100, 0, {"image_tokens": 500}, {"image_tokens": 50}),
-        500 * 2 * M + 500 * 12 * M + 50 * 8 * M + 50 * 13 * M,
+        1000 * 2 * M + 50 * 8 * M + 50 * 13 * M,
     ),
     "own above 128k": ("kinds", openai(130_000, 1000), 130_000 * 4 * M + 0.016),
     "own above 200k": ("kinds", openai(210_000, 1000), 210_000 * 5 * M + 0.02),

@@ -27,6 +27,9 @@ LISTED_BY_A_THIRD = {
     "output_cost_per_token_above_200k_tokens": pytest.approx(3e-06),
     "cache_read_input_token_cost_above_200k_tokens": pytest.approx(2e-07),
     "cache_creation_input_token_cost_above_200k_tokens": pytest.approx(2.5e-06),
+    "search_context_cost_per_query": {
+        f"search_context_size_{size}": 0.01 for size in ("high", "low", "medium")
+    },
 }
 """claude-sonnet-4-5 where prompts cost a third of what LiteLLM knows, and completions two fifteenths."""
 COSTS = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}

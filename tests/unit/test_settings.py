@@ -365,9 +365,7 @@ def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
     assert "pass.word" not in message
 
 
-@pytest.mark.parametrize(
-    "name", ["anthropic-api-key", "openai-key-2", "team_Search-Prod-2024", "sk"]
-)
+@pytest.mark.parametrize("name", ["anthropic-api-key", "openai-key-2", "team_Search-Prod-2024", "sk"])
 def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
     entries = {**SETTINGS, **hosted(apiKeySecret=name)}
     parsed = settings.parse(
