@@ -357,7 +357,6 @@ def test_other_namespaces_are_left_alone() -> None:
         {"litellm": {"sharedState": {"kind": "redis", "host": "h", "passwordSecret": "pass.word"}}},
         {"models": KEY},
     ],
-    ids=str,
 )
 def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
     message = str(refusal(changes))
