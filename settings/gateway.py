@@ -427,7 +427,7 @@ class Model(Section):
             return {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
         if not self.given_prices and not prices.gaps(self.listed_prices):
             return {}
-        searches = prices.searches(self.hosted.model) if self.hosted else {}
+        searches: Mapping[str, float] = prices.searches(self.hosted.model) if self.hosted else {}
         told = prices.completed(prices.scaled(self.listed_prices, self.given_prices))
         return {**told, prices.SEARCHES: searches} if searches else told
 

@@ -1,5 +1,8 @@
 """The text of a stack file as data: what YAML parsers let through, and mean otherwise than its author, is refused."""
 
+# PyYAML has no types for these.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import re

@@ -7,7 +7,7 @@ has Weights & Biases' prices 100,000 times too high, and a budget of any size wo
 """
 
 # Runs where litellm is installed, too, which is not where types are checked.
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

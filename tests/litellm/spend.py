@@ -5,7 +5,7 @@ the USD of each call. The routes are used as they are, but for the address: `ups
 """
 
 # Runs where litellm is installed, which is not where types are checked.
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

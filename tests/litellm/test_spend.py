@@ -16,6 +16,7 @@ import pytest
 
 from components.litellm import route
 from settings.gateway import Model
+from settings.prices import MOST
 from tests.litellm import prices
 from tests.litellm.environment import python
 
@@ -180,4 +181,5 @@ def test_the_models_are_accepted() -> None:
 
 
 def test_the_list_of_prices_is_the_pinned_versions() -> None:
+    assert prices.MOST == MOST
     assert prices.LIST.read_text() == prices.text(), "run `python -m tests.litellm.prices`"
