@@ -222,15 +222,27 @@ class GatewaySecrets(pulumi.ComponentResource):
 
     def _existing(self, secret_id: str) -> StoredSecret:
         """A secret made elsewhere: only looked up, so a missing one fails here and by name."""
-        found = gcp.secretmanager.get_secret_output(
-            project=self._project, secret_id=secret_id, opts=pulumi.InvokeOutputOptions(parent=self)
-        )
+        found = pulumi.Output.from_input(self._looked_up(secret_id))
         return StoredSecret(
             secret_id=secret_id,
             version="latest",
-            name=found.name,
-            access=self._access(secret_id, found.secret_id),
+            name=found.apply(lambda secret: secret["name"]),
+            access=self._access(secret_id, found.apply(lambda secret: secret["secretId"])),
         )
+
+    async def _looked_up(self, secret_id: str) -> Mapping[str, str]:
+        """Raises pulumi.RunError where there is no such secret; get_secret_output ends in a traceback."""
+        token = "gcp:secretmanager/getSecret:getSecret"
+        asked = {"project": self._project, "secretId": secret_id}
+        try:
+            return await pulumi.runtime.invoke_async(token, asked, pulumi.InvokeOptions(parent=self))
+        except Exception as error:  # the SDK raises Exception itself
+            raise pulumi.RunError(
+                f"The secret {secret_id}, which a setting names (apiKeySecret, passwordSecret, huggingFaceToken or "
+                f"existingVllmApiKey), could not be looked up in {self._project}: pods that need it would never start. "
+                f"If there is none, make it: gcloud secrets create {secret_id} --project {self._project} "
+                f"--data-file=-. Google's answer: {str(error)[:300]}"
+            ) from error
 
     def _access(self, child: str, secret_id: pulumi.Input[str]) -> gcp.secretmanager.SecretIamMember:
         return gcp.secretmanager.SecretIamMember(

@@ -6,11 +6,14 @@ resource is registered: the key as written in the file, what would happen, and w
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import secrets, tenants
+from settings import secrets, stack_text, tenants
 from settings.base import Section, Violation, gibibytes, repeated, rule, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
@@ -212,7 +215,7 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
     """
     own = f"{PROJECT}:"
     values = nested({key.removeprefix(own): text for key, text in entries.items() if key.startswith(own)})
-    mistakes: list[Violation] = []
+    mistakes = [*_other_names(entries), *_too_large(values)]
     try:
         settings = Settings.model_validate(values)
     except ValidationError as failure:
@@ -225,12 +228,49 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
     return settings
 
 
+def _other_names(entries: Mapping[str, str]) -> Iterator[Violation]:
+    """Keys whose namespace is nearly this program's."""
+    for key in entries:
+        namespace, _, name = key.partition(":")
+        near = difflib.get_close_matches(namespace.lower().replace("_", "-"), [PROJECT], cutoff=0.8)
+        if near and namespace != PROJECT:
+            yield Violation(
+                name,
+                f"it is written as {key}, and nobody reads {namespace}",
+                "it would be ignored and a default used in its place",
+                f"{PROJECT}:{name}",
+            )
+
+
+def _too_large(value: Any, key: str = "") -> Iterator[Violation]:
+    """Whole numbers that the engine would hand on changed: it keeps every number in 64 bits, 53 of them digits."""
+    if isinstance(value, dict):
+        for name, inner in cast(dict[str, Any], value).items():
+            yield from _too_large(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(cast(list[Any], value)):
+            yield from _too_large(inner, f"{key}[{index}]")
+    elif isinstance(value, int) and abs(value) > 2**53:
+        yield Violation(
+            key,
+            f"it has {len(str(abs(value)))} digits",
+            "the engine would round it, since it keeps numbers in 64 bits",
+            "a number of at most 15 digits",
+        )
+
+
 def load() -> Settings:
     """The current stack's settings. Raises pulumi.RunError, which lists every mistake."""
     import pulumi  # here, so that the sandbox reads this package without the Pulumi SDK
 
-    config = pulumi.runtime.config
+    config, stack = pulumi.runtime.config, pulumi.get_stack()
+    file = Path(f"Pulumi.{stack}.yaml")
     try:
-        return parse({**config.get_config_env(), **config.CONFIG.get()}, pulumi.get_stack())
+        if file.exists():
+            # The engine has kept the last of two equal keys: only the text shows that there were two.
+            stack_text.read(file.read_bytes())
+        return parse({**config.get_config_env(), **config.CONFIG.get()}, stack)
+    except stack_text.StackTextError as error:
+        raise pulumi.RunError(f"{file}: {error}. Nothing was touched.") from error
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from error

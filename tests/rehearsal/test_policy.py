@@ -147,7 +147,12 @@ def test_a_rotation_is_not_stopped(deployed: Sandbox) -> None:
 
 def test_secrets_and_pool_that_go_with_the_last_model_are_stopped(deployed: Sandbox) -> None:
     endpoint = {"model": "qwen", "url": "https://inference.example.com/v1"}
-    model = {"alias": "elsewhere", "inputCostPerToken": 1, "outputCostPerToken": 1, "endpoint": endpoint}
+    model = {
+        "alias": "elsewhere",
+        "inputCostPerToken": 1e-6,
+        "outputCostPerToken": 1e-6,
+        "endpoint": endpoint,
+    }
     config = {"llm-gateway:models": [model]}
     text = deployed.run("preview", config=config).failed().text
     pool, key = "gateway-gpu-pool-nodes", "gateway-secrets-vllm-api-key"

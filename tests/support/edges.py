@@ -58,6 +58,8 @@ EDGES = [
         for dependent, policies in _POLICIES.items()
         for policy in policies
     ),
+    _edge("Release litellm-release", "ServiceAccount litellm-account", "account exists"),
+    _edge("Release vllm-release", "ServiceAccount vllm-account", "account exists"),
     _edge("Release external-secrets-release", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("ConfigMap external-secrets-webhook-open", "Release external-secrets-release", "operator deployed"),
     _edge(_STORE, "ConfigMap external-secrets-webhook-open", "webhook answers"),

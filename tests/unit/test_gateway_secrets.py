@@ -4,10 +4,12 @@ import json
 import math
 from typing import Any
 
+import grpc
+import pulumi
 import pytest
 
 from sandbox.operators.external_secrets.controller import allowed_namespace
-from tests.support.engine import Recording, run_program, secret_marker
+from tests.support.engine import SETTINGS, Mocks, Recording, run_program, secret_marker
 
 SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -166,3 +168,30 @@ def test_the_store_reads_for_its_own_namespaces_and_named_clients(
     store = run_program(settings).one("ClusterSecretStore", "gateway-secret-sync-store").inputs
     served = [name for name in ("llm-gateway", "vllm", "apps", "other") if allowed_namespace(store, name)]
     assert served == ["llm-gateway", "vllm", *others]
+
+
+class NotFound(grpc.RpcError):
+    """A provider's refusal, as the engine hands it on."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return "Secret projects/example-llm-dev/secrets/hf-token not found"
+
+
+def test_a_secret_made_elsewhere_that_is_missing_is_named_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """get_secret_output would end in a traceback."""
+    call = Mocks.call
+
+    def missing(self: Mocks, args: Any) -> Any:
+        if args.token == "gcp:secretmanager/getSecret:getSecret":
+            raise NotFound
+        return call(self, args)
+
+    monkeypatch.setattr(Mocks, "call", missing)
+    vllm = SETTINGS["models"][0]["vllm"] | {"huggingFaceToken": "hf-token"}
+    with pytest.raises(pulumi.RunError, match=r"hf-token.*huggingFaceToken.*gcloud secrets create hf-token"):
+        run_program({"models": [SETTINGS["models"][0] | {"vllm": vllm}]})
