@@ -405,7 +405,7 @@ def test_a_hook_that_fails_is_a_failed_resource(tmp_path: Path) -> None:
     path = log(tmp_path, {})
     lines = path.read_text().splitlines()
     urn = "urn:pulumi:dev::llm-gateway::kubernetes:core/v1:ConfigMap::gate"
-    step = {"op": "create", "urn": urn, "type": "kubernetes:core/v1:ConfigMap", "old": None}
+    step: dict[str, Any] = {"op": "create", "urn": urn, "type": "kubernetes:core/v1:ConfigMap", "old": None}
     step["new"] = {"parent": "", "custom": True, "inputs": {"metadata": {"name": "gate"}}}
     said = {"urn": urn, "severity": "error", "message": "was not synced"}
     lines[-1:-1] = [
