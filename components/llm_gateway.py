@@ -9,19 +9,18 @@ import pulumi
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
-from components.gateway_secrets import GatewaySecrets, GatewaySecretsArgs
+from components.gateway_secrets import KEY_READER, GatewaySecrets, GatewaySecretsArgs
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
 from components.litellm import LiteLLM, LiteLLMArgs
 from components.namespaces import Namespaces, NamespacesArgs
 from components.operators import (
-    EXTERNAL_SECRETS_ACCOUNT,
     CertManager,
     CnpgOperator,
     ExternalSecretsOperator,
     OperatorArgs,
 )
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
-from components.secret_sync import STORE, SecretSync, SecretSyncArgs
+from components.secret_sync import READER, SecretSync, SecretSyncArgs
 from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
 from components.vllm import Vllm, VllmArgs
@@ -66,7 +65,8 @@ class LlmGateway(pulumi.ComponentResource):
             f"{name}-secrets",
             GatewaySecretsArgs(
                 settings=settings,
-                reader=cluster.member(settings.namespaces.external_secrets, EXTERNAL_SECRETS_ACCOUNT),
+                cluster=cluster,
+                reader=cluster.member(settings.namespaces.external_secrets, READER),
             ),
             child,
         )
@@ -87,6 +87,7 @@ class LlmGateway(pulumi.ComponentResource):
                 cluster=cluster,
                 gateway=namespaces.gateway,
                 serving=namespaces.serving,
+                operator=namespaces.external_secrets,
                 secrets=secrets,  # versions exist, IAM in force
                 operator_ready=external_secrets.ready,  # CRDs served, webhook answering
             ),
@@ -222,7 +223,7 @@ class LlmGateway(pulumi.ComponentResource):
                 if secret
             },
             virtual_key_secrets={key: secret.name for key, secret in secrets.virtual_keys.items()},
-            secret_store=STORE,
+            virtual_key_store={"project": settings.gcp.project, "serviceAccount": KEY_READER},
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
             database_host=postgres.database.host,
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",

@@ -50,7 +50,7 @@ EVERYTHING: Mapping[str, Any] = {
     "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
     "network": {"clientNamespaces": ["apps"]},
     "teams": [{"name": "search", "budget": 50}],
-    "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600}],
+    "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "readers": ["apps"]}],
 }
 """Changes that have every part of the program deployed."""
 
