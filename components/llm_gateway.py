@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components import fixed_settings
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
@@ -94,6 +95,21 @@ class LlmGateway(pulumi.ComponentResource):
             child,
         )
 
+        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
+        kept = settings.namespaces.model_dump(by_alias=True, exclude={"cert_manager"})
+        fixed_settings.fix(
+            f"{name}-fixed-settings",
+            {
+                "gcp.project": settings.gcp.project,
+                "cluster.project": cluster.project,
+                "cluster.location": cluster.location,
+                "cluster.name": cluster.name,
+                **{f"namespaces.{key}": namespace for key, namespace in kept.items()},
+            },
+            self,
+            [external_secrets.ready, cnpg.ready],  # from here on a move needs more than an `up`
+        )
+
         backups_ready: list[pulumi.Resource] = []
         if backups.method == "objectStore":
             plugin_needs = [cnpg.ready]  # the operator that it extends
@@ -101,6 +117,12 @@ class LlmGateway(pulumi.ComponentResource):
                 cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
                 # Webhook answering: the plugin's chart has Certificates.
                 plugin_needs.append(cert_manager.ready)
+                fixed_settings.fix(
+                    f"{name}-fixed-cert-manager",
+                    {"namespaces.certManager": settings.namespaces.cert_manager},
+                    self,
+                    [cert_manager.ready],
+                )
             plugin = BarmanPlugin(
                 f"{name}-barman-plugin",
                 BarmanPluginArgs(
@@ -189,6 +211,9 @@ class LlmGateway(pulumi.ComponentResource):
                 timeout=timeouts.litellm,
             ),
             child,
+        )
+        fixed_settings.recover_only_what_is_lost(
+            f"{name}-complete", settings.recover, self, [litellm.release]
         )
         if settings.declares_tenants:
             Tenants(

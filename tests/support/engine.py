@@ -67,6 +67,8 @@ class Mocks(mocks.Mocks):
         state = dict(args.inputs)
         if args.typ == "random:index/randomBytes:RandomBytes":
             state["hex"] = pulumi.Output.secret(secret_marker(args.name))
+        elif args.typ == "pulumi:index:Stash":
+            state["output"] = state["input"]
         elif args.typ == "gcp:secretmanager/secret:Secret":
             state["name"] = f"projects/{state['project']}/secrets/{state['secretId']}"
             return state["name"], state
