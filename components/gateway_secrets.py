@@ -16,6 +16,8 @@ from settings.secrets import DATABASE_PASSWORD, MASTER_KEY, REDIS_PASSWORD, SALT
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
 KEY_READER = "virtual-key-reader"
 """The Kubernetes service account that reads virtual keys in a namespace of `virtualKeys[].readers`; its owner makes it."""
+# Letters and digits hold 5.95 bits each. Both are more than what LiteLLM and Postgres need, and safe in a URL.
+_LENGTH, _SALT_LENGTH = 33, 43
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,9 @@ class StoredSecret:
 
 class GatewaySecrets(pulumi.ComponentResource):
     """Random values, kept in Secret Manager, readable by one member each; virtual keys by their readers, too.
+
+    They are made by RandomPassword: the state keeps its result encrypted, and its id says nothing. RandomBytes and
+    RandomId have the value as their id, which the engine never encrypts.
 
     The salt encrypts every credential LiteLLM stores: losing or changing it makes them unreadable. So each of
     its resources is protected, ignores every change, and is left in place when it leaves the state.
@@ -73,17 +78,15 @@ class GatewaySecrets(pulumi.ComponentResource):
         self.master_key = self._rotating(
             MASTER_KEY,
             prefix="sk-",
-            length=24,
             generation=own.master_key_generation,
             adopted=adopt.master_key,
         )
         self.database_password = self._rotating(
             DATABASE_PASSWORD,
-            length=24,
             generation=own.database_password_generation,
             adopted=adopt.database_password,
         )
-        self.salt_key = self._salt(SALT_KEY, length=32, adopted=adopt.salt_key)
+        self.salt_key = self._salt(SALT_KEY, adopted=adopt.salt_key)
         vllm_api_key = own.existing_vllm_api_key if settings.self_hosted else None
         existing = {*settings.litellm_keys.values(), *settings.hugging_face_tokens.values()}
         existing |= set(filter(None, [vllm_api_key]))
@@ -94,12 +97,11 @@ class GatewaySecrets(pulumi.ComponentResource):
         elif settings.self_hosted:
             self.vllm_api_key = self._rotating(
                 VLLM_API_KEY,
-                length=24,
                 generation=own.vllm_api_key_generation,
                 adopted=adopt.vllm_api_key,
             )
         self.redis_password = (
-            self._rotating(REDIS_PASSWORD, length=24, generation=1, adopted=adopt.redis_password)
+            self._rotating(REDIS_PASSWORD, generation=1, adopted=adopt.redis_password)
             if settings.litellm.shared_state.kind == "valkey"
             else None
         )
@@ -107,7 +109,6 @@ class GatewaySecrets(pulumi.ComponentResource):
             key.name: self._rotating(
                 key.secret_id,
                 prefix="sk-",
-                length=24,
                 generation=key.generation,
                 adopted=key.adopt,
                 protect=False,
@@ -128,7 +129,6 @@ class GatewaySecrets(pulumi.ComponentResource):
         self,
         secret_id: str,
         *,
-        length: int,
         generation: int,
         adopted: int | None,
         prefix: str = "",
@@ -141,9 +141,10 @@ class GatewaySecrets(pulumi.ComponentResource):
         protect = self._args.settings.protect if protect is None else protect
         if adopted:
             return self._adopted(secret_id, adopted, protect=protect)
-        value = random.RandomBytes(
+        value = random.RandomPassword(
             f"{self._name}-{secret_id}",
-            length=length,
+            length=_LENGTH,
+            special=False,
             keepers={"generation": str(generation)},
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -162,18 +163,20 @@ class GatewaySecrets(pulumi.ComponentResource):
         version = gcp.secretmanager.SecretVersion(
             f"{self._name}-{secret_id}",
             secret=secret.id,
-            secret_data=value.hex.apply(lambda hexadecimal: prefix + hexadecimal),
+            secret_data=pulumi.Output.concat(prefix, value.result),
             deletion_policy="DISABLE",
             opts=pulumi.ResourceOptions(parent=self),
         )
         return self._stored(secret_id, secret, version)
 
-    def _salt(self, secret_id: str, *, length: int, adopted: int | None) -> StoredSecret:
+    def _salt(self, secret_id: str, *, adopted: int | None) -> StoredSecret:
         """The write-once salt."""
         if adopted:
             return self._adopted(secret_id, adopted, protect=True, salt=True)
         write_once = self._write_once(protect=True)
-        value = random.RandomBytes(f"{self._name}-{secret_id}", length=length, opts=write_once)
+        value = random.RandomPassword(
+            f"{self._name}-{secret_id}", length=_SALT_LENGTH, special=False, opts=write_once
+        )
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
             project=self._project,
@@ -186,7 +189,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         version = gcp.secretmanager.SecretVersion(
             f"{self._name}-{secret_id}",
             secret=secret.id,
-            secret_data=value.hex,
+            secret_data=value.result,
             deletion_policy="ABANDON",
             opts=write_once,
         )
@@ -195,7 +198,7 @@ class GatewaySecrets(pulumi.ComponentResource):
     def _adopted(self, secret_id: str, version: int, *, protect: bool, salt: bool = False) -> StoredSecret:
         """A secret made by other means, and its value's version: imported as they are, never changed or deleted.
 
-        It has no RandomBytes: that is imported by its value, which the state would keep in plain text as
+        It has no RandomPassword: that is imported by its value, which the state would keep in plain text as
         import id.
         """
         name = f"projects/{self._project}/secrets/{secret_id}"

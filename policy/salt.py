@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.base import SECRET, SECRET_VERSION, Resource, resource_policy, stack_policy
+from policy.base import RANDOM_PASSWORD, SECRET, SECRET_VERSION, Resource, resource_policy, stack_policy
 from settings.secrets import SALT_KEY
 
 GATEWAY = "llmgateway:litellm:LiteLLM"
-_VALUE = "random:index/randomBytes:RandomBytes"
 
 
 def is_salt(resource: Resource) -> bool:
     """Whether a resource is the salt's random value, its Secret or its SecretVersion."""
-    return resource.type in (_VALUE, SECRET, SECRET_VERSION) and (
+    return resource.type in (RANDOM_PASSWORD, SECRET, SECRET_VERSION) and (
         resource.name.endswith(SALT_KEY) or resource.props.get("secretId") == SALT_KEY
     )
 
@@ -30,7 +29,7 @@ def _complete(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
     gateway = next(resource for resource in resources if resource.type == GATEWAY)
     for missing in {SECRET, SECRET_VERSION} - salts.keys():
         yield gateway, f"LiteLLM runs without a salt of its own: there is no {missing} for {SALT_KEY}."
-    if _VALUE not in salts:
+    if RANDOM_PASSWORD not in salts:
         return  # an adopted salt keeps the settings it was made with
     for kind in salts.keys() & {SECRET, SECRET_VERSION}:
         if salts[kind].props.get("deletionPolicy") != "ABANDON":

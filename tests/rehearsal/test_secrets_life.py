@@ -41,7 +41,7 @@ ROTATED = {
 
 
 def made_anew(secret: str) -> set[tuple[str, str]]:
-    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomBytes", "SecretVersion")}
+    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomPassword", "SecretVersion")}
 
 
 def values(sandbox: Sandbox) -> dict[str, str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, DiffResponse
+from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, ConfigureRequest, DiffResponse
 
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits, objects, release
@@ -64,6 +65,24 @@ class TestProviderConfiguration:
     def test_a_good_one_passes(self) -> None:
         assert check_config({"kubeconfig": kubeconfig(), "clusterIdentifier": "c"}) == {}
         assert check_config({"kubeconfig": UNKNOWN}) == {}
+
+    def test_without_the_setting_the_file_of_kubeconfig_is_read(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """As a default provider has it; the real one reads the same."""
+        file = tmp_path / "kubeconfig"
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        assert "KUBECONFIG" in check_config({})["kubeconfig"]
+        file.write_text(kubeconfig())
+        assert check_config({}) == {}
+        provider = KubernetesProvider()
+        asyncio.run(provider.configure(ConfigureRequest({}, {}, True, True)))
+        assert provider._connected.kubeconfig == kubeconfig()  # pyright: ignore[reportPrivateUsage]
+        file.write_text(kubeconfig("https://34.1.2.3"))
+        assert "34.1.2.3" in check_config({})["kubeconfig"]
+        assert check_config({"kubeconfig": kubeconfig()}) == {}
+        monkeypatch.delenv("KUBECONFIG")
+        assert "KUBECONFIG" in check_config({})["kubeconfig"]
 
     def test_a_misspelt_key_is_named(self) -> None:
         assert 'did you mean "kubeconfig"' in check_config({"kubeconfg": ""})["kubeconfg"]

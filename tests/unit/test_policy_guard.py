@@ -13,11 +13,11 @@ from policy.gpu import NODE_POOL
 from tools.review import guard
 from tools.review.events import Operation, parse
 
-BYTES = "random:index/randomBytes:RandomBytes"
+PASSWORD = "random:index/randomPassword:RandomPassword"
 SECRET = "gcp:secretmanager/secret:Secret"
 VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 LOST = {
-    "gateway-secrets-litellm-salt-key": (BYTES, SECRET, VERSION),
+    "gateway-secrets-litellm-salt-key": (PASSWORD, SECRET, VERSION),
     "gateway-secrets-litellm-master-key": (SECRET,),
     "gateway-postgres-cluster": (CLUSTER,),
     "gateway-backups-bucket": ("gcp:storage/bucket:Bucket",),
@@ -68,7 +68,7 @@ def test_a_replacement_of_what_may_be_switched_off_is_found(kind: str, name: str
 @pytest.mark.parametrize(
     ("kind", "name", "op"),
     [
-        (BYTES, "gateway-secrets-litellm-master-key", "replace"),
+        (PASSWORD, "gateway-secrets-litellm-master-key", "replace"),
         (VERSION, "gateway-secrets-litellm-master-key", "replace"),
         (CLUSTER, "gateway-postgres-cluster", "update"),
         (SECRET, "gateway-secrets-litellm-salt-key", "create"),

@@ -17,8 +17,10 @@ import asyncio
 import copy
 import hashlib
 import importlib.metadata
+import os
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pulumi.provider.experimental import provider
@@ -42,6 +44,7 @@ SKIPS_DELETION = frozenset({"DaemonSet", "Deployment", "Job", "Namespace", "Pod"
 _ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
 _NOT_EMULATED = ("kubernetes:helm.sh/v4", "kubernetes:kustomize", "kubernetes:yaml")
 AUTONAMED = "pulumi.com/autonamed"
+INPUTS = "__inputs"
 
 
 class KubernetesProvider(provider.Provider):
@@ -63,9 +66,11 @@ class KubernetesProvider(provider.Provider):
                 )
                 for key in sorted(config.keys() - CONFIGURATION)
             ]
-        kubeconfig = config.get("kubeconfig")
+        kubeconfig = _kubeconfig(config)
         if kubeconfig is None:
-            reason = "no kubeconfig: the sandbox reads none from the environment, so nothing could be reached; set it."
+            reason = (
+                "no kubeconfig: neither the setting nor KUBECONFIG names a file, so nothing could be reached."
+            )
             failures.append(provider.CheckFailure("kubeconfig", reason))
         elif kubeconfig is not UNKNOWN:
             try:
@@ -86,8 +91,9 @@ class KubernetesProvider(provider.Provider):
 
     async def configure(self, request: provider.ConfigureRequest) -> provider.ConfigureResponse:
         config = plain_map(request.args)
-        if config.get("kubeconfig", UNKNOWN) is not UNKNOWN:
-            self._cluster = Cluster(config["kubeconfig"])
+        kubeconfig = _kubeconfig(config)
+        if kubeconfig is not None and kubeconfig is not UNKNOWN:
+            self._cluster = Cluster(kubeconfig)
             self._namespace = self._cluster.namespace
         self._on = frozenset(key for key, value in config.items() if value in ("true", True))
         return provider.ConfigureResponse(accept_secrets=True, supports_preview=True)
@@ -189,7 +195,7 @@ class KubernetesProvider(provider.Provider):
                 cancelled=self._cancelled,
             )
             identifier = objects.identifier(live)
-        properties = self._outputs(live, request.properties)
+        properties = self._outputs(live, inputs, request.properties)
         if problem:
             raise InitFailed(identifier, properties, [problem])
         return provider.CreateResponse(identifier, properties)
@@ -209,7 +215,7 @@ class KubernetesProvider(provider.Provider):
                 force="enablePatchForce" in self._on,
                 cancelled=self._cancelled,
             )
-        properties = self._outputs(live, request.news)
+        properties = self._outputs(live, inputs, request.news)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem])
         return provider.UpdateResponse(properties)
@@ -229,7 +235,7 @@ class KubernetesProvider(provider.Provider):
         would_be = objects.dry_run(
             self._cluster, inputs, manager, new=state is None, force="enablePatchForce" in self._on
         )
-        return dict(given) if would_be is None else self._outputs(would_be, given)
+        return dict(given) if would_be is None else self._outputs(would_be, inputs, given)
 
     def _read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         inputs, state = plain_map(request.inputs), plain_map(request.properties)
@@ -241,7 +247,7 @@ class KubernetesProvider(provider.Provider):
         if found is None:
             return provider.ReadResponse("")
         live, live_inputs, problem = found
-        properties = self._outputs(live, request.properties, request.inputs)
+        properties = self._outputs(live, live_inputs, request.properties, request.inputs)
         new_inputs = property_map(live_inputs, request.inputs)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem], new_inputs)
@@ -256,12 +262,16 @@ class KubernetesProvider(provider.Provider):
         timeout = 0.0 if skip else timeout_seconds(state, request.timeout)
         objects.delete(self._connected, state, timeout, self._cancelled)
 
-    def _outputs(self, live: dict[str, Any], *like: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
-        properties = property_map(live, *like)
+    def _outputs(
+        self, live: dict[str, Any], inputs: dict[str, Any], *like: Mapping[str, PropertyValue]
+    ) -> dict[str, PropertyValue]:
+        """What the state keeps. The real provider compares a program's inputs with those in `__inputs`."""
+        properties, given = property_map(live, *like), property_map(inputs, *like)
         if (live.get("apiVersion"), live.get("kind")) == ("v1", "Secret"):
-            for key in properties.keys() & {"data", "stringData"}:
-                properties[key] = properties[key].with_secret(True)
-        return properties
+            for each in (properties, given):
+                for key in each.keys() & {"data", "stringData"}:
+                    each[key] = each[key].with_secret(True)
+        return {**properties, INPUTS: PropertyValue(given)}
 
 
 def _emulated(token: str) -> None:
@@ -279,6 +289,14 @@ def _autoname(metadata: dict[str, Any], request: provider.CheckRequest, old: dic
     else:
         metadata["name"] = f"{request.name}-{hashlib.sha256(request.random_seed).hexdigest()[:8]}"
     metadata["annotations"] = {**(metadata.get("annotations") or {}), AUTONAMED: "true"}
+
+
+def _kubeconfig(config: Mapping[str, Any]) -> Any:
+    """The setting, or the text of the file that KUBECONFIG names; UNKNOWN in a preview, None where there is none."""
+    if (given := config.get("kubeconfig")) is not None:
+        return given
+    file = Path(os.environ.get("KUBECONFIG", ""))
+    return file.read_text() if file.is_file() else None
 
 
 def _cluster_entry(config: dict[str, Any]) -> Any:
