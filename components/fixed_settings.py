@@ -67,7 +67,7 @@ def _compare(both: Sequence[Mapping[str, str]]) -> None:
     moved = [
         f"\n  {PROJECT}:{key}: made with {made[key]}, now {value}"
         for key, value in now.items()
-        if made[key] != value
+        if made.get(key, value) != value
     ]
     if moved:
         raise pulumi.RunError(

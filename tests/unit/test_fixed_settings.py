@@ -11,31 +11,31 @@ from pulumi.runtime import mocks
 from settings.deployment import Namespaces
 from tests.support.engine import EVERYTHING, ROOT, SETTINGS, Mocks, Recording, run
 
-MADE: dict[str, Any] = {}
-"""What the state has in each Stash."""
 
+class State(Mocks):
+    """The state of a stack: a Stash's output stays what it was made with."""
 
-class Live(Mocks):
-    """The state of a stack that is up: a Stash's output is what it was made with."""
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        state = super().new_resource(args)
+        id_, state = super().new_resource(args)
         if args.typ == "pulumi:index:Stash":
-            state[1]["output"] = MADE.setdefault(args.name, args.inputs["input"])
-        return state
+            state["output"] = self.kept.setdefault(args.name, args.inputs["input"])
+        return id_, state
 
 
-@pytest.fixture
-def live() -> None:
-    MADE.clear()
-    again({})
+def preview(state: State, changes: dict[str, Any]) -> Recording:
+    return run(ROOT, "llm-gateway", {**SETTINGS, **EVERYTHING, **changes}, state, preview=True)
 
 
-def again(changes: dict[str, Any]) -> Recording:
-    return run(ROOT, "llm-gateway", {**SETTINGS, **EVERYTHING, **changes}, Live(), preview=True)
+@pytest.fixture(scope="module")
+def live() -> State:
+    state = State()
+    preview(state, {})
+    return state
 
 
-@pytest.mark.usefixtures("live")
 @pytest.mark.parametrize(
     ("changes", "keys"),
     [
@@ -60,35 +60,34 @@ def again(changes: dict[str, Any]) -> Recording:
     ],
     ids=str,
 )
-def test_what_cannot_be_moved_is_refused_in_the_preview(changes: dict[str, Any], keys: list[str]) -> None:
+def test_what_cannot_be_moved_is_refused_in_the_preview(
+    live: State, changes: dict[str, Any], keys: list[str]
+) -> None:
     with pytest.raises(pulumi.RunError) as refused:
-        again(changes)
+        preview(live, changes)
     assert "Nothing was touched" in str(refused.value)
     for key in keys:
         assert f"llm-gateway:{key}" in str(refused.value)
 
 
-@pytest.mark.usefixtures("live")
 @pytest.mark.parametrize(
     "changes",
     [{}, {"postgres": {"name": "other"}}, {"gpuPool": {"name": "other"}}, {"protect": True}],
     ids=str,
 )
-def test_what_can_be_made_anew_in_place_is_not(changes: dict[str, Any]) -> None:
-    again(changes)
+def test_what_can_be_made_anew_in_place_is_not(live: State, changes: dict[str, Any]) -> None:
+    preview(live, changes)
 
 
 def test_a_stack_that_recovers_may_go_on_recovering() -> None:
-    MADE.clear()
-    again({"recover": True})
-    again({"recover": True})
-    again({})
+    state = State()
+    for changes in ({"recover": True}, {"recover": True}, {}):
+        preview(state, changes)
 
 
 def test_settings_are_final_once_the_operators_are_there() -> None:
     """Not before: a first `up` that fails may be repeated with others. `recover` stays until the gateway is up."""
-    MADE.clear()
-    recording = again({})
+    recording = preview(State(), {})
     for stash, needed in (
         ("gateway-fixed-settings", ("ConfigMap", "gateway-external-secrets-webhook-open")),
         ("gateway-fixed-settings", ("ConfigMap", "gateway-cnpg-webhook-open")),

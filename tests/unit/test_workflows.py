@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -134,16 +135,18 @@ def test_identities_are_apart() -> None:
     }
 
 
-def set_up(tmp_path: Path, stack: str) -> list[list[str]]:
-    """The commands of docs/environments.md that set up identities and GitHub, as a shell runs them for a stack.
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """The commands of docs/environments.md that set up identities and GitHub, as a shell runs them for prod.
 
     Each is a list of words; a command's input is its last word.
     """
+    tmp_path = tmp_path_factory.mktemp("commands")
     page = (REPOSITORY / "docs/environments.md").read_text()
     scripts = re.findall(r"```sh\n(.*?)```", page[page.index("## 3. Identities") :], re.DOTALL)
     recorder = tmp_path / "recorder"
     recorder.write_text(
-        "#!/usr/bin/env python3\n"
+        f"#!{sys.executable} -IS\n"
         "import json, pathlib, sys\n"
         "command = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]\n"
         "command += [sys.stdin.read().strip()] if command[-1] == '-' else []\n"
@@ -157,7 +160,7 @@ def set_up(tmp_path: Path, stack: str) -> list[list[str]]:
     recorder.chmod(0o700)
     for command in ("gcloud", "gh", "kubectl", "pulumi", "jq"):
         (tmp_path / command).symlink_to(recorder)
-    names = {"STACK": stack, "PROJECT": "p", "REPOSITORY": "o/r", "NUMBER": "1", "TEAM": "7", "BUCKET": "b"}
+    names = {"STACK": "prod", "PROJECT": "p", "REPOSITORY": "o/r", "NUMBER": "1", "TEAM": "7", "BUCKET": "b"}
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     script = "\n".join(scripts)
     done = run(tmp_path, script, PATH=path, LOCATION="l", NODES="n", **names)
@@ -171,12 +174,11 @@ def roles(commands: list[list[str]], who: str) -> set[tuple[str, str]]:
     return {
         (words[1] if words[0] == "gcloud" else words[0], words[words.index("--role") + 1])
         for words in granted
-        if f"serviceAccount:pulumi-dev-{who}@p.iam.gserviceaccount.com" in words
+        if f"serviceAccount:pulumi-prod-{who}@p.iam.gserviceaccount.com" in words
     }
 
 
-def test_a_previews_identity_only_views(tmp_path: Path) -> None:
-    commands = set_up(tmp_path, "dev")
+def test_a_previews_identity_only_views(commands: list[list[str]]) -> None:
     viewer = {
         ("storage", "roles/storage.objectViewer"),
         ("kms", "roles/cloudkms.cryptoKeyDecrypter"),
@@ -195,14 +197,14 @@ def test_a_previews_identity_only_views(tmp_path: Path) -> None:
         ("-n", "llm-gateway", "rolebinding"),
     }
     assert [words[-1] for words in in_cluster if "--user" in words] == [
-        "pulumi-dev-drift@p.iam.gserviceaccount.com"
+        "pulumi-prod-drift@p.iam.gserviceaccount.com"
     ]
 
 
-def test_what_the_documents_grant_passes_the_policies(tmp_path: Path) -> None:
+def test_what_the_documents_grant_passes_the_policies(commands: list[list[str]]) -> None:
     """But for the deploy account, which makes the secrets."""
     check = BY_NAME["iam-is-per-secret"]
-    for words in set_up(tmp_path, "dev"):
+    for words in commands:
         if words[1:3] == ["projects", "add-iam-policy-binding"]:
             role, member = words[words.index("--role") + 1], words[words.index("--member") + 1]
             refused = violations(
@@ -211,9 +213,10 @@ def test_what_the_documents_grant_passes_the_policies(tmp_path: Path) -> None:
             assert bool(refused) is (role == "roles/secretmanager.admin" and "-deploy@" in member), words
 
 
-def test_reviewers_and_branches_guard_the_identities(tmp_path: Path) -> None:
-    commands = [words for words in set_up(tmp_path, "prod") if "--input" in words]
-    environments = {words[5].rpartition("/")[2]: json.loads(words[-1]) for words in commands}
+def test_reviewers_and_branches_guard_the_identities(commands: list[list[str]]) -> None:
+    environments = {
+        words[5].rpartition("/")[2]: json.loads(words[-1]) for words in commands if "--input" in words
+    }
     reviewers = [{"type": "Team", "id": 7}]
     protected = {"protected_branches": True, "custom_branch_policies": False}
     assert environments == {
