@@ -60,15 +60,9 @@ EDGES = [
     ),
     _edge("Release external-secrets-release", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("ConfigMap external-secrets-webhook-open", "Release external-secrets-release", "operator deployed"),
-<<<<<<< HEAD
-    _edge(
-        "ClusterSecretStore secret-sync-store", "ConfigMap external-secrets-webhook-open", "webhook answers"
-    ),
-    _edge("ClusterSecretStore secret-sync-store", "ServiceAccount secret-sync-reader", "what it reads as"),
-    _edge("ServiceAccount secret-sync-reader", "Namespace namespaces-external-secrets", "namespace exists"),
-=======
     _edge(_STORE, "ConfigMap external-secrets-webhook-open", "webhook answers"),
->>>>>>> main
+    _edge(_STORE, "ServiceAccount secret-sync-reader", "what it reads as"),
+    _edge("ServiceAccount secret-sync-reader", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("Release cnpg-release", "Namespace namespaces-cnpg", "namespace exists"),
     _edge("ConfigMap cnpg-webhook-open", "Release cnpg-release", "operator deployed"),
     _edge("Cluster postgres-cluster", "ConfigMap cnpg-webhook-open", "webhook answers"),
@@ -98,15 +92,7 @@ EDGES = [
 ]
 
 TENANT_EDGES = [
-<<<<<<< HEAD
-    _edge(
-        "SecretVersion secrets-litellm-key-search-app",
-        "RandomPassword secrets-litellm-key-search-app",
-        "value made",
-    ),
-=======
-    _edge(f"SecretVersion {_KEY}", f"RandomBytes {_KEY}", "value made"),
->>>>>>> main
+    _edge(f"SecretVersion {_KEY}", f"RandomPassword {_KEY}", "value made"),
     *_readable("litellm-tenant-keys", "litellm-key-search-app"),
     _edge("Job tenants-reconcile", "Release litellm-release", "admin API answers"),
     _edge("Job tenants-reconcile", "ConfigMap secret-sync-litellm-tenant-keys-synced", "key values synced"),

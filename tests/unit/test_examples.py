@@ -141,10 +141,8 @@ def test_the_caller_asks_a_model_with_a_key_that_it_alone_reads() -> None:
     assert '"model": "large"' in environment["REQUEST"]
     assert pod["volumes"][0]["secret"] == {"secretName": "caller-key"}
     key = recording.one("ExternalSecret", "caller-key")
-<<<<<<< HEAD
-    assert key.inputs["spec"]["data"] == [
-        {"secretKey": "key", "remoteRef": {"key": "litellm-key-search-app"}}
-    ]
+    (entry,) = key.inputs["spec"]["data"]
+    assert entry == {"secretKey": "key", "remoteRef": {"key": "litellm-key-search-app"}}
     assert key.inputs["spec"]["secretStoreRef"] == {"kind": "SecretStore", "name": "virtual-keys"}
     store = recording.one("SecretStore", "caller-store").inputs
     assert store["metadata"]["namespace"] == "search"
@@ -159,11 +157,6 @@ def test_the_caller_asks_a_model_with_a_key_that_it_alone_reads() -> None:
             }
         },
     }
-=======
-    (entry,) = key.inputs["spec"]["data"]
-    assert entry == {"secretKey": "key", "remoteRef": {"key": "litellm-key-search-app"}}
-    assert key.inputs["spec"]["secretStoreRef"]["name"] == "store"
->>>>>>> main
     assert key.urn in recording.waits_for(recording.one("Deployment", "caller-deployment"))
 
 
