@@ -9,10 +9,13 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_random as random
 
+from components.cluster import ClusterHandle
 from settings import Settings
 from settings.secrets import DATABASE_PASSWORD, MASTER_KEY, REDIS_PASSWORD, SALT_KEY, VLLM_API_KEY
 
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
+KEY_READER = "virtual-key-reader"
+"""The Kubernetes service account that reads virtual keys in a namespace of `virtualKeys[].readers`; its owner makes it."""
 # Letters and digits hold 5.95 bits each. Both are more than what LiteLLM and Postgres need, and safe in a URL.
 _LENGTH, _SALT_LENGTH = 33, 43
 
@@ -22,6 +25,7 @@ class GatewaySecretsArgs:
     """Arguments of GatewaySecrets. `reader` is the IAM member that may read each secret."""
 
     settings: Settings
+    cluster: ClusterHandle
     reader: pulumi.Input[str]
 
 
@@ -37,7 +41,7 @@ class StoredSecret:
 
 
 class GatewaySecrets(pulumi.ComponentResource):
-    """Random values, kept in Secret Manager, readable by one member each.
+    """Random values, kept in Secret Manager, readable by one member each; virtual keys by their readers, too.
 
     They are made by RandomPassword: the state keeps its result encrypted, and its id says nothing. RandomBytes and
     RandomId have the value as their id, which the engine never encrypts.
@@ -111,6 +115,14 @@ class GatewaySecrets(pulumi.ComponentResource):
             )
             for key in settings.virtual_keys or []
         }
+        for key in settings.virtual_keys or []:
+            for namespace in key.readers:
+                self._access(
+                    # A dot, which no key and no namespace has: no two names can meet.
+                    f"{key.secret_id}-reader.{namespace}",
+                    self.virtual_keys[key.name].secret_id,
+                    args.cluster.member(namespace, KEY_READER),
+                )
         self.register_outputs({})
 
     def _rotating(
@@ -217,7 +229,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret_id=secret.secret_id,
             version=version.version,
             name=secret.name,
-            access=self._access(secret_id, secret.secret_id),
+            access=self._access(f"{secret_id}-reader", secret.secret_id, self._args.reader),
         )
 
     def _existing(self, secret_id: str) -> StoredSecret:
@@ -227,7 +239,9 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret_id=secret_id,
             version="latest",
             name=found.apply(lambda secret: secret["name"]),
-            access=self._access(secret_id, found.apply(lambda secret: secret["secretId"])),
+            access=self._access(
+                f"{secret_id}-reader", found.apply(lambda secret: secret["secretId"]), self._args.reader
+            ),
         )
 
     async def _looked_up(self, secret_id: str) -> Mapping[str, str]:
@@ -244,13 +258,15 @@ class GatewaySecrets(pulumi.ComponentResource):
                 f"--data-file=-. Google's answer: {str(error)[:300]}"
             ) from error
 
-    def _access(self, child: str, secret_id: pulumi.Input[str]) -> gcp.secretmanager.SecretIamMember:
+    def _access(
+        self, child: str, secret_id: pulumi.Input[str], member: pulumi.Input[str]
+    ) -> gcp.secretmanager.SecretIamMember:
         return gcp.secretmanager.SecretIamMember(
-            f"{self._name}-{child}-reader",
+            f"{self._name}-{child}",
             project=self._project,
             secret_id=secret_id,
             role=ACCESSOR_ROLE,
-            member=self._args.reader,
+            member=member,
             opts=pulumi.ResourceOptions(parent=self),
         )
 

@@ -15,6 +15,8 @@ from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
 STORE = "gcp-secret-manager"
+READER = "llm-gateway-secrets"
+"""The Kubernetes service account that the store reads as, in the operator's namespace."""
 DATABASE_OWNER = "litellm"
 
 
@@ -22,14 +24,15 @@ DATABASE_OWNER = "litellm"
 class SecretSyncArgs:
     """Arguments of SecretSync.
 
-    `gateway` and `serving` are the namespaces that the Secrets are brought into. `operator_ready` says that
-    the operator's webhook answers.
+    `gateway` and `serving` are the namespaces that the Secrets are brought into, `operator` is the operator's.
+    `operator_ready` says that its webhook answers.
     """
 
     settings: Settings
     cluster: ClusterHandle
     gateway: pulumi.Input[str]
     serving: pulumi.Input[str]
+    operator: pulumi.Input[str]
     secrets: GatewaySecrets
     operator_ready: pulumi.Resource
 
@@ -56,8 +59,10 @@ class SecretSync(pulumi.ComponentResource):
 
     A gate is a ConfigMap that is only made, or changed, once its Secret is synced.
 
-    The store names no credentials: the operator's own service account is the IAM member that may read
-    (Workload Identity Federation for GKE), so there is no Google service account and no key.
+    The store reads as a Kubernetes service account of its own, which is the IAM member (Workload Identity
+    Federation for GKE): there is no Google service account and no key. The operator's own account may read
+    nothing, because a SecretStore without credentials, which External Secrets lets everyone with the role
+    `edit` make in their namespace, reads as that one.
     """
 
     litellm: SyncedSecret
@@ -76,6 +81,12 @@ class SecretSync(pulumi.ComponentResource):
         self._timeout = args.settings.timeouts.secret_sync
         settings, secrets = args.settings, args.secrets
 
+        reader = kubernetes.core.v1.ServiceAccount(
+            f"{name}-reader",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=READER, namespace=args.operator),
+            automount_service_account_token=False,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         self._store = kubernetes.apiextensions.CustomResource(
             f"{name}-store",
             api_version="external-secrets.io/v1",
@@ -84,11 +95,24 @@ class SecretSync(pulumi.ComponentResource):
                 name=STORE, annotations={"pulumi.com/waitFor": "condition=Ready"}
             ),
             spec={
-                "provider": {"gcpsm": {"projectID": settings.gcp.project}},
+                "provider": {
+                    "gcpsm": {
+                        "projectID": settings.gcp.project,
+                        "auth": {
+                            "workloadIdentity": {
+                                "clusterProjectID": args.cluster.project,
+                                "clusterLocation": args.cluster.location,
+                                "clusterName": args.cluster.name,
+                                "serviceAccountRef": {
+                                    "name": reader.metadata["name"],
+                                    "namespace": args.operator,
+                                },
+                            }
+                        },
+                    }
+                },
                 # It reads the master key, too: from any other namespace it is refused.
-                "conditions": [
-                    {"namespaces": [args.gateway, args.serving, *settings.network.client_namespaces]}
-                ],
+                "conditions": [{"namespaces": [args.gateway, args.serving]}],
             },
             opts=pulumi.ResourceOptions(
                 parent=self,

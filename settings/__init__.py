@@ -182,6 +182,18 @@ class Settings(Section):
         yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, frozenset(elsewhere))
 
     @rule
+    def readers_are_clients(self) -> Iterator[Violation]:
+        own = set(self.namespaces.model_dump().values())
+        for index, key in enumerate(self.virtual_keys or []):
+            for namespace in sorted(own.intersection(key.readers)):
+                yield Violation(
+                    f"virtualKeys[{index}].readers",
+                    f"{namespace} is a namespace of this stack",
+                    "whoever may edit it could read the key; what runs there has its own secrets",
+                    "the namespaces of applications only",
+                )
+
+    @rule
     def own_secrets_stay_apart(self) -> Iterator[Violation]:
         own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.DATABASE_PASSWORD, secrets.REDIS_PASSWORD}
         if self.secrets.existing_vllm_api_key is None:

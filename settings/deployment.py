@@ -69,7 +69,7 @@ class Network(Section):
     client_namespaces: list[DnsLabel] = setting(
         default_factory=list,
         about="Namespaces whose pods may call the gateway; empty means all. "
-        "Only ExternalSecrets in these namespaces may read through the gateway's store.",
+        "They read no secret by it: virtualKeys[].readers says who reads a key.",
         otherwise="the API server would refuse the policy",
         write="clientNamespaces: [apps]",
     )

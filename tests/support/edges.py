@@ -63,6 +63,8 @@ EDGES = [
     _edge("Release external-secrets-release", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("ConfigMap external-secrets-webhook-open", "Release external-secrets-release", "operator deployed"),
     _edge(_STORE, "ConfigMap external-secrets-webhook-open", "webhook answers"),
+    _edge(_STORE, "ServiceAccount secret-sync-reader", "what it reads as"),
+    _edge("ServiceAccount secret-sync-reader", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("Release cnpg-release", "Namespace namespaces-cnpg", "namespace exists"),
     _edge("ConfigMap cnpg-webhook-open", "Release cnpg-release", "operator deployed"),
     _edge("Cluster postgres-cluster", "ConfigMap cnpg-webhook-open", "webhook answers"),

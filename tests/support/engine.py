@@ -44,7 +44,7 @@ EVERYTHING: Mapping[str, Any] = {
     "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
     "network": {"clientNamespaces": ["apps"]},
     "teams": [{"name": "search", "budget": 50}],
-    "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600}],
+    "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "readers": ["apps"]}],
 }
 """Changes that have every part of the program deployed."""
 
@@ -65,6 +65,8 @@ class Mocks(mocks.Mocks):
         state = dict(args.inputs)
         if args.typ == "random:index/randomPassword:RandomPassword":
             state["result"] = pulumi.Output.secret(secret_marker(args.name))
+        elif args.typ == "pulumi:index:Stash":
+            state["output"] = state["input"]
         elif args.typ == "gcp:secretmanager/secret:Secret":
             state["name"] = f"projects/{state['project']}/secrets/{state['secretId']}"
             return state["name"], state

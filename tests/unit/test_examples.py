@@ -21,7 +21,7 @@ CLUSTER = {"gcp": {"project": "example-llm-dev"}, "name": "gateway-dev", "region
 CONSUMER = {"gateway": "organization/llm-gateway/dev", "namespace": "search", "virtualKey": "search-app"}
 OUTPUTS: Mapping[str, Any] = {
     "gatewayUrl": "http://gateway.test:4000",
-    "secretStore": "store",
+    "virtualKeyStore": {"project": "example-secrets", "serviceAccount": "reader"},
     "cluster": {"name": "gateway-dev", "location": "europe-west4", "project": "example-llm-dev"},
     "modelAliases": ["small", "large"],
     "virtualKeySecrets": {"search-app": "projects/1/secrets/litellm-key-search-app"},
@@ -143,7 +143,20 @@ def test_the_caller_asks_a_model_with_a_key_that_it_alone_reads() -> None:
     key = recording.one("ExternalSecret", "caller-key")
     (entry,) = key.inputs["spec"]["data"]
     assert entry == {"secretKey": "key", "remoteRef": {"key": "litellm-key-search-app"}}
-    assert key.inputs["spec"]["secretStoreRef"]["name"] == "store"
+    assert key.inputs["spec"]["secretStoreRef"] == {"kind": "SecretStore", "name": "virtual-keys"}
+    store = recording.one("SecretStore", "caller-store").inputs
+    assert store["metadata"]["namespace"] == "search"
+    assert store["spec"]["provider"]["gcpsm"] == {
+        "projectID": "example-secrets",
+        "auth": {
+            "workloadIdentity": {
+                "clusterProjectID": "example-llm-dev",
+                "clusterLocation": "europe-west4",
+                "clusterName": "gateway-dev",
+                "serviceAccountRef": {"name": "reader"},
+            }
+        },
+    }
     assert key.urn in recording.waits_for(recording.one("Deployment", "caller-deployment"))
 
 

@@ -120,18 +120,42 @@ def test_pods_restart_with_the_versions_they_read_and_with_no_others(program: Re
     assert vllm["routerSpec"]["podAnnotations"] == key
 
 
-def test_access_is_granted_secret_by_secret_to_the_operator_alone(program: Recording) -> None:
-    members = {
-        registration.inputs["secretId"]: (registration.inputs["role"], registration.inputs["member"])
-        for (type_, _), registration in program.resources.items()
-        if type_ == "gcp:secretmanager/secretIamMember:SecretIamMember"
-    }
-    reader = (
-        "roles/secretmanager.secretAccessor",
+def granted(recording: Recording) -> list[tuple[str, str, str]]:
+    """Secret, role and subject of every grant."""
+    pool = (
         "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/"
-        "example-llm-dev.svc.id.goog/subject/ns/external-secrets/sa/external-secrets",
+        "example-llm-dev.svc.id.goog/subject/"
     )
-    assert members == dict.fromkeys(MADE, reader)
+    return sorted(
+        (grant.inputs["secretId"], grant.inputs["role"], grant.inputs["member"].removeprefix(pool))
+        for (type_, _), grant in recording.resources.items()
+        if type_ == "gcp:secretmanager/secretIamMember:SecretIamMember"
+    )
+
+
+def test_access_is_granted_secret_by_secret_to_the_store_alone(program: Recording) -> None:
+    """Never to the operator's own account: as that one reads a store without credentials, whoever made it."""
+    role, store = "roles/secretmanager.secretAccessor", "ns/external-secrets/sa/llm-gateway-secrets"
+    assert granted(program) == sorted((secret, role, store) for secret in MADE)
+    identity = program.one("ClusterSecretStore", "gateway-secret-sync-store").inputs["spec"]["provider"]
+    account = identity["gcpsm"]["auth"]["workloadIdentity"]["serviceAccountRef"]
+    assert f"ns/{account['namespace']}/sa/{account['name']}" == store
+    operator = program.one("Release", "gateway-external-secrets-release").inputs["values"]
+    assert operator["serviceAccount"]["name"] != account["name"]
+
+
+def test_readers_read_their_key_and_no_other_secret() -> None:
+    keys = [{"name": "a", "readers": ["x", "y"]}, {"name": "b", "readers": ["x"]}, {"name": "c"}]
+    recording = run_program({"virtualKeys": keys})
+    role = "roles/secretmanager.secretAccessor"
+    clients = [grant for grant in granted(recording) if "external-secrets" not in grant[2]]
+    assert clients == [
+        ("litellm-key-a", role, "ns/x/sa/virtual-key-reader"),
+        ("litellm-key-a", role, "ns/y/sa/virtual-key-reader"),
+        ("litellm-key-b", role, "ns/x/sa/virtual-key-reader"),
+    ]
+    made = recording.one("SecretIamMember", "gateway-secrets-litellm-key-a-reader.x")
+    assert recording.one("Secret", "gateway-secrets-litellm-key-a").urn in recording.waits_for(made)
 
 
 def test_no_value_leaks_into_any_other_input_or_output(program: Recording) -> None:
@@ -158,16 +182,12 @@ def test_existing_objects_are_taken_over_only_to_recover(program: Recording) -> 
         assert provider["upsertExistingObjects"] == expected
 
 
-@pytest.mark.parametrize(
-    ("settings", "others"), [({}, []), ({"network": {"clientNamespaces": ["apps"]}}, ["apps"])]
-)
-def test_the_store_reads_for_its_own_namespaces_and_named_clients(
-    settings: dict[str, Any], others: list[str]
-) -> None:
+@pytest.mark.parametrize("settings", [{}, {"network": {"clientNamespaces": ["apps"]}}])
+def test_the_store_reads_for_its_own_namespaces_alone(settings: dict[str, Any]) -> None:
     """Judged as External Secrets would."""
     store = run_program(settings).one("ClusterSecretStore", "gateway-secret-sync-store").inputs
     served = [name for name in ("llm-gateway", "vllm", "apps", "other") if allowed_namespace(store, name)]
-    assert served == ["llm-gateway", "vllm", *others]
+    assert served == ["llm-gateway", "vllm"]
 
 
 class NotFound(grpc.RpcError):

@@ -52,6 +52,20 @@ def test_what_cannot_be_made_again_is_found(name: str, kind: str, op: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("kubernetes:helm.sh/v3:Release", "gateway-external-secrets-release"),
+        ("kubernetes:core/v1:Namespace", "gateway-namespaces-serving"),
+        ("gcp:secretmanager/secretIamMember:SecretIamMember", "gateway-secrets-litellm-salt-key-reader"),
+    ],
+)
+def test_a_replacement_of_what_may_be_switched_off_is_found(kind: str, name: str) -> None:
+    (found,) = guard.findings(operation(kind, name, "replace"))
+    assert "would be replaced. Lost: " in found.message
+    assert guard.findings(operation(kind, name, "delete")) == []
+
+
+@pytest.mark.parametrize(
     ("kind", "name", "op"),
     [
         (PASSWORD, "gateway-secrets-litellm-master-key", "replace"),

@@ -235,6 +235,16 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"litellm": {"sharedState": {"host": "10.0.0.3"}}}, "llm-gateway:litellm.sharedState.kind", "redis"),
     ({"litellm": {"serveWithoutDatabase": "yes"}}, "llm-gateway:litellm.serveWithoutDatabase", "true"),
     (
+        {"virtualKeys": [{"name": "app", "readers": ["llm-gateway"]}]},
+        "llm-gateway:virtualKeys[0].readers",
+        "the namespaces of applications only",
+    ),
+    (
+        {"virtualKeys": [{"name": "app", "readers": ["a", "a"]}]},
+        "llm-gateway:virtualKeys[0].readers",
+        "each namespace once",
+    ),
+    (
         {"network": {"policies": False, "clientNamespaces": ["apps"]}},
         "llm-gateway:network.clientNamespaces",
         "policies: true",

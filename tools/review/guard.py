@@ -23,6 +23,13 @@ _LOST = {
     "gcp:secretmanager/secret:Secret": "the secret with all its versions; its readers fail at their next start",
     NODE_POOL: "the nodes that serve the models; new GPUs may not be available",
 }
+_MOVED = {
+    "kubernetes:helm.sh/v3:Release": "what the release runs: it would be uninstalled under its old name and cannot be "
+    "installed beside it, as Helm keeps what is cluster-wide for the old one",
+    "kubernetes:core/v1:Namespace": "everything in it",
+    "gcp:secretmanager/secretIamMember:SecretIamMember": "the access of what reads the secret now",
+}
+"""What a deletion may well be meant for, where a part is switched off, but a replacement never is."""
 _NAMESPACE, _GATEWAY_NAMESPACE = "kubernetes:core/v1:Namespace", "-namespaces-gateway"
 _IN_NAMESPACE = "everything in it: the database with its volumes"
 _VIRTUAL_KEY = "-secrets-litellm-key-"
@@ -55,7 +62,7 @@ def findings(operation: events.Operation, allow: Iterable[str] = ()) -> list[Fin
 
 
 def _findings(step: events.Step) -> Iterator[Finding]:
-    lost = _LOST.get(step.type)
+    lost = _LOST.get(step.type) or (_MOVED.get(step.type) if step.op == "replace" else None)
     if step.name.endswith(SALT_KEY):
         lost = _SALT
     elif step.type == _NAMESPACE and step.name.endswith(_GATEWAY_NAMESPACE):
