@@ -20,6 +20,7 @@ from components.operators import (
     ExternalSecretsOperator,
     OperatorArgs,
 )
+from components.owner import owner_of
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
 from components.secret_sync import STORE, SecretSync, SecretSyncArgs
 from components.tenants import Tenants, TenantsArgs
@@ -57,17 +58,18 @@ class LlmGateway(pulumi.ComponentResource):
         shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
-        namespaces = Namespaces(
-            f"{name}-namespaces",
-            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
-            child,
-        )
+        # First: it refuses what would make a second salt before anything is registered.
         secrets = GatewaySecrets(
             f"{name}-secrets",
             GatewaySecretsArgs(
                 settings=settings,
                 reader=cluster.member(settings.namespaces.external_secrets, EXTERNAL_SECRETS_ACCOUNT),
             ),
+            child,
+        )
+        namespaces = Namespaces(
+            f"{name}-namespaces",
+            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
             child,
         )
 
@@ -195,6 +197,7 @@ class LlmGateway(pulumi.ComponentResource):
                 TenantsArgs(
                     namespace=namespaces.gateway,
                     proxy=litellm,  # its admin API answers
+                    owner=owner_of(settings),
                     teams=settings.teams or [],
                     virtual_keys=settings.virtual_keys or [],
                     secret=synced.litellm,

@@ -82,7 +82,7 @@ class SecretSync(pulumi.ComponentResource):
             kind="ClusterSecretStore",
             metadata=self._awaited(STORE),
             spec={
-                "provider": {"gcpsm": {"projectID": settings.gcp.project}},
+                "provider": {"gcpsm": {"projectID": secrets.project}},
                 # It reads the master key, too: from any other namespace it is refused.
                 "conditions": [
                     {"namespaces": [args.gateway, args.serving, *settings.network.client_namespaces]}
