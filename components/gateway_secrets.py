@@ -22,8 +22,9 @@ OWNER = "llm-gateway-owner"
 SALT_VERSION = "llm-gateway-salt-version"
 """Annotations at Google: the stack that a Secret belongs to; the one version that is the salt."""
 _FIRST = "1"
-_SALT_LENGTH = 43
 _LETTERS = string.ascii_letters + string.digits
+# Letters and digits hold 5.95 bits each. Both are more than what LiteLLM and Postgres need, and safe in a URL.
+_LENGTH, _SALT_LENGTH = 33, 43
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class StoredSecret:
 
 class GatewaySecrets(pulumi.ComponentResource):
     """Random values, kept in Secret Manager, readable by one member each.
+
+    They are made by RandomPassword: the state keeps its result encrypted, and its id says nothing. RandomBytes and
+    RandomId have the value as their id, which the engine never encrypts.
 
     Each Secret is annotated at Google with the stack that it belongs to. One that exists and does not belong to
     this stack is refused, before anything is registered.
@@ -91,13 +95,11 @@ class GatewaySecrets(pulumi.ComponentResource):
         self.master_key = self._rotating(
             MASTER_KEY,
             prefix="sk-",
-            length=24,
             generation=own.master_key_generation,
             adopted=adopt.master_key,
         )
         self.database_password = self._rotating(
             DATABASE_PASSWORD,
-            length=24,
             generation=own.database_password_generation,
             adopted=adopt.database_password,
         )
@@ -111,12 +113,11 @@ class GatewaySecrets(pulumi.ComponentResource):
         elif settings.self_hosted:
             self.vllm_api_key = self._rotating(
                 VLLM_API_KEY,
-                length=24,
                 generation=own.vllm_api_key_generation,
                 adopted=adopt.vllm_api_key,
             )
         self.redis_password = (
-            self._rotating(REDIS_PASSWORD, length=24, generation=1, adopted=adopt.redis_password)
+            self._rotating(REDIS_PASSWORD, generation=1, adopted=adopt.redis_password)
             if settings.litellm.shared_state.kind == "valkey"
             else None
         )
@@ -124,7 +125,6 @@ class GatewaySecrets(pulumi.ComponentResource):
             key.name: self._rotating(
                 key.secret_id,
                 prefix="sk-",
-                length=24,
                 generation=key.generation,
                 adopted=key.adopt,
                 protect=False,
@@ -137,7 +137,6 @@ class GatewaySecrets(pulumi.ComponentResource):
         self,
         secret_id: str,
         *,
-        length: int,
         generation: int,
         adopted: int | None,
         prefix: str = "",
@@ -150,9 +149,10 @@ class GatewaySecrets(pulumi.ComponentResource):
         protect = self._args.settings.protect if protect is None else protect
         if adopted:
             return self._adopted(secret_id, adopted, protect=protect)
-        value = random.RandomBytes(
+        value = random.RandomPassword(
             f"{self._name}-{secret_id}",
-            length=length,
+            length=_LENGTH,
+            special=False,
             keepers={"generation": str(generation)},
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -172,7 +172,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         version = gcp.secretmanager.SecretVersion(
             f"{self._name}-{secret_id}",
             secret=secret.id,
-            secret_data=value.hex.apply(lambda hexadecimal: prefix + hexadecimal),
+            secret_data=pulumi.Output.concat(prefix, value.result),
             deletion_policy="DISABLE",
             opts=pulumi.ResourceOptions(parent=self),
         )

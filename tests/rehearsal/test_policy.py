@@ -32,7 +32,8 @@ REFUSED = {
         "secret-values-in-helm-values",
         "literal-in-secret",  # the SDK marks all of a Secret's data
     },
-    "generated-values-in-secret-manager-only": {"generated-values-in-config-map"},
+    "generated-values-in-secret-manager-only": {"generated-values-in-config-map", "generated-value-in-an-id"},
+    "secret-values-not-in-ids": {"id-is-the-value"},
     "no-literal-credentials": {
         "literal-in-config-map",
         "literal-in-helm-values",
@@ -129,7 +130,7 @@ def test_a_replaced_database_is_stopped_before_anything_is_touched(deployed: San
 def test_a_generated_value_in_an_output_is_stopped_once_it_is_known(deployed: Sandbox) -> None:
     original = (deployed.root / "components/gateway_secrets.py").read_text()
     made = 'keepers={"generation": str(generation)},\n            opts=pulumi.ResourceOptions(parent=self),\n        )\n'
-    leak = "        pulumi.export(secret_id, pulumi.Output.unsecret(value.hex))\n"
+    leak = "        pulumi.export(secret_id, pulumi.Output.unsecret(value.result))\n"
     deployed.patch("components/gateway_secrets.py", made, made + leak)
     result, operation = previewed(deployed, "dev")
     (deployed.root / "components/gateway_secrets.py").write_text(original)

@@ -94,7 +94,7 @@ def test_a_rotated_key(dev: Sandbox) -> None:
     assert replaced == [
         [
             "`gateway-secrets-litellm-master-key`",
-            "`random:index/randomBytes:RandomBytes`",
+            "`random:index/randomPassword:RandomPassword`",
             "`keepers.generation` `1` → `2`",
         ],
         [

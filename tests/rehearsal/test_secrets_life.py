@@ -86,7 +86,7 @@ def test_rotation_of_all_values_at_once(own_dev: Sandbox) -> None:
     litellm, vllm, database = (pods(own_dev, *each) for each in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS))
     made = {
         (kind, f"gateway-secrets-{secret}")
-        for kind in ("RandomBytes", "SecretVersion")
+        for kind in ("RandomPassword", "SecretVersion")
         for secret in ROTATED.values()
     }
 

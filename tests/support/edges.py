@@ -87,14 +87,14 @@ EDGES = [
     *(
         _edge(f"SecretVersion secrets-{secret}", f"{kind} secrets-{secret}", fact)
         for secret in _MADE
-        for kind, fact in (("RandomBytes", "value made"), ("Secret", "secret exists"))
+        for kind, fact in (("RandomPassword", "value made"), ("Secret", "secret exists"))
     ),
 ]
 
 TENANT_EDGES = [
     _edge(
         "SecretVersion secrets-litellm-key-search-app",
-        "RandomBytes secrets-litellm-key-search-app",
+        "RandomPassword secrets-litellm-key-search-app",
         "value made",
     ),
     *_readable("litellm-tenant-keys", "litellm-key-search-app"),

@@ -56,7 +56,7 @@ EVERYTHING: Mapping[str, Any] = {
 
 
 def secret_marker(name: str) -> str:
-    """The value that the mocked RandomBytes `name` has: findable wherever it leaks."""
+    """The value that the mocked RandomPassword `name` has: findable wherever it leaks."""
     return f"marker-of-{name}"
 
 
@@ -74,8 +74,8 @@ class Mocks(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = dict(args.inputs)
-        if args.typ == "random:index/randomBytes:RandomBytes":
-            state["hex"] = pulumi.Output.secret(secret_marker(args.name))
+        if args.typ == "random:index/randomPassword:RandomPassword":
+            state["result"] = pulumi.Output.secret(secret_marker(args.name))
         elif args.typ == "gcp:secretmanager/secret:Secret":
             state["name"] = f"projects/{state['project']}/secrets/{state['secretId']}"
             return state["name"], state

@@ -88,7 +88,9 @@ def test_limits_of_a_model_are_enforced(prod: Recording, program: Recording) -> 
 
 
 def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
-    assert "gateway-secrets-anthropic-api-key" not in names(prod, ["Secret", "SecretVersion", "RandomBytes"])
+    assert "gateway-secrets-anthropic-api-key" not in names(
+        prod, ["Secret", "SecretVersion", "RandomPassword"]
+    )
     access = prod.one("SecretIamMember", "gateway-secrets-anthropic-api-key-reader")
     external_secret = prod.one("ExternalSecret", "gateway-secret-sync-litellm-secrets")
     assert access.urn in prod.direct_dependencies(external_secret)

@@ -1,6 +1,7 @@
 """The salt is never lost, and no secret's value is anywhere but in Secret Manager."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-a
 ROTATING = tuple(secret for secret in MADE if secret != "litellm-salt-key")
 
 
-@pytest.mark.parametrize("kind", ["RandomBytes", "Secret", "SecretVersion"])
+@pytest.mark.parametrize("kind", ["RandomPassword", "Secret", "SecretVersion"])
 def test_salt_is_protected_on_the_resource_itself(program: Recording, kind: str) -> None:
     request = program.one(kind, SALT).request
     assert request.protect is True
@@ -28,7 +29,7 @@ def test_salt_is_kept_by_google_too(program: Recording) -> None:
 
 
 def test_salt_has_no_keepers_and_every_version_is_pinned(program: Recording) -> None:
-    assert program.one("RandomBytes", SALT).inputs == {"length": 32}
+    assert program.one("RandomPassword", SALT).inputs == {"length": 43, "special": False}
     data = program.one("ExternalSecret", "gateway-secret-sync-litellm-secrets").inputs["spec"]["data"]
     versions = {entry["remoteRef"]["key"]: entry["remoteRef"]["version"] for entry in data}
     assert versions == dict.fromkeys(("litellm-salt-key", "litellm-master-key", "vllm-api-key"), "3")
@@ -38,12 +39,15 @@ def test_values_have_the_agreed_form(program: Recording) -> None:
     def data(secret: str) -> str:
         return program.one("SecretVersion", f"gateway-secrets-{secret}").inputs["secretData"]
 
-    def length(secret: str) -> int:
-        return program.one("RandomBytes", f"gateway-secrets-{secret}").inputs["length"]
+    def bits(secret: str) -> float:
+        made = program.one("RandomPassword", f"gateway-secrets-{secret}").inputs
+        assert made["special"] is False  # letters and digits alone: a URL needs none of them encoded
+        return made["length"] * math.log2(62)
 
     assert data("litellm-master-key") == "sk-" + secret_marker("gateway-secrets-litellm-master-key")
     assert data("litellm-salt-key") == secret_marker(SALT)
-    assert [length(secret) for secret in MADE] == [24, 32, 24, 24]
+    for secret in MADE:
+        assert bits(secret) >= (256 if secret == "litellm-salt-key" else 192), secret
 
 
 @pytest.mark.parametrize(
@@ -61,8 +65,8 @@ def test_a_generation_rotates_its_secret_and_no_other(
     changed = {
         secret
         for secret in MADE
-        if rotated.one("RandomBytes", f"gateway-secrets-{secret}").inputs
-        != program.one("RandomBytes", f"gateway-secrets-{secret}").inputs
+        if rotated.one("RandomPassword", f"gateway-secrets-{secret}").inputs
+        != program.one("RandomPassword", f"gateway-secrets-{secret}").inputs
     }
     assert changed == {rotates}
 
@@ -71,7 +75,7 @@ def test_protect_covers_every_secret_and_lets_values_rotate() -> None:
     protected = run_program({"protect": True})
     for secret in MADE:
         assert protected.one("Secret", f"gateway-secrets-{secret}").request.protect is True
-        for kind in ("RandomBytes", "SecretVersion"):
+        for kind in ("RandomPassword", "SecretVersion"):
             always = secret == "litellm-salt-key"
             assert protected.one(kind, f"gateway-secrets-{secret}").request.protect is always
 
@@ -90,7 +94,7 @@ def test_no_setting_replaces_a_secret(program: Recording) -> None:
 def test_adopted_secrets_are_imported_as_they_are_and_have_no_random_value() -> None:
     versions = {"masterKey": 2, "saltKey": 7, "databasePassword": 1, "vllmApiKey": 3}
     adopted = run_program({"secrets": {"adopt": versions}})
-    assert not [type_ for type_, _ in adopted.resources if type_.endswith("RandomBytes")]
+    assert not [type_ for type_, _ in adopted.resources if type_.endswith("RandomPassword")]
     for secret, version in zip(MADE, (2, 7, 1, 3), strict=True):
         name = f"projects/example-llm-dev/secrets/{secret}"
         for kind, imported in (("Secret", name), ("SecretVersion", f"{name}/versions/{version}")):

@@ -13,12 +13,11 @@ from policy.gpu import NODE_POOL
 from tools.review import guard
 from tools.review.events import Operation, parse
 
-BYTES = "random:index/randomBytes:RandomBytes"
 PASSWORD = "random:index/randomPassword:RandomPassword"
 SECRET = "gcp:secretmanager/secret:Secret"
 VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 LOST = {
-    "gateway-secrets-litellm-salt-key": (BYTES, SECRET, VERSION),
+    "gateway-secrets-litellm-salt-key": (PASSWORD, SECRET, VERSION),
     "gateway-secrets-litellm-master-key": (SECRET,),
     "gateway-postgres-cluster": (CLUSTER,),
     "gateway-backups-bucket": ("gcp:storage/bucket:Bucket",),
@@ -60,7 +59,7 @@ def test_what_cannot_be_made_again_is_found(name: str, kind: str, op: str) -> No
 @pytest.mark.parametrize(
     ("kind", "name", "op"),
     [
-        (BYTES, "gateway-secrets-litellm-master-key", "replace"),
+        (PASSWORD, "gateway-secrets-litellm-master-key", "replace"),
         (VERSION, "gateway-secrets-litellm-master-key", "replace"),
         (CLUSTER, "gateway-postgres-cluster", "update"),
         (SECRET, "gateway-secrets-litellm-salt-key", "create"),
@@ -116,7 +115,7 @@ def test_what_the_state_protects_is_found_even_if_it_is_allowed(name: str, op: s
     assert "the state protects it" in found.message
 
 
-@pytest.mark.parametrize("kind", [BYTES, PASSWORD, VERSION])
+@pytest.mark.parametrize("kind", [PASSWORD, VERSION])
 @pytest.mark.parametrize("there", [(SECRET, SALT), (CLUSTER, "gateway-postgres-cluster")])
 @pytest.mark.parametrize("op", ["same", "import", "update"])
 def test_a_salt_beside_what_exists_is_found(kind: str, there: tuple[str, str], op: str) -> None:

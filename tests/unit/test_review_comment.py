@@ -66,7 +66,7 @@ def test_a_rotated_key() -> None:
         "",
         "| | resource | type | what changes |",
         "| --- | --- | --- | --- |",
-        "| **replace** | `secrets-litellm-master-key` | `random:index/randomBytes:RandomBytes` | "
+        "| **replace** | `secrets-litellm-master-key` | `random:index/randomPassword:RandomPassword` | "
         "`keepers.generation` `2` → `3` |",
         "| **replace** | `secrets-litellm-master-key` | `gcp:secretmanager/secretVersion:SecretVersion` | "
         "`secretData` `[secret]` → `[known after up]` |",

@@ -176,7 +176,7 @@ def test_a_value_is_made_once_and_rotated_alone() -> None:
     before = tenants(virtualKeys=[APP, {"name": "bot"}])
     after = tenants(virtualKeys=[{**APP, "generation": 2}, {"name": "bot"}])
     for name, changes in (("app", True), ("bot", False)):
-        kind = ("RandomBytes", f"gateway-secrets-litellm-key-{name}")
+        kind = ("RandomPassword", f"gateway-secrets-litellm-key-{name}")
         assert (before.one(*kind).inputs != after.one(*kind).inputs) is changes
     version = before.one("SecretVersion", "gateway-secrets-litellm-key-app").inputs
     assert version["secretData"] == f"sk-{secret_marker('gateway-secrets-litellm-key-app')}"
@@ -195,7 +195,7 @@ def test_an_existing_value_is_adopted() -> None:
     assert version.importId == f"{name}/versions/3"
     assert recording.one("Secret", "gateway-secrets-litellm-key-app").request.importId == name
     assert not [
-        name for type_, name in recording.resources if type_.endswith("RandomBytes") and "key-app" in name
+        name for type_, name in recording.resources if type_.endswith("RandomPassword") and "key-app" in name
     ]
 
 
