@@ -88,6 +88,12 @@ EDGES = [
         _edge(f"SecretVersion secrets-{secret}", f"{kind} secrets-{secret}", fact)
         for secret in _MADE
         for kind, fact in (("RandomPassword", "value made"), ("Secret", "secret exists"))
+        if (kind, secret) != ("RandomPassword", "litellm-salt-key")
+    ),
+    *(
+        _edge(f"Secret secrets-{secret}", "Secret secrets-litellm-salt-key", "salt in this project")
+        for secret in _MADE
+        if secret != "litellm-salt-key"
     ),
 ]
 

@@ -71,9 +71,12 @@ class Mocks(mocks.Mocks):
     ) -> None:
         super().__init__()
         self.existing, self.versions = existing or {}, versions
+        self.salt_version = "1"
+        self.made: list[str] = []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = dict(args.inputs)
+        self.made.append(args.typ)
         if args.typ == "random:index/randomPassword:RandomPassword":
             state["result"] = pulumi.Output.secret(secret_marker(args.name))
         elif args.typ == "gcp:secretmanager/secret:Secret":
@@ -89,7 +92,7 @@ class Mocks(mocks.Mocks):
             if args.name.endswith("/empty"):
                 state["outputs"] = {}
         elif args.typ == "gcp:secretmanager/secretVersion:SecretVersion":
-            state["version"] = "1" if args.name.endswith("salt-key") else "3"
+            state["version"] = self.salt_version if args.name.endswith("salt-key") else "3"
         elif args.typ == "kubernetes:discovery.k8s.io/v1:EndpointSlice":
             state["endpoints"] = [{"addresses": ["10.100.0.2"]}]
             state["ports"] = [{"name": "https", "protocol": "TCP", "port": 443}]
