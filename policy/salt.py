@@ -49,17 +49,18 @@ def _is_new(salt: Resource) -> bool:
     return salt.props.get("name", UNKNOWN) is UNKNOWN
 
 
-def _once(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+def one_salt(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+    """What of a stack's resources would be a second salt, or keeps pods from the first."""
     salts = {resource.type: resource for resource in resources if is_salt(resource)}
     secret, version = salts.get(SECRET), salts.get(SECRET_VERSION)
     if secret is None or version is None:
         return  # salt-is-kept says so
+    if version.props.get("enabled") is False:
+        yield version, f"{version.name} is disabled at Google: pods that start anew cannot read it."
     if _is_new(version):
         if not _is_new(secret) and not _first(resources):
             yield version, f"{version.name} would be a second salt: its Secret exists."
         return
-    if version.props.get("enabled") is False:
-        yield version, f"{version.name} is disabled at Google: pods that start anew cannot read it."
     for reader in resources:
         spec = reader.props.get("spec") if reader.type == _EXTERNAL_SECRET else None
         for entry in (spec.get("data") if isinstance(spec, dict) else None) or []:
@@ -97,6 +98,6 @@ POLICIES = [
         "There is one salt value, enabled, and pods read no other: no version is made beside a Secret that exists.",
         f"the SecretVersion that exists, imported, and its number in the ExternalSecret's entry `{_VARIABLE}`.",
         lambda resource: resource.type == SECRET_VERSION and is_salt(resource),
-        _once,
+        one_salt,
     ),
 ]
