@@ -223,7 +223,9 @@ class GatewaySecrets(pulumi.ComponentResource):
                     "gcp.project and secrets.prefix as they were; another project or prefix needs another stack."
                 )
             if made != number:
-                raise pulumi.RunError(f"The salt is version {number} of {secret_id}; version {made} was made.")
+                raise pulumi.RunError(
+                    f"The salt is version {number} of {secret_id}; version {made} was made."
+                )
             if enabled is False:
                 raise pulumi.RunError(
                     f"The salt, version {number} of {secret_id}, is disabled: pods that start anew cannot read it. "

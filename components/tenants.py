@@ -133,7 +133,10 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
     """What the Job reads: fields of the admin API of LiteLLM 1.89.2 (proxy/_types.py), no key's value."""
     return {
         MANAGED_BY: args.owner,
-        "teams": [{"team_id": team.name, "team_alias": team.name, **_limits(team, args.owner)} for team in args.teams],
+        "teams": [
+            {"team_id": team.name, "team_alias": team.name, **_limits(team, args.owner)}
+            for team in args.teams
+        ],
         "keys": [
             {
                 "key_alias": key.name,

@@ -71,7 +71,9 @@ def one_salt(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
 
 def _first(resources: Sequence[Resource]) -> bool:
     """Whether the program says that it looked, and that the salt's Secret has no version yet."""
-    return any(resource.type == _SECRETS and resource.props.get("firstSalt") is True for resource in resources)
+    return any(
+        resource.type == _SECRETS and resource.props.get("firstSalt") is True for resource in resources
+    )
 
 
 POLICIES = [

@@ -146,7 +146,9 @@ def attack(sandbox: Sandbox, deeds: list[str], settings: str) -> Row:
         for row in sandbox.cloud.list("secretVersion")
         if _SALT_ID in row["name"] and not row["name"].endswith("/1")
     ]
-    by_hand = {sandbox.secret(_SALT_ID, row["version"]) for row in made if row["name"].split("/")[3] == _SALT_ID}
+    by_hand = {
+        sandbox.secret(_SALT_ID, row["version"]) for row in made if row["name"].split("/")[3] == _SALT_ID
+    }
     made_one = len(made) != len([row for row in made if row["name"].split("/")[3] == _SALT_ID])
     after = _in_cluster(sandbox)
     return Row(

@@ -173,7 +173,9 @@ def test_tear_down_leaves_the_salt(own_dev: Sandbox) -> None:
 
 def salt_versions(sandbox: Sandbox) -> dict[str, str]:
     """Payload of each version of the salt's Secret, by number."""
-    rows = sandbox.cloud.list("secretVersion", f"projects/{sandbox.project}/secrets/litellm-salt-key/versions/")
+    rows = sandbox.cloud.list(
+        "secretVersion", f"projects/{sandbox.project}/secrets/litellm-salt-key/versions/"
+    )
     return {row["version"]: base64.b64decode(row["payload"]).decode() for row in rows}
 
 
@@ -188,12 +190,18 @@ def test_the_salt_that_pods_read_stays_whatever_the_settings_and_the_state_say(o
     assert own_dev.changed("up") == {}
     moved = {
         "llm-gateway:gcp": {"project": "example-llm-other"},
-        "llm-gateway:cluster": {"name": "platform-dev", "location": "europe-west4", "project": own_dev.project},
+        "llm-gateway:cluster": {
+            "name": "platform-dev",
+            "location": "europe-west4",
+            "project": own_dev.project,
+        },
         "llm-gateway:protect": False,
     }
     assert "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=moved).failed().text
     prefixed = {"llm-gateway:secrets": {"prefix": "eu-"}}
-    assert "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=prefixed).failed().text
+    assert (
+        "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=prefixed).failed().text
+    )
 
     own_dev.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
     for resource in own_dev.resources():
@@ -212,7 +220,9 @@ def test_a_disabled_salt_is_named(own_dev: Sandbox) -> None:
     name = f"projects/{own_dev.project}/secrets/litellm-salt-key/versions/1"
     own_dev.cloud.change("secretVersion", name, state="DISABLED")
     own_dev.run("refresh").succeeded()
-    assert "gcloud secrets versions enable 1 --secret litellm-salt-key" in own_dev.run("preview").failed().text
+    assert (
+        "gcloud secrets versions enable 1 --secret litellm-salt-key" in own_dev.run("preview").failed().text
+    )
     own_dev.cloud.change("secretVersion", name, state="ENABLED")
     own_dev.run("refresh").succeeded()
     own_dev.up().succeeded()

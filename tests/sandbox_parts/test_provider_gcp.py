@@ -414,7 +414,9 @@ def key_version(version: str) -> dict[str, Any]:
 def test_a_version_is_looked_up_without_its_value_and_is_called_enabled(engine: Engine) -> None:
     engine.create(SECRET, AUTO)
     name = "projects/demo/secrets/key"
-    with pytest.raises(SandboxError, match=r"Error 404: Secret Version .*/secrets/key/versions/1\] not found"):
+    with pytest.raises(
+        SandboxError, match=r"Error 404: Secret Version .*/secrets/key/versions/1\] not found"
+    ):
         engine.invoke(VERSION_LOOKUP, key_version("1"))
     engine.cloud.add_secret_version(name, b"hidden")
     engine.cloud.change("secretVersion", f"{name}/versions/1", state="DISABLED")

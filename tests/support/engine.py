@@ -67,7 +67,9 @@ class Mocks(mocks.Mocks):
     """
 
     def __init__(
-        self, existing: Mapping[str, Mapping[str, str]] | None = None, versions: Collection[tuple[str, str]] = ()
+        self,
+        existing: Mapping[str, Mapping[str, str]] | None = None,
+        versions: Collection[tuple[str, str]] = (),
     ) -> None:
         super().__init__()
         self.existing, self.versions = existing or {}, versions

@@ -173,13 +173,17 @@ def test_another_salt_is_refused_before_anything_is_registered(
 def test_another_stacks_secret_is_refused(
     secret: str, adopt: int | None, annotations: dict[str, str], said: str
 ) -> None:
-    key = {"litellm-master-key": "masterKey", "litellm-db-password": "databasePassword"}.get(secret, "vllmApiKey")
+    key = {"litellm-master-key": "masterKey", "litellm-db-password": "databasePassword"}.get(
+        secret, "vllmApiKey"
+    )
     with pytest.raises(pulumi.RunError, match=said):
         run_program({"secrets": {"adopt": {key: adopt} if adopt else {}}}, Mocks({secret: annotations}))
 
 
 def test_adopting_what_is_not_there_is_refused() -> None:
-    with pytest.raises(pulumi.RunError, match=r"secrets\.adopt\.masterKey: there is no secret litellm-master-key"):
+    with pytest.raises(
+        pulumi.RunError, match=r"secrets\.adopt\.masterKey: there is no secret litellm-master-key"
+    ):
         run_program({"secrets": {"adopt": {"masterKey": 1}}})
 
 
@@ -196,7 +200,7 @@ def test_a_renamed_stack_keeps_its_mark() -> None:
         "owner": "llm-gateway/former",
         "virtualKeys": [{"name": "app", "team": None, "budget": 1}],
     }
-    renamed = run_program(changes, Mocks(dict.fromkeys(ROTATING, {OWNER: "llm-gateway/former"})))
+    renamed = run_program(changes, Mocks({secret: {OWNER: "llm-gateway/former"} for secret in ROTATING}))
     assert renamed.one("Secret", "gateway-secrets-vllm-api-key").inputs["annotations"] == {
         OWNER: "llm-gateway/former"
     }

@@ -203,7 +203,6 @@ def test_the_docs_list_every_policy_with_its_remedy() -> None:
 
 GENERATED = "Zx81mQ0aKeyThatNobodyMayRead01234"
 PASSWORD = "random:index/randomPassword:RandomPassword"
-SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 
 def stack_violations(
