@@ -12,7 +12,9 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_random as random
 
+from components.cluster import ClusterHandle
 from components.owner import owner_of
+from components.salt_gate import salt_of_database
 from components.secret_manager import FoundSecret, find_secrets, has_version
 from settings import Settings
 from settings.secrets import DATABASE_PASSWORD, MASTER_KEY, REDIS_PASSWORD, SALT_KEY, VLLM_API_KEY
@@ -29,9 +31,10 @@ _LENGTH, _SALT_LENGTH = 33, 43
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySecretsArgs:
-    """Arguments of GatewaySecrets. `reader` is the IAM member that may read each secret."""
+    """Arguments of GatewaySecrets. `reader` is the IAM member that may read each secret, `cluster` has the database."""
 
     settings: Settings
+    cluster: ClusterHandle
     reader: pulumi.Input[str]
 
 
@@ -76,6 +79,8 @@ class GatewaySecrets(pulumi.ComponentResource):
     """The secrets made elsewhere, by id."""
     virtual_keys: Mapping[str, StoredSecret]
     """The values of the virtual keys, by the keys' names."""
+    salt: pulumi.Output[str]
+    """Name and version of the salt."""
     project: pulumi.Output[str]
     """The Google project of the secrets; fails where the salt is in another one."""
 
@@ -209,8 +214,22 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret=secret.id,
             secret_data=None if kept else pulumi.Output.secret(value),
             deletion_policy="ABANDON",
-            opts=self._write_once(
-                protect=True, existing=f"{found.name}/versions/{number}" if found and kept else None
+            opts=pulumi.ResourceOptions.merge(
+                self._write_once(
+                    protect=True, existing=f"{found.name}/versions/{number}" if found and kept else None
+                ),
+                pulumi.ResourceOptions(
+                    hooks=pulumi.ResourceHookBinding(
+                        before_create=[
+                            salt_of_database(
+                                f"{self._name}-new-salt",
+                                self._args.cluster,
+                                self._args.settings.namespaces.gateway,
+                                None,
+                            )
+                        ]
+                    )
+                ),
             ),
         )
 
@@ -240,6 +259,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             name=secret.name,
             access=self._access(SALT_KEY, secret.secret_id),
         )
+        self.salt = pulumi.Output.concat(secret.name, "/versions/", stored.version)
         return stored, where.apply(lambda where: only([where, number, True]) and project)
 
     def _adopted(self, secret_id: str, version: int, *, protect: bool) -> StoredSecret:

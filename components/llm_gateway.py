@@ -63,6 +63,7 @@ class LlmGateway(pulumi.ComponentResource):
             f"{name}-secrets",
             GatewaySecretsArgs(
                 settings=settings,
+                cluster=cluster,
                 reader=cluster.member(settings.namespaces.external_secrets, EXTERNAL_SECRETS_ACCOUNT),
             ),
             child,
@@ -130,6 +131,7 @@ class LlmGateway(pulumi.ComponentResource):
             f"{name}-postgres",
             PostgresClusterArgs(
                 namespace=namespaces.gateway,
+                salt=secrets.salt,
                 credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
                 operator_ready=cnpg.ready,  # CRDs served, webhook answering
                 backups_ready=backups_ready,

@@ -10,6 +10,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.cluster import ClusterHandle
 from components.gateway_secrets import GatewaySecrets, StoredSecret
+from components.salt_gate import salt_of_database
 from components.sync_gate import secret_synced
 from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
@@ -76,6 +77,10 @@ class SecretSync(pulumi.ComponentResource):
         self._timeout = args.settings.timeouts.secret_sync
         settings, secrets = args.settings, args.secrets
 
+        same_salt = salt_of_database(
+            f"{name}-same-salt", args.cluster, settings.namespaces.gateway, secrets.salt
+        )
+        self._same_salt = pulumi.ResourceHookBinding(before_create=[same_salt], before_update=[same_salt])
         self._store = kubernetes.apiextensions.CustomResource(
             f"{name}-store",
             api_version="external-secrets.io/v1",
@@ -89,7 +94,10 @@ class SecretSync(pulumi.ComponentResource):
                 ],
             },
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[args.operator_ready], custom_timeouts=self._timeouts()
+                parent=self,
+                depends_on=[args.operator_ready],
+                custom_timeouts=self._timeouts(),
+                hooks=self._same_salt,
             ),
         )
         litellm = {
@@ -181,6 +189,7 @@ class SecretSync(pulumi.ComponentResource):
                     *(secret.access for secret in keys.values()),
                 ],
                 custom_timeouts=self._timeouts(),
+                hooks=self._same_salt,
             ),
         )
         hook = secret_synced(
