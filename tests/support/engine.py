@@ -102,7 +102,7 @@ class Mocks(mocks.Mocks):
             state["status"] = {"name": state["name"], "revision": 1, "status": "deployed"}
         return f"{args.name}-id", state
 
-    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def call(self, args: mocks.MockCallArgs) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         match args.token:
             case "gcp:container/getCluster:getCluster":
                 return {
@@ -129,7 +129,7 @@ class Mocks(mocks.Mocks):
                 }
             case "gcp:secretmanager/getSecretVersion:getSecretVersion":
                 if (args.args["secret"], args.args["version"]) not in self.versions:
-                    raise RuntimeError("googleapi: Error 404: Secret Version not found.")
+                    return {}, [("version", "googleapi: Error 404: Secret Version not found.")]
                 return {"version": args.args["version"]}
             case other:
                 raise AssertionError(f"the program called {other}, which these mocks do not answer")

@@ -52,7 +52,7 @@ def test_awaited_objects_are_waited_for(program: Recording) -> None:
         ("Cluster", "gateway-postgres-cluster"),
     ):
         annotations = program.one(kind, name).inputs["metadata"]["annotations"]
-        assert annotations == {"pulumi.com/waitFor": "condition=Ready"}, name
+        assert annotations["pulumi.com/waitFor"] == "condition=Ready", name
 
 
 def test_every_resource_has_an_explicit_provider(program: Recording) -> None:
