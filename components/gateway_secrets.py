@@ -95,8 +95,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         self._found = find_secrets(settings.gcp.project, self)
         self._refuse_what_is_not_ours()
 
-        self.project = pulumi.Output.from_input(settings.gcp.project)
-        self.salt_key, self.project = self._salt()
+        self.salt_key = self._salt()
         self.master_key = self._rotating(
             MASTER_KEY,
             prefix="sk-",
@@ -183,8 +182,8 @@ class GatewaySecrets(pulumi.ComponentResource):
         )
         return self._stored(secret_id, secret, version)
 
-    def _salt(self) -> tuple[StoredSecret, pulumi.Output[str]]:
-        """The write-once salt, and the project that it is in."""
+    def _salt(self) -> StoredSecret:
+        """The write-once salt."""
         project, secret_id = self._args.settings.gcp.project, self._id(SALT_KEY)
         found = self._found.get(secret_id)
         number = found.annotations[SALT_VERSION] if found else _FIRST
@@ -233,14 +232,12 @@ class GatewaySecrets(pulumi.ComponentResource):
             ),
         )
 
-        def only(read: list[Any]) -> str:
-            where, made, enabled = read
-            if where != f"{project}/{secret_id}":
-                raise pulumi.RunError(
-                    f"The salt of this stack is {where.replace('/', ', secret ')}; the settings say "
-                    f"{project}, secret {secret_id}. Nothing decrypts the stored credentials without it. Leave "
-                    "gcp.project and secrets.prefix as they were; another project or prefix needs another stack."
-                )
+        where = pulumi.Output.concat(secret.project, "/", secret.secret_id)
+        # A coroutine's output depends on nothing: who forgets the salt's Secret must not forget the others with it.
+        self.project = pulumi.Output.from_input(self._same_place(where))
+
+        def readable(version: list[Any]) -> str:
+            made, enabled = version
             if made != number:
                 raise pulumi.RunError(
                     f"The salt is version {number} of {secret_id}; version {made} was made."
@@ -252,15 +249,26 @@ class GatewaySecrets(pulumi.ComponentResource):
                 )
             return number
 
-        where = pulumi.Output.concat(secret.project, "/", secret.secret_id)
         stored = StoredSecret(
             secret_id=secret.secret_id,
-            version=pulumi.Output.all(where, version.version, version.enabled).apply(only),
+            version=pulumi.Output.all(version.version, version.enabled).apply(readable),
             name=secret.name,
             access=self._access(SALT_KEY, secret.secret_id),
         )
         self.salt = pulumi.Output.concat(secret.name, "/versions/", stored.version)
-        return stored, where.apply(lambda where: only([where, number, True]) and project)
+        return stored
+
+    async def _same_place(self, salt: pulumi.Output[str]) -> str:
+        """The project, once the salt is known to be in it; raises pulumi.RunError where it is elsewhere."""
+        project, secret_id = self._args.settings.gcp.project, self._id(SALT_KEY)
+        found = await salt.future()
+        if found not in (None, f"{project}/{secret_id}"):
+            raise pulumi.RunError(
+                f"The salt of this stack is {found.replace('/', ', secret ')}; the settings say {project}, secret "
+                f"{secret_id}. Nothing decrypts the stored credentials without it. Leave gcp.project and secrets.prefix "
+                "as they were; another project or prefix needs another stack."
+            )
+        return project
 
     def _adopted(self, secret_id: str, version: int, *, protect: bool) -> StoredSecret:
         """A secret made by other means, and its value's version: imported as they are, never changed or deleted.
