@@ -20,6 +20,7 @@ from components.operators import (
     ExternalSecretsOperator,
     OperatorArgs,
 )
+from components.owner import owner_of
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
 from components.secret_sync import READER, SecretSync, SecretSyncArgs
 from components.tenants import Tenants, TenantsArgs
@@ -57,11 +58,7 @@ class LlmGateway(pulumi.ComponentResource):
         shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
-        namespaces = Namespaces(
-            f"{name}-namespaces",
-            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
-            child,
-        )
+        # First: it refuses what would make a second salt before anything is registered.
         secrets = GatewaySecrets(
             f"{name}-secrets",
             GatewaySecretsArgs(
@@ -69,6 +66,11 @@ class LlmGateway(pulumi.ComponentResource):
                 cluster=cluster,
                 reader=cluster.member(settings.namespaces.external_secrets, READER),
             ),
+            child,
+        )
+        namespaces = Namespaces(
+            f"{name}-namespaces",
+            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
             child,
         )
 
@@ -151,6 +153,7 @@ class LlmGateway(pulumi.ComponentResource):
             f"{name}-postgres",
             PostgresClusterArgs(
                 namespace=namespaces.gateway,
+                salt=secrets.salt,
                 credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
                 operator_ready=cnpg.ready,  # CRDs served, webhook answering
                 backups_ready=backups_ready,
@@ -221,6 +224,7 @@ class LlmGateway(pulumi.ComponentResource):
                 TenantsArgs(
                     namespace=namespaces.gateway,
                     proxy=litellm,  # its admin API answers
+                    owner=owner_of(settings),
                     teams=settings.teams or [],
                     virtual_keys=settings.virtual_keys or [],
                     secret=synced.litellm,

@@ -10,6 +10,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.cluster import ClusterHandle
 from components.gateway_secrets import GatewaySecrets, StoredSecret
+from components.salt_gate import salt_of_database
 from components.sync_gate import secret_synced
 from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
@@ -87,6 +88,10 @@ class SecretSync(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        same_salt = salt_of_database(
+            f"{name}-same-salt", args.cluster, settings.namespaces.gateway, secrets.salt
+        )
+        self._same_salt = pulumi.ResourceHookBinding(before_create=[same_salt], before_update=[same_salt])
         self._store = kubernetes.apiextensions.CustomResource(
             f"{name}-store",
             api_version="external-secrets.io/v1",
@@ -97,7 +102,7 @@ class SecretSync(pulumi.ComponentResource):
             spec={
                 "provider": {
                     "gcpsm": {
-                        "projectID": settings.gcp.project,
+                        "projectID": secrets.project,
                         "auth": {
                             "workloadIdentity": {
                                 "clusterProjectID": args.cluster.project,
@@ -118,6 +123,7 @@ class SecretSync(pulumi.ComponentResource):
                 parent=self,
                 depends_on=[args.operator_ready],
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{self._timeout}s", update=f"{self._timeout}s"),
+                hooks=self._same_salt,
             ),
         )
         litellm = {
@@ -209,6 +215,7 @@ class SecretSync(pulumi.ComponentResource):
                     # IAM in force: without it the first read is refused and backed off.
                     *(secret.access for secret in keys.values()),
                 ],
+                hooks=self._same_salt,
             ),
         )
         hook = secret_synced(

@@ -61,6 +61,14 @@ class Settings(Section):
         otherwise="an `up` would fail on existing objects, or take over another installation's",
         write="recover: true",
     )
+    owner: str | None = setting(
+        None,
+        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}$",
+        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`. "
+        "After a rename of the stack: its former name.",
+        otherwise="the stack would be refused what it made under its former name",
+        write="owner: llm-gateway/dev",
+    )
     namespaces: Namespaces = section(Namespaces)
     gpu_pool: GpuPool = section(GpuPool)
     secrets: Secrets = section(Secrets)
@@ -179,7 +187,9 @@ class Settings(Section):
         elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
         elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
         aliases = [model.alias for model in self.models]
-        yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, frozenset(elsewhere))
+        prefix = self.secrets.prefix
+        ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
+        yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, ids)
 
     @rule
     def readers_are_clients(self) -> Iterator[Violation]:
@@ -198,6 +208,7 @@ class Settings(Section):
         own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.DATABASE_PASSWORD, secrets.REDIS_PASSWORD}
         if self.secrets.existing_vllm_api_key is None:
             own.add(secrets.VLLM_API_KEY)
+        own = {self.secrets.prefix + secret_id for secret_id in own}
         read = {"secrets.existingVllmApiKey": self.secrets.existing_vllm_api_key}
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
         for index, model in enumerate(self.models):

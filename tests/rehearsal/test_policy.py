@@ -26,6 +26,7 @@ OUTSIDE_PRODUCTION = {"gpu-pools-scale-to-zero"}
 # What each policy refuses of bad.py.
 REFUSED = {
     "salt-is-write-once": {"salt-is-write-once-litellm-salt-key"},
+    "salt-is-one": {"salt-is-one-litellm-salt-key"},
     "salt-is-kept": {"salt-is-kept-litellm-salt-key", "salt-is-kept-no-version"},
     "secret-values-in-secret-manager-only": {
         "secret-values-in-config-map",

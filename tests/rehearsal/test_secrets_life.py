@@ -176,6 +176,69 @@ def test_tear_down_leaves_the_salt(own_dev: Sandbox) -> None:
     left = {row["name"].rpartition("/")[2] for row in own_dev.cloud.list("secret")}
     assert left == {"litellm-salt-key"}
 
+    # The way back needs no setting: the stack finds its own salt, and makes the others anew.
+    own_dev.run("up").succeeded()
+    assert {row["version"] for row in own_dev.cloud.list("secretVersion") if "salt" in row["name"]} == {"1"}
+    assert in_cluster(own_dev) == values(own_dev)
+    assert own_dev.secret("litellm-salt-key") == salt
+
+
+def salt_versions(sandbox: Sandbox) -> dict[str, str]:
+    """Payload of each version of the salt's Secret, by number."""
+    rows = sandbox.cloud.list(
+        "secretVersion", f"projects/{sandbox.project}/secrets/litellm-salt-key/versions/"
+    )
+    return {row["version"]: base64.b64decode(row["payload"]).decode() for row in rows}
+
+
+def test_the_salt_that_pods_read_stays_whatever_the_settings_and_the_state_say(own_dev: Sandbox) -> None:
+    own_dev.run("start").succeeded()
+    salt = own_dev.secret("litellm-salt-key")
+    own_dev.cloud.add_secret_version(f"projects/{own_dev.project}/secrets/litellm-salt-key", b"another value")
+
+    raised = {"llm-gateway:secrets": {"adopt": {"saltKey": 2}}}
+    assert "Write saltKey: 1." in own_dev.up(config=raised).failed().text
+    own_dev.up(config={"llm-gateway:secrets": {"adopt": {"saltKey": 1}}}).succeeded()
+    assert own_dev.changed("up") == {}
+    moved = {
+        "llm-gateway:gcp": {"project": "example-llm-other"},
+        "llm-gateway:cluster": {
+            "name": "platform-dev",
+            "location": "europe-west4",
+            "project": own_dev.project,
+        },
+        "llm-gateway:protect": False,
+    }
+    assert "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=moved).failed().text
+    prefixed = {"llm-gateway:secrets": {"prefix": "eu-"}}
+    assert (
+        "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=prefixed).failed().text
+    )
+
+    own_dev.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
+    for resource in own_dev.resources():
+        if resource["urn"].endswith("::gateway-secrets-litellm-salt-key"):
+            delete = ("pulumi", "state", "delete", resource["urn"], "--force", "--target-dependents", "--yes")
+            own_dev.run("exec", "--", *delete)
+    own_dev.run("up").succeeded()
+    assert salt_versions(own_dev) == {"1": salt, "2": "another value"}
+    assert in_cluster(own_dev)["litellm-salt-key"] == salt
+    own_dev.up().succeeded()
+    assert own_dev.changed("up") == {}
+
+
+def test_a_disabled_salt_is_named(own_dev: Sandbox) -> None:
+    own_dev.run("start").succeeded()
+    name = f"projects/{own_dev.project}/secrets/litellm-salt-key/versions/1"
+    own_dev.cloud.change("secretVersion", name, state="DISABLED")
+    own_dev.run("refresh").succeeded()
+    assert (
+        "gcloud secrets versions enable 1 --secret litellm-salt-key" in own_dev.run("preview").failed().text
+    )
+    own_dev.cloud.change("secretVersion", name, state="ENABLED")
+    own_dev.run("refresh").succeeded()
+    own_dev.up().succeeded()
+
 
 ADOPT = {"masterKey": 2, "saltKey": 1, "databasePassword": 1, "vllmApiKey": 1}
 
@@ -198,6 +261,8 @@ def test_adoption(empty: Sandbox) -> None:
                 "project": empty.project,
                 "secretId": secret,
                 "labels": {"made-by": "terraform"},
+                "annotations": {"llm-gateway-owner": "llm-gateway/dev"}
+                | ({"llm-gateway-salt-version": "1"} if "salt" in secret else {}),
                 "replication": {"userManaged": replicas},
             },
         )

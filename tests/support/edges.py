@@ -67,6 +67,7 @@ EDGES = [
     _edge("ServiceAccount secret-sync-reader", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("Release cnpg-release", "Namespace namespaces-cnpg", "namespace exists"),
     _edge("ConfigMap cnpg-webhook-open", "Release cnpg-release", "operator deployed"),
+    _edge("Cluster postgres-cluster", "SecretVersion secrets-litellm-salt-key", "salt known"),
     _edge("Cluster postgres-cluster", "ConfigMap cnpg-webhook-open", "webhook answers"),
     _edge("Cluster postgres-cluster", "ConfigMap secret-sync-litellm-pg-app-synced", "password synced"),
     _edge("Release litellm-release", "Cluster postgres-cluster", "database healthy"),
@@ -90,6 +91,7 @@ EDGES = [
         _edge(f"SecretVersion secrets-{secret}", f"{kind} secrets-{secret}", fact)
         for secret in _MADE
         for kind, fact in (("RandomPassword", "value made"), ("Secret", "secret exists"))
+        if (kind, secret) != ("RandomPassword", "litellm-salt-key")
     ),
 ]
 

@@ -42,6 +42,7 @@ class Answers(Mocks):
     """What the providers compute for the examples' resources; `outputs` are those of the gateway's stack."""
 
     def __init__(self, outputs: Mapping[str, Any] = OUTPUTS) -> None:
+        super().__init__()
         self._outputs = dict(outputs)
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:

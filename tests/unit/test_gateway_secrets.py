@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import grpc
 import pulumi
 import pytest
 
+from components.gateway_secrets import OWNER, SALT_VERSION
 from sandbox.operators.external_secrets.controller import allowed_namespace
 from tests.support.engine import SETTINGS, Mocks, Recording, run_program, secret_marker
 
@@ -16,7 +18,7 @@ MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-a
 ROTATING = tuple(secret for secret in MADE if secret != "litellm-salt-key")
 
 
-@pytest.mark.parametrize("kind", ["RandomPassword", "Secret", "SecretVersion"])
+@pytest.mark.parametrize("kind", ["Secret", "SecretVersion"])
 def test_salt_is_protected_on_the_resource_itself(program: Recording, kind: str) -> None:
     request = program.one(kind, SALT).request
     assert request.protect is True
@@ -30,11 +32,14 @@ def test_salt_is_kept_by_google_too(program: Recording) -> None:
     assert program.one("SecretVersion", SALT).inputs["deletionPolicy"] == "ABANDON"
 
 
-def test_salt_has_no_keepers_and_every_version_is_pinned(program: Recording) -> None:
-    assert program.one("RandomPassword", SALT).inputs == {"length": 43, "special": False}
+def test_no_resource_could_make_the_salt_anew_and_every_version_is_pinned(program: Recording) -> None:
+    assert {kind for kind, name in program.resources if name == SALT} == {
+        "gcp:secretmanager/secret:Secret",
+        "gcp:secretmanager/secretVersion:SecretVersion",
+    }
     data = program.one("ExternalSecret", "gateway-secret-sync-litellm-secrets").inputs["spec"]["data"]
     versions = {entry["remoteRef"]["key"]: entry["remoteRef"]["version"] for entry in data}
-    assert versions == dict.fromkeys(("litellm-salt-key", "litellm-master-key", "vllm-api-key"), "3")
+    assert versions == {"litellm-salt-key": "1", "litellm-master-key": "3", "vllm-api-key": "3"}
 
 
 def test_values_have_the_agreed_form(program: Recording) -> None:
@@ -47,9 +52,11 @@ def test_values_have_the_agreed_form(program: Recording) -> None:
         return made["length"] * math.log2(62)
 
     assert data("litellm-master-key") == "sk-" + secret_marker("gateway-secrets-litellm-master-key")
-    assert data("litellm-salt-key") == secret_marker(SALT)
-    for secret in MADE:
-        assert bits(secret) >= (256 if secret == "litellm-salt-key" else 192), secret
+    assert re.fullmatch(r"[A-Za-z0-9]{43}", data("litellm-salt-key"))
+    assert 43 * math.log2(62) >= 256
+    assert run_program().one("SecretVersion", SALT).inputs["secretData"] != data("litellm-salt-key")
+    for secret in ROTATING:
+        assert bits(secret) >= 192, secret
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_a_generation_rotates_its_secret_and_no_other(
     rotated = run_program({"secrets": {generation: 2}})
     changed = {
         secret
-        for secret in MADE
+        for secret in ROTATING
         if rotated.one("RandomPassword", f"gateway-secrets-{secret}").inputs
         != program.one("RandomPassword", f"gateway-secrets-{secret}").inputs
     }
@@ -75,11 +82,10 @@ def test_a_generation_rotates_its_secret_and_no_other(
 
 def test_protect_covers_every_secret_and_lets_values_rotate() -> None:
     protected = run_program({"protect": True})
-    for secret in MADE:
+    for secret in ROTATING:
         assert protected.one("Secret", f"gateway-secrets-{secret}").request.protect is True
         for kind in ("RandomPassword", "SecretVersion"):
-            always = secret == "litellm-salt-key"
-            assert protected.one(kind, f"gateway-secrets-{secret}").request.protect is always
+            assert protected.one(kind, f"gateway-secrets-{secret}").request.protect is False
 
 
 def test_a_rotated_version_is_disabled_and_not_destroyed(program: Recording) -> None:
@@ -93,13 +99,24 @@ def test_no_setting_replaces_a_secret(program: Recording) -> None:
         assert list(request.ignoreChanges) == ["replication"]
 
 
+PROJECT = "projects/example-llm-dev"
+NUMBER = "projects/123456789012"
+OURS = {OWNER: "llm-gateway/dev"}
+THE_SALT = OURS | {SALT_VERSION: "7"}
+OTHERS = {OWNER: "llm-gateway/other"}
+
+
 def test_adopted_secrets_are_imported_as_they_are_and_have_no_random_value() -> None:
     versions = {"masterKey": 2, "saltKey": 7, "databasePassword": 1, "vllmApiKey": 3}
-    adopted = run_program({"secrets": {"adopt": versions}})
+    there = dict.fromkeys(MADE, OURS) | {"litellm-salt-key": THE_SALT}
+    google = Mocks(there, [("litellm-salt-key", "7")])
+    google.salt_version = "7"
+    adopted = run_program({"secrets": {"adopt": versions}}, google)
     assert not [type_ for type_, _ in adopted.resources if type_.endswith("RandomPassword")]
     for secret, version in zip(MADE, (2, 7, 1, 3), strict=True):
-        name = f"projects/example-llm-dev/secrets/{secret}"
-        for kind, imported in (("Secret", name), ("SecretVersion", f"{name}/versions/{version}")):
+        name = f"{PROJECT}/secrets/{secret}"
+        numbered = f"{NUMBER if secret == 'litellm-salt-key' else PROJECT}/secrets/{secret}"
+        for kind, imported in (("Secret", name), ("SecretVersion", f"{numbered}/versions/{version}")):
             request = adopted.one(kind, f"gateway-secrets-{secret}").request
             assert request.importId == imported
             assert request.retainOnDelete is True
@@ -108,10 +125,98 @@ def test_adopted_secrets_are_imported_as_they_are_and_have_no_random_value() -> 
         assert "secretData" not in adopted.one("SecretVersion", f"gateway-secrets-{secret}").inputs
 
 
+@pytest.mark.parametrize("settings", [{}, {"secrets": {"adopt": {"saltKey": 1}}}], ids=["unset", "the same"])
+def test_a_salt_that_exists_is_taken_whatever_the_settings_say(settings: dict[str, Any]) -> None:
+    """After a lost state, a deleted resource or a tear-down: there is nothing to make, and nothing to write."""
+    google = Mocks({"litellm-salt-key": OURS | {SALT_VERSION: "1"}}, [("litellm-salt-key", "1")])
+    program = run_program(settings, google)
+    assert program.one("Secret", SALT).request.importId == f"{PROJECT}/secrets/litellm-salt-key"
+    version = program.one("SecretVersion", SALT)
+    assert version.request.importId == f"{NUMBER}/secrets/litellm-salt-key/versions/1"
+    assert "secretData" not in version.inputs
+
+
+def test_an_interrupted_first_up_goes_on() -> None:
+    """The Secret was made, its version was not: the only time a version is made beside a Secret that exists."""
+    program = run_program({}, Mocks({"litellm-salt-key": OURS | {SALT_VERSION: "1"}}))
+    assert program.one("Secret", SALT).request.importId
+    assert not program.one("SecretVersion", SALT).request.importId
+    assert program.one("SecretVersion", SALT).inputs["secretData"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "annotations", "said"),
+    [
+        ({"secrets": {"adopt": {"saltKey": 8}}}, THE_SALT, "Write saltKey: 7."),
+        ({}, OURS, "llm-gateway-salt-version=<version>"),
+        ({"secrets": {"adopt": {"saltKey": 1}}}, OURS, "llm-gateway-salt-version=<version>"),
+        ({}, OURS | {SALT_VERSION: "latest"}, "llm-gateway-salt-version=<version>"),
+        ({}, OURS | {SALT_VERSION: "9"}, "has no version 9"),
+        ({}, {}, "--update-annotations=llm-gateway-owner=llm-gateway/dev,llm-gateway-salt-version=<version>"),
+        ({}, OTHERS, "belongs to the stack llm-gateway/other"),
+        ({"owner": "llm-gateway/former"}, THE_SALT, "write llm-gateway:owner: llm-gateway/dev"),
+        ({"secrets": {"prefix": "eu-", "adopt": {"saltKey": 1}}}, THE_SALT, "no secret eu-litellm-salt-key"),
+    ],
+)
+def test_another_salt_is_refused_before_anything_is_registered(
+    settings: dict[str, Any], annotations: dict[str, str], said: str
+) -> None:
+    google = Mocks({"litellm-salt-key": annotations}, [("litellm-salt-key", "7"), ("litellm-salt-key", "8")])
+    with pytest.raises(pulumi.RunError) as refused:
+        run_program(settings, google)
+    assert said in str(refused.value)
+    assert not [kind for kind in google.made if not kind.startswith(("pulumi:", "llmgateway:"))]
+
+
+@pytest.mark.parametrize("secret", ROTATING)
+@pytest.mark.parametrize("adopt", [None, 1])
+@pytest.mark.parametrize(("annotations", "said"), [(OTHERS, "secrets.prefix"), ({}, "llm-gateway-owner=")])
+def test_another_stacks_secret_is_refused(
+    secret: str, adopt: int | None, annotations: dict[str, str], said: str
+) -> None:
+    key = {"litellm-master-key": "masterKey", "litellm-db-password": "databasePassword"}.get(
+        secret, "vllmApiKey"
+    )
+    with pytest.raises(pulumi.RunError, match=said):
+        run_program({"secrets": {"adopt": {key: adopt} if adopt else {}}}, Mocks({secret: annotations}))
+
+
+def test_adopting_what_is_not_there_is_refused() -> None:
+    with pytest.raises(
+        pulumi.RunError, match=r"secrets\.adopt\.masterKey: there is no secret litellm-master-key"
+    ):
+        run_program({"secrets": {"adopt": {"masterKey": 1}}})
+
+
+def test_every_secret_says_whose_it_is_and_takes_the_prefix() -> None:
+    second = run_program({"secrets": {"prefix": "eu-"}}, Mocks(dict.fromkeys(MADE, OTHERS)))
+    for secret in MADE:
+        inputs = second.one("Secret", f"gateway-secrets-{secret}").inputs
+        assert inputs["secretId"] == f"eu-{secret}"
+        assert inputs["annotations"][OWNER] == "llm-gateway/dev"
+
+
+def test_a_renamed_stack_keeps_its_mark() -> None:
+    changes: dict[str, Any] = {
+        "owner": "llm-gateway/former",
+        "virtualKeys": [{"name": "app", "team": None, "budget": 1}],
+    }
+    renamed = run_program(changes, Mocks({secret: {OWNER: "llm-gateway/former"} for secret in ROTATING}))
+    assert renamed.one("Secret", "gateway-secrets-vllm-api-key").inputs["annotations"] == {
+        OWNER: "llm-gateway/former"
+    }
+    (declared,) = [
+        registration.inputs["data"]["declared.json"]
+        for registration in renamed.resources.values()
+        if "declared.json" in registration.inputs.get("data", {})
+    ]
+    assert json.loads(declared)["managed_by"] == "llm-gateway/former"
+
+
 def test_pods_restart_with_the_versions_they_read_and_with_no_others(program: Recording) -> None:
     litellm = program.one("Release", "gateway-litellm-release").inputs["values"]["podAnnotations"]
     assert litellm == {
-        "llm-gateway/litellm-secrets": "litellm-master-key=3,litellm-salt-key=3,vllm-api-key=3",
+        "llm-gateway/litellm-secrets": "litellm-master-key=3,litellm-salt-key=1,vllm-api-key=3",
         "llm-gateway/litellm-pg-app": "litellm-db-password=3",
     }
     vllm = program.one("Release", "gateway-vllm-release").inputs["values"]
@@ -162,7 +267,8 @@ def test_no_value_leaks_into_any_other_input_or_output(program: Recording) -> No
     for (type_, name), registration in program.resources.items():
         inputs = registration.inputs
         if type_ == "gcp:secretmanager/secretVersion:SecretVersion":
-            assert inputs.pop("secretData").endswith(secret_marker(name))
+            value = inputs.pop("secretData")
+            assert name == SALT or value.endswith(secret_marker(name))
         assert "marker-of-" not in json.dumps(inputs), f"{type_} {name} holds a secret's value"
     assert "marker-of-" not in json.dumps(program.outputs)
 

@@ -47,7 +47,7 @@ def test_awaited_objects_are_waited_for(program: Recording) -> None:
         ("Cluster", "gateway-postgres-cluster"),
     ):
         annotations = program.one(kind, name).inputs["metadata"]["annotations"]
-        assert annotations == {"pulumi.com/waitFor": "condition=Ready"}, name
+        assert annotations["pulumi.com/waitFor"] == "condition=Ready", name
 
 
 def test_only_its_gate_waits_for_an_external_secret(program: Recording) -> None:

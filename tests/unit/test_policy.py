@@ -18,7 +18,9 @@ from pulumi_policy import (
 from pulumi_policy.policy import _NotApplicableError  # pyright: ignore[reportPrivateUsage]
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
+from policy.base import SECRET, SECRET_VERSION, UNKNOWN, Resource
 from policy.pack import POLICIES
+from policy.salt import one_salt
 from sandbox.paths import REPOSITORY
 
 BY_NAME = {policy.name: policy for policy in POLICIES}
@@ -201,7 +203,6 @@ def test_the_docs_list_every_policy_with_its_remedy() -> None:
 
 GENERATED = "Zx81mQ0aKeyThatNobodyMayRead01234"
 PASSWORD = "random:index/randomPassword:RandomPassword"
-SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 
 def stack_violations(
@@ -284,3 +285,44 @@ def test_a_value_that_its_id_shows_is_refused() -> None:
         assert f"Random{kind}, which its id shows" in wrong
     assert violations("secret-values-not-in-ids", "random:index/randomBytes:RandomBytes", {"length": 24})
     assert violations("secret-values-not-in-ids", PASSWORD, {"length": 33}) == []
+
+
+THERE = {"name": "projects/1/secrets/litellm-salt-key"}
+VERSION_1 = {"name": f"{THERE['name']}/versions/1", "version": "1", "enabled": True}
+
+
+def salt(kind: str, props: dict[str, Any]) -> Resource:
+    return Resource(kind, "gateway-secrets-litellm-salt-key", f"urn::{kind}", props, True, ["*"], {})
+
+
+def reads(version: Any) -> Resource:
+    entry = {"secretKey": "LITELLM_SALT_KEY", "remoteRef": {"key": "litellm-salt-key", "version": version}}
+    spec = {"spec": {"data": [{"secretKey": "OTHER", "remoteRef": {"version": "9"}}, entry]}}
+    return Resource("kubernetes:external-secrets.io/v1:ExternalSecret", "synced", "urn", spec, False, [], {})
+
+
+def program_says(first: bool) -> Resource:
+    kind = "llmgateway:gateway_secrets:GatewaySecrets"
+    return Resource(kind, "gateway-secrets", "urn", {"firstSalt": first}, False, [], {})
+
+
+@pytest.mark.parametrize(
+    ("secret", "version", "others", "wrong"),
+    [
+        (THERE, VERSION_1, [reads("1")], None),
+        (THERE, VERSION_1, [reads(UNKNOWN)], None),
+        ({}, {}, [reads(UNKNOWN)], None),
+        ({"name": UNKNOWN}, {"name": UNKNOWN}, [program_says(True)], None),
+        (THERE, {"name": UNKNOWN}, [program_says(True)], None),
+        (THERE, {"name": UNKNOWN}, [program_says(False)], "a second salt"),
+        (THERE, {}, [], "a second salt"),
+        (THERE, VERSION_1 | {"enabled": False}, [reads("1")], "is disabled"),
+        (THERE, VERSION_1, [reads("2")], "gives pods version 2"),
+    ],
+)
+def test_there_is_one_salt(
+    secret: dict[str, Any], version: dict[str, Any], others: list[Resource], wrong: str | None
+) -> None:
+    found = [text for _, text in one_salt([salt(SECRET, secret), salt(SECRET_VERSION, version), *others])]
+    assert [wrong in text for text in found if wrong] == [True] * bool(wrong)
+    assert bool(found) is bool(wrong)

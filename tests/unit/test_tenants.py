@@ -10,9 +10,10 @@ from typing import Any
 import pulumi
 import pytest
 
+from components.gateway_secrets import OWNER
 from components.reconciler import reconcile
 from settings.errors import SettingsError
-from tests.support.engine import EVERYTHING, Recording, run_program, secret_marker
+from tests.support.engine import EVERYTHING, Mocks, Recording, run_program, secret_marker
 
 SEARCH = {"name": "search", "budget": 50, "rpm": 100, "models": ["qwen-local"]}
 APP = {"name": "app", "team": "search"}
@@ -166,7 +167,8 @@ def test_a_key_can_be_removed_from_a_protected_stack() -> None:
 
 
 def test_an_existing_value_is_adopted() -> None:
-    recording = tenants(**app(adopt=3))
+    google = Mocks({"litellm-key-app": {OWNER: "llm-gateway/dev"}})
+    recording = run_program({"teams": [SEARCH], "virtualKeys": [{**APP, "adopt": 3}]}, google)
     name = "projects/example-llm-dev/secrets/litellm-key-app"
     version = recording.one("SecretVersion", "gateway-secrets-litellm-key-app").request
     assert version.importId == f"{name}/versions/3"

@@ -47,7 +47,8 @@ class Step:
 
     `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"),
     one for all steps of a replacement. `started` and `ended` are seconds since 1970. A `component` only groups
-    others; one with inputs of its own, such as a tenant, counts as a resource. `inputs` are masked.
+    others; one with inputs of its own, such as a tenant, counts as a resource. `inputs` are masked. `was_protected` says that the state
+    protects it, `protected` that the state or the program does.
     """
 
     urn: str
@@ -57,6 +58,7 @@ class Step:
     component: bool
     op: str
     protected: bool
+    was_protected: bool
     started: float
     ended: float
     changed: list[Change] = field(default_factory=list)
@@ -215,6 +217,7 @@ class _Reader:
                 component=not (state.get("custom") or state.get("inputs")),
                 op=op,
                 protected=False,
+                was_protected=bool(old.get("protect")),
                 started=now,
                 ended=now,
             ),

@@ -66,6 +66,15 @@ gcp.secretmanager.Secret(
     opts=pulumi.ResourceOptions.merge(google, pulumi.ResourceOptions(protect=True, ignore_changes=["*"])),
 )
 pulumi.ComponentResource("llmgateway:litellm:LiteLLM", "salt-is-kept-no-version")
+if pulumi.get_stack() == "prod":
+    gcp.secretmanager.SecretVersion(
+        "salt-is-one-litellm-salt-key",
+        secret=f"projects/{stack.gcp.project}/secrets/litellm-salt-key",
+        secret_data="a value",
+        enabled=False,
+        deletion_policy="ABANDON",
+        opts=pulumi.ResourceOptions.merge(google, pulumi.ResourceOptions(protect=True, ignore_changes=["*"])),
+    )
 
 config_map("secret-values-in-config-map", setting=pulumi.Output.secret("hunter2"))
 release("secret-values-in-helm-values", {"envVars": {"SETTING": pulumi.Output.secret("hunter2")}})
