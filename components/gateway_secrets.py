@@ -263,7 +263,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret_id=secret.secret_id,
             version=pulumi.Output.all(version.version, version.enabled).apply(readable),
             name=secret.name,
-            access=self._access(SALT_KEY, secret.secret_id),
+            access=self._access(f"{SALT_KEY}-reader", secret.secret_id, self._args.reader),
         )
         self.salt = pulumi.Output.concat(secret.name, "/versions/", stored.version)
         return stored
