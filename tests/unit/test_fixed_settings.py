@@ -16,6 +16,7 @@ class State(Mocks):
     """The state of a stack: a Stash's output stays what it was made with."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.kept: dict[str, Any] = {}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
