@@ -71,5 +71,7 @@ def _databases(kubeconfig: Mapping[str, Any], namespace: str) -> dict[str, str]:
             raise
     metadata = [item["metadata"] for item in found["items"]]
     return {
-        each["name"]: each["annotations"][SALT] for each in metadata if SALT in each.get("annotations", {})
+        cluster["name"]: cluster["annotations"][SALT]
+        for cluster in metadata
+        if SALT in cluster.get("annotations", {})
     }

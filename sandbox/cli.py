@@ -43,7 +43,7 @@ def shell(box: Sandbox) -> int:
     (box.home.user / ".zshrc").write_text(f"PROMPT='(sandbox {box.stack}) %# '\n")
     say(
         f"A shell in the sandbox {box.home.root}, stack {box.stack}; `exit` leaves it.\n"
-        f"  on PATH: {', '.join(sorted(each.name for each in box.home.bin.iterdir()))}\n"
+        f"  on PATH: {', '.join(sorted(program.name for program in box.home.bin.iterdir()))}\n"
         f"  in {box.root}, plain `pulumi up`, `pulumi stack output` and so on act on this stack; another program's\n"
         "  folder has its own stacks and settings; KUBECONFIG is the sandbox's\n"
         f"  settings are the copy {box.home.stack_file(box.stack)}: the next `make up` writes it anew"
@@ -138,7 +138,7 @@ def dispatch(options: argparse.Namespace) -> int:
     if os.environ.get(HOME_VARIABLE):
         raise SandboxError("this is a sandbox's shell: use plain pulumi here, or `exit` first.")
     if options.command == "down" and not (options.home or options.stack):
-        return max((down(Home(each)) for each in sorted((root / ".sandbox").glob("*/"))), default=0)
+        return max((down(Home(folder)) for folder in sorted((root / ".sandbox").glob("*/"))), default=0)
     stack = options.stack or "dev"
     home = Home((options.home or root / ".sandbox" / stack).resolve(), stack_file.project_of(root))
     if any(character.isspace() for character in str(home.root)):

@@ -112,7 +112,7 @@ def section(content: Settings, name: str, *keys: str) -> tuple[str, ...]:
         if not isinstance(values, dict) or not isinstance(values.get(key), str):
             raise SandboxError(
                 f"{PROJECT}:{name}.{key} is missing in the stack file, so there is no GKE cluster to emulate: "
-                f"write `{PROJECT}:{name}: {{{', '.join(f'{each}: ...' for each in keys)}}}`."
+                f"write `{PROJECT}:{name}: {{{', '.join(f'{needed}: ...' for needed in keys)}}}`."
             )
     return tuple(values[key] for key in keys)
 

@@ -96,7 +96,7 @@ class RandomProvider(provider.Provider):
 
     async def diff(self, request: DiffRequest) -> provider.DiffResponse:  # type: ignore[override]
         old, new = (
-            _settings(request.type, plain_map(each)) for each in (request.old_state, request.new_inputs)
+            _settings(request.type, plain_map(values)) for values in (request.old_state, request.new_inputs)
         )
         changes = detailed_diff(old, new, lambda path: True)
         return provider.DiffResponse(bool(changes), replaces=list(changes), detailed_diff=changes)

@@ -154,7 +154,7 @@ BILLS: dict[str, tuple[str, dict[str, Any], float]] = {
 
 @pytest.fixture(scope="module")
 def spent() -> dict[str, float]:
-    models = [Model.model_validate(each) for each in MODELS]
+    models = [Model.model_validate(model) for model in MODELS]
     calls = [
         {"model": alias, "usage": usage, "embed": "embedding" in alias} for alias, usage, _ in BILLS.values()
     ]
@@ -176,8 +176,8 @@ def test_spend_is_the_bill(spent: dict[str, float], kind: str) -> None:
 
 
 def test_the_models_are_accepted() -> None:
-    for each in MODELS:
-        assert not list(Model.model_validate(each).broken()), each["alias"]
+    for model in MODELS:
+        assert not list(Model.model_validate(model).broken()), model["alias"]
 
 
 def test_the_list_of_prices_is_the_pinned_versions() -> None:

@@ -102,9 +102,11 @@ def test_the_consumer_runs_with_its_virtual_key(chain: Chain) -> None:
     secret = chain.consumer.namespaced("secrets", "search", "caller-key")
     assert base64.b64decode(secret["data"]["key"]).decode() == chain.gateway.secret("litellm-key-search-app")
     (pod,) = chain.consumer.namespaced("pods", "search")["items"]
-    assert {each["type"]: each["status"] for each in pod["status"]["conditions"]}["Ready"] == "True"
+    assert {condition["type"]: condition["status"] for condition in pod["status"]["conditions"]}[
+        "Ready"
+    ] == "True"
     (container,) = pod["spec"]["containers"]
-    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
     assert environment["URL"] == f"{chain.gateway.outputs()['gatewayUrl']}/v1/chat/completions"
     assert json.loads(environment["REQUEST"])["model"] in chain.gateway.outputs()["modelAliases"]
     assert chain.gateway.secret("litellm-key-search-app") not in json.dumps(chain.consumer.export())

@@ -95,7 +95,9 @@ def test_rotation_of_all_values_at_once(own_dev: Sandbox) -> None:
     config = PROTECTED | {"llm-gateway:secrets": dict.fromkeys(ROTATED, 2)}
     rotated = {secret for secret, _ in ROTATED.values()}
     before, generation = values(own_dev), cluster(own_dev)["metadata"]["generation"]
-    litellm, vllm, database = (pods(own_dev, *each) for each in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS))
+    litellm, vllm, database = (
+        pods(own_dev, *workload) for workload in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS)
+    )
     expected: set[tuple[str, str]] = set()
     for key, (secret, readers) in ROTATED.items():
         one = PROTECTED | {"llm-gateway:secrets": {key: 2}}

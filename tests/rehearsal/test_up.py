@@ -100,7 +100,7 @@ def test_a_pod_whose_secret_is_missing_does_not_start(dev: Sandbox) -> None:
         statuses = dev.namespaced("pods", "default", "lost")["status"].get("containerStatuses", [])
         waiting = [status["state"]["waiting"] for status in statuses]
         time.sleep(0.5)
-    assert [each["reason"] for each in waiting] == ["CreateContainerConfigError"]
+    assert [state["reason"] for state in waiting] == ["CreateContainerConfigError"]
     assert "no-such-secret" in waiting[0]["message"]
 
 

@@ -65,7 +65,7 @@ def test_the_users_own_plugins_are_seen_and_left_as_they_are(home: Home) -> None
         assert "pulumi-resource-gcp" in stand_ins  # the real one would ask Google
         assert seen_by_the_engine(home) == {folder("gcp"), folder("kubernetes"), folder("random")}
         plugin = home.plugins / folder("random")
-        assert sorted(each.name for each in plugin.iterdir()) == ["LICENSE", "pulumi-resource-random"]
+        assert sorted(file.name for file in plugin.iterdir()) == ["LICENSE", "pulumi-resource-random"]
         done = subprocess.run([plugin / "pulumi-resource-random"], capture_output=True, text=True, check=True)
         assert done.stdout == "real\n"
     # Taken away again, it is not written to through what linked to it.

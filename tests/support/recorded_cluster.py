@@ -15,21 +15,23 @@ class RecordedCluster:
         self.logs = logs or {}
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        return next((each for each in self.items(kind, namespace) if each["metadata"]["name"] == name), None)
+        return next((item for item in self.items(kind, namespace) if item["metadata"]["name"] == name), None)
 
     def items(self, kind: str, namespace: str, labels: dict[str, str] | None = None) -> list[Object]:
         return [
-            each
-            for each in self.objects
-            if each["kind"] == kind
-            and namespace in ("", each["metadata"].get("namespace", ""))
-            and (labels or {}).items() <= (each["metadata"].get("labels") or {}).items()
+            item
+            for item in self.objects
+            if item["kind"] == kind
+            and namespace in ("", item["metadata"].get("namespace", ""))
+            and (labels or {}).items() <= (item["metadata"].get("labels") or {}).items()
         ]
 
     def events(self, subject: Object) -> list[Object]:
         uid = subject["metadata"]["uid"]
         return [
-            each for each in self.objects if each["kind"] == "Event" and each["involvedObject"]["uid"] == uid
+            event
+            for event in self.objects
+            if event["kind"] == "Event" and event["involvedObject"]["uid"] == uid
         ]
 
     def log(self, pod: Object, container: str, *, previous: bool) -> str:

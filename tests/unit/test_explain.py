@@ -385,13 +385,13 @@ def log(folder: Path, provider: dict[str, Any]) -> Path:
     """The event log of the failing `up`, with the inputs of its kubernetes provider."""
     _, path = write_failed(folder)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    for each in lines:
-        for content in each.values():
+    for event in lines:
+        for content in event.values():
             if isinstance(content, dict) and content.get("metadata", {}).get("type", "").endswith(
                 ":kubernetes"
             ):
                 content["metadata"]["new"]["inputs"] = provider
-    path.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in lines))
     return path
 
 
@@ -409,8 +409,8 @@ def test_a_hook_that_fails_is_a_failed_resource(tmp_path: Path) -> None:
     step["new"] = {"parent": "", "custom": True, "inputs": {"metadata": {"name": "gate"}}}
     said = {"urn": urn, "severity": "error", "message": "was not synced"}
     lines[-1:-1] = [
-        json.dumps({"timestamp": 1, **each})
-        for each in ({"resourcePreEvent": {"metadata": step}}, {"diagnosticEvent": said})
+        json.dumps({"timestamp": 1, **event})
+        for event in ({"resourcePreEvent": {"metadata": step}}, {"diagnosticEvent": said})
     ]
     path.write_text("\n".join(lines) + "\n")
     assert [failure.where for failure in failures(events.read(path)) if failure.name == "gate"] == [

@@ -153,8 +153,8 @@ def _refused(cluster: Reader, pod: Object, text: str) -> Cause | None:
     what is insufficient on the others is.
     """
     gpu = any(
-        GPU in (each.get("resources") or {}).get("limits", {})
-        for each in _part(pod, "spec").get("containers", [])
+        GPU in (container.get("resources") or {}).get("limits", {})
+        for container in _part(pod, "spec").get("containers", [])
     )
     if "untolerated taint" not in text or ("Insufficient" in text and not gpu):
         return None
@@ -176,10 +176,10 @@ def _refused(cluster: Reader, pod: Object, text: str) -> Cause | None:
 
 def _tolerated(pod: Object, taint: Object) -> bool:
     return any(
-        each.get("effect", taint["effect"]) == taint["effect"]
-        and each.get("key", taint["key"]) == taint["key"]
-        and (each.get("operator") == "Exists" or each.get("value", "") == taint.get("value", ""))
-        for each in _part(pod, "spec").get("tolerations") or []
+        toleration.get("effect", taint["effect"]) == taint["effect"]
+        and toleration.get("key", taint["key"]) == taint["key"]
+        and (toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", ""))
+        for toleration in _part(pod, "spec").get("tolerations") or []
     )
 
 
@@ -304,8 +304,8 @@ def _database(cluster: Reader, item: Object) -> Iterator[Cause]:
             found.append(_explained(item, f"{condition['type']}: {text}", "see `kubectl describe cluster`"))
     labels = {"cnpg.io/cluster": item["metadata"]["name"]}
     for kind in ("PersistentVolumeClaim", "Pod", "Job"):
-        for each in cluster.items(kind, _namespace(item), labels):
-            found += _FOLLOW[kind](cluster, each)
+        for part in cluster.items(kind, _namespace(item), labels):
+            found += _FOLLOW[kind](cluster, part)
     status = _part(item, "status")
     phase = " ".join(part for part in (status.get("phase", ""), status.get("phaseReason", "")) if part)
     if not found and _status(item, "Ready") != "True":

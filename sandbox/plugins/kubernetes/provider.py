@@ -281,9 +281,9 @@ class KubernetesProvider(provider.Provider):
         """What the state keeps. The real provider compares a program's inputs with those in `__inputs`."""
         properties, given = property_map(live, *like), property_map(inputs, *like)
         if (live.get("apiVersion"), live.get("kind")) == ("v1", "Secret"):
-            for each in (properties, given):
-                for key in each.keys() & {"data", "stringData"}:
-                    each[key] = each[key].with_secret(True)
+            for shown in (properties, given):
+                for key in shown.keys() & {"data", "stringData"}:
+                    shown[key] = shown[key].with_secret(True)
         return {**properties, INPUTS: PropertyValue(given)}
 
 
