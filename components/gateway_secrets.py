@@ -312,15 +312,19 @@ class GatewaySecrets(pulumi.ComponentResource):
 
     def _not_ours(self) -> Iterator[str]:
         settings = self._args.settings
-        adopted = settings.secrets.adopt.model_dump(by_alias=True)
+        adopt = settings.secrets.adopt
         keys = (
-            ("masterKey", MASTER_KEY),
-            ("saltKey", SALT_KEY),
-            ("databasePassword", DATABASE_PASSWORD),
-            ("redisPassword", REDIS_PASSWORD),
-            *(() if settings.secrets.existing_vllm_api_key else (("vllmApiKey", VLLM_API_KEY),)),
+            ("masterKey", MASTER_KEY, adopt.master_key),
+            ("saltKey", SALT_KEY, adopt.salt_key),
+            ("databasePassword", DATABASE_PASSWORD, adopt.database_password),
+            ("redisPassword", REDIS_PASSWORD, adopt.redis_password),
+            *(
+                ()
+                if settings.secrets.existing_vllm_api_key
+                else (("vllmApiKey", VLLM_API_KEY, adopt.vllm_api_key),)
+            ),
         )
-        asked = {secret_id: (f"secrets.adopt.{key}", adopted[key]) for key, secret_id in keys}
+        asked = {secret_id: (f"secrets.adopt.{key}", version) for key, secret_id, version in keys}
         for index, key in enumerate(settings.virtual_keys or []):
             asked[key.secret_id] = (f"virtualKeys[{index}].adopt", key.adopt)
         for own_id, (key, version) in asked.items():

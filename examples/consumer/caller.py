@@ -97,11 +97,11 @@ class Caller(pulumi.ComponentResource):
             ),
             spec={
                 "refreshInterval": "1m",
-                "secretStoreRef": {"kind": "SecretStore", "name": store.metadata["name"]},
+                "secretStoreRef": {"kind": "SecretStore", "name": "virtual-keys"},
                 "target": {"name": f"{name}-key", "creationPolicy": "Owner"},
                 "data": [{"secretKey": "key", "remoteRef": {"key": args.key_secret}}],
             },
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[store]),
         )
         request = pulumi.Output.from_input(args.model).apply(
             lambda model: json.dumps(

@@ -40,6 +40,7 @@ def step(op: str, name: str = "pool", *changed: Change, protected: bool = False)
         component=False,
         op=op,
         protected=protected,
+        was_protected=protected,
         started=0,
         ended=0,
         changed=list(changed),
