@@ -294,7 +294,12 @@ def test_adoption(empty: Sandbox) -> None:
     empty.up(config=rotated).succeeded()
     assert in_cluster(empty) == values(empty)
     assert {secret for secret in SECRETS if values(empty)[secret] != kept[secret]} == {"litellm-master-key"}
-    assert [row for row in rows if row not in stored(empty)] == []
+    now = {row["name"]: row for row in stored(empty)}
+    taken_over = f"projects/{empty.project}/secrets/litellm-master-key"
+    for row in rows:
+        # The provider adds its label to the Secret that the stack now manages.
+        kept_keys = {*row} - {"labels"} if row["name"] == taken_over else {*row}
+        assert {key: now[row["name"]][key] for key in kept_keys} == {key: row[key] for key in kept_keys}
 
 
 def stored(sandbox: Sandbox) -> list[dict[str, Any]]:
