@@ -231,6 +231,10 @@ def run_program(
     return run(ROOT, "llm-gateway", sections, answers or Mocks(), preview=preview)
 
 
+FAILED: list[str] = []
+"""Folders of programs that failed, until what they left behind is collected (tests/unit/conftest.py)."""
+
+
 def run(
     folder: Path, project: str, sections: Mapping[str, Any], answers: mocks.Mocks, *, preview: bool = False
 ) -> Recording:
@@ -256,7 +260,11 @@ def run(
             runtime.SETTINGS.outputs.clear()  # pyright: ignore[reportAttributeAccessIssue]
             runtime.SETTINGS.rpc_manager.clear()  # pyright: ignore[reportAttributeAccessIssue]
 
-    asyncio.run(program())
+    try:
+        asyncio.run(program())
+    except BaseException:
+        FAILED.append(str(folder))
+        raise
     return monitor.recording
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,6 @@ OUTPUTS: Mapping[str, Any] = {
     "modelAliases": ["small", "large"],
     "virtualKeySecrets": {"search-app": "projects/1/secrets/litellm-key-search-app"},
 }
-
-
-@pytest.fixture(autouse=True)
-def leftovers() -> Iterator[None]:
-    """Collect what a program that fails leaves behind: its finalizers break an import that they come in the middle of.
-
-    CPython 3.11.7 then raises "AST constructor recursion depth mismatch", https://github.com/python/cpython/issues/106905.
-    """
-    yield
-    gc.collect()
 
 
 class Answers(Mocks):
