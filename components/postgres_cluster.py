@@ -16,7 +16,6 @@ from components.salt_gate import SALT
 from components.secret_sync import DATABASE_OWNER, SyncedSecret
 from components.volumes import Volume, volumes_only_grow
 from components.workload import Workload
-from settings.base import gibibytes
 from settings.postgres import Postgres, Restore
 from versions import POSTGRES_IMAGE
 
@@ -166,13 +165,11 @@ def volumes(inputs: Mapping[str, Any]) -> dict[str, Volume | None]:
 
 def _parameters(postgres: Postgres) -> dict[str, str]:
     """PostgreSQL's own parameters; CloudNativePG keeps a replication slot per standby."""
-    volume = postgres.wal_storage_size or postgres.storage_size
-    share = 0.5 if postgres.wal_storage_size else 0.2
     return {
         "max_connections": str(postgres.max_connections),
         # A standby that is away keeps WAL on the primary by its slot, without end unless this ends it: the
         # standby then fetches from the archive, or is made anew.
-        "max_slot_wal_keep_size": f"{int(gibibytes(volume) * 1024 * share)}MB",
+        "max_slot_wal_keep_size": f"{int(postgres.slots_keep_gib * 1024)}MB",
     }
 
 

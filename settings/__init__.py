@@ -19,10 +19,17 @@ from settings.base import Section, Violation, gibibytes, repeated, rule, section
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
-from settings.gateway import DATABASE_CONNECTIONS, REDIS_PASSWORD, LiteLLM, Model, VllmModel
+from settings.gateway import (
+    DATABASE_CONNECTIONS,
+    REDIS_PASSWORD,
+    ROLLOUT_PODS,
+    LiteLLM,
+    Model,
+    VllmModel,
+)
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
-from settings.postgres import Postgres
+from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
 
@@ -196,19 +203,21 @@ class Settings(Section):
 
     @rule
     def records_fit_the_database(self) -> Iterator[Violation]:
-        proxy, size = self.litellm, gibibytes(self.postgres.storage_size)
-        needed = proxy.spend_logs * SPEND_LOG_BYTES / 2**30
-        if self.postgres.wal_storage_size is None:
-            needed += size * 0.2 + 1  # what slots may keep, and WAL between checkpoints
-        if needed > size * 0.9:
-            wanted = ceil((proxy.spend_logs * SPEND_LOG_BYTES / 2**30 + 1) / 0.7)
+        proxy, postgres = self.litellm, self.postgres
+        records, free = proxy.spend_logs * SPEND_LOG_BYTES / 2**30, 0.1
+        if postgres.wal_storage_size:
+            needed = records / (1 - free)
+        else:
+            needed = (records + MAX_WAL_GIB) / (1 - free - WAL_SHARE)
+        if needed > gibibytes(postgres.storage_size):
             yield Violation(
                 "postgres.storageSize",
                 f"{proxy.requests_per_day} requests per day (litellm.requestsPerDay), kept for "
-                f"{proxy.spend_log_retention} (litellm.spendLogRetention), need {needed / 0.9:.1f}Gi with WAL and a tenth "
-                f"free; the volume has {self.postgres.storage_size}",
+                f"{proxy.spend_log_retention} (litellm.spendLogRetention), need {needed:.1f}Gi "
+                f"{'' if postgres.wal_storage_size else 'with WAL '}and a tenth of it free; the volume has "
+                f"{postgres.storage_size}",
                 "the database's volume would fill, and the gateway would refuse every request",
-                f"storageSize: {wanted}Gi, or a shorter spendLogRetention",
+                f"storageSize: {ceil(needed)}Gi, or a shorter spendLogRetention",
             )
 
     @rule
@@ -217,8 +226,9 @@ class Settings(Section):
         if needed > self.postgres.max_connections:
             yield Violation(
                 "postgres.maxConnections",
-                f"{self.litellm.replicas} replicas and the one more of a rollout, with {DATABASE_CONNECTIONS} "
-                f"connections each, and {OTHER_CONNECTIONS} for migrations, standbys and the operator, need {needed}",
+                f"{self.litellm.replicas} replicas and the {ROLLOUT_PODS} more pods of a rollout, with "
+                f"{DATABASE_CONNECTIONS} connections each, and {OTHER_CONNECTIONS} for migrations, standbys and the "
+                f"operator, need {needed}",
                 "Postgres would refuse pods their connections, first during a rollout",
                 f"maxConnections: {needed}, or fewer litellm.replicas",
             )

@@ -34,6 +34,8 @@ REDIS_PASSWORD = "REDIS_PASSWORD"
 
 DATABASE_CONNECTIONS = 10
 """Connections to Postgres per worker of the proxy; a pod has one worker."""
+ROLLOUT_PODS = 3
+"""Pods of a rollout beside the replicas: one that starts, in 45 s or more, and two that end, in 90 s at most."""
 
 
 class SharedState(Section):
@@ -152,8 +154,8 @@ class LiteLLM(Section):
 
     @property
     def connections(self) -> int:
-        """Connections to the database at most: of each pod, and of the one more that a rollout makes."""
-        return (self.replicas + 1) * DATABASE_CONNECTIONS
+        """Connections to the database at most, those of a rollout's pods included."""
+        return (self.replicas + ROLLOUT_PODS) * DATABASE_CONNECTIONS
 
     @rule
     def streams_do_not_outwait_requests(self) -> Iterator[Violation]:

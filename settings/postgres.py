@@ -13,10 +13,18 @@ from settings.base import (
     Region,
     Section,
     Violation,
+    gibibytes,
     rule,
     section,
     setting,
 )
+
+MAX_WAL_GIB = 1
+"""PostgreSQL's max_wal_size: WAL between two checkpoints."""
+WAL_SHARE = 0.2
+"""Of a volume with data, at most for WAL that a replication slot keeps."""
+OWN_WAL_SHARE = 0.5
+"""Of a volume for WAL alone."""
 
 
 class Backups(Section):
@@ -206,6 +214,13 @@ class Postgres(Section):
     )
 
     @property
+    def slots_keep_gib(self) -> float:
+        """WAL that a replication slot may keep, GiB."""
+        if self.wal_storage_size:
+            return gibibytes(self.wal_storage_size) * OWN_WAL_SHARE
+        return gibibytes(self.storage_size) * WAL_SHARE
+
+    @property
     def clusters(self) -> list[str]:
         """The Clusters that archive to the bucket: the one in use, and the one that it was restored from."""
         return [self.name, *([self.restore.source] if self.restore else [])]
@@ -218,6 +233,18 @@ class Postgres(Section):
                 f"{self.synchronous_replicas} synchronous standbys of {self.instances} instance(s)",
                 "CloudNativePG would refuse the Cluster: the primary cannot wait for itself",
                 f"synchronousReplicas: {self.instances - 1}, or more instances",
+            )
+
+    @rule
+    def wal_fits_its_volume(self) -> Iterator[Violation]:
+        size = self.wal_storage_size
+        if size and self.slots_keep_gib + MAX_WAL_GIB > gibibytes(size) * 0.9:
+            yield Violation(
+                "walStorageSize",
+                f"{size}, of which replication slots may keep half and WAL between two checkpoints takes "
+                f"{MAX_WAL_GIB}Gi",
+                "WAL would fill its volume, and Postgres would stop",
+                "walStorageSize: 10Gi",
             )
 
     @rule
