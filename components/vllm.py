@@ -124,7 +124,7 @@ def volumes(inputs: Mapping[str, Any]) -> dict[str, Volume | None]:
     return {
         f"models[alias {spec['name']}].vllm.cacheSize": Volume(
             spec["pvcStorage"],
-            f"{spec['pvcAccessMode'][0]} of class {spec.get('storageClass') or 'default'}",
+            f"{spec['pvcAccessMode'][0]} of class {spec.get('storageClass', 'default')}",
             "take the volume away first, with an `up` with `cache: ephemeral`: the weights are downloaded anew",
         )
         for spec in specs

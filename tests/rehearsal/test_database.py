@@ -182,28 +182,3 @@ def test_a_preview_refuses_to_shrink_any_volume(own_dev: Sandbox) -> None:
     shrunk = {**few, "llm-gateway:models": [model], "llm-gateway:postgres": {"storageSize": "8Gi"}}
     assert "8Gi" in own_dev.run("preview", config=shrunk).failed().text
     own_dev.up(config={**few, "llm-gateway:models": [model]}).succeeded()
-
-
-def test_two_engines_of_a_model_come_up(empty: Sandbox) -> None:
-    """Each on a node of its own; with one disk for both, the second would never have it."""
-    model = {
-        "alias": "qwen-local",
-        "inputCostPerToken": 0.00000005,
-        "outputCostPerToken": 0.0000002,
-        "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 2},
-    }
-    config = {
-        "llm-gateway:models": [model],
-        "llm-gateway:gpuPool": {"maxNodes": 2, "zones": ["europe-west4-a"]},
-    }
-    config["llm-gateway:timeouts"] = {"vllm": 60}
-    empty.up(config=config).succeeded()
-    engine = empty.namespaced("deployments", "vllm", "vllm-qwen-local-deployment-vllm", group="apps/v1")
-    assert engine["status"]["readyReplicas"] == 2
-    assert empty.namespaced("persistentvolumeclaims", "vllm")["items"] == []
-    # What the program did before, past its rule.
-    empty.patch("components/vllm.py", 'if model.cache == "ephemeral":', "if False:")
-    text = empty.up(config=config).failed().text
-    assert "vllm" in text
-    events = empty.namespaced("events", "vllm")["items"]
-    assert any("Multi-Attach error" in event["message"] for event in events)

@@ -47,6 +47,21 @@ ADVICE = (
         "see that the node pool exists and was not changed by hand: `kubectl get nodes --show-labels`",
     ),
     Advice(
+        "volume node affinity conflict",
+        "its volume lies in a zone in which no node takes it",
+        "a model's weights need no zone with vllm.cache: ephemeral; anything else needs a node in the volume's zone",
+    ),
+    Advice(
+        "Multi-Attach error",
+        "a pod on another node has its volume, which one node can mount",
+        "a second engine needs vllm.cache: ephemeral or shared; if the other pod is ending, wait",
+    ),
+    Advice(
+        "Not enough disk space",
+        "a volume of the database is full",
+        "raise postgres.storageSize, or postgres.walStorageSize where WAL has a volume of its own: docs/troubleshooting.md",
+    ),
+    Advice(
         r"Insufficient ([\w./-]+)",
         "no node has enough {0} free",
         "add nodes, choose a larger machine type, or ask for less",
@@ -75,6 +90,12 @@ ADVICE = (
         "Expected empty archive",
         "the bucket holds backups of a Cluster of this name",
         "choose a new postgres.name: docs/restore.md",
+    ),
+    Advice(
+        r"secret (\S+): the value is empty, or has quotes",
+        "the value of the secret {0} is empty, or has quotes, spaces, line ends or characters that its reader does not take",
+        "`printf %s VALUE | gcloud secrets versions add {0} --data-file=-` with the bare value; where a setting names its "
+        "version (`adopt`), raise that to the new one; then run `up` again",
     ),
     Advice(
         "InvalidProviderConfig|unable to create client",

@@ -179,8 +179,10 @@ class _Parser:
                 of, name = given
                 return self._field(name, body, line)(of)
             except (TypeError, ValueError) as error:
+                # text/template shows 20 characters of what it executes.
+                shown = body if len(body) <= 20 else f"{body[:20]}..."
                 raise self._wrong(
-                    "execute", line, f"executing {json.dumps(self._key)} at <{body}>: {error}"
+                    "execute", line, f"executing {json.dumps(self._key)} at <{shown}>: {error}"
                 ) from error
 
         return call
