@@ -14,7 +14,7 @@ from tests.litellm.conftest import COSTS, rendered
 from tests.litellm.driver import Proxy, proxy
 
 URL = "http://models.svc/v1"
-NAMES = ("hung", "missing", "broken", "well")
+NAMES = ("hung", "stalled", "missing", "broken", "well")
 CHANGES = {
     "models": [{"alias": name, **COSTS, "endpoint": {"url": URL, "model": name}} for name in NAMES],
     "litellm": {"requestTimeout": 3, "streamTimeout": 2, "retries": 1},
@@ -43,6 +43,15 @@ def test_a_hung_upstream_holds_a_request_for_one_timeout(running: Proxy, stream:
     assert ask(running, "hung", stream=stream).status_code == 408
     assert seconds <= time.monotonic() - started < seconds + 2
     assert asked(running, "hung") == before + 1
+
+
+def test_a_stream_that_stalls_ends_after_one_timeout(running: Proxy) -> None:
+    started = time.monotonic()
+    answer = ask(running, "stalled", stream=True)
+    assert 2 <= time.monotonic() - started < 4
+    assert "po" in answer.text
+    assert "[DONE]" not in answer.text
+    assert asked(running, "stalled") == 1
 
 
 def test_a_failing_upstream_is_asked_again(running: Proxy) -> None:

@@ -2,9 +2,9 @@
 
 As a proxy it takes requests for any host, so that configurations are used as they are. Every answer says `pong` and
 counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.include_usage` counts there. A model
-named `broken` is answered with 500, one named `missing` with 404, and `hung` after 30 s; a message, or an embedding's
-input, that is `{"usage": ...}` in JSON with that usage. It knows chat completions, embeddings and Anthropic's messages; no
-TLS: a CONNECT is refused.
+named `broken` is answered with 500, one named `missing` with 404, `hung` after 30 s, and `stalled` by a stream that pauses
+for 30 s after its first part; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
+knows chat completions, embeddings and Anthropic's messages; no TLS: a CONNECT is refused.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ USAGE = {
     "completion_tokens": COMPLETION_TOKENS,
     "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
 }
+HUNG_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._record(body)
         body["id"] = uuid.uuid4().hex
         if body["model"] == "hung":
-            time.sleep(30)
+            time.sleep(HUNG_SECONDS)
         if body["model"] == "missing":
             self._answer({"error": {"message": "missing", "type": "not_found"}}, 404)
         elif body["model"] == "broken":
@@ -120,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for event in [*map(json.dumps, events), "[DONE]"]:
             self.wfile.write(f"data: {event}\n\n".encode())
+            if body["model"] == "stalled":
+                time.sleep(HUNG_SECONDS)
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
