@@ -54,7 +54,13 @@ def test_a_virtual_key_uses_models_and_knows_itself(proxy: Double, key: str) -> 
     message = {"role": "user", "content": "ping"}
     body = {"model": "qwen-local", "messages": [message]}
     assert asked(proxy, key, "POST", "/v1/chat/completions", body) == 200
-    assert asked(proxy, key, "GET", "/v1/models") == 200
+    for path in ("/v1/models", "/key/info"):
+        assert asked(proxy, key, "GET", path) == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/key/list", "/model/info", "/global/spend"])
+def test_a_virtual_key_sees_nothing_else(proxy: Double, key: str, path: str) -> None:
+    assert asked(proxy, key, "GET", path) in (401, 403)
 
 
 def test_there_is_no_ui(proxy: Double) -> None:

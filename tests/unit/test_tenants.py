@@ -142,7 +142,7 @@ def test_the_declaration_speaks_litellms_language_and_holds_no_value() -> None:
             "models": [],
             "blocked": True,
             "metadata": {"a": "b", "managed_by": "llm-gateway/dev"},
-            "allowed_routes": ["llm_api_routes", "info_routes"],
+            "allowed_routes": ["llm_api_routes", "/key/info", "/team/info"],
             "expires": None,
         }
     ]
