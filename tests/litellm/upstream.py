@@ -2,8 +2,8 @@
 
 As a proxy it takes requests for any host, so that configurations are used as they are. Every answer says `pong` and
 counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.include_usage` counts there. A model
-named `broken` is answered with 500, one named `missing` with 404, `hung` after 30 s, and `stalled` by a stream that pauses
-for 30 s after its first part; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
+named `broken` is answered with 500, one named `missing` with 404, `hung` after 20 s, and `stalled` by a stream that pauses
+for 20 s after its first part; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
 knows chat completions, embeddings and Anthropic's messages; no TLS: a CONNECT is refused.
 """
 
@@ -26,7 +26,7 @@ USAGE = {
     "completion_tokens": COMPLETION_TOKENS,
     "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
 }
-HUNG_SECONDS = 30
+HUNG_SECONDS = 20
 
 
 @dataclass(frozen=True)
