@@ -34,8 +34,9 @@ from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
 
 PROJECT = "llm-gateway"
-SPEND_LOG_BYTES = 2048
-"""Of one record in LiteLLM_SpendLogs with its five indexes and the room that deleted ones leave, rounded up."""
+SPEND_LOG_BYTES = 5 * 1024
+"""Of one record in LiteLLM_SpendLogs, with its five indexes: 3.9 kB of a hosted model, whose prices are in it, 2.6 kB of
+others and of failures (measured on Postgres 18), and a fifth more for deleted ones before autovacuum comes."""
 OTHER_CONNECTIONS = 15
 """Of the migration, the standbys, CloudNativePG's manager and exporter, and Postgres' three for superusers."""
 IMAGE_GB = 25

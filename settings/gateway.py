@@ -112,7 +112,7 @@ class LiteLLM(Section):
         write="spendLogRetention: 90d",
     )
     requests_per_day: int = setting(
-        100_000,
+        40_000,
         ge=1,
         le=100_000_000,
         about="Requests that you expect per day, of all tenants together; with spendLogRetention it says how large "

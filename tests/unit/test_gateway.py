@@ -110,7 +110,7 @@ def test_limits_of_a_model_are_enforced(prod: Recording, program: Recording) -> 
 
 def test_records_are_deleted_and_connections_bounded() -> None:
     busy = {"spendLogRetention": "7d", "requestsPerDay": 100_000_000}
-    recording = run_program({"litellm": busy, "postgres": {"storageSize": "3Ti"}})
+    recording = run_program({"litellm": busy, "postgres": {"storageSize": "5Ti"}})
     assert values(recording, "litellm")["envVars"]["SPEND_LOG_RUN_LOOPS"] == "1388"
     general = values(recording, "litellm")["proxy_config"]["general_settings"]
     assert general["maximum_spend_logs_retention_period"] == "7d"

@@ -109,7 +109,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"namespaces": {"serving": "llm-gateway"}}, "llm-gateway:namespaces", "five different names"),
     ({"litellm": {"replicas": 2}}, "llm-gateway:litellm.sharedState.kind", "kind: valkey"),
     ({"litellm": {"spendLogRetention": "1mo"}}, "llm-gateway:litellm.spendLogRetention", "90d"),
-    ({"litellm": {"requestsPerDay": 1_700_000}}, "llm-gateway:postgres.storageSize", "storageSize: 141Gi"),
+    ({"litellm": {"requestsPerDay": 1_700_000}}, "llm-gateway:postgres.storageSize", "storageSize: 349Gi"),
     (
         {"litellm": {"spendLogRetention": "90d"}},
         "llm-gateway:postgres.storageSize",
@@ -119,7 +119,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (
         {"litellm": {"requestsPerDay": 1_700_000}, "postgres": {"walStorageSize": "10Gi"}},
         "llm-gateway:postgres.storageSize",
-        "storageSize: 109Gi",
+        "storageSize: 271Gi",
     ),
     ({"postgres": {"walStorageSize": "2Gi"}}, "llm-gateway:postgres.walStorageSize", "walStorageSize: 10Gi"),
     ({"postgres": {"maxConnections": 50}}, "llm-gateway:postgres.maxConnections", "maxConnections: 55"),
