@@ -81,7 +81,8 @@ def start(home: Home, environment: dict[str, str]) -> None:
 def serve(path: Path) -> None:
     """Fork a program per connection, until what was imported is outdated or this process is stopped."""
     for library in LIBRARIES:
-        dir(importlib.import_module(library))  # Pulumi's SDKs load a module when it is first looked into
+        # Pulumi's SDKs load a module when it is first asked for something that is not its name, path or __dict__.
+        hasattr(importlib.import_module(library), "__all__")
     gc.collect()
     gc.freeze()  # the collector would copy the pages that the forks share
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
