@@ -168,7 +168,7 @@ def test_missing_bucket_iam_is_named(empty: Sandbox) -> None:
 
 
 def test_a_preview_refuses_to_shrink_any_volume(own_dev: Sandbox) -> None:
-    model = {
+    model: dict[str, Any] = {
         "alias": "qwen-local",
         "inputCostPerToken": 0.00000005,
         "outputCostPerToken": 0.0000002,
@@ -180,5 +180,6 @@ def test_a_preview_refuses_to_shrink_any_volume(own_dev: Sandbox) -> None:
     text = own_dev.run("preview", config={**few, "llm-gateway:models": [smaller]}).failed().text
     assert "models[alias qwen-local].vllm.cacheSize: 10Gi is less than the 20Gi" in text
     shrunk = {**few, "llm-gateway:models": [model], "llm-gateway:postgres": {"storageSize": "8Gi"}}
-    assert "8Gi" in own_dev.run("preview", config=shrunk).failed().text
+    text = own_dev.run("preview", config=shrunk).failed().text
+    assert "postgres.storageSize: 8Gi is less than the 10Gi" in text
     own_dev.up(config={**few, "llm-gateway:models": [model]}).succeeded()
