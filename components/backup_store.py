@@ -10,6 +10,7 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
+from components import fixed_settings
 from components.cluster import ClusterHandle
 from settings.postgres import Backups
 
@@ -52,12 +53,20 @@ class BackupStore(pulumi.ComponentResource):
     def __init__(self, name: str, args: BackupStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:backup_store:BackupStore", name, None, opts)
         backups = args.backups
+        bucket = backups.bucket or args.cluster.name.apply(partial(_bucket_name, args.project))
+        key = "postgres.backups.bucketLocation"
+        location = fixed_settings.fix(
+            f"{name}-fixed-location",
+            {key: backups.bucket_location or args.cluster.location.apply(_region_of)},
+            self,
+            of=bucket,
+        ).apply(lambda fixed: fixed[key])
 
         self.bucket = gcp.storage.Bucket(
             f"{name}-bucket",
-            name=backups.bucket or args.cluster.name.apply(partial(_bucket_name, args.project)),
+            name=bucket,
             project=args.project,
-            location=backups.bucket_location or args.cluster.location.apply(_region_of),
+            location=location,
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
             # No lifecycle rule, no versions: Barman deletes what is past its retention, and only it knows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pulumi
 import pulumi_gcp as gcp
@@ -35,6 +35,14 @@ class ClusterHandle:
     def member(self, namespace: str, account: str) -> pulumi.Output[str]:
         """The IAM member that a Kubernetes service account is, by Workload Identity Federation for GKE."""
         return pulumi.Output.format("{0}/ns/{1}/sa/{2}", self.workload_identity_pool, namespace, account)
+
+    def once(self, known: pulumi.Output[object]) -> ClusterHandle:
+        """The same, known no sooner than `known`."""
+
+        def later(value: pulumi.Output[str]) -> pulumi.Output[str]:
+            return pulumi.Output.all(value, known).apply(lambda both: both[0])
+
+        return ClusterHandle(**{field.name: later(getattr(self, field.name)) for field in fields(self)})
 
 
 def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> ClusterHandle:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import fixed_settings
+from components import fixed_settings, recovery
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
@@ -52,17 +52,43 @@ class LlmGateway(pulumi.ComponentResource):
     """What other programs build on; none of it is secret."""
 
     def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        settings = args.settings
+        if settings.recover:
+            lost = recovery.only_what_is_lost(name, recovery.exported())
+            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=[lost]))
         super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
-        settings, cluster = args.settings, args.cluster
         charts, timeouts, protect = settings.charts, settings.timeouts, settings.protect
         shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
-        # First: it refuses what would make a second salt before anything is registered.
+        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
+        fixed: dict[str, dict[str, pulumi.Input[str]]] = {
+            "settings": {
+                "gcp.project": settings.gcp.project,
+                "secrets.prefix": settings.secrets.prefix,
+                "cluster.project": args.cluster.project,
+                "cluster.location": args.cluster.location,
+                "cluster.name": args.cluster.name,
+                **{
+                    f"namespaces.{key}": namespace
+                    for key, namespace in settings.namespaces.model_dump(by_alias=True).items()
+                    if key != "certManager"
+                },
+            }
+        }
+        if backups.makes_cert_manager:
+            fixed["cert-manager"] = {"namespaces.certManager": settings.namespaces.cert_manager}
+        unmoved = pulumi.Output.all(
+            *(fixed_settings.fix(f"{name}-fixed-{part}", keys, self) for part, keys in fixed.items())
+        )
+        cluster = args.cluster.once(unmoved)
+
+        # It refuses what would make a second salt before anything is registered.
         secrets = GatewaySecrets(
             f"{name}-secrets",
             GatewaySecretsArgs(
                 settings=settings,
+                project=unmoved.apply(lambda _: settings.gcp.project),
                 cluster=cluster,
                 reader=cluster.member(settings.namespaces.external_secrets, READER),
             ),
@@ -70,7 +96,7 @@ class LlmGateway(pulumi.ComponentResource):
         )
         namespaces = Namespaces(
             f"{name}-namespaces",
-            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
+            NamespacesArgs(settings=settings, unmoved=unmoved, service_addresses=cluster.service_addresses),
             child,
         )
 
@@ -97,19 +123,9 @@ class LlmGateway(pulumi.ComponentResource):
             child,
         )
 
-        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
-        kept = settings.namespaces.model_dump(by_alias=True, exclude={"cert_manager"})
-        fixed_settings.fix(
-            f"{name}-fixed-settings",
-            {
-                "gcp.project": settings.gcp.project,
-                "cluster.project": cluster.project,
-                "cluster.location": cluster.location,
-                "cluster.name": cluster.name,
-                **{f"namespaces.{key}": namespace for key, namespace in kept.items()},
-            },
-            self,
-            [external_secrets.ready, cnpg.ready],  # from here on a move needs more than an `up`
+        # From here on a move needs more than an `up`.
+        fixed_settings.fix_for_good(
+            f"{name}-settings-final", fixed["settings"], self, [external_secrets.ready, cnpg.ready]
         )
 
         backups_ready: list[pulumi.Resource] = []
@@ -119,11 +135,8 @@ class LlmGateway(pulumi.ComponentResource):
                 cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
                 # Webhook answering: the plugin's chart has Certificates.
                 plugin_needs.append(cert_manager.ready)
-                fixed_settings.fix(
-                    f"{name}-fixed-cert-manager",
-                    {"namespaces.certManager": settings.namespaces.cert_manager},
-                    self,
-                    [cert_manager.ready],
+                fixed_settings.fix_for_good(
+                    f"{name}-cert-manager-final", fixed["cert-manager"], self, [cert_manager.ready]
                 )
             plugin = BarmanPlugin(
                 f"{name}-barman-plugin",

@@ -211,11 +211,14 @@ def test_the_salt_that_pods_read_stays_whatever_the_settings_and_the_state_say(o
         },
         "llm-gateway:protect": False,
     }
-    assert "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=moved).failed().text
-    prefixed = {"llm-gateway:secrets": {"prefix": "eu-"}}
-    assert (
-        "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=prefixed).failed().text
-    )
+    for name in ("gateway-fixed-settings", "gateway-settings-final"):  # what would refuse it first
+        (urn,) = [
+            resource["urn"] for resource in own_dev.resources() if resource["urn"].endswith(f"::{name}")
+        ]
+        own_dev.run("exec", "--", "pulumi", "state", "delete", "--yes", urn).succeeded()
+    for settings in (moved, {"llm-gateway:secrets": {"prefix": "eu-"}}):
+        text = own_dev.run("preview", config=settings).failed().text
+        assert "The salt of this stack is example-llm-dev" in text
 
     assert salt_versions(own_dev) == {"1": salt, "2": "another value"}
     assert in_cluster(own_dev)["litellm-salt-key"] == salt
