@@ -20,9 +20,9 @@ from components.operators import (
     ExternalSecretsOperator,
     OperatorArgs,
 )
-from components.owner import owner_of
+from components.owner import owner_label, owner_of
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
-from components.secret_sync import READER, SecretSync, SecretSyncArgs
+from components.secret_sync import SecretSync, SecretSyncArgs, reader_account
 from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
 from components.vllm import Vllm, VllmArgs
@@ -90,7 +90,7 @@ class LlmGateway(pulumi.ComponentResource):
                 settings=settings,
                 project=unmoved.apply(lambda _: settings.gcp.project),
                 cluster=cluster,
-                reader=cluster.member(settings.namespaces.external_secrets, READER),
+                reader=cluster.member(settings.namespaces.external_secrets, reader_account(cluster)),
             ),
             child,
         )
@@ -149,6 +149,7 @@ class LlmGateway(pulumi.ComponentResource):
                 f"{name}-backups",
                 BackupStoreArgs(
                     project=settings.gcp.project,
+                    owner=owner_label(settings),
                     cluster=cluster,
                     backups=backups,
                     # CloudNativePG names the ServiceAccount after its Cluster.
@@ -182,7 +183,11 @@ class LlmGateway(pulumi.ComponentResource):
             gpu_pool = GpuNodePool(
                 f"{name}-gpu-pool",
                 GpuNodePoolArgs(
-                    cluster=cluster, pool=settings.gpu_pool, protect=protect, timeout=timeouts.node_pool
+                    cluster=cluster,
+                    pool=settings.gpu_pool,
+                    owner=owner_label(settings),
+                    protect=protect,
+                    timeout=timeouts.node_pool,
                 ),
                 child,
             )

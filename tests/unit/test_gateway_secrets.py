@@ -11,7 +11,7 @@ import pytest
 
 from components.gateway_secrets import OWNER, SALT_VERSION
 from sandbox.operators.external_secrets.controller import allowed_namespace
-from tests.support.engine import SETTINGS, Mocks, Recording, run_program, secret_marker
+from tests.support.engine import EVERYTHING, SETTINGS, Mocks, Recording, run_program, secret_marker
 
 SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -240,13 +240,26 @@ def granted(recording: Recording) -> list[tuple[str, str, str]]:
 
 def test_access_is_granted_secret_by_secret_to_the_store_alone(program: Recording) -> None:
     """Never to the operator's own account: as that one reads a store without credentials, whoever made it."""
-    role, store = "roles/secretmanager.secretAccessor", "ns/external-secrets/sa/llm-gateway-secrets"
+    role = "roles/secretmanager.secretAccessor"
+    store = "ns/external-secrets/sa/llm-gateway-secrets-europe-west4-platform-dev"
     assert granted(program) == sorted((secret, role, store) for secret in MADE)
     identity = program.one("ClusterSecretStore", "gateway-secret-sync-store").inputs["spec"]["provider"]
     account = identity["gcpsm"]["auth"]["workloadIdentity"]["serviceAccountRef"]
     assert f"ns/{account['namespace']}/sa/{account['name']}" == store
     operator = program.one("Release", "gateway-external-secrets-release").inputs["values"]
     assert operator["serviceAccount"]["name"] != account["name"]
+
+
+def test_stacks_on_two_clusters_of_a_project_share_no_access() -> None:
+    """A secret that both name keeps the access of the one when the other ends: a member is there only once."""
+    models = {"models": EVERYTHING["models"]}
+    here = run_program(models)
+    there = run_program({**models, "cluster": {"name": "platform-dev", "location": "europe-west1"}})
+    shared, also = (
+        {grant for grant in granted(stack) if grant[0] == "anthropic-api-key"} for stack in (here, there)
+    )
+    assert shared
+    assert not shared & also
 
 
 def test_readers_read_their_key_and_no_other_secret() -> None:
