@@ -12,7 +12,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy measure report validate down shell test test-unit test-rehearsal lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy measure report validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ report: packages ## write the page about the last `make up` anew: graph, timelin
 validate: packages ## check a real installation: keys, budgets, limits, spend; URL= where it answers; docs/validate.md
 	@echo "Validating the installation of stack $(STACK)."
 	@$(VENV) -m tools.validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
+
+mend: packages ## after an `up` was killed: import what Google made, forget what is pending; plain pulumi's login is used
+	@echo "Mending the state of stack $(STACK)."
+	@$(VENV) -m tools.mend --stack $(STACK)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components import ownership
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
@@ -51,8 +52,10 @@ class LlmGateway(pulumi.ComponentResource):
     """What other programs build on; none of it is secret."""
 
     def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
         settings, cluster = args.settings, args.cluster
+        marked = pulumi.ResourceOptions(transformations=[ownership.marked(name, cluster, settings.recover)])
+        opts = pulumi.ResourceOptions.merge(opts, marked)
+        super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
         charts, timeouts, protect = settings.charts, settings.timeouts, settings.protect
         shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)

@@ -39,7 +39,8 @@ def test_gates_are_proven_before_they_open(program: Recording) -> None:
     for gate in ("external-secrets-webhook-open", "cnpg-webhook-open", *synced):
         hook = f"gateway-{gate}".replace("-open", "-answers")
         hooks = program.one("ConfigMap", f"gateway-{gate}").request.hooks
-        assert list(hooks.before_create) == list(hooks.before_update) == [hook]
+        assert hook in hooks.before_create
+        assert list(hooks.before_update) == [hook]
         assert hook in program.hooks
 
 
