@@ -38,6 +38,7 @@ RELEASE = "kubernetes:helm.sh/v3:Release"
 _CLIENT_SECONDS = 1200  # Google's tokens live for an hour
 _DELETION_SECONDS = 60
 _MERGE = "application/merge-patch+json"
+_DISCOVERY = threading.Lock()  # the client's own discovery is not safe for threads
 _Work = Callable[[DynamicClient, pulumi.ResourceHookArgs], str | None]
 
 
@@ -168,7 +169,7 @@ def admit_release(api: DynamicClient, args: pulumi.ResourceHookArgs, recover: bo
             f"{release} already exists, and this stack made it. If its state was lost, run `pulumi up` with "
             "llm-gateway:recover: true. If this `up` is to replace it, it cannot be replaced under its own name."
         )
-    secrets = api.resources.get(api_version="v1", kind="Secret")
+    secrets = _kind(api, "v1", "Secret")
     for record in records:
         secrets.delete(name=record["metadata"]["name"], namespace=inputs["namespace"])
     status = records[-1]["metadata"]["labels"]["status"]
@@ -196,7 +197,7 @@ def end_pending(api: DynamicClient, args: pulumi.ResourceHookArgs) -> str | None
         "metadata": {"labels": {"status": "failed"}},
         "data": {"release": base64.b64encode(packed).decode()},
     }
-    api.resources.get(api_version="v1", kind="Secret").patch(
+    _kind(api, "v1", "Secret").patch(
         body=body,
         name=newest["metadata"]["name"],
         namespace=inputs["namespace"],
@@ -207,7 +208,7 @@ def end_pending(api: DynamicClient, args: pulumi.ResourceHookArgs) -> str | None
 
 def _records(api: DynamicClient, release: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Helm's records of a release, a Secret per revision, oldest first."""
-    secrets = api.resources.get(api_version="v1", kind="Secret")
+    secrets = _kind(api, "v1", "Secret")
     found = secrets.get(namespace=release["namespace"], label_selector=f"owner=helm,name={release['name']}")
     return sorted(found.to_dict()["items"], key=lambda record: int(record["metadata"]["labels"]["version"]))
 
@@ -225,7 +226,7 @@ def live_object(api: DynamicClient, body: Mapping[str, Any]) -> dict[str, Any] |
     """The object of this kind, namespace and name as the cluster has it; None where there is none, or no such kind."""
     metadata = body["metadata"]
     try:
-        kind = api.resources.get(api_version=body["apiVersion"], kind=body["kind"])
+        kind = _kind(api, body["apiVersion"], body["kind"])
         return kind.get(name=metadata["name"], namespace=metadata.get("namespace")).to_dict()
     except (NotFoundError, ResourceNotFoundError):
         return None
@@ -233,13 +234,18 @@ def live_object(api: DynamicClient, body: Mapping[str, Any]) -> dict[str, Any] |
 
 def _annotate(api: DynamicClient, body: Mapping[str, Any], key: str, value: str) -> None:
     metadata = body["metadata"]
-    kind = api.resources.get(api_version=body["apiVersion"], kind=body["kind"])
+    kind = _kind(api, body["apiVersion"], body["kind"])
     kind.patch(
         body={"metadata": {"annotations": {key: value}}},
         name=metadata["name"],
         namespace=metadata.get("namespace"),
         content_type=_MERGE,
     )
+
+
+def _kind(api: DynamicClient, api_version: str, kind: str) -> Any:
+    with _DISCOVERY:
+        return api.resources.get(api_version=api_version, kind=kind)
 
 
 def _said(live: Mapping[str, Any]) -> str:
