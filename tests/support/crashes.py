@@ -47,6 +47,8 @@ VICTIMS = ("engine", "kubernetes", "gcp", "random", "etcd", "kube-apiserver")
 SECRETS = ("litellm-salt-key", "litellm-db-password", "litellm-master-key")
 MOST_UPS = 5
 _WAIT = 180.0  # seconds
+_PATIENCE = 60.0
+"""Seconds for which an `up` may go on after the crash: Helm waits long for an API server that is gone."""
 
 
 def processes(sandbox: Sandbox, victim: str) -> list[int]:
@@ -129,6 +131,10 @@ def suffer(sandboxes: Sandboxes, case: Crash) -> list[str]:
         killed = processes(sandbox, case.victim)
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGINT, signal.SIGKILL):  # as a user who waits no longer
+            up.join(_PATIENCE)
+            for pid in processes(sandbox, "engine") if up.is_alive() else ():
+                os.kill(pid, number)
         up.join()
         ups, mended, result = 0, "", results[0]
         while ups < MOST_UPS and (ups == 0 or result.code):
