@@ -32,11 +32,8 @@ CHARTS = REPOSITORY / "sandbox" / "charts"
 def read_settings(root: Path, stack: str, charts: str, overlay: Path | None) -> stack_file.Settings:
     """The stack's settings as they are to run here."""
     content = stack_file.read_stack_file(root, stack)
-    return stack_file.prepare(
-        content,
-        charts=CHARTS if charts == "contract" and stack_file.is_gateway(content) else None,
-        overlay=yaml.safe_load(overlay.read_text()) or {} if overlay else {},
-    )
+    folder = CHARTS if charts == "contract" and stack_file.is_gateway(content) else None
+    return stack_file.prepare(content, folder, yaml.safe_load(overlay.read_text()) or {} if overlay else {})
 
 
 def shell(box: Sandbox) -> int:

@@ -94,9 +94,7 @@ def write_report(box: Sandbox) -> int:
     """Write the page about the last `up` and say where it is. Returns 1, having said why, where that cannot be done."""
     log, page = box.home.event_log(box.stack, "up"), box.home.report
     if not log.exists():
-        say(
-            f"no report: there was no `up` of stack {box.stack} here; `make up` runs one and writes its report."
-        )
+        say(f"no report: no `up` of stack {box.stack} ran here; `make up` runs one and writes its report.")
         return 1
     state = box.home.checkpoint(box.stack)
     code = _tool(box, "tools.report", "--state", str(state), "--events", str(log), "--out", str(page))

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
 
+_START_TIMEOUT = 30.0  # seconds
 _STOP_TIMEOUT = 5.0  # seconds, before and after the kill
 
 
@@ -33,6 +34,28 @@ def fork_command(home: Home, module: str) -> list[str]:
     """The command that runs `module` as a process of the sandbox, forked off the home's fork server where there is one."""
     client = REPOSITORY / "sandbox" / "plugins" / "fork_client.py"
     return [sys.executable, "-X", f"sandbox={home.root}", "-IS", str(client), str(home.fork_socket), module]
+
+
+def start_daemon(
+    home: Home, command: list[str], environment: Mapping[str, str], log: Path, ready: Callable[[], bool]
+) -> bool:
+    """Start a process of this repository's Python that outlives this one; whether it was `ready` within 30 s."""
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            command,
+            env={**environment, "PYTHONPATH": str(REPOSITORY)},
+            cwd=home.root,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + _START_TIMEOUT
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def is_ours(command: Sequence[str], home: Home) -> bool:

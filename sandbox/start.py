@@ -79,11 +79,9 @@ def _existing_cluster(box: Sandbox, settings: stack_file.Settings) -> stack_file
     if not stack_file.is_gateway(settings):
         return None
     cluster = stack_file.cluster(settings)
-    if cluster.stack and not other_stack.is_ours(box.home, cluster.stack):
-        return None
-    if any("spec" in row for row in Cloud(box.home.cloud).list("cluster")):
-        return None
-    return cluster
+    by_a_stack = cluster.stack and not other_stack.is_ours(box.home, cluster.stack)
+    made = any("spec" in row for row in Cloud(box.home.cloud).list("cluster"))
+    return None if by_a_stack or made else cluster
 
 
 def _fill_cluster(box: Sandbox, cluster: stack_file.Cluster | None) -> None:

@@ -29,7 +29,7 @@ LabelKey = Annotated[
     ),
 ]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$")]
-Seconds = Annotated[int, Field(ge=30, le=7200)]
+Seconds = Annotated[int, Field(ge=10, le=7200)]
 
 
 @dataclass(frozen=True)

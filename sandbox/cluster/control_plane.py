@@ -105,14 +105,9 @@ def _start_once(
     home.kwok.mkdir(parents=True, exist_ok=True)
     configuration = home.kwok / "options.yaml"
     configuration.write_text(yaml.safe_dump(_configuration(toolchain, ports), sort_keys=False))
-    command = [
-        str(link_program(home, "kwokctl", toolchain.kwokctl)),
-        "create",
-        "cluster",
-        "--name",
-        directory.name,
-    ]
-    command += ["--config", str(configuration), "--config", str(STAGES), "--kubeconfig", ""]
+    kwokctl = str(link_program(home, "kwokctl", toolchain.kwokctl))
+    command = [kwokctl, "create", "cluster", "--name", directory.name, "--kubeconfig", ""]
+    command += ["--config", str(configuration), "--config", str(STAGES)]
     for extra in (
         # The data outlives a crash of any process; only a power cut could harm it.
         "etcd=unsafe-no-fsync=true",

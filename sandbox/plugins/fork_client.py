@@ -20,7 +20,10 @@ def main() -> int:
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(path)
+            accepted = connection.recv(1)
         except OSError:
+            accepted = b""
+        if not accepted:
             options = [part for name, value in sys._xoptions.items() for part in ("-X", f"{name}={value}")]  # pyright: ignore[reportPrivateUsage]
             command = [sys.executable, *options, "-P", "-m", module, *arguments]
             os.execv(command[0], command)  # noqa: S606 - there is no shell in it

@@ -16,15 +16,14 @@ import os
 import runpy
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 import traceback
+from functools import partial
 from pathlib import Path
 
-from sandbox.paths import REPOSITORY, Home
-from sandbox.processes import python_command
+from sandbox.paths import Home
+from sandbox.processes import python_command, start_daemon
 
 MODULE = "sandbox.plugins.fork_server"
 LIBRARIES = (
@@ -38,8 +37,14 @@ LIBRARIES = (
     "pulumi_gcp.organizations",
     "pulumi_gcp.secretmanager",
     "pulumi_gcp.storage",
+    "pulumi_kubernetes.apiextensions",
+    "pulumi_kubernetes.apps.v1",
+    "pulumi_kubernetes.batch.v1",
     "pulumi_kubernetes.core.v1",
+    "pulumi_kubernetes.discovery.v1",
     "pulumi_kubernetes.helm.v3",
+    "pulumi_kubernetes.meta.v1",
+    "pulumi_kubernetes.networking.v1",
     "pulumi_policy",
     "pulumi_random",
     "pydantic",
@@ -48,8 +53,8 @@ LIBRARIES = (
     "yaml",
 )
 """What the programs spend their start on. None may start a thread: a fork would inherit its locks."""
-_START_TIMEOUT = 30.0  # seconds
 _ENVIRONMENT = Path(sys.prefix, "complete")
+"""Written anew when packages are installed: then what was imported is outdated."""
 
 
 def answers(home: Home) -> bool:
@@ -57,47 +62,42 @@ def answers(home: Home) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(str(home.fork_socket))
+            return bool(connection.recv(1))
         except OSError:
             return False
-    return True
 
 
 def start(home: Home, environment: dict[str, str]) -> None:
     """Start the home's server; returns once it takes programs, or without one after 30 s."""
-    with (home.logs / "fork-server.log").open("a") as log:
-        process = subprocess.Popen(
-            python_command(home, MODULE),
-            env={**environment, "PYTHONPATH": str(REPOSITORY)},
-            cwd=home.root,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + _START_TIMEOUT
-    while not answers(home) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    log = home.logs / "fork-server.log"
+    start_daemon(home, python_command(home, MODULE), environment, log, partial(answers, home))
 
 
 def serve(path: Path) -> None:
-    """Fork a program per connection, until the virtual environment is another one or this process is stopped."""
+    """Fork a program per connection, until what was imported is outdated or this process is stopped."""
     for library in LIBRARIES:
-        importlib.import_module(library)
+        dir(importlib.import_module(library))  # Pulumi's SDKs load a module when it is first looked into
     gc.collect()
     gc.freeze()  # the collector would copy the pages that the forks share
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     path.unlink(missing_ok=True)
-    made = _ENVIRONMENT.stat().st_mtime_ns if _ENVIRONMENT.exists() else None
+    imported = _installed()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(128)
-        while made is None or (_ENVIRONMENT.exists() and _ENVIRONMENT.stat().st_mtime_ns == made):
+        while True:
             connection, _ = listener.accept()
+            if _installed() != imported:
+                break  # unanswered, the client becomes the program itself
             if os.fork() == 0:
                 listener.close()
                 _become(connection)
             connection.close()
     path.unlink(missing_ok=True)
+
+
+def _installed() -> float | None:
+    return _ENVIRONMENT.stat().st_mtime if _ENVIRONMENT.exists() else None
 
 
 def _become(connection: socket.socket) -> None:
@@ -106,6 +106,7 @@ def _become(connection: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 1
     try:
+        connection.send(b"+")
         head, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
         if len(head) < 4:
             os._exit(0)  # only asked whether this server answers

@@ -160,6 +160,9 @@ def test_destroyed_in_reverse_order(own_chain: Chain) -> None:
     assert "protected" in own_chain.cluster.run("destroy").failed().text
     assert {row["pool"] for row in own_chain.cluster.cloud.list("nodePool")} == {"cpu", "llm-gpu"}
 
+    # Destroy goes by the state, where the fork's API server has its origin's address.
+    own_chain.gateway.up(config=IN_CHAIN).succeeded()
+    own_chain.consumer.up().succeeded()
     own_chain.consumer.run("destroy").succeeded()
     own_chain.gateway.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
     own_chain.gateway.run("destroy").succeeded()

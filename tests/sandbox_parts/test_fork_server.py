@@ -1,0 +1,91 @@
+"""A program forked off the fork server is to its starter what one of its own interpreter is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.environment import make_directories
+from sandbox.paths import REPOSITORY, Home
+from sandbox.plugins import fork_server
+from sandbox.processes import fork_command, running, stop
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    home = Home(tmp_path_factory.mktemp("home"))
+    make_directories(home)
+    fork_server.start(home, {**ENVIRONMENT, "LLM_GATEWAY_SANDBOX": str(home.root)})
+    assert fork_server.answers(home)
+    yield home
+    stop(home)
+
+
+@pytest.fixture(params=["forked", "of its own"])
+def line(request: pytest.FixtureRequest, home: Home, tmp_path: Path) -> list[str]:
+    """The command that runs a statement, with the server and without one."""
+    place = home if request.param == "forked" else Home(tmp_path)
+    return [*fork_command(place, "timeit"), "-n", "1", "-r", "1"]
+
+
+def run(line: list[str], *statements: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*line, *statements], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+
+
+def test_streams_folder_environment_and_arguments(line: list[str], tmp_path: Path) -> None:
+    statement = "import os, sys; print(sys.stdin.read(), os.getcwd(), os.environ['X'], 'HOME' in os.environ)"
+    done = run(line, statement, input="in", cwd=tmp_path, env={**ENVIRONMENT, "X": "a b"})
+    assert done.stdout.startswith(f"in {tmp_path} a b False\n")
+    assert run(line, "import sys; sys.stderr.write('err')", env=ENVIRONMENT).stderr == "err"
+
+
+@pytest.mark.parametrize(("argument", "code"), [("pass", 0), ("1 / 0", 1), ("--no-such-option", 2)])
+def test_exit_codes(line: list[str], argument: str, code: int) -> None:
+    assert run(line, argument, env=ENVIRONMENT).returncode == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_signals_end_it(line: list[str], number: signal.Signals, tmp_path: Path) -> None:
+    statement = (
+        f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    process = subprocess.Popen([*line, statement], env=ENVIRONMENT)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(10) == -number
+    pid = (tmp_path / "pid").read_text()
+    deadline = time.monotonic() + 10
+    while Path("/proc", pid).exists():
+        assert time.monotonic() < deadline, "the fork outlived its client"
+        time.sleep(0.02)
+
+
+def test_a_server_whose_packages_changed_takes_nothing_more(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = tmp_path / "complete"
+    stamp.touch()
+    monkeypatch.setattr(fork_server, "_ENVIRONMENT", stamp)
+    monkeypatch.setattr(fork_server, "LIBRARIES", ())
+    path = tmp_path / "s.sock"
+    server = os.fork()
+    if server == 0:
+        fork_server.serve(path)
+        os._exit(0)
+    while not path.exists():
+        time.sleep(0.02)
+    os.utime(stamp, (1, 1))
+    command = [*fork_command(home, "timeit")[:5], str(path), "timeit", "-n", "1", "-r", "1", "print('ran')"]
+    assert run(command, env=ENVIRONMENT).stdout.startswith("ran\n")
+    assert os.waitpid(server, 0)[1] == 0
+    assert not path.exists()
+    assert "sandbox.plugins.fork_server" in running(home).values()
