@@ -20,7 +20,7 @@ from sandbox.cluster import control_plane
 from sandbox.environment import environment
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import GPU_STOCKOUT, Cloud
-from sandbox.operations import CHECKED, OPERATIONS, operate, run, write_report
+from sandbox.operations import OPERATIONS, operate, run, write_report
 from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
 from sandbox.phases import say, timed
 from sandbox.processes import running, stop
@@ -95,7 +95,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         command = commands.add_parser(
             operation, parents=[common, settings], help=f"pulumi {operation} in the sandbox"
         )
-        if operation in CHECKED:
+        if operation in ("up", "preview"):
             command.add_argument(
                 "--allow",
                 action="append",
@@ -107,7 +107,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             command.add_argument(
                 "--skip-preview",
                 action="store_true",
-                help="no preview first: neither policies nor guard stop it before anything is touched",
+                help="no preview first: neither policies nor guard stop it",
             )
     commands.add_parser("start", parents=[common, settings], help="start it, without an operation")
     commands.add_parser("down", parents=[common], help="stop the sandbox, or all of this clone")

@@ -23,7 +23,6 @@ from sandbox.processes import fork_command
 from sandbox.start import Sandbox
 
 POLICY_PACK = REPOSITORY / "policy"
-CHECKED = ("up", "preview")
 OPERATIONS = ("up", "preview", "refresh", "destroy")
 
 
@@ -34,28 +33,30 @@ def operate(box: Sandbox, operation: str, allow: Sequence[str], preview_first: b
     stop it before anything is touched. `allow` names what the guard lets go.
     """
     if operation != "up" or not preview_first:
-        code = _run_engine(box, operation, allow)
+        code = _run_engine(box, operation, allow, checked=operation == "preview")
         if operation == "preview":
             _write_diff(box)
         return code
     text = box.home.logs / "preview.txt"
     start = time.monotonic()
     with text.open("w") as output:
-        code = _run_engine(box, "preview", allow, output)
+        code = _run_engine(box, "preview", allow, True, output)
     if code:
         print(text.read_text(), end="")
         return code
     say(f"previewed: no policy and no guard stops this up ({time.monotonic() - start:.1f} s)")
-    return _run_engine(box, "up", allow)
+    return _run_engine(box, "up", allow, True)
 
 
-def _run_engine(box: Sandbox, operation: str, allow: Sequence[str], output: IO[str] | None = None) -> int:
-    """Run one engine operation; `output` is where everything it prints goes."""
+def _run_engine(
+    box: Sandbox, operation: str, allow: Sequence[str], checked: bool, output: IO[str] | None = None
+) -> int:
+    """Run one engine operation, with the policies where it is `checked`; `output` takes everything it prints."""
     log = box.home.event_log(box.stack, operation)
     log.unlink(missing_ok=True)
     command = ["pulumi", operation, "--event-log", str(log), "--suppress-outputs"]
     command += [] if operation == "preview" else ["--yes"]
-    command += ["--policy-pack", str(POLICY_PACK)] if operation in CHECKED else []
+    command += ["--policy-pack", str(POLICY_PACK)] if checked else []
     # Destroy keeps its preview: that is where the engine refuses, before it has deleted half of the stack.
     command += ["--skip-preview"] if operation in ("up", "refresh") else []
     start = time.monotonic()

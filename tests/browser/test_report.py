@@ -87,7 +87,7 @@ def test_axe_finds_no_violation(
     page = opener.open(request.getfixturevalue(outcome), width, scheme).page
     page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
     results = Axe().run(page)
-    assert "color-contrast" in [each["id"] for each in results.response["passes"]]
+    assert "color-contrast" in [rule["id"] for rule in results.response["passes"]]
     assert results.violations_count == 0, results.generate_report()
 
 
@@ -95,7 +95,7 @@ def test_axe_would_find_one(opener: Opener, succeeded: Path) -> None:
     page = opener.open(succeeded).page
     page.locator("html").evaluate("html => html.removeAttribute('lang')")
     results = Axe().run(page, options={"runOnly": ["html-has-lang"]})
-    assert [each["id"] for each in results.response["violations"]] == ["html-has-lang"]
+    assert [rule["id"] for rule in results.response["violations"]] == ["html-has-lang"]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -142,10 +142,8 @@ def test_a_screen_reader_finds_its_way(opener: Opener, succeeded: Path) -> None:
     assert page.get_by_role("img", name="Graph").count() == 1
     timeline = page.get_by_role("table", name="Every resource by component")
     critical = timeline.get_by_role("rowheader", name="on the critical path")
-    assert [name.split()[-2:] for name in critical.all_inner_texts()] == [
-        ["nodes", "NodePool"],
-        ["release", "Release"],
-    ]
+    path = [["nodes", "NodePool"], ["release", "Release"]]
+    assert [name.split()[-2:] for name in critical.all_inner_texts()] == path
 
 
 def test_a_failure_comes_first(opener: Opener, failed: Path) -> None:

@@ -17,34 +17,17 @@ from sandbox.charts import schema
 from sandbox.toolchain import build
 from tests.litellm.driver import Proxy, proxy
 from tests.support.driver import Sandbox
-from tests.support.engine import SETTINGS, run_program
+from tests.support.engine import COSTS, HOSTED, SETTINGS, run_program
 
 NAMESPACE = "llm-gateway"
-COSTS = {"inputCostPerToken": 5e-08, "outputCostPerToken": 2e-07}
+UNUSED = {"model": "a/limited", "replicas": 0}
+IGW = {"url": "http://igw.models.svc:8080/v1", "model": "llama-3.1", "apiKeySecret": "igw-key"}
 EVERY_MODEL: Mapping[str, Any] = {
     "models": [
         *SETTINGS["models"],
-        {
-            "alias": "limited",
-            **COSTS,
-            "rpm": 1,
-            "tpm": 100_000,
-            "vllm": {"model": "a/limited", "replicas": 0},
-        },
-        {
-            "alias": "claude",
-            **COSTS,
-            "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
-        },
-        {
-            "alias": "llama",
-            **COSTS,
-            "endpoint": {
-                "url": "http://igw.models.svc:8080/v1",
-                "model": "llama-3.1",
-                "apiKeySecret": "igw-key",
-            },
-        },
+        {"alias": "limited", **COSTS, "rpm": 1, "tpm": 100_000, "vllm": UNUSED},
+        {"alias": "claude", **COSTS, "hosted": HOSTED},
+        {"alias": "llama", **COSTS, "endpoint": IGW},
         {"alias": "open", **COSTS, "endpoint": {"url": "http://open.models.svc/v1", "model": "open-1"}},
     ],
     "litellm": {
@@ -105,11 +88,8 @@ def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
         text=True,
         check=True,
     )
-    (config,) = (
-        each["data"]["config.yaml"]
-        for each in yaml.safe_load_all(objects.stdout)
-        if each and each["kind"] == "ConfigMap"
-    )
+    documents = [document for document in yaml.safe_load_all(objects.stdout) if document]
+    (config,) = (item["data"]["config.yaml"] for item in documents if item["kind"] == "ConfigMap")
     names = ["UPSTREAM_API_KEY", "MODEL_CLAUDE_API_KEY", "MODEL_LLAMA_API_KEY", "REDIS_PASSWORD"]
     environment = {name: f"value-of-{name}" for name in names} | values["envVars"]
     return Pod(config, environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"})

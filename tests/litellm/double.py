@@ -29,22 +29,17 @@ from pathlib import Path
 from typing import Any
 
 MASTER_KEY = "sk-double-master-key"
-CONFIG = {
-    "model_list": [
-        {
-            "model_name": name,
-            "litellm_params": {
-                "model": f"openai/{name}",
-                "api_base": "http://upstream.test/v1",
-                "api_key": "upstream-key",
-                "input_cost_per_token": 0.001,
-                "output_cost_per_token": 0.002,
-            },
-        }
+
+
+def configuration(input_cost: float, output_cost: float) -> dict[str, Any]:
+    """LiteLLM's configuration with the models `small` and `large` at these costs, in USD per token."""
+    upstream = {"api_base": "http://upstream.test/v1", "api_key": "upstream-key"}
+    params = {**upstream, "input_cost_per_token": input_cost, "output_cost_per_token": output_cost}
+    models = [
+        {"model_name": name, "litellm_params": {"model": f"openai/{name}", **params}}
         for name in ("small", "large")
-    ],
-    "general_settings": {"master_key": "os.environ/PROXY_MASTER_KEY"},
-}
+    ]
+    return {"model_list": models, "general_settings": {"master_key": "os.environ/PROXY_MASTER_KEY"}}
 
 
 class Control:
@@ -141,9 +136,8 @@ async def serve(port: int, master_key: str) -> None:
 def main() -> None:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser()
-    parser.add_argument(
-        "--config", type=Path, help="LiteLLM's config.yaml; models `small` and `large` without it"
-    )
+    without = "models `small` and `large` without it"
+    parser.add_argument("--config", type=Path, help=f"LiteLLM's config.yaml; {without}")
     parser.add_argument("--store", type=Path, help="file that keeps the rows over a restart")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
@@ -153,7 +147,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, upstream.serving() as models:
         config = options.config or Path(folder) / "config.yaml"
         if not options.config:
-            config.write_text(json.dumps(CONFIG))
+            config.write_text(json.dumps(configuration(0.001, 0.002)))
         if options.store:
             os.environ["STANDIN_STORE"] = str(options.store)
         os.environ.setdefault("PROXY_MASTER_KEY", MASTER_KEY)

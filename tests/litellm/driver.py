@@ -19,9 +19,14 @@ import httpx
 from tests.litellm.environment import python
 from tests.litellm.upstream import Upstream, serving
 
-# A connection for each request: a server that closes an idle one as the next request goes out resets it.
+# A connection per request: a server that closes an idle one as the next request goes out resets it.
 ONCE = httpx.Limits(max_keepalive_connections=0)
 DOUBLE = Path(__file__).with_name("double.py")
+
+
+def _client(url: str, key: str) -> httpx.Client:
+    headers = {"authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False, limits=ONCE)
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,7 @@ def double(
             log.seek(0)
             assert started, log.read()
             answer = json.loads(started)
-            headers = {"authorization": f"Bearer {answer['masterKey']}"}
-            with httpx.Client(
-                base_url=answer["url"], headers=headers, timeout=30, trust_env=False, limits=ONCE
-            ) as client:
+            with _client(answer["url"], answer["masterKey"]) as client:
                 yield Double(answer["url"], answer["masterKey"], client, process)
         finally:
             process.terminate()
@@ -109,26 +111,17 @@ def proxy(config: Path, environment: Mapping[str, str]) -> Generator[Proxy]:
         port = free.getsockname()[1]
         free.close()
         command = ["-c", "import litellm; litellm.run_server()", "--config", config, "--telemetry", "False"]
+        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), upstream.url)
         with log.open("w") as output:
             process = subprocess.Popen(
                 [python(), *command, "--host", "127.0.0.1", "--port", str(port)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={
-                    **environment,
-                    "HOME": str(config.parent),
-                    "HTTP_PROXY": upstream.url,
-                    "HTTPS_PROXY": upstream.url,
-                },
+                env={**environment, "HOME": str(config.parent), **proxies},
             )
-        url, headers = (
-            f"http://127.0.0.1:{port}",
-            {"authorization": f"Bearer {environment['PROXY_MASTER_KEY']}"},
-        )
+
         try:
-            with httpx.Client(
-                base_url=url, headers=headers, timeout=30, trust_env=False, limits=ONCE
-            ) as client:
+            with _client(f"http://127.0.0.1:{port}", environment["PROXY_MASTER_KEY"]) as client:
                 deadline = time.monotonic() + 120
                 while not _answers(client):
                     assert process.poll() is None, log.read_text()

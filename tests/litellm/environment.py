@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from sandbox.phases import say
 from sandbox.toolchain.cache import cache, fingerprint, locked
@@ -30,6 +32,14 @@ def python() -> Path:
             subprocess.run([*install, "--requirement", REQUIREMENTS], check=True)
             complete.touch()
     return interpreter
+
+
+def printed_by(*command: str | Path, stdin: str = "") -> Any:
+    """The JSON that a program of the environment prints. Raises subprocess.CalledProcessError where it fails."""
+    env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    line = [python(), *command]
+    done = subprocess.run(line, input=stdin, env=env, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 if __name__ == "__main__":

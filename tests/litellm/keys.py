@@ -30,7 +30,7 @@ HANDLED = {"cache_params"}
 
 
 def findings(config: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each unknown key or refused value."""
+    """One line per unknown key or refused value."""
     yield from unknown("", config, ConfigYAML.model_fields)
     for index, route in enumerate(config["model_list"]):
         where = f"model_list[{index}]"
@@ -63,7 +63,7 @@ def modelled(where: str, given: Mapping[str, Any], model: type[BaseModel]) -> It
 def called(where: str, given: Mapping[str, Any], function: Any) -> Iterator[str]:
     """Keys that become arguments, against the signature; `**kwargs` does not count."""
     parameters = inspect.signature(function).parameters
-    named = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
+    named = {name for name, taken in parameters.items() if taken.kind is not taken.VAR_KEYWORD}
     yield from unknown(where, given, named)
     for key in given.keys() & named:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import httpx
 import pytest
 
 from tests.litellm.driver import Double, Proxy, double
-from tests.litellm.environment import python
+from tests.litellm.environment import printed_by
 
 COST = 10 * 0.001 + 5 * 0.002
 MALFORMED: list[tuple[str, str, dict[str, Any]]] = [
@@ -93,16 +92,8 @@ def ask(admin: Double, value: str, model: str = "small", **more: Any) -> httpx.R
 
 def test_pinned_models_decide(admin: Double, every_proxy: Proxy) -> None:
     """They, the double, and the real proxy where it needs no database refuse the same bodies alike."""
-    validated = subprocess.run(
-        [python(), "-c", VALIDATE],
-        input=json.dumps(MALFORMED + WELL_FORMED),
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-    )
     expected = [True] * len(MALFORMED) + [False] * len(WELL_FORMED)
-    assert json.loads(validated.stdout) == expected
+    assert printed_by("-c", VALIDATE, stdin=json.dumps(MALFORMED + WELL_FORMED)) == expected
     for (path, _, body), malformed in zip(MALFORMED + WELL_FORMED, expected, strict=True):
         here = admin.client.post(path, json=body)
         there = every_proxy.client.post(path, json=body)

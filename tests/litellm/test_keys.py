@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.litellm.conftest import Pod
-from tests.litellm.environment import python
+from tests.litellm.environment import printed_by
 
 SCRIPT = Path(__file__).with_name("keys.py")
 
@@ -18,14 +16,7 @@ SCRIPT = Path(__file__).with_name("keys.py")
 def findings(config: Any, folder: Path) -> list[str]:
     path = folder / "config.yaml"
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    answer = subprocess.run(
-        [python(), SCRIPT, path],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-    )
-    return json.loads(answer.stdout)
+    return printed_by(SCRIPT, path)
 
 
 def test_every_key_is_known(every_model: Pod, tmp_path: Path) -> None:

@@ -21,9 +21,8 @@ IGW = "http://igw.models.svc:8080/v1/chat/completions"
 
 def completion(proxy: Proxy, model: str, **more: Any) -> httpx.Response:
     message = {"role": "user", "content": "ping"}
-    return proxy.client.post(
-        "/v1/chat/completions", json={"model": model, "messages": [message], "num_retries": 0, **more}
-    )
+    body = {"model": model, "messages": [message], "num_retries": 0, **more}
+    return proxy.client.post("/v1/chat/completions", json=body)
 
 
 def last(proxy: Proxy) -> Call:
@@ -39,9 +38,8 @@ def streamed(response: httpx.Response) -> str:
 
 
 def routes(pod: Pod) -> dict[str, dict[str, Any]]:
-    return {
-        route["model_name"]: route["litellm_params"] for route in yaml.safe_load(pod.config)["model_list"]
-    }
+    models = yaml.safe_load(pod.config)["model_list"]
+    return {route["model_name"]: route["litellm_params"] for route in models}
 
 
 def test_the_version_under_test_is_the_one_we_deploy() -> None:
@@ -106,9 +104,8 @@ def test_hosted_model_is_asked_of_its_provider(every_proxy: Proxy) -> None:
 def test_costs_are_the_settings(every_proxy: Proxy, every_model: Pod) -> None:
     for alias in ("qwen-local", "llama", "open"):
         params = routes(every_model)[alias]
-        expected = PROMPT_TOKENS * float(params["input_cost_per_token"]) + COMPLETION_TOKENS * float(
-            params["output_cost_per_token"]
-        )
+        expected = PROMPT_TOKENS * float(params["input_cost_per_token"])
+        expected += COMPLETION_TOKENS * float(params["output_cost_per_token"])
         answer = completion(every_proxy, alias)
         assert float(answer.headers["x-litellm-response-cost"]) == pytest.approx(expected)
         assert expected > 0

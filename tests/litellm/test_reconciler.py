@@ -72,7 +72,7 @@ class Gateway:
     def reconcile(
         self, teams: Sequence[Row] = (), keys: Sequence[Row] = (), proxy: Proxy | None = None
     ) -> Run:
-        names = [each["key_alias"] for each in keys]
+        names = [key["key_alias"] for key in keys]
         values = {name: self.values.get(name, value(name)) for name in names}
         log: list[str] = []
         pauses: list[float] = []
@@ -81,7 +81,7 @@ class Gateway:
         declared = {MARK: OURS, "teams": teams, "keys": keys}
         run = Run(reconcile.reconcile(declared, values, proxy, log.append), log, pauses)
         said = "\n".join([*log, *run.report.failed.values()])
-        assert not [each for each in [*values.values(), self.double.master_key] if each in said]
+        assert not [secret for secret in [*values.values(), self.double.master_key] if secret in said]
         return run
 
     def proxy(self) -> Proxy:
@@ -253,9 +253,8 @@ def test_what_someone_else_made_is_refused_and_left_as_it_is(gateway: Gateway) -
     gateway.make("/key/generate", {"key_alias": "app", "team_id": "other", "max_budget": 1})
     gateway.make("/key/generate", {"key_alias": "x", "metadata": {MARK: "llm-gateway/prod"}})
     before = gateway.keys
-    run = gateway.reconcile(
-        [team("search"), team("mine")], [key("app", "mine"), key("in", "search"), key("ok")]
-    )
+    keys = [key("app", "mine"), key("in", "search"), key("ok")]
+    run = gateway.reconcile([team("search"), team("mine")], keys)
     assert run.report.done == {("team", "mine"): "created", ("key", "ok"): "created"}
     assert run.report.failed[("team", "search")].startswith("LiteLLM has a team search whose metadata says")
     assert "a key app in team other whose metadata says managed_by: None" in run.report.failed[("key", "app")]
@@ -285,9 +284,8 @@ def test_a_team_is_not_deleted_while_a_key_that_is_to_move_is_in_it(gateway: Gat
     run = gateway.reconcile(teams[1:], [key("app", "b")])
     assert set(run.report.failed) == {("key", "app"), ("team", "a")}
     assert gateway.keys["app"]["team_id"] == "a"
-    assert gateway.reconcile(teams[1:], [key("app", "b")]).report.summary() == (
-        "teams: 1 deleted, 1 unchanged; keys: 1 updated"
-    )
+    again = gateway.reconcile(teams[1:], [key("app", "b")])
+    assert again.report.summary() == "teams: 1 deleted, 1 unchanged; keys: 1 updated"
 
 
 def test_a_key_moves_to_a_team_that_shares_no_model_with_the_last(gateway: Gateway) -> None:
@@ -324,9 +322,8 @@ def test_an_expiry_is_set_moved_and_taken_away(gateway: Gateway) -> None:
     gateway.reconcile([], [key("app", expires="2020-01-31T12:00:00Z")])
     assert expires() <= datetime.now(UTC)
     assert gateway.double.client.get("/v1/models", headers=bearer("app")).status_code == 401
-    assert gateway.reconcile([], [key("app", expires="2020-01-31T12:00:00Z")]).report.done == {
-        ("key", "app"): "unchanged"
-    }
+    again = gateway.reconcile([], [key("app", expires="2020-01-31T12:00:00Z")])
+    assert again.report.done == {("key", "app"): "unchanged"}
     gateway.reconcile([], [key("app")])
     assert gateway.keys["app"]["expires"] is None
     assert gateway.double.client.get("/v1/models", headers=bearer("app")).status_code == 200
@@ -382,7 +379,6 @@ def test_a_wrong_master_key_stops_at_once(gateway: Gateway) -> None:
 
 def test_what_litellm_refuses_is_said_with_its_own_words(gateway: Gateway) -> None:
     run = gateway.reconcile([], [key("app", max_budget=-1)])
-    assert (
-        "400: {'error': 'max_budget must be a non-negative finite number" in run.report.failed[("key", "app")]
-    )
+    said = run.report.failed[("key", "app")]
+    assert "400: {'error': 'max_budget must be a non-negative finite number" in said
     assert not run.report.worth_another_try

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from sandbox.paths import HOME_VARIABLE
-from tests.litellm.double import CONFIG
+from tests.litellm.double import configuration
 from tests.litellm.driver import Double, double
 from tools.validate.__main__ import options, validate
 from tools.validate.checks import CHECKS
@@ -29,22 +29,6 @@ OUTPUTS = {
     "databaseHost": "litellm-pg-rw.llm-gateway.svc.cluster.local",
     "cluster": {"name": "c", "location": "europe-west4", "project": "p"},
     "secretNames": {"masterKey": "projects/p/secrets/litellm-master-key"},
-}
-FREE = {
-    **CONFIG,
-    "model_list": [
-        {
-            "model_name": name,
-            "litellm_params": {
-                "model": f"openai/{name}",
-                "api_base": "http://upstream.test/v1",
-                "api_key": "k",
-                "input_cost_per_token": 0,
-                "output_cost_per_token": 0,
-            },
-        }
-        for name in ("small", "large")
-    ],
 }
 
 
@@ -246,7 +230,7 @@ def test_a_terminated_run_deletes_its_keys(paid: Double, tmp_path: Path) -> None
 
 def test_a_model_without_cost_fails(tmp_path: Path, capsys: Any) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text(json.dumps(FREE))
+    config.write_text(json.dumps(configuration(0, 0)))
     with double(config=config) as free:
         passed, verdicts = checked(free, tmp_path, capsys, None, *only("high", "low"))
     assert (passed, verdicts["high"], verdicts["low"], verdicts["cleanup"]) == (False, "pass", "fail", "pass")

@@ -78,11 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif body.get("stream"):
             self._stream(body)
         else:
-            choice = {
-                "index": 0,
-                "message": {"role": "assistant", "content": "pong"},
-                "finish_reason": "stop",
-            }
+            message = {"role": "assistant", "content": "pong"}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
             self._answer(_object(body, "chat.completion", [choice]) | {"usage": USAGE})
 
     def _record(self, body: dict[str, Any]) -> None:
@@ -100,16 +97,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, body: dict[str, Any]) -> None:
         deltas = [{"role": "assistant", "content": "po"}, {"content": "ng"}, {}]
+        kind = "chat.completion.chunk"
         events = [
-            _object(
-                body,
-                "chat.completion.chunk",
-                [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}],
-            )
+            _object(body, kind, [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}])
             for delta in deltas
         ]
         if (body.get("stream_options") or {}).get("include_usage"):
-            events.append(_object(body, "chat.completion.chunk", []) | {"usage": USAGE})
+            events.append(_object(body, kind, []) | {"usage": USAGE})
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
@@ -123,13 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _object(body: dict[str, Any], kind: str, choices: list[Any]) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-{body['id']}",
-        "object": kind,
-        "created": 1,
-        "model": body["model"],
-        "choices": choices,
-    }
+    made = {"id": f"chatcmpl-{body['id']}", "object": kind, "created": 1}
+    return {**made, "model": body["model"], "choices": choices}
 
 
 def _message(body: dict[str, Any]) -> dict[str, Any]:

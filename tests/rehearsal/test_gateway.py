@@ -11,30 +11,19 @@ import yaml
 
 from tests.support.driver import Sandbox
 from tests.support.edges import VALKEY_EDGES, Edge
+from tests.support.engine import COSTS, HOSTED
 from tests.support.sandboxes import Sandboxes
 
 NAMESPACE = "llm-gateway"
-COSTS = {"inputCostPerToken": 0.00000005, "outputCostPerToken": 0.0000002}
+
 KEYS = {"anthropic-api-key": "key-of-anthropic", "igw-key": "key-of-igw"}
-CLAUDE = {
-    "alias": "claude",
-    **COSTS,
-    "tpm": 2_000_000,
-    "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
-}
-LLAMA = {
-    "alias": "llama",
-    **COSTS,
-    "endpoint": {"url": "http://igw.models.svc/v1", "model": "llama-3.1", "apiKeySecret": "igw-key"},
-}
+CLAUDE = {"alias": "claude", **COSTS, "tpm": 2_000_000, "hosted": HOSTED}
+IGW = {"url": "http://igw.models.svc/v1", "model": "llama-3.1", "apiKeySecret": "igw-key"}
+LLAMA = {"alias": "llama", **COSTS, "endpoint": IGW}
 QWEN = {"alias": "qwen", **COSTS, "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 0}}
 SETTINGS: dict[str, Any] = {
     "llm-gateway:models": [CLAUDE, LLAMA, QWEN],
-    "llm-gateway:litellm": {
-        "replicas": 2,
-        "serveWithoutDatabase": False,
-        "sharedState": {"kind": "valkey"},
-    },
+    "llm-gateway:litellm": {"replicas": 2, "serveWithoutDatabase": False, "sharedState": {"kind": "valkey"}},
 }
 
 
@@ -54,32 +43,13 @@ def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
         yield sandbox
 
 
-def pods(sandbox: Sandbox, name: str) -> list[Any]:
-    """The running pods of a workload; LiteLLM's migration has its labels, but ends."""
-    return [
-        pod
-        for pod in sandbox.namespaced("pods", NAMESPACE)["items"]
-        if pod["metadata"]["labels"].get("app.kubernetes.io/name") == name
-        and pod["status"]["phase"] == "Running"
-    ]
-
-
-def gpu_nodes(sandbox: Sandbox) -> list[str]:
-    nodes = sandbox.get("/api/v1/nodes")["items"]
-    return [
-        node["metadata"]["name"]
-        for node in nodes
-        if node["metadata"]["labels"].get("cloud.google.com/gke-nodepool") == "llm-gpu"
-    ]
-
-
 @pytest.mark.parametrize("edge", VALKEY_EDGES, ids=str)
 def test_edge_is_kept_by_the_engine(gateway: Sandbox, edge: Edge) -> None:
     assert gateway.kept(edge, "first")
 
 
 def test_proxies_are_on_different_nodes(gateway: Sandbox) -> None:
-    proxies = pods(gateway, "litellm")
+    proxies = gateway.running(NAMESPACE, "litellm")
     nodes = {pod["spec"]["nodeName"] for pod in proxies}
     assert len(proxies) == len(nodes) == 2
     zones = {
@@ -95,12 +65,9 @@ def test_one_proxy_may_be_disrupted_at_a_time(gateway: Sandbox) -> None:
 
 
 def test_readiness_asks_for_the_database(gateway: Sandbox) -> None:
-    (container,) = pods(gateway, "litellm")[0]["spec"]["containers"]
-    for probe, path in (
-        ("readinessProbe", "readiness"),
-        ("startupProbe", "readiness"),
-        ("livenessProbe", "liveliness"),
-    ):
+    (container,) = gateway.running(NAMESPACE, "litellm")[0]["spec"]["containers"]
+    asked = {"readinessProbe": "readiness", "startupProbe": "readiness", "livenessProbe": "liveliness"}
+    for probe, path in asked.items():
         assert container[probe]["httpGet"]["path"] == f"/health/{path}"
 
 
@@ -142,7 +109,7 @@ def test_upstreams_keys_reach_the_proxy(gateway: Sandbox) -> None:
 
 
 def test_valkey_answers_where_the_proxy_looks_for_it(gateway: Sandbox) -> None:
-    (pod,) = pods(gateway, "valkey")
+    (pod,) = gateway.running(NAMESPACE, "valkey")
     service = gateway.namespaced("services", NAMESPACE, "valkey")
     assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     assert service["spec"]["ports"][0]["port"] == 6379
@@ -151,7 +118,9 @@ def test_valkey_answers_where_the_proxy_looks_for_it(gateway: Sandbox) -> None:
 def test_a_model_without_replicas_costs_no_gpu_and_no_volume(gateway: Sandbox) -> None:
     engine = gateway.namespaced("deployments", "vllm", "vllm-qwen-deployment-vllm", group="apps/v1")
     assert engine["spec"]["replicas"] == 0
-    assert gpu_nodes(gateway) == []
+    nodes = [node["metadata"]["labels"] for node in gateway.get("/api/v1/nodes")["items"]]
+    assert nodes
+    assert "llm-gpu" not in {labels.get("cloud.google.com/gke-nodepool") for labels in nodes}
     assert gateway.namespaced("persistentvolumeclaims", "vllm")["items"] == []
 
 
@@ -167,5 +136,5 @@ def test_the_last_self_hosted_model_takes_vllm_and_the_pool_with_it(gateway: San
     assert not kept & {"NodePool", "Vllm", "GpuNodePool"}
     assert gateway.namespaced("deployments", "vllm", group="apps/v1")["items"] == []
     assert "UPSTREAM_API_KEY" not in gateway.namespaced("secrets", NAMESPACE, "litellm-secrets")["data"]
-    assert len(pods(gateway, "litellm")) == 2
+    assert len(gateway.running(NAMESPACE, "litellm")) == 2
     gateway.up(config=SETTINGS).succeeded()  # as it was

@@ -37,12 +37,9 @@ def test_cluster_is_named_by_another_stacks_outputs(empty: Sandbox) -> None:
     settings["config"]["llm-gateway:cluster"] = {"stack": "organization/gke-cluster/dev"}
     file.write_text(yaml.safe_dump(settings))
     empty.run("preview").succeeded()
-    (pool,) = [
-        event["resourcePreEvent"]["metadata"]["new"]["inputs"]
-        for event in empty.events("preview")
-        if event.get("resourcePreEvent", {}).get("metadata", {}).get("type")
-        == "gcp:container/nodePool:NodePool"
-    ]
+    steps = [event["resourcePreEvent"] for event in empty.events("preview") if "resourcePreEvent" in event]
+    made = [step["metadata"] for step in steps if step["metadata"]["type"].endswith(":NodePool")]
+    (pool,) = [step["new"]["inputs"] for step in made]
     assert (pool["location"], pool["cluster"]) == ("europe-west4", "of-another-stack")
 
 

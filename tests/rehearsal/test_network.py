@@ -32,18 +32,12 @@ def containers(pod: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def live_policies(sandbox: Sandbox) -> Policies:
-    found = sandbox.get("/apis/networking.k8s.io/v1/networkpolicies")["items"]
-    return Policies(found)
+    return Policies(sandbox.get("/apis/networking.k8s.io/v1/networkpolicies")["items"])
 
 
 def end(sandbox: Sandbox, namespace: str, name: str) -> End:
     """The one running pod whose label app.kubernetes.io/name is so."""
-    (pod,) = [
-        pod
-        for pod in sandbox.namespaced("pods", namespace)["items"]
-        if pod["metadata"]["labels"].get("app.kubernetes.io/name") == name
-        and pod["status"]["phase"] == "Running"
-    ]
+    (pod,) = sandbox.running(namespace, name)
     return End(pod["status"]["podIP"], namespace, pod["metadata"]["labels"])
 
 
@@ -123,10 +117,8 @@ def test_a_deployment_that_asks_for_too_much_gets_no_pod(dev: Sandbox) -> None:
     api.create("/api/v1/namespaces", {"metadata": {"name": "restricted-like", "labels": labels}})
     template = {"metadata": {"labels": {"app": "as-root"}}, "spec": {"containers": [AS_ROOT]}}
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": "as-root"}}, "template": template}
-    api.create(
-        "/apis/apps/v1/namespaces/restricted-like/deployments",
-        {"metadata": {"name": "as-root"}, "spec": spec},
-    )
+    deployments = "/apis/apps/v1/namespaces/restricted-like/deployments"
+    api.create(deployments, {"metadata": {"name": "as-root"}, "spec": spec})
     deadline = time.monotonic() + 30
     failures: list[str] = []
     while not failures and time.monotonic() < deadline:

@@ -134,8 +134,8 @@ def test_a_generated_value_in_an_output_is_stopped_once_it_is_known(deployed: Sa
     result, operation = previewed(deployed, "dev")
     (deployed.root / "components/gateway_secrets.py").write_text(original)
     result.failed()
-    assert {each.name for each in operation.policies} == {"generated-values-in-secret-manager-only"}
-    assert any("litellm-master-key" in each.message for each in operation.policies)
+    assert {found.name for found in operation.policies} == {"generated-values-in-secret-manager-only"}
+    assert any("litellm-master-key" in found.message for found in operation.policies)
     assert deployed.secret("litellm-master-key").removeprefix("sk-") not in result.text
 
 

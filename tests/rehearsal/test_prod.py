@@ -43,17 +43,12 @@ def test_three_instances_are_in_three_zones(prod: Sandbox) -> None:
     assert len(zones(prod, instances)) == 3
     cluster = prod.namespaced("clusters", GATEWAY, "litellm-pg", group="postgresql.cnpg.io/v1")
     assert cluster["status"]["readyInstances"] == 3
-    assert cluster["spec"]["postgresql"]["synchronous"] == {
-        "method": "any",
-        "number": 1,
-        "dataDurability": "preferred",
-    }
+    synchronous = {"method": "any", "number": 1, "dataDurability": "preferred"}
+    assert cluster["spec"]["postgresql"]["synchronous"] == synchronous
 
 
 def test_two_proxies_are_apart_and_fail_closed(prod: Sandbox) -> None:
-    proxies = [
-        pod for pod in pods(prod, app_kubernetes_io__name="litellm") if pod["status"]["phase"] == "Running"
-    ]
+    proxies = prod.running(GATEWAY, "litellm")
     assert len({pod["spec"]["nodeName"] for pod in proxies}) == len(proxies) == 2
     assert len(zones(prod, proxies)) == 2
     probe = proxies[0]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"]

@@ -44,16 +44,9 @@ def test_the_command_writes_the_same_from_an_export(dev: Sandbox, tmp_path: Path
     state = tmp_path / "state.json"
     dev.run("exec", "--", "pulumi", "stack", "export", "--file", str(state)).succeeded()
     assert "deployment" in json.loads(state.read_text())
-    line = [
-        sys.executable,
-        "-m",
-        "tools.report",
-        "--state",
-        str(state),
-        "--out",
-        str(tmp_path / "report.html"),
-    ]
+    out = tmp_path / "report.html"
+    line = [sys.executable, "-m", "tools.report", "--state", str(state), "--out", str(out)]
     line += ["--events", str(dev.home.event_log(dev.stack, "up"))]
     subprocess.run(line, cwd=REPOSITORY, check=True)
     dev.run("report").succeeded()
-    assert (tmp_path / "report.html").read_text() == dev.home.report.read_text()
+    assert out.read_text() == dev.home.report.read_text()

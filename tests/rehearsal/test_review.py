@@ -12,14 +12,10 @@ import pytest
 
 from sandbox.paths import REPOSITORY
 from tests.support.driver import Sandbox
+from tests.support.engine import SETTINGS
 from tests.support.sandboxes import Sandboxes
 
-LOCAL = {
-    "alias": "qwen-local",
-    "inputCostPerToken": 5e-8,
-    "outputCostPerToken": 2e-7,
-    "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct"},
-}
+LOCAL: dict[str, Any] = SETTINGS["models"][0]
 ROTATED: dict[str, Any] = {"llm-gateway:secrets": {"masterKeyGeneration": 2}}
 
 
@@ -37,9 +33,8 @@ def comment(log: Path, kind: str = "preview") -> list[str]:
     command = [sys.executable, "-m", "tools.review", "comment", str(log), "--stack", "dev", "--kind", kind]
     diff = log.with_suffix(".diff")
     command += ["--diff", str(diff)] if diff.exists() else []
-    return subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
 
 
 def previewed(dev: Sandbox) -> list[str]:
@@ -91,17 +86,10 @@ def test_a_rotated_key(dev: Sandbox) -> None:
     lines = previewed(dev)
     assert "**Preview of `dev`: 2 to replace, " in lines[1]
     replaced = [row[1:] for row in rows(lines) if row[0] == "**replace**"]
+    name, change = "`gateway-secrets-litellm-master-key`", "`secretData` `[secret]` → `[known after up]`"
     assert replaced == [
-        [
-            "`gateway-secrets-litellm-master-key`",
-            "`random:index/randomBytes:RandomBytes`",
-            "`keepers.generation` `1` → `2`",
-        ],
-        [
-            "`gateway-secrets-litellm-master-key`",
-            "`gcp:secretmanager/secretVersion:SecretVersion`",
-            "`secretData` `[secret]` → `[known after up]`",
-        ],
+        [name, "`random:index/randomBytes:RandomBytes`", "`keepers.generation` `1` → `2`"],
+        [name, "`gcp:secretmanager/secretVersion:SecretVersion`", change],
     ]
     assert ["**update**", "`gateway-secret-sync-litellm-secrets`"] in [row[:2] for row in rows(lines)]
 
@@ -120,9 +108,8 @@ def test_a_replaced_database_is_stopped(dev: Sandbox) -> None:
     lines = previewed(dev)
     assert ["**replace**", "`gateway-postgres-cluster`"] in [row[:2] for row in rows(lines)]
     reason = lines[lines.index("**Stopped by the guard**") + 3]
-    assert reason.startswith(
-        "gateway-postgres-cluster (kubernetes:postgresql.cnpg.io/v1:Cluster) would be replaced. "
-    )
+    database = "gateway-postgres-cluster (kubernetes:postgresql.cnpg.io/v1:Cluster)"
+    assert reason.startswith(f"{database} would be replaced. ")
     assert f"guard: {reason}" in stopped.text
     assert dev.namespaced("clusters", "llm-gateway", "litellm-pg", "postgresql.cnpg.io/v1")
     dev.run("preview", "--allow", "gateway-postgres-cluster", config=config).succeeded()

@@ -155,8 +155,8 @@ def declared_and_reconciled(gateway: Sandbox, litellm: Double, tmp_path: Path) -
         "teams: 2 deleted; keys: 1 deleted; 5 calls",
     ]
     assert budgets(litellm) == {}
-    gone = gateway.namespaced("externalsecrets", NAMESPACE, group="external-secrets.io/v1")["items"]
-    assert "litellm-tenant-keys" not in {each["metadata"]["name"] for each in gone}
+    left = gateway.namespaced("externalsecrets", NAMESPACE, group="external-secrets.io/v1")["items"]
+    assert "litellm-tenant-keys" not in {secret["metadata"]["name"] for secret in left}
 
 
 def test_the_jobs_pod_keeps_to_the_restricted_standard(gateway: Sandbox) -> None:
@@ -167,7 +167,7 @@ def test_the_jobs_pod_keeps_to_the_restricted_standard(gateway: Sandbox) -> None
 
 def the_job(sandbox: Sandbox) -> dict[str, Any]:
     jobs = sandbox.namespaced("jobs", NAMESPACE, group="batch/v1")["items"]
-    (job,) = [each for each in jobs if "tenants" in each["metadata"]["name"]]
+    (job,) = [job for job in jobs if "tenants" in job["metadata"]["name"]]
     return job
 
 
@@ -189,12 +189,9 @@ def said_by_job(sandbox: Sandbox, litellm: Double, folder: Path) -> list[str]:
     line = [*container["command"], *container["args"]]
     assert line[0] == "python3"
     assert url in line
-    placed = [
-        f"{folder}{each}" if each.startswith("/") else each.replace(url, litellm.url) for each in line[1:]
-    ]
-    done = subprocess.run(
-        [sys.executable, *placed], capture_output=True, text=True, env={}, timeout=120, check=False
-    )
+    placed = [f"{folder}{part}" if part.startswith("/") else part for part in line[1:]]
+    command = [sys.executable, *(part.replace(url, litellm.url) for part in placed)]
+    done = subprocess.run(command, capture_output=True, text=True, env={}, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     return [*lines[:-1], lines[-1].partition(" in ")[0]]

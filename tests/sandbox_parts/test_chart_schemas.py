@@ -14,9 +14,8 @@ CHARTS = schema.charts()
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
 def test_schema_is_fresh(chart: Path) -> None:
-    assert (chart / "values.schema.json").read_text() == schema.render(chart), (
-        "run: python -m sandbox.charts.schema"
-    )
+    written = (chart / "values.schema.json").read_text()
+    assert written == schema.render(chart), "run: python -m sandbox.charts.schema"
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)

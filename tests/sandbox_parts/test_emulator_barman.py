@@ -11,14 +11,10 @@ from sandbox.google.cloud import Cloud, member_name
 from sandbox.operators.cloudnativepg import barman
 from sandbox.operators.cloudnativepg.barman import BarmanError, Folder
 
-MEMBER = (
-    "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/subject/ns/a/sa/pg"
-)
-STORE: dict[str, Any] = {
-    "spec": {
-        "configuration": {"destinationPath": "gs://bucket", "googleCredentials": {"gkeEnvironment": True}}
-    }
-}
+POOL = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p"
+MEMBER = f"{POOL}/subject/ns/a/sa/pg"
+CONFIGURATION = {"destinationPath": "gs://bucket", "googleCredentials": {"gkeEnvironment": True}}
+STORE: dict[str, Any] = {"spec": {"configuration": CONFIGURATION}}
 BOTH = ("roles/storage.objectUser", "roles/storage.legacyBucketReader")
 
 

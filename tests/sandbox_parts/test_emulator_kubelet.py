@@ -99,9 +99,8 @@ def test_a_volume_that_cannot_be_mounted(cluster: FakeCluster, volume: dict[str,
     cluster.add("ConfigMap", "m", "ns", data={})
     pod = look(cluster, {}, volumes=[{"name": "v", **volume}])
     assert pod["status"]["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
-    assert cluster.events == [
-        ("Warning", "FailedMount", f'MountVolume.SetUp failed for volume "v" : {cause}')
-    ]
+    message = f'MountVolume.SetUp failed for volume "v" : {cause}'
+    assert cluster.events == [("Warning", "FailedMount", message)]
 
 
 def test_volumes_that_are_there(cluster: FakeCluster) -> None:

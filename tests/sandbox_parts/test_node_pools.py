@@ -20,6 +20,7 @@ from tests.support.fake_cluster import FakeCluster
 
 Json = dict[str, Any]
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+UNTOLERATED = "node(s) had untolerated taint {nvidia.com/gpu: present}"
 TOLERATES = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
@@ -88,18 +89,12 @@ def fits(asked: Json, labels: dict[str, str] | None = None, taints: list[Json] |
 @pytest.mark.parametrize(
     ("tolerations", "reasons"),
     [
-        ([], ["node(s) had untolerated taint {nvidia.com/gpu: present}"]),
+        ([], [UNTOLERATED]),
         ([{"key": "nvidia.com/gpu", "operator": "Exists"}], []),
         ([{"operator": "Exists"}], []),
         ([{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}], []),
-        (
-            [{"key": "nvidia.com/gpu", "value": "other"}],
-            ["node(s) had untolerated taint {nvidia.com/gpu: present}"],
-        ),
-        (
-            [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute"}],
-            ["node(s) had untolerated taint {nvidia.com/gpu: present}"],
-        ),
+        ([{"key": "nvidia.com/gpu", "value": "other"}], [UNTOLERATED]),
+        ([{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute"}], [UNTOLERATED]),
     ],
 )
 def test_tolerations(tolerations: list[Json], reasons: list[str]) -> None:
@@ -165,12 +160,9 @@ def test_a_waiting_pod_gets_a_node_with_the_pools_labels_taints_and_gpu() -> Non
 def test_a_missing_toleration_is_named_and_adds_no_node() -> None:
     decision = decide([row()], pods=[pod(tolerations=[])])
     assert decision.create == []
-    assert [(event.reason, event.message) for event in decision.events] == [
-        (
-            "NotTriggerScaleUp",
-            "pod didn't trigger scale-up: 1 node(s) had untolerated taint {nvidia.com/gpu: present}",
-        )
-    ]
+    (event,) = decision.events
+    assert event.reason == "NotTriggerScaleUp"
+    assert event.message == f"pod didn't trigger scale-up: 1 {UNTOLERATED}"
 
 
 def test_a_pool_at_its_maximum_grows_no_further() -> None:
@@ -216,10 +208,8 @@ def test_stockout_fails_a_pool_that_needs_nodes_at_once() -> None:
 def test_a_pool_is_running_when_its_first_nodes_are_ready() -> None:
     pool = row(status="PROVISIONING", zones="abc", autoscaling={"minNodeCount": 1, "maxNodeCount": 2})
     decision = decide([pool])
-    assert (
-        sorted(node["metadata"]["labels"]["topology.gke.io/zone"] for node in decision.create)
-        == pool["zones"]
-    )
+    zones = sorted(node["metadata"]["labels"]["topology.gke.io/zone"] for node in decision.create)
+    assert zones == pool["zones"]
     assert decision.status == {}
     assert decide([pool], [ready(node) for node in decision.create]).status == {pool["name"]: ("RUNNING", "")}
 

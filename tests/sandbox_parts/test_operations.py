@@ -25,9 +25,8 @@ def test_a_report_that_fails_does_not_hide_how_the_up_ended(
         return 7 if command[1] == "up" else 0
 
     monkeypatch.setattr(operations, "run", engine)
-    assert (
-        operations.operate(Sandbox(home, "dev", tmp_path, {}), "up", (), preview_first=True) == 7
-    )  # there is no state
+    sandbox = Sandbox(home, "dev", tmp_path, {})  # there is no state
+    assert operations.operate(sandbox, "up", (), preview_first=True) == 7
     assert "no report: " in capfd.readouterr().err
 
 

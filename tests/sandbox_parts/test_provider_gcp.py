@@ -31,6 +31,12 @@ MEMBER = "gcp:secretmanager/secretIamMember:SecretIamMember"
 POOL = "gcp:container/nodePool:NodePool"
 NAME = "projects/demo/secrets/key"
 AUTO = {"secretId": "key", "replication": {"auto": {}}}
+USER_MANAGED = {"replication": {"userManaged": {"replicas": [{"location": "r"}]}}}
+BOUND = {"role": "r", "member": "m"}
+WRONG_TAINT = {"taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
+OTHER_GPU = {"guestAccelerators": [{"type": "nvidia-tesla-t4", "count": 1}]}
+TWO_GPUS = {"guestAccelerators": [{"type": "nvidia-l4", "count": 2}]}
+GET_CLUSTER = "gcp:container/getCluster:getCluster"
 
 
 def urn(token: str) -> str:
@@ -45,9 +51,7 @@ class Engine:
     cloud: Cloud
 
     def check(self, token: str, inputs: Json, old: Json | None = None) -> tuple[Json, dict[str, str]]:
-        request = provider.CheckRequest(
-            urn(token), property_map(old or {}), property_map(inputs), b"12345678"
-        )
+        request = provider.CheckRequest(urn(token), property_map(old or {}), property_map(inputs), b"seed")
         answer = asyncio.run(self.gcp.check(request))
         failures = {failure.property: failure.reason for failure in answer.failures or []}
         return plain_map(answer.inputs or {}), failures
@@ -142,11 +146,7 @@ def principal(number: int) -> str:
         (POOL, gpu_pool(name="No"), "name"),
         (POOL, gpu_pool(autoscaling={"minNodeCount": 2, "maxNodeCount": 1}), "autoscaling"),
         (POOL, gpu_pool(autoscaling={"maxNodeCount": 1, "totalMaxNodeCount": 1}), "autoscaling"),
-        (
-            POOL,
-            gpu_pool(nodeConfig={"taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}),
-            "nodeConfig.taints[0].effect",
-        ),
+        (POOL, gpu_pool(nodeConfig=WRONG_TAINT), "nodeConfig.taints[0].effect"),
         (POOL, gpu_pool(queuedProvisioning={"enabled": True}), "queuedProvisioning"),
     ],
 )
@@ -173,9 +173,8 @@ def test_what_is_not_emulated_is_refused_by_name(engine: Engine) -> None:
 
 def test_provider_settings_are_checked(engine: Engine) -> None:
     assert list(engine.configure({"projekt": "demo"})) == ["projekt"]
-    assert list(engine.configure({"secretManagerCustomEndpoint": "https://127.0.0.1"})) == [
-        "secretManagerCustomEndpoint"
-    ]
+    endpoint = "secretManagerCustomEndpoint"
+    assert list(engine.configure({endpoint: "https://127.0.0.1"})) == [endpoint]
     with pytest.raises(SandboxError, match="never talks to a real project") as refused:
         engine.configure({"credentials": "key-material"})
     assert "key-material" not in str(refused.value)
@@ -186,11 +185,7 @@ def test_secret_labels_get_the_providers(engine: Engine) -> None:
     secret_id, state = engine.create(SECRET, {**AUTO, "labels": {"a": "b"}})
     assert secret_id == NAME
     assert plain_map(state)["labels"] == {"a": "b"}
-    assert plain_map(state)["effectiveLabels"] == {
-        "goog-pulumi-provisioned": "true",
-        "team": "ml",
-        "a": "b",
-    }
+    assert plain_map(state)["effectiveLabels"] == {"goog-pulumi-provisioned": "true", "team": "ml", "a": "b"}
     assert state["effectiveLabels"].is_secret
 
 
@@ -206,16 +201,8 @@ def test_secret_labels_get_the_providers(engine: Engine) -> None:
         (POOL, gpu_pool(cluster="no"), "Error 404: Not found: projects/demo/.*/clusters/no"),
         (POOL, gpu_pool(nodeLocations=["us-east1-b"]), "Error 400: Location"),
         (POOL, gpu_pool(nodeConfig={"machineType": "z9-small"}), "does not emulate the machine type z9"),
-        (
-            POOL,
-            gpu_pool(nodeConfig={"guestAccelerators": [{"type": "nvidia-tesla-t4", "count": 1}]}),
-            "Error 400: Accelerator type",
-        ),
-        (
-            POOL,
-            gpu_pool(nodeConfig={"guestAccelerators": [{"type": "nvidia-l4", "count": 2}]}),
-            "Error 400: 2 accelerators",
-        ),
+        (POOL, gpu_pool(nodeConfig=OTHER_GPU), "Error 400: Accelerator type"),
+        (POOL, gpu_pool(nodeConfig=TWO_GPUS), "Error 400: 2 accelerators"),
         (POOL, gpu_pool(nodeConfig={"labels": {"kubernetes.io/x": "y"}}), "is reserved"),
         (POOL, gpu_pool(upgradeSettings={"maxSurge": 0, "maxUnavailable": 0}), "must add up"),
     ],
@@ -291,12 +278,7 @@ def test_protected_things_are_not_deleted(engine: Engine) -> None:
     [
         (SECRET, AUTO, {"secretId": "other"}, ["secretId"]),
         (SECRET, AUTO, {"project": "other"}, ["project"]),
-        (
-            SECRET,
-            AUTO,
-            {"replication": {"userManaged": {"replicas": [{"location": "r"}]}}},
-            ["replication.auto", "replication.userManaged"],
-        ),
+        (SECRET, AUTO, USER_MANAGED, ["replication.auto", "replication.userManaged"]),
         (SECRET, AUTO, {"labels": {"a": "b"}}, []),
         (SECRET, AUTO, {"deletionProtection": True}, []),
         (VERSION, {"secret": NAME, "secretData": "a"}, {"secretData": "b"}, ["secretData"]),
@@ -323,11 +305,7 @@ def test_changes_and_replacements(
     [
         (SECRET, AUTO, {**AUTO, "project": "demo", "deletionProtection": False}),
         (VERSION, {"secret": NAME, "secretData": "a"}, {"secret": NAME, "secretData": "a", "enabled": True}),
-        (
-            MEMBER,
-            {"secretId": "key", "role": "r", "member": "m"},
-            {"secretId": NAME, "role": "r", "member": "m"},
-        ),
+        (MEMBER, {"secretId": "key", **BOUND}, {"secretId": NAME, **BOUND}),
         (POOL, gpu_pool(initialNodeCount=1), gpu_pool()),
         (POOL, gpu_pool(nodeConfig={"diskSizeGb": 200}), gpu_pool()),
     ],
@@ -407,11 +385,7 @@ def test_a_pool_without_a_name_gets_one_and_keeps_it(engine: Engine) -> None:
 def test_lookups_return_only_what_the_sdk_knows(engine: Engine) -> None:
     engine.create(SECRET, AUTO)
     for token, args, result in (
-        (
-            "gcp:container/getCluster:getCluster",
-            {"name": "platform", "location": "europe-west4"},
-            gcp.container.GetClusterResult,
-        ),
+        (GET_CLUSTER, {"name": "platform", "location": "europe-west4"}, gcp.container.GetClusterResult),
         ("gcp:organizations/getProject:getProject", {}, gcp.organizations.GetProjectResult),
         ("gcp:secretmanager/getSecret:getSecret", {"secretId": "key"}, gcp.secretmanager.GetSecretResult),
     ):
@@ -426,7 +400,7 @@ def test_lookups_return_only_what_the_sdk_knows(engine: Engine) -> None:
 
 def test_lookups_of_what_is_missing(engine: Engine) -> None:
     with pytest.raises(SandboxError, match="clusters/no not found"):
-        engine.invoke("gcp:container/getCluster:getCluster", {"name": "no", "location": "r"})
+        engine.invoke(GET_CLUSTER, {"name": "no", "location": "r"})
     with pytest.raises(SandboxError, match="projects/demo/secrets/no not found"):
         engine.invoke("gcp:secretmanager/getSecret:getSecret", {"secretId": "no"})
     with pytest.raises(SandboxError, match="Error 403"):

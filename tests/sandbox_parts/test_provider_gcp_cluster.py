@@ -10,11 +10,11 @@ import pytest
 
 from sandbox.errors import SandboxError
 from sandbox.google import firewall
-from sandbox.google.cloud import Cloud, CloudError, project_number
+from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, CloudError, project_number
 from sandbox.paths import HOME_VARIABLE
 from sandbox.plugins.gcp import Gcp
 from sandbox.plugins.values import UNKNOWN, plain_map
-from tests.sandbox_parts.test_provider_gcp import Engine, principal
+from tests.sandbox_parts.test_provider_gcp import AUTO, GET_CLUSTER, MEMBER, SECRET, Engine, Json, principal
 
 SERVICE = "gcp:projects/service:Service"
 ACCOUNT = "gcp:serviceaccount/account:Account"
@@ -25,10 +25,8 @@ ROUTER = "gcp:compute/router:Router"
 NAT = "gcp:compute/routerNat:RouterNat"
 FIREWALL = "gcp:compute/firewall:Firewall"
 CLUSTER = "gcp:container/cluster:Cluster"
-SECRET = "gcp:secretmanager/secret:Secret"
-SECRET_MEMBER = "gcp:secretmanager/secretIamMember:SecretIamMember"
-
 VPC = {"name": "vpc", "autoCreateSubnetworks": False}
+WRITER = {"project": "demo", "role": "roles/logging.logWriter", "member": "user:a@example.com"}
 NODES: dict[str, Any] = {
     "name": "nodes",
     "region": "europe-west4",
@@ -39,15 +37,14 @@ NODES: dict[str, Any] = {
         {"rangeName": "services", "ipCidrRange": "10.8.0.0/20"},
     ],
 }
+RANGES = {"clusterSecondaryRangeName": "pods", "servicesSecondaryRangeName": "services"}
+NO_RANGE = {**RANGES, "clusterSecondaryRangeName": "p"}
 PRIVATE: dict[str, Any] = {
     "name": "private",
     "location": "europe-west4",
     "network": "projects/demo/global/networks/vpc",
     "subnetwork": "projects/demo/regions/europe-west4/subnetworks/nodes",
-    "ipAllocationPolicy": {
-        "clusterSecondaryRangeName": "pods",
-        "servicesSecondaryRangeName": "services",
-    },
+    "ipAllocationPolicy": RANGES,
     "privateClusterConfig": {"enablePrivateNodes": True, "masterIpv4CidrBlock": "172.16.0.0/28"},
     "workloadIdentityConfig": {"workloadPool": "demo.svc.id.goog"},
     "removeDefaultNodePool": True,
@@ -90,17 +87,11 @@ def engine(bare: Engine) -> Engine:
         (NETWORK, VPC, "compute"),
         (CLUSTER, PRIVATE, "container"),
         (ACCOUNT, {"accountId": "gateway-nodes"}, "iam"),
-        (SECRET, {"secretId": "key", "replication": {"auto": {}}}, "secretmanager"),
-        (
-            GRANT,
-            {"project": "demo", "role": "roles/logging.logWriter", "member": "user:a@example.com"},
-            "cloudresourcemanager",
-        ),
+        (SECRET, AUTO, "secretmanager"),
+        (GRANT, WRITER, "cloudresourcemanager"),
     ],
 )
-def test_an_api_that_is_not_enabled_refuses(
-    bare: Engine, token: str, inputs: dict[str, Any], api: str
-) -> None:
+def test_an_api_that_is_not_enabled_refuses(bare: Engine, token: str, inputs: Json, api: str) -> None:
     with pytest.raises(SandboxError, match=rf"Error 403: {api}.googleapis.com has not been used"):
         bare.create(token, inputs)
 
@@ -117,9 +108,7 @@ def test_an_unknown_api_is_refused_and_an_enabled_one_stays(bare: Engine) -> Non
 def test_a_cluster_is_what_the_lookup_finds(engine: Engine) -> None:
     made, state = engine.create(CLUSTER, PRIVATE)
     assert made == "projects/demo/locations/europe-west4/clusters/private"
-    found = engine.invoke(
-        "gcp:container/getCluster:getCluster", {"name": "private", "location": "europe-west4"}
-    )
+    found = engine.invoke(GET_CLUSTER, {"name": "private", "location": "europe-west4"})
     assert found["endpoint"] == plain_map(state)["endpoint"] == "127.0.0.1:6443"
     assert found["servicesIpv4Cidr"] == "10.8.0.0/20"
     assert found["network"] == "projects/demo/global/networks/vpc"
@@ -133,6 +122,10 @@ def test_a_preview_knows_the_control_planes_range(engine: Engine) -> None:
     assert state["endpoint"] is UNKNOWN
 
 
+def control_plane_in(block: str) -> Json:
+    return {"privateClusterConfig": {"enablePrivateNodes": True, "masterIpv4CidrBlock": block}}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -140,23 +133,9 @@ def test_a_preview_knows_the_control_planes_range(engine: Engine) -> None:
         ({"location": "us-east1"}, "is not in"),
         ({"initialNodeCount": 0}, "initial_node_count must be greater than zero"),
         ({"workloadIdentityConfig": {"workloadPool": "other.svc.id.goog"}}, "demo.svc.id.goog"),
-        (
-            {
-                "ipAllocationPolicy": {
-                    "clusterSecondaryRangeName": "p",
-                    "servicesSecondaryRangeName": "services",
-                }
-            },
-            'secondary range "p" does not exist',
-        ),
-        (
-            {"privateClusterConfig": {"enablePrivateNodes": True, "masterIpv4CidrBlock": "172.16.0.0/24"}},
-            "must be a /28",
-        ),
-        (
-            {"privateClusterConfig": {"enablePrivateNodes": True, "masterIpv4CidrBlock": "10.8.0.16/28"}},
-            "overlaps subnetwork",
-        ),
+        ({"ipAllocationPolicy": NO_RANGE}, 'secondary range "p" does not exist'),
+        (control_plane_in("172.16.0.0/24"), "must be a /28"),
+        (control_plane_in("10.8.0.16/28"), "overlaps subnetwork"),
     ],
 )
 def test_a_wrong_cluster_is_refused(engine: Engine, changes: dict[str, Any], words: str) -> None:
@@ -212,16 +191,12 @@ def test_what_is_in_use_is_not_deleted(engine: Engine) -> None:
 
 
 def test_workload_identity_comes_with_the_cluster(engine: Engine) -> None:
-    engine.create(SECRET, {"secretId": "key", "replication": {"auto": {}}})
-    reader = {
-        "secretId": "key",
-        "role": "roles/secretmanager.secretAccessor",
-        "member": principal(project_number("demo")),
-    }
+    engine.create(SECRET, AUTO)
+    reader = {"secretId": "key", "role": ACCESSOR_ROLE, "member": principal(project_number("demo"))}
     with pytest.raises(SandboxError, match="Identity Pool does not exist"):
-        engine.create(SECRET_MEMBER, reader)
+        engine.create(MEMBER, reader)
     engine.create(CLUSTER, PRIVATE)
-    engine.create(SECRET_MEMBER, reader)
+    engine.create(MEMBER, reader)
 
 
 def test_ranges_do_not_overlap(engine: Engine) -> None:
@@ -237,10 +212,8 @@ def test_references_are_one_however_they_are_written(engine: Engine) -> None:
     link = {**NODES, "network": "https://www.googleapis.com/compute/v1/projects/demo/global/networks/vpc"}
     assert engine.diff(SUBNET, NODES, link) == ([], [])
     assert engine.diff(SUBNET, NODES, {**NODES, "network": "vpc"}) == ([], [])
-    assert engine.diff(SUBNET, NODES, {**NODES, "privateIpGoogleAccess": True}) == (
-        ["privateIpGoogleAccess"],
-        [],
-    )
+    access = "privateIpGoogleAccess"
+    assert engine.diff(SUBNET, NODES, {**NODES, access: True}) == ([access], [])
     assert engine.diff(CLUSTER, PRIVATE, {**PRIVATE, "network": "vpc", "subnetwork": "nodes"}) == ([], [])
 
 
@@ -256,9 +229,8 @@ def test_a_nat_goes_with_its_router(engine: Engine) -> None:
         engine.create(NAT, nat)
     router, state = engine.create(ROUTER, {"name": "router", "region": "europe-west4", "network": "vpc"})
     made, _ = engine.create(NAT, nat)
-    assert engine.check(NAT, {**nat, "natIpAllocateOption": "MANUAL_ONLY"})[1].keys() == {
-        "natIpAllocateOption"
-    }
+    by_hand = {**nat, "natIpAllocateOption": "MANUAL_ONLY"}
+    assert engine.check(NAT, by_hand)[1].keys() == {"natIpAllocateOption"}
     engine.delete(ROUTER, router, state)
     assert engine.read(NAT, made, nat).resource_id == ""
 

@@ -69,11 +69,8 @@ def test_a_bucket_with_objects_is_not_deleted(engine: Engine) -> None:
 
 
 def test_a_member_of_a_bucket(engine: Engine) -> None:
-    wanted = {
-        "bucket": "demo-backups",
-        "role": "roles/storage.objectUser",
-        "member": principal(project_number("demo")),
-    }
+    member = principal(project_number("demo"))
+    wanted = {"bucket": "demo-backups", "role": "roles/storage.objectUser", "member": member}
     with pytest.raises(SandboxError, match="The specified bucket does not exist"):
         engine.create(MEMBER, wanted)
     engine.create(BUCKET, INPUTS)

@@ -67,17 +67,10 @@ def test_plain_values() -> None:
 
 
 def test_outputs_are_secret_where_the_inputs_were() -> None:
-    given = {
-        "spec": PropertyValue(
-            {
-                "env": PropertyValue([PropertyValue({"value": PropertyValue("x", is_secret=True)})]),
-                "n": PropertyValue(1.0),
-            }
-        )
-    }
-    out = property_map(
-        {"spec": {"env": [{"value": "x", "name": "N"}], "n": 1}, "status": {"ready": True}}, given
-    )
+    env = PropertyValue([PropertyValue({"value": PropertyValue("x", is_secret=True)})])
+    given = {"spec": PropertyValue({"env": env, "n": PropertyValue(1.0)})}
+    outputs = {"spec": {"env": [{"value": "x", "name": "N"}], "n": 1}, "status": {"ready": True}}
+    out = property_map(outputs, given)
     spec = out["spec"].value
     assert not out["spec"].is_secret
     assert spec["env"].value[0].value["value"].is_secret  # type: ignore[index, union-attr]

@@ -12,35 +12,21 @@ from sandbox.errors import SandboxError
 from sandbox.plugins.auth_plugin import credential
 
 SERVER = "https://127.0.0.1:26443"
-KUBECONFIG = {
-    "clusters": [{"cluster": {"server": SERVER}}],
-    "users": [
-        {
-            "user": {
-                "client-certificate-data": base64.b64encode(b"CERTIFICATE").decode(),
-                "client-key-data": base64.b64encode(b"KEY").decode(),
-            }
-        }
-    ],
+USER = {
+    "client-certificate-data": base64.b64encode(b"CERTIFICATE").decode(),
+    "client-key-data": base64.b64encode(b"KEY").decode(),
 }
+KUBECONFIG = {"clusters": [{"cluster": {"server": SERVER}}], "users": [{"user": USER}]}
+CREDENTIAL = {"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential"}
 
 
 def exec_info(**cluster: Any) -> str:
-    return json.dumps(
-        {
-            "apiVersion": "client.authentication.k8s.io/v1beta1",
-            "kind": "ExecCredential",
-            "spec": {"interactive": False, "cluster": cluster},
-        }
-    )
+    return json.dumps({**CREDENTIAL, "spec": {"interactive": False, "cluster": cluster}})
 
 
 def test_the_sandboxs_own_cluster_gets_its_certificate() -> None:
-    assert credential(exec_info(server=SERVER), KUBECONFIG) == {
-        "apiVersion": "client.authentication.k8s.io/v1beta1",
-        "kind": "ExecCredential",
-        "status": {"clientCertificateData": "CERTIFICATE", "clientKeyData": "KEY"},
-    }
+    status = {"clientCertificateData": "CERTIFICATE", "clientKeyData": "KEY"}
+    assert credential(exec_info(server=SERVER), KUBECONFIG) == {**CREDENTIAL, "status": status}
 
 
 @pytest.mark.parametrize("server", ["https://34.90.1.2", "https://gke.example.test:443"])

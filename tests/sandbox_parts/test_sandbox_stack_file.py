@@ -29,9 +29,8 @@ def program(folder: Path, dev: str = DEV) -> Path:
 
 
 def test_the_copy_has_the_settings_but_not_the_secrets_provider(tmp_path: Path) -> None:
-    prepared = stack_file.prepare(
-        stack_file.read_stack_file(program(tmp_path), "dev"), charts=None, overlay={}
-    )
+    content = stack_file.read_stack_file(program(tmp_path), "dev")
+    prepared = stack_file.prepare(content, charts=None, overlay={})
     assert prepared == {"config": yaml.safe_load(DEV)["config"]}
     assert (tmp_path / "Pulumi.dev.yaml").read_text() == DEV
 
@@ -69,10 +68,7 @@ def test_an_overlay_is_merged_key_by_key() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (
-            "config:\n  llm-gateway:secrets:\n    - {key: {secure: AAAB}}\n",
-            "llm-gateway:secrets .* encrypted",
-        ),
+        ("config:\n  llm-gateway:secrets: [{key: {secure: AAAB}}]\n", "llm-gateway:secrets .* encrypted"),
         ("config: [1]\n", "not a stack file"),
         ("just text", "not a stack file"),
         ("config: {a: 1\n", "not YAML"),

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -67,6 +67,8 @@ class Sandbox:
     Programs that are given the same folder share its sandbox.
     """
 
+    program: ClassVar = [sys.executable, "-m", "sandbox"]
+
     def __init__(self, folder: Path, stack: str = "dev", *, example: str = "") -> None:
         self._origin = REPOSITORY / "examples" / example if example else REPOSITORY
         self.root = folder / (example or "program")
@@ -94,7 +96,7 @@ class Sandbox:
 
     def run(self, command: str, *arguments: str, config: dict[str, Any] | None = None) -> Result:
         """Run one sandbox command; `config` is merged over the stack's settings for that run."""
-        line = [sys.executable, "-m", "sandbox", command, "--stack", self.stack]
+        line = [*self.program, command, "--stack", self.stack]
         line += ["--home", str(self.home.root), "--root", str(self.root)]
         if config is not None:
             overlay = self.root / "overlay.yaml"
@@ -137,9 +139,8 @@ class Sandbox:
 
     def steps(self, operation: str) -> list[Step]:
         """The completed steps of the last run, in order of completion."""
-        metadata = [
-            e["resOutputsEvent"]["metadata"] for e in self.events(operation) if "resOutputsEvent" in e
-        ]
+        done = [event["resOutputsEvent"] for event in self.events(operation) if "resOutputsEvent" in event]
+        metadata = [event["metadata"] for event in done]
         return [Step(m["op"], m["type"], m["urn"].split("::")[-1], m["urn"]) for m in metadata]
 
     def changed(self, operation: str) -> dict[tuple[str, str], str]:
@@ -179,6 +180,12 @@ class Sandbox:
         rows = self.cloud.list("secretVersion", f"projects/{self.project}/secrets/{secret_id}/versions/")
         row = rows[-1] if version == "latest" else next(r for r in rows if r["name"].endswith(f"/{version}"))
         return base64.b64decode(row["payload"]).decode()
+
+    def running(self, namespace: str, name: str) -> list[dict[str, Any]]:
+        """The running pods whose label app.kubernetes.io/name is so; LiteLLM's migration has LiteLLM's, but ends."""
+        pods = self.namespaced("pods", namespace)["items"]
+        named = [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/name") == name]
+        return [pod for pod in named if pod["status"]["phase"] == "Running"]
 
     def get(self, path: str) -> Any:
         """What the API server answers to a GET."""

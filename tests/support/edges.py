@@ -39,6 +39,8 @@ _POLICIES = {
     "Release litellm-release": ("gateway-default", "litellm"),
     "Release vllm-release": ("serving-default", "vllm-engine", "vllm-router"),
 }
+_STORE = "ClusterSecretStore secret-sync-store"
+_KEY = "secrets-litellm-key-search-app"
 
 
 def _readable(target: str, secret: str) -> list[Edge]:
@@ -58,9 +60,7 @@ EDGES = [
     ),
     _edge("Release external-secrets-release", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("ConfigMap external-secrets-webhook-open", "Release external-secrets-release", "operator deployed"),
-    _edge(
-        "ClusterSecretStore secret-sync-store", "ConfigMap external-secrets-webhook-open", "webhook answers"
-    ),
+    _edge(_STORE, "ConfigMap external-secrets-webhook-open", "webhook answers"),
     _edge("Release cnpg-release", "Namespace namespaces-cnpg", "namespace exists"),
     _edge("ConfigMap cnpg-webhook-open", "Release cnpg-release", "operator deployed"),
     _edge("Cluster postgres-cluster", "ConfigMap cnpg-webhook-open", "webhook answers"),
@@ -78,9 +78,7 @@ EDGES = [
                 f"ExternalSecret secret-sync-{target}",
                 "asked for and Ready",
             ),
-            _edge(
-                f"ExternalSecret secret-sync-{target}", "ClusterSecretStore secret-sync-store", "store ready"
-            ),
+            _edge(f"ExternalSecret secret-sync-{target}", _STORE, "store ready"),
             *(edge for secret in secrets for edge in _readable(target, secret)),
         )
     ),
@@ -92,11 +90,7 @@ EDGES = [
 ]
 
 TENANT_EDGES = [
-    _edge(
-        "SecretVersion secrets-litellm-key-search-app",
-        "RandomBytes secrets-litellm-key-search-app",
-        "value made",
-    ),
+    _edge(f"SecretVersion {_KEY}", f"RandomBytes {_KEY}", "value made"),
     *_readable("litellm-tenant-keys", "litellm-key-search-app"),
     _edge("Job tenants-reconcile", "Release litellm-release", "admin API answers"),
     _edge("Job tenants-reconcile", "ConfigMap secret-sync-litellm-tenant-keys-synced", "key values synced"),

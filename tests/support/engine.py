@@ -36,16 +36,10 @@ SETTINGS: Mapping[str, Any] = {
     ],
 }
 
+COSTS = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}
+HOSTED = {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"}
 EVERYTHING: Mapping[str, Any] = {
-    "models": [
-        *SETTINGS["models"],
-        {
-            "alias": "claude",
-            "inputCostPerToken": 1e-06,
-            "outputCostPerToken": 2e-06,
-            "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
-        },
-    ],
+    "models": [*SETTINGS["models"], {"alias": "claude", **COSTS, "hosted": HOSTED}],
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
     "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
     "network": {"clientNamespaces": ["apps"]},
@@ -53,6 +47,10 @@ EVERYTHING: Mapping[str, Any] = {
     "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600}],
 }
 """Changes that have every part of the program deployed."""
+
+
+CLUSTER_OUTPUTS = {"clusterName": "shared", "clusterLocation": "us-central1-c", "clusterProject": "platform"}
+"""Of every other stack, but for those that are called `empty`."""
 
 
 def secret_marker(name: str) -> str:
@@ -71,14 +69,8 @@ class Mocks(mocks.Mocks):
             state["name"] = f"projects/{state['project']}/secrets/{state['secretId']}"
             return state["name"], state
         elif args.typ == "pulumi:pulumi:StackReference":
-            state["outputs"] = {
-                "clusterName": "shared",
-                "clusterLocation": "us-central1-c",
-                "clusterProject": "platform",
-            }
+            state["outputs"] = {} if args.name.endswith("/empty") else CLUSTER_OUTPUTS
             state["secretOutputNames"] = []
-            if args.name.endswith("/empty"):
-                state["outputs"] = {}
         elif args.typ == "gcp:secretmanager/secretVersion:SecretVersion":
             state["version"] = "3"
         elif args.typ == "kubernetes:discovery.k8s.io/v1:EndpointSlice":
@@ -128,12 +120,15 @@ class Recording:
     secret_outputs: set[str] = field(default_factory=set)
     hooks: list[str] = field(default_factory=list)
 
+    def all(self, kind: str) -> list[Registration]:
+        """The registrations whose type's last part is `kind`."""
+        return [r for (type_, _), r in self.resources.items() if type_.split(":")[-1] == kind]
+
     def one(self, kind: str, name: str) -> Registration:
-        """The registration of `name` whose type's last part is `kind`."""
-        found = [r for (type_, n), r in self.resources.items() if n == name and type_.split(":")[-1] == kind]
-        assert len(found) == 1, (
-            f"{len(found)} resources {kind} {name!r}; there are: {sorted(n for _, n in self.resources)}"
-        )
+        """The one of them that is called `name`."""
+        found = [r for r in self.all(kind) if r.request.name == name]
+        there = sorted(n for _, n in self.resources)
+        assert len(found) == 1, f"{len(found)} resources {kind} {name!r}; there are: {there}"
         return found[0]
 
     def direct_dependencies(self, registration: Registration) -> set[str]:
@@ -216,14 +211,11 @@ def run(
         mocks.set_mocks(answers, project=project, stack=STACK, preview=preview, monitor=monitor)
         runtime.set_root_resource(None)  # pyright: ignore[reportArgumentType]  # run_in_stack makes its own
         runtime.SETTINGS.callbacks = RecordingCallbacks(monitor.recording)  # pyright: ignore[reportAttributeAccessIssue]
-        pulumi.runtime.set_all_config(
-            {
-                key if ":" in key else f"{project}:{key}": value
-                if isinstance(value, str)
-                else json.dumps(value)
-                for key, value in sections.items()
-            }
-        )
+        texts = {
+            key: value if isinstance(value, str) else json.dumps(value) for key, value in sections.items()
+        }
+        config = {key if ":" in key else f"{project}:{key}": text for key, text in texts.items()}
+        pulumi.runtime.set_all_config(config)
         try:
             await run_in_stack(lambda: _ignore(runpy.run_path(str(folder / "__main__.py"))))
         finally:

@@ -1,4 +1,4 @@
-"""Draws the dev stack's graph from the program, without deploying it, as docs/graph.svg: python -m tools.tests.support.graph_page.
+"""Draws the dev stack's graph from the program, without deploying it, as docs/graph.svg: python -m tests.support.graph_page.
 
 The program runs in the tests' mocked engine. So what it only reads is not in the drawing.
 """
@@ -20,11 +20,8 @@ FILE = "docs/graph.svg"
 def drawing() -> str:
     """The SVG of what `Pulumi.dev.yaml` has the program make."""
     config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
-    own = {
-        key.removeprefix(f"{PROJECT}:"): value
-        for key, value in config.items()
-        if key.startswith(f"{PROJECT}:")
-    }
+    prefix = f"{PROJECT}:"
+    own = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
     built = graph.build(map(_resource, run_program(own).resources.values()))
     about = (
         f"{len(built.nodes)} resources in {len(built.components)} components, from left to right in the order in which "
@@ -35,7 +32,7 @@ def drawing() -> str:
 
 def _resource(registered: Registration) -> graph.Resource:
     request = registered.request
-    by_property = {urn for each in request.propertyDependencies.values() for urn in each.urns}
+    by_property = {urn for needs in request.propertyDependencies.values() for urn in needs.urns}
     return graph.Resource(
         urn=registered.urn,
         type=request.type,

@@ -61,10 +61,7 @@ class Policies:
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a label selector matches. Raises KeyError for an operator that it does not know."""
-    operators = {
-        "In": lambda value, values: value in values,
-        "Exists": lambda value, _: value is not None,
-    }
+    operators = {"In": lambda value, values: value in values, "Exists": lambda value, _: value is not None}
     return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
         operators[wanted["operator"]](labels.get(wanted["key"]), wanted.get("values", []))
         for wanted in selector.get("matchExpressions", [])

@@ -24,21 +24,18 @@ def write_failed(folder: Path) -> tuple[Path, Path]:
     state = json.loads(STATE.read_text())
     resources: list[dict[str, Any]] = state["deployment"]["resources"]
     gone = (*_BEHIND, "postgres-cluster")
-    state["deployment"]["resources"] = [each for each in resources if not each["urn"].endswith(gone)]
+    state["deployment"]["resources"] = [row for row in resources if not row["urn"].endswith(gone)]
     events = [json.loads(line) for line in EVENTS.read_text().splitlines()]
     folder.joinpath("state.json").write_text(json.dumps(state))
-    folder.joinpath("up.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in _failing(events)))
+    folder.joinpath("up.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in _failing(events)))
     return folder / "state.json", folder / "up.jsonl"
 
 
 def _failing(events: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for event in events:
         time, done = event["timestamp"], event.get("resOutputsEvent")
-        (urn,) = [
-            each["metadata"]["urn"]
-            for each in event.values()
-            if isinstance(each, dict) and "metadata" in each
-        ] or [""]
+        steps = [step for step in event.values() if isinstance(step, dict) and "metadata" in step]
+        (urn,) = [step["metadata"]["urn"] for step in steps] or [""]
         if urn.endswith(_BEHIND) or (done and urn.endswith("vllm-release")):
             continue
         if done and urn.endswith("postgres-cluster"):

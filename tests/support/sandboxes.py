@@ -18,7 +18,7 @@ from sandbox.cluster import base_objects, control_plane
 from sandbox.environment import environment, make_directories
 from sandbox.paths import Home
 from sandbox.plugins import fork_server
-from sandbox.processes import stop
+from sandbox.processes import fork_command, stop
 from sandbox.toolchain.cache import locked
 from tests.support.driver import Sandbox
 from tests.support.watcher import Watcher
@@ -37,6 +37,7 @@ class Sandboxes:
         self._server = Home(factory.mktemp("fork-server"))
         make_directories(self._server)
         fork_server.start(self._server, environment(self._server, "none"))
+        Sandbox.program = fork_command(self._server, "sandbox")
 
     def close(self) -> None:
         """Stop the process that is forked."""

@@ -49,11 +49,6 @@ class Watcher:
 
     def revisions(self, kind: str, name: str) -> list[tuple[int, dict[str, Any]]]:
         """(revision, object) of each state of an object, in order."""
-        return sorted(
-            (
-                (int(body["metadata"]["resourceVersion"]), body)
-                for body in self.seen
-                if body["kind"] == kind and body["metadata"]["name"] == name
-            ),
-            key=lambda pair: pair[0],
-        )
+        states = [body for body in self.seen if body["kind"] == kind and body["metadata"]["name"] == name]
+        revisions = [(int(body["metadata"]["resourceVersion"]), body) for body in states]
+        return sorted(revisions, key=lambda pair: pair[0])

@@ -46,11 +46,7 @@ def test_instances_are_spread_over_zones_and_commits_confirmed(prod: Recording) 
     assert spread["topologyKey"] == "topology.kubernetes.io/zone"
     assert spread["whenUnsatisfiable"] == "DoNotSchedule"
     assert spread["labelSelector"]["matchLabels"] == {"cnpg.io/cluster": "litellm-pg"}
-    assert spec["postgresql"]["synchronous"] == {
-        "method": "any",
-        "number": 1,
-        "dataDurability": "preferred",
-    }
+    assert spec["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "preferred"}
     assert spec["enablePDB"] is True
 
 
@@ -72,15 +68,9 @@ def test_the_bucket_is_private_and_never_emptied(prod: Recording) -> None:
 
 
 def test_only_the_clusters_own_account_reaches_the_bucket(prod: Recording) -> None:
-    members = [
-        registration.inputs
-        for (type_, _), registration in prod.resources.items()
-        if type_.endswith(":BucketIAMMember")
-    ]
-    assert {member["role"] for member in members} == {
-        "roles/storage.objectUser",
-        "roles/storage.legacyBucketReader",
-    }
+    members = [member.inputs for member in prod.all("BucketIAMMember")]
+    roles = {"roles/storage.objectUser", "roles/storage.legacyBucketReader"}
+    assert {member["role"] for member in members} == roles
     (member,) = {granted["member"] for granted in members}
     assert member.endswith("example-llm-dev.svc.id.goog/subject/ns/llm-gateway/sa/litellm-pg")
 

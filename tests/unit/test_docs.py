@@ -63,9 +63,8 @@ def keys(section: type[Section]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_settings_named_in_text_exist(page: Path) -> None:
-    for name in re.findall(
-        r"`(?:llm-gateway:)?([a-z]\w+(?:\[\])?(?:\.\w+(?:\[\])?)+)(?:: [^`]*)?`", prose(page)
-    ):
+    setting = r"`(?:llm-gateway:)?([a-z]\w+(?:\[\])?(?:\.\w+(?:\[\])?)+)(?:: [^`]*)?`"
+    for name in re.findall(setting, prose(page)):
         section: type[Section] | None = settings.Settings
         first, *rest = name.replace("[]", "").split(".")
         if first not in keys(section) or name.startswith("gcp.secretmanager."):  # a module of pulumi_gcp

@@ -17,16 +17,8 @@ from components.litellm import PORT, PROXY
 from tests.support.engine import EVERYTHING, ROOT, SETTINGS, Mocks, Recording, run, run_program
 from tests.support.policies import End, Policies
 
-CLUSTER: Mapping[str, Any] = {
-    "gcp": {"project": "example-llm-dev"},
-    "name": "gateway-dev",
-    "region": "europe-west4",
-}
-CONSUMER: Mapping[str, Any] = {
-    "gateway": "organization/llm-gateway/dev",
-    "namespace": "search",
-    "virtualKey": "search-app",
-}
+CLUSTER = {"gcp": {"project": "example-llm-dev"}, "name": "gateway-dev", "region": "europe-west4"}
+CONSUMER = {"gateway": "organization/llm-gateway/dev", "namespace": "search", "virtualKey": "search-app"}
 OUTPUTS: Mapping[str, Any] = {
     "gatewayUrl": "http://gateway.test:4000",
     "secretStore": "store",
@@ -89,13 +81,8 @@ def test_nodes_have_an_account_with_one_role_and_a_way_out() -> None:
     recording = run_example("cluster", CLUSTER)
     roles = [role.inputs for (type_, _), role in recording.resources.items() if "IAMMember" in type_]
     email = "gateway-dev-nodes@example-llm-dev.iam.gserviceaccount.com"
-    assert roles == [
-        {
-            "project": "example-llm-dev",
-            "member": f"serviceAccount:{email}",
-            "role": "roles/container.defaultNodeServiceAccount",
-        }
-    ]
+    role = "roles/container.defaultNodeServiceAccount"
+    assert roles == [{"project": "example-llm-dev", "member": f"serviceAccount:{email}", "role": role}]
     pool = recording.one("NodePool", "gke-nodes")
     assert pool.inputs["nodeConfig"]["serviceAccount"] == email
     waits = recording.waits_for(pool)
@@ -106,13 +93,10 @@ def test_nodes_have_an_account_with_one_role_and_a_way_out() -> None:
 @pytest.mark.parametrize("preview", [False, True])
 def test_everything_comes_after_the_apis(preview: bool) -> None:
     recording = run_example("cluster", CLUSTER, preview=preview)
-    apis = {api.urn for (type_, _), api in recording.resources.items() if type_.endswith(":Service")}
+    apis = {api.urn for api in recording.all("Service")}
     assert len(apis) == 5
-    for kind, name in (
-        ("Network", "vpc-network"),
-        ("Account", "gke-node-account"),
-        ("Cluster", "gke-cluster"),
-    ):
+    waiting = (("Network", "vpc-network"), ("Account", "gke-node-account"), ("Cluster", "gke-cluster"))
+    for kind, name in waiting:
         assert apis <= recording.waits_for(recording.one(kind, name))
 
 
@@ -157,40 +141,32 @@ def test_the_caller_asks_a_model_with_a_key_that_it_alone_reads() -> None:
     assert '"model": "large"' in environment["REQUEST"]
     assert pod["volumes"][0]["secret"] == {"secretName": "caller-key"}
     key = recording.one("ExternalSecret", "caller-key")
-    assert key.inputs["spec"]["data"] == [
-        {"secretKey": "key", "remoteRef": {"key": "litellm-key-search-app"}}
-    ]
+    (entry,) = key.inputs["spec"]["data"]
+    assert entry == {"secretKey": "key", "remoteRef": {"key": "litellm-key-search-app"}}
     assert key.inputs["spec"]["secretStoreRef"]["name"] == "store"
     assert key.urn in recording.waits_for(recording.one("Deployment", "caller-deployment"))
 
 
 def test_the_first_model_is_asked_where_none_is_named() -> None:
-    (container,) = (
-        run_example("consumer", CONSUMER)
-        .one("Deployment", "caller-deployment")
-        .inputs["spec"]["template"]["spec"]["containers"]
-    )
+    caller = run_example("consumer", CONSUMER).one("Deployment", "caller-deployment").inputs["spec"]
+    (container,) = caller["template"]["spec"]["containers"]
     assert '"model": "small"' in {entry["name"]: entry["value"] for entry in container["env"]}["REQUEST"]
 
 
 @pytest.mark.parametrize(
     ("settings", "outputs", "words"),
     [
-        (
-            {"model": "huge"},
-            OUTPUTS,
-            "no model 'huge', so every call would be refused. Write one of small, large",
-        ),
-        ({"virtualKey": "chat"}, OUTPUTS, "no virtual key 'chat', .*virtualKeys .declared now: search-app"),
-        ({}, {**OUTPUTS, "gatewayUrl": None}, "organization/llm-gateway/dev has no output gatewayUrl"),
-        ({"namespace": "Search"}, OUTPUTS, "llm-gateway-consumer:namespace: String should match pattern"),
+        ({"model": "huge"}, {}, "no model 'huge', so every call would be refused. Write one of small, large"),
+        ({"virtualKey": "chat"}, {}, "no virtual key 'chat', .*virtualKeys .declared now: search-app"),
+        ({}, {"gatewayUrl": None}, "organization/llm-gateway/dev has no output gatewayUrl"),
+        ({"namespace": "Search"}, {}, "llm-gateway-consumer:namespace: String should match pattern"),
     ],
 )
 def test_what_the_gateway_does_not_have_is_named(
     settings: Mapping[str, Any], outputs: Mapping[str, Any], words: str
 ) -> None:
     with pytest.raises(Exception, match=words):
-        run_example("consumer", {**CONSUMER, **settings}, Answers(outputs))
+        run_example("consumer", {**CONSUMER, **settings}, Answers({**OUTPUTS, **outputs}))
 
 
 def inside(recording: Recording, gateway: str) -> set[tuple[str, str]]:
@@ -212,11 +188,9 @@ def test_a_program_of_its_own_holds_the_whole_gateway() -> None:
     policy = embedded.one("NetworkPolicy", "search-calls-the-gateway")
     assert made.urn in embedded.direct_dependencies(policy)
     source, proxy = End("10.8.0.1", "search"), End("10.8.0.2", "llm-gateway", PROXY.labels)
-    found = [
-        rule.inputs for (type_, _), rule in embedded.resources.items() if type_.endswith(":NetworkPolicy")
-    ]
-    assert Policies(found).allow(source, proxy, PORT)
-    assert not Policies(found).allow(source, End("10.8.0.3", "vllm"), 8000)
+    policies = Policies([rule.inputs for rule in embedded.all("NetworkPolicy")])
+    assert policies.allow(source, proxy, PORT)
+    assert not policies.allow(source, End("10.8.0.3", "vllm"), 8000)
 
 
 def test_two_gateways_in_one_program_share_no_name(tmp_path: Path) -> None:

@@ -7,22 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.engine import SETTINGS, Recording, run_program
+from tests.support.engine import COSTS, HOSTED, SETTINGS, Recording, run_program
 
-COSTS = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}
 QWEN: Mapping[str, Any] = SETTINGS["models"][0]
-CLAUDE: Mapping[str, Any] = {
-    "alias": "claude-4",
-    **COSTS,
-    "tpm": 100_000,
-    "rpm": 60,
-    "hosted": {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"},
-}
-LLAMA: Mapping[str, Any] = {
-    "alias": "llama",
-    **COSTS,
-    "endpoint": {"url": "http://igw.models.svc/v1", "model": "llama-3.1"},
-}
+CLAUDE: Mapping[str, Any] = {"alias": "claude-4", **COSTS, "tpm": 100_000, "rpm": 60, "hosted": HOSTED}
+IGW = {"url": "http://igw.models.svc/v1", "model": "llama-3.1"}
+LLAMA: Mapping[str, Any] = {"alias": "llama", **COSTS, "endpoint": IGW}
 PROD: Mapping[str, Any] = {
     "models": [QWEN, CLAUDE, LLAMA],
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
@@ -36,9 +26,8 @@ def values(recording: Recording, release: str) -> Any:
 
 
 def routes(recording: Recording) -> dict[str, Any]:
-    return {
-        route["model_name"]: route for route in values(recording, "litellm")["proxy_config"]["model_list"]
-    }
+    models = values(recording, "litellm")["proxy_config"]["model_list"]
+    return {route["model_name"]: route for route in models}
 
 
 def synced(recording: Recording, secret: str) -> dict[str, str]:
@@ -102,7 +91,7 @@ def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
 
 
 def test_models_may_share_a_key() -> None:
-    other = {**LLAMA, "endpoint": {**LLAMA["endpoint"], "apiKeySecret": "anthropic-api-key"}}
+    other = {**LLAMA, "endpoint": {**IGW, "apiKeySecret": "anthropic-api-key"}}
     recording = run_program({"models": [CLAUDE, other]})
     assert routes(recording)["llama"]["litellm_params"]["api_key"] == "os.environ/MODEL_LLAMA_API_KEY"
     keys = synced(recording, "litellm-secrets")
@@ -135,31 +124,18 @@ def test_no_rollout_goes_below_the_replicas(prod: Recording) -> None:
 def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recording) -> None:
     config = values(prod, "litellm")["proxy_config"]
     host, password = "valkey.llm-gateway.svc.cluster.local", "os.environ/REDIS_PASSWORD"
-    assert config["router_settings"] == {
-        "optional_pre_call_checks": ["enforce_model_rate_limits"],
-        "redis_host": host,
-        "redis_port": 6379,
-        "redis_password": password,
-    }
-    assert config["litellm_settings"] == {
-        "cache": True,
-        "cache_params": {
-            "type": "redis",
-            "supported_call_types": [],
-            "host": host,
-            "port": 6379,
-            "password": password,
-        },
-    }
+    redis = {"redis_host": host, "redis_port": 6379, "redis_password": password}
+    assert config["router_settings"] == {"optional_pre_call_checks": ["enforce_model_rate_limits"], **redis}
+    cache = {"type": "redis", "supported_call_types": [], "host": host, "port": 6379, "password": password}
+    assert config["litellm_settings"] == {"cache": True, "cache_params": cache}
 
 
 def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None:
     server = prod.one("Deployment", "gateway-valkey-server").inputs
     assert server["spec"]["strategy"] == {"type": "Recreate"}
     (container,) = server["spec"]["template"]["spec"]["containers"]
-    assert container["args"][:6] == [
-        *("--requirepass", "$(REDIS_PASSWORD)", "--save", "", "--appendonly", "no"),
-    ]
+    arguments = ["--requirepass", "$(REDIS_PASSWORD)", "--save", "", "--appendonly", "no"]
+    assert container["args"][:6] == arguments
     key = {"name": "litellm-secrets", "key": "REDIS_PASSWORD"}
     assert container["env"] == [{"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": key}}]
     assert server["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
@@ -169,11 +145,9 @@ def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None
 def test_a_redis_elsewhere_is_used_as_it_is() -> None:
     state = {"kind": "redis", "host": "10.0.0.3", "port": 6380, "passwordSecret": "redis-password"}
     recording = run_program({"litellm": {"replicas": 2, "sharedState": state}})
-    assert values(recording, "litellm")["proxy_config"]["router_settings"] == {
-        "redis_host": "10.0.0.3",
-        "redis_port": 6380,
-        "redis_password": "os.environ/REDIS_PASSWORD",
-    }
+    router = values(recording, "litellm")["proxy_config"]["router_settings"]
+    password = "os.environ/REDIS_PASSWORD"
+    assert router == {"redis_host": "10.0.0.3", "redis_port": 6380, "redis_password": password}
     assert synced(recording, "litellm-secrets")["REDIS_PASSWORD"] == "redis-password"
     assert not names(recording, ["Deployment"])
     assert "gateway-secrets-litellm-redis-password" not in names(recording, ["Secret"])

@@ -25,12 +25,10 @@ def test_gateway_waits_neither_for_the_gpu_nor_for_vllm(program: Recording) -> N
 
 
 def test_gpu_and_database_chains_run_side_by_side(program: Recording) -> None:
-    assert program.one("Cluster", "gateway-postgres-cluster").urn not in program.waits_for(
-        program.one("Release", "gateway-vllm-release")
-    )
-    assert program.one("Release", "gateway-cnpg-release").urn not in program.waits_for(
-        program.one("Release", "gateway-external-secrets-release")
-    )
+    vllm = program.waits_for(program.one("Release", "gateway-vllm-release"))
+    assert program.one("Cluster", "gateway-postgres-cluster").urn not in vllm
+    external_secrets = program.waits_for(program.one("Release", "gateway-external-secrets-release"))
+    assert program.one("Release", "gateway-cnpg-release").urn not in external_secrets
 
 
 def test_gates_are_proven_before_they_open(program: Recording) -> None:
@@ -84,35 +82,25 @@ def test_pool_is_never_replaced_by_its_node_count(program: Recording) -> None:
     pool = program.one("NodePool", "gateway-gpu-pool-nodes")
     assert set(pool.request.ignoreChanges) == {"initialNodeCount", "nodeCount"}
     assert "nodeCount" not in pool.inputs
-    assert pool.inputs["autoscaling"] == {
-        "totalMinNodeCount": 0,
-        "totalMaxNodeCount": 1,
-        "locationPolicy": "ANY",
-    }
+    bounds = {"totalMinNodeCount": 0, "totalMaxNodeCount": 1, "locationPolicy": "ANY"}
+    assert pool.inputs["autoscaling"] == bounds
 
 
 def test_vllm_runs_on_the_pool_and_tolerates_its_taint(program: Recording) -> None:
     pool = program.one("NodePool", "gateway-gpu-pool-nodes").inputs
     engine = program.one("Release", "gateway-vllm-release").inputs["values"]["servingEngineSpec"]
     taint = pool["nodeConfig"]["taints"][0]
-    assert engine["tolerations"] == [
-        {"key": taint["key"], "operator": "Equal", "value": taint["value"], "effect": "NoSchedule"}
-    ]
-    terms = engine["modelSpec"][0]["nodeSelectorTerms"]
-    assert terms == [
-        {
-            "matchExpressions": [
-                {"key": "cloud.google.com/gke-nodepool", "operator": "In", "values": [pool["name"]]}
-            ]
-        }
-    ]
+    (toleration,) = engine["tolerations"]
+    tolerated = {"key": taint["key"], "operator": "Equal", "value": taint["value"], "effect": "NoSchedule"}
+    assert toleration == tolerated
+    on_the_pool = {"key": "cloud.google.com/gke-nodepool", "operator": "In", "values": [pool["name"]]}
+    assert engine["modelSpec"][0]["nodeSelectorTerms"] == [{"matchExpressions": [on_the_pool]}]
 
 
 def test_charts_come_from_the_mirror_when_one_is_set() -> None:
     folder = run_program({"charts": {"mirror": "/srv/charts"}})
     assert folder.one("Release", "gateway-litellm-release").inputs["chart"] == "/srv/charts/litellm-helm"
     web = run_program({"charts": {"mirror": "https://charts.example.com"}})
-    assert web.one("Release", "gateway-vllm-release").inputs["repositoryOpts"] == {
-        "repo": "https://charts.example.com"
-    }
-    assert web.one("Release", "gateway-vllm-release").inputs["chart"] == "vllm-stack"
+    vllm = web.one("Release", "gateway-vllm-release").inputs
+    assert vllm["repositoryOpts"] == {"repo": "https://charts.example.com"}
+    assert vllm["chart"] == "vllm-stack"

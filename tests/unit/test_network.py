@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.engine import ROOT, Recording, run_program
+from tests.support.engine import COSTS, ROOT, Recording, run_program
 from tests.support.policies import End, Policies
 
 NAMESPACES = {"llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager"}
-COSTS = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}
+WEBHOOK = {"app.kubernetes.io/component": "webhook"}
 
 
 def pod(namespace: str, **labels: str) -> End:
@@ -40,10 +40,7 @@ ENDS: Mapping[str, tuple[End, list[int]]] = {
         [8080],
     ),
     "cert-manager": (pod("cert-manager", app="cert-manager"), [9402]),
-    "cert-manager webhook": (
-        pod("cert-manager", **{"app.kubernetes.io/component": "webhook"}),
-        [9402, 10250],
-    ),
+    "cert-manager webhook": (pod("cert-manager", **WEBHOOK), [9402, 10250]),
     "another pod of the gateway's": (pod("llm-gateway", app="debug"), [8000]),
     "API server": (End("10.100.0.2"), [443]),
     "internet": (End("198.51.100.1"), [80, 443]),
@@ -61,8 +58,7 @@ def table(text: str) -> set[tuple[str, str, int]]:
 
 
 def policies(recording: Recording) -> Policies:
-    found = [r.inputs for (type_, _), r in recording.resources.items() if type_.endswith(":NetworkPolicy")]
-    return Policies(found)
+    return Policies([policy.inputs for policy in recording.all("NetworkPolicy")])
 
 
 def edges(found: Policies) -> set[tuple[str, str, int]]:
@@ -206,9 +202,9 @@ def test_what_runs_in_a_namespace_comes_after_all_of_its_policies(everything: Re
         ("gateway-external-secrets-release", "external-secrets"),
     ):
         waited = everything.direct_dependencies(everything.one("Release", release))
-        for (type_, name), registration in everything.resources.items():
-            if type_.endswith(":NetworkPolicy") and registration.inputs["metadata"]["namespace"] == namespace:
-                assert registration.urn in waited, f"{release} does not wait for {name}"
+        for policy in everything.all("NetworkPolicy"):
+            if policy.inputs["metadata"]["namespace"] == namespace:
+                assert policy.urn in waited, f"{release} does not wait for {policy.request.name}"
 
 
 @pytest.mark.parametrize(

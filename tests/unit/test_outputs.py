@@ -9,9 +9,8 @@ import pytest
 import outputs
 from tests.support.engine import EVERYTHING, Recording, run_program
 
-FROZEN: dict[str, dict[str, Any]] = json.loads(
-    Path(__file__).with_name("data").joinpath("outputs.json").read_text()
-)
+DATA = Path(__file__).with_name("data")
+FROZEN: dict[str, dict[str, Any]] = json.loads((DATA / "outputs.json").read_text())
 """The outputs that other stacks rely on: entries are added, never changed or removed."""
 
 

@@ -20,6 +20,8 @@ from components.reconciler.reconcile import MARK, Proxy, RefusedError, Task, Unr
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 OURS = "llm-gateway/dev"
 Row = dict[str, Any]
+Answer = tuple[int, dict[str, str], str]
+NO_TEAMS, NO_KEYS = (200, {}, "[]"), (200, {}, '{"keys": [], "total_pages": 0}')
 
 
 def wanted(name: str, **fields: Any) -> Row:
@@ -105,7 +107,7 @@ def test_expiry_goes_as_a_duration() -> None:
 
 
 @contextmanager
-def answering(*answers: tuple[int, dict[str, str], str]) -> Generator[Proxy]:
+def answering(*answers: Answer) -> Generator[Proxy]:
     """A proxy that gives these answers, one per request; status 0 closes the connection."""
     left = list(answers)
 
@@ -176,21 +178,13 @@ def test_an_error_cut_short_is_tried_again() -> None:
 @pytest.mark.parametrize(
     ("answers", "code", "said"),
     [
-        (
-            [(200, {}, "[]"), (200, {}, '{"keys": [], "total_pages": 0}')],
-            0,
-            "teams: none; keys: none; 2 calls",
-        ),
+        ([NO_TEAMS, NO_KEYS], 0, "teams: none; keys: none; 2 calls"),
         ([(401, {}, "wrong")], 2, "STOPPED: LiteLLM refuses the master key (401 at /team/list: wrong)"),
         ([(400, {}, "no")], 2, "STOPPED: /team/list was refused with 400: no"),
     ],
 )
 def test_the_exit_code_says_whether_to_try_again(
-    answers: list[tuple[int, dict[str, str], str]],
-    code: int,
-    said: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    answers: list[Answer], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     declared, master = tmp_path / "declared.json", tmp_path / "master"
     declared.write_text(json.dumps({MARK: OURS, "teams": [], "keys": []}))

@@ -13,6 +13,7 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,8 @@ from tools.report.graph import Resource
 from tools.report.up import Up, summarize
 
 STACK = "urn:pulumi:dev::p::pulumi:pulumi:Stack::p-dev"
+ROOT = Resource(STACK, "pulumi:pulumi:Stack", "", custom=False, needs=frozenset())
+THING = "k:v1:Thing"
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:AAAA"}
 
 
@@ -31,10 +34,9 @@ def urn(type_: str, name: str) -> str:
     return f"urn:pulumi:dev::p::{type_}::{name}"
 
 
-def resource(name: str, *needs: str, type_: str = "k:v1:Thing", parent: str = STACK) -> Resource:
-    return Resource(
-        urn(type_, name), type_, parent, type_ != "c:C", frozenset(urn("k:v1:Thing", need) for need in needs)
-    )
+def resource(name: str, *needs: str, type_: str = THING, parent: str = STACK) -> Resource:
+    needed = frozenset(urn(THING, need) for need in needs)
+    return Resource(urn(type_, name), type_, parent, type_ != "c:C", needed)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def test_groups_are_the_outermost_components() -> None:
     outer, inner = urn("c:C", "app"), urn("c:C", "app-gate")
     built = graph.build(
         [
-            Resource(STACK, "pulumi:pulumi:Stack", "", custom=False, needs=frozenset()),
+            ROOT,
             resource("app", type_="c:C"),
             resource("app-gate", type_="c:C", parent=outer),
             resource("app-gate-open", "app-release", parent=inner),
@@ -69,11 +71,11 @@ def test_groups_are_the_outermost_components() -> None:
     )
     assert built.components == {outer: "app"}
     assert {node.name: node.component for node in built.nodes.values()} == {
-        "alone": urn("k:v1:Thing", "alone"),
+        "alone": urn(THING, "alone"),
         "gate-open": outer,
         "release": outer,
     }
-    assert built.nodes[urn("k:v1:Thing", "app-gate-open")].needs == {urn("k:v1:Thing", "app-release")}
+    assert built.nodes[urn(THING, "app-gate-open")].needs == {urn(THING, "app-release")}
 
 
 def test_an_empty_component_stands_for_itself() -> None:
@@ -82,30 +84,23 @@ def test_an_empty_component_stands_for_itself() -> None:
 
 
 def test_edges_are_those_of_dependencies_and_properties_and_parents(tmp_path: Path) -> None:
-    raw = [
+    def thing(name: str, **more: Any) -> dict[str, Any]:
+        return {"urn": urn(THING, name), "type": THING, "custom": True, "parent": STACK, **more}
+
+    by_property = {"x": [urn(THING, "b")], "y": None}
+    resources = [
         {"urn": STACK, "type": "pulumi:pulumi:Stack", "outputs": {"url": "http://a", "key": SECRET}},
-        *(
-            {"urn": urn("k:v1:Thing", name), "type": "k:v1:Thing", "custom": True, "parent": STACK}
-            for name in "abc"
-        ),
-        {
-            "urn": urn("k:v1:Thing", "d"),
-            "type": "k:v1:Thing",
-            "custom": True,
-            "parent": urn("k:v1:Thing", "c"),
-            "dependencies": [urn("k:v1:Thing", "a")],
-            "propertyDependencies": {"x": [urn("k:v1:Thing", "b")], "y": None},
-        },
-        {"urn": urn("k:v1:Thing", "old"), "type": "k:v1:Thing", "custom": True, "delete": True},
+        *map(thing, "abc"),
+        thing("d", parent=urn(THING, "c"), dependencies=[urn(THING, "a")], propertyDependencies=by_property),
+        thing("old", delete=True),
     ]
     file = tmp_path / "state.json"
-    file.write_text(
-        json.dumps({"version": 3, "deployment": {"manifest": {"version": "v3"}, "resources": raw}})
-    )
+    deployment = {"manifest": {"version": "v3"}, "resources": resources}
+    file.write_text(json.dumps({"version": 3, "deployment": deployment}))
     state = graph.read(file)
     built = graph.build(state.resources)
-    assert built.nodes[urn("k:v1:Thing", "d")].needs == {urn("k:v1:Thing", name) for name in "abc"}
-    assert urn("k:v1:Thing", "old") not in built.nodes
+    assert built.nodes[urn(THING, "d")].needs == {urn(THING, name) for name in "abc"}
+    assert urn(THING, "old") not in built.nodes
     assert state.outputs == {"url": "http://a", "key": "[secret]"}
 
 
@@ -151,9 +146,8 @@ def test_the_drawing_looks_for_no_font(up: Up, capfd: pytest.CaptureFixture[str]
 
 
 def test_the_drawing_in_docs_is_fresh() -> None:
-    assert (graph_page.ROOT / graph_page.FILE).read_text() == graph_page.drawing(), (
-        f"{graph_page.FILE}: run `make docs`"
-    )
+    shown = (graph_page.ROOT / graph_page.FILE).read_text()
+    assert shown == graph_page.drawing(), f"{graph_page.FILE}: run `make docs`"
 
 
 def test_the_recorded_up(up: Up) -> None:
@@ -192,18 +186,10 @@ def test_what_was_deleted_is_on_the_timeline_only() -> None:
         )
         for kind in ("resourcePreEvent", "resOutputsEvent")
     ]
-    operation = event_times.parse(
-        [
-            *({"timestamp": 5, kind: {"metadata": meta}} for kind, meta in steps),
-            {
-                "timestamp": 6,
-                "summaryEvent": {"result": "succeeded", "isPreview": False, "durationSeconds": 1},
-            },
-        ]
-    )
-    state = graph.State(
-        [Resource(STACK, "pulumi:pulumi:Stack", "", custom=False, needs=frozenset())], "v3.259.0"
-    )
+    events: list[dict[str, Any]] = [{"timestamp": 5, kind: {"metadata": meta}} for kind, meta in steps]
+    summary = {"result": "succeeded", "isPreview": False, "durationSeconds": 1}
+    operation = event_times.parse([*events, {"timestamp": 6, "summaryEvent": summary}])
+    state = graph.State([ROOT], "v3.259.0")
     up = summarize(state, operation)
     assert up.graph.nodes == {}
     assert [(line.name, line.state) for line in up.lines] == [("gone", "deleted")]
@@ -286,9 +272,8 @@ def test_the_policy_admits_the_pages_own_style_alone(html: str) -> None:
 
 def test_text_of_the_state_is_text_in_the_page(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
-    file.write_text(
-        STATE.read_text().replace('"gpuNodePool": "llm-gpu"', '"gpuNodePool": "<script>alert(1)</script>"')
-    )
+    hostile = '"gpuNodePool": "<script>alert(1)</script>"'
+    file.write_text(STATE.read_text().replace('"gpuNodePool": "llm-gpu"', hostile))
     page.write(file, EVENTS, tmp_path / "report.html", title="a <b> c")
     text = (tmp_path / "report.html").read_text()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
@@ -304,10 +289,8 @@ def test_the_page_names_versions(html: str) -> None:
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "tools.report", "--out", str(tmp_path / "r.html"), *arguments]
-        # PATH is empty: Graphviz comes with the wheel.
-        return subprocess.run(
-            line, cwd=graph_page.ROOT, env=os.environ | {"PATH": ""}, capture_output=True, text=True
-        )
+        env = os.environ | {"PATH": ""}  # Graphviz comes with the wheel
+        return subprocess.run(line, cwd=graph_page.ROOT, env=env, capture_output=True, text=True)
 
     done = run("--state", str(STATE), "--events", str(EVENTS), "--title", "my stack")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

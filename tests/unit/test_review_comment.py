@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -19,22 +20,14 @@ from tools.review.model import review
 
 DATA = Path(__file__).parent / "data"
 ROTATED_KEY = DATA / "preview-rotated-key.jsonl"
+MARKDOWN = MarkdownIt("commonmark").enable("table")
 HOSTILE = "a|b\\|c`d``e``` <script>x</script> <!-- llm-gateway --> @all\n| new | row |\n```\n</details>"
 
 
-def operation(*steps: Step, **fields: object) -> Operation:
-    empty = Operation(
-        steps=list(steps),
-        outputs={},
-        outputs_before={},
-        diagnostics=[],
-        policies=[],
-        policies_checked=set(),
-        result="succeeded",
-        preview=True,
-        duration=1,
-    )
-    return replace(empty, **fields)  # pyright: ignore[reportArgumentType]
+def operation(*steps: Step, **fields: Any) -> Operation:
+    empty: dict[str, Any] = {"outputs": {}, "outputs_before": {}, "policies": [], "policies_checked": set()}
+    ended: dict[str, Any] = {"diagnostics": [], "result": "succeeded", "preview": True, "duration": 1}
+    return Operation(**{"steps": list(steps), **empty, **ended, **fields})
 
 
 def step(op: str, name: str = "pool", *changed: Change, protected: bool = False) -> Step:
@@ -51,10 +44,6 @@ def step(op: str, name: str = "pool", *changed: Change, protected: bool = False)
         changed=list(changed),
         done=True,
     )
-
-
-def rendered(markdown: str) -> str:
-    return MarkdownIt("commonmark").enable("table").render(markdown)
 
 
 def test_a_rotated_key() -> None:
@@ -121,9 +110,8 @@ def test_what_must_not_be_missed_comes_first() -> None:
 
 
 def test_outputs_that_other_stacks_read() -> None:
-    changes = operation(
-        step("same"), outputs={"a": 1, "b": [1, 2]}, outputs_before={"a": 1, "b": [1], "c": "x"}
-    )
+    before = {"a": 1, "b": [1], "c": "x"}
+    changes = operation(step("same"), outputs={"a": 1, "b": [1, 2]}, outputs_before=before)
     text = comment(review(changes), "dev")
     assert "2 outputs changed" in text
     assert "| **update** | `b` | `output` | `b[1]` + `2` |" in text
@@ -132,15 +120,12 @@ def test_outputs_that_other_stacks_read() -> None:
 
 def test_policies() -> None:
     checked = {("pack", "pinned"), ("pack", "bounded")}
-    assert "\n\nPolicies: 2 checked, none violated\n" in comment(
-        review(operation(step("create"), policies_checked=checked)), "dev"
-    )
+    text = comment(review(operation(step("create"), policies_checked=checked)), "dev")
+    assert "\n\nPolicies: 2 checked, none violated\n" in text
     violated = PolicyResult("pack", "pinned", "urn:pulumi:dev::p::t::image", "mandatory", "latest is no tag")
     text = comment(review(operation(policies=[violated], policies_checked=checked, result="failed")), "dev")
-    assert (
-        "**Policies: 2 checked, 1 violated**\n\n```text\nmandatory: pinned, image: latest is no tag\n```"
-        in text
-    )
+    shown = "```text\nmandatory: pinned, image: latest is no tag\n```"
+    assert f"**Policies: 2 checked, 1 violated**\n\n{shown}" in text
 
 
 def test_the_guard_stops_a_replaced_database() -> None:
@@ -158,10 +143,8 @@ def test_hostile_values_are_text() -> None:
     for shown, text in ((change, HOSTILE), (harmless, "x")):
         policy = PolicyResult("pack", "p", "", "mandatory", text)
         preview = operation(step("update", text, shown), policies=[policy])
-        pages.append(rendered(comment(review(preview), "dev", diff=text)))
-    structure = [
-        [token.type for token in MarkdownIt("commonmark").enable("table").parse(page)] for page in pages
-    ]
+        pages.append(MARKDOWN.render(comment(review(preview), "dev", diff=text)))
+    structure = [[token.type for token in MARKDOWN.parse(page)] for page in pages]
     assert structure[0] == structure[1]
     hostile, plain = pages
     for tag in ("<td>", "<code", "<pre>", "<details>", "</details>", "<script", "<!--"):
@@ -175,7 +158,7 @@ def test_a_long_diff_is_cut_at_githubs_limit() -> None:
     assert LIMIT - 300 < len(text) <= LIMIT
     assert text.rstrip().endswith("</details>")
     assert "of 20000 lines; `make preview` and the workflow's log have all." in text
-    assert rendered(text).count("<pre>") == 1
+    assert MARKDOWN.render(text).count("<pre>") == 1
 
 
 def test_any_number_of_changes_fits() -> None:

@@ -17,6 +17,7 @@ FAILED_UP = Path(__file__).parent / "data" / "failed-up.jsonl"
 # Recorded in the same way from a preview that rotates the master key.
 ROTATED_KEY = FAILED_UP.with_name("preview-rotated-key.jsonl")
 
+SIGNATURE = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 STACK = "urn:pulumi:dev::llm-gateway::pulumi:pulumi:Stack::llm-gateway-dev"
 POOL = "urn:pulumi:dev::llm-gateway::llmgateway:gpu_node_pool:GpuNodePool::gpu-pool"
 NODES = "urn:pulumi:dev::llm-gateway::llmgateway:gpu_node_pool:GpuNodePool$gcp:container/nodePool:NodePool::gpu-pool-nodes"
@@ -25,10 +26,14 @@ NODES = "urn:pulumi:dev::llm-gateway::llmgateway:gpu_node_pool:GpuNodePool$gcp:c
 def step(kind: str, time: int, op: str, urn: str, parent: str, **outputs: Any) -> dict[str, Any]:
     type_ = urn.split("::")[2].rpartition("$")[2]
     state = {"parent": parent, "outputs": outputs} | ({"custom": True} if type_.startswith("gcp:") else {})
-    return {
-        "timestamp": time,
-        kind: {"metadata": {"op": op, "urn": urn, "type": type_, "old": None, "new": state}},
-    }
+    metadata = {"op": op, "urn": urn, "type": type_, "old": None, "new": state}
+    return {"timestamp": time, kind: {"metadata": metadata}}
+
+
+def nodes(op: str, start: int = 100, end: int = 100) -> list[dict[str, Any]]:
+    """A step of the pool's nodes, from its start to its end."""
+    times = (("resourcePreEvent", start), ("resOutputsEvent", end))
+    return [step(kind, time, op, NODES, POOL) for kind, time in times]
 
 
 def run(op: str, *extra: dict[str, Any], preview: bool = False, **outputs: Any) -> list[dict[str, Any]]:
@@ -84,57 +89,40 @@ def test_a_recorded_failure() -> None:
 
 
 def test_a_components_time_is_that_of_its_resources() -> None:
-    pre = step("resourcePreEvent", 105, "create", NODES, POOL)
-    done = step("resOutputsEvent", 190, "create", NODES, POOL)
-    assert rows(parse(run("create", pre, done))) == [
+    assert rows(parse(run("create", *nodes("create", 105, 190)))) == [
         Row("gpu-pool", "GpuNodePool", "ready", {"create": 1}, 85)
     ]
 
 
 def test_a_second_up_changes_nothing() -> None:
-    pre = step("resourcePreEvent", 100, "same", NODES, POOL)
-    done = step("resOutputsEvent", 100, "same", NODES, POOL)
-    assert rows(parse(run("same", pre, done))) == [Row("gpu-pool", "GpuNodePool", "unchanged", {}, 0)]
+    (row,) = rows(parse(run("same", *nodes("same"))))
+    assert row == Row("gpu-pool", "GpuNodePool", "unchanged", {}, 0)
 
 
 def test_a_preview_only_would() -> None:
-    pre = step("resourcePreEvent", 100, "update", NODES, POOL)
-    done = step("resOutputsEvent", 100, "update", NODES, POOL)
-    (row,) = rows(parse(run("same", pre, done, preview=True)))
+    (row,) = rows(parse(run("same", *nodes("update"), preview=True)))
     assert (row.outcome, row.changes) == ("would change", {"update": 1})
 
 
 def test_the_steps_of_a_replacement_are_one_change() -> None:
-    events = [
-        step(kind, 100, op, NODES, POOL)
-        for op in ("create-replacement", "replace", "delete-replaced")
-        for kind in ("resourcePreEvent", "resOutputsEvent")
-    ]
+    events = [*nodes("create-replacement"), *nodes("replace"), *nodes("delete-replaced")]
     (row,) = rows(parse(run("same", *events)))
     assert row.changes == {"replace": 1}
 
 
 def test_a_resource_its_provider_refuses_fails_its_component() -> None:
-    refused = {
-        "timestamp": 100,
-        "diagnosticEvent": {"severity": "error", "urn": NODES, "message": "no such property"},
-    }
-    (row,) = rows(parse(run("create", refused)))
+    refusal = {"severity": "error", "urn": NODES, "message": "no such property"}
+    (row,) = rows(parse(run("create", {"timestamp": 100, "diagnosticEvent": refusal})))
     assert row.outcome == "failed"
 
 
 def test_an_operation_that_previews_first_is_its_last_run() -> None:
-    pre = step("resourcePreEvent", 100, "delete", NODES, POOL)
-    done = step("resOutputsEvent", 100, "delete", NODES, POOL)
-    operation = parse([*run("create", preview=True), *run("delete", pre, done)])
+    operation = parse([*run("create", preview=True), *run("delete", *nodes("delete"))])
     assert [row.outcome for row in rows(operation)] == ["deleted"]
 
 
 def test_outputs_are_shown_without_secrets() -> None:
-    secret = {
-        "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270",
-        "ciphertext": "[secret]",
-    }
+    secret = SIGNATURE | {"ciphertext": "[secret]"}
     unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
     outputs = parse(run("create", url="http://a", key=secret, nested=[{"host": unknown}])).outputs
     assert outputs == {"url": "http://a", "key": "[secret]", "nested": [{"host": "[known after up]"}]}
@@ -202,10 +190,7 @@ def test_paths_of_the_provider_are_followed() -> None:
 
 
 def test_what_is_inside_a_secret_stays_secret() -> None:
-    secret = {
-        "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270",
-        "ciphertext": "v1:abc",
-    }
+    secret = SIGNATURE | {"ciphertext": "v1:abc"}
     detailed = {"data.password": {"diffKind": "update", "inputDiff": True}}
     assert changed({"data": secret}, {"data": secret}, detailedDiff=detailed) == [
         Change("data.password", "update", "[secret]", "[secret]")
@@ -213,25 +198,17 @@ def test_what_is_inside_a_secret_stays_secret() -> None:
 
 
 def test_policies_and_diagnostics() -> None:
+    violated = {
+        "policyPackName": "pack",
+        "policyName": "pinned",
+        "resourceUrn": NODES,
+        "enforcementLevel": "mandatory",
+        "message": "<{%fg 1%}>latest is no version<{%reset%}>\n",
+    }
+    summary = {"policyPackName": "pack", "passed": ["bounded"], "failed": ["pinned"]}
     events = [
-        {
-            "timestamp": 100,
-            "policyEvent": {
-                "policyPackName": "pack",
-                "policyName": "pinned",
-                "resourceUrn": NODES,
-                "enforcementLevel": "mandatory",
-                "message": "<{%fg 1%}>latest is no version<{%reset%}>\n",
-            },
-        },
-        {
-            "timestamp": 100,
-            "policyAnalyzeSummaryEvent": {
-                "policyPackName": "pack",
-                "passed": ["bounded"],
-                "failed": ["pinned"],
-            },
-        },
+        {"timestamp": 100, "policyEvent": violated},
+        {"timestamp": 100, "policyAnalyzeSummaryEvent": summary},
         {"timestamp": 100, "diagnosticEvent": {"severity": "warning", "message": "  careful\n"}},
         {"timestamp": 100, "diagnosticEvent": {"severity": "debug", "message": "noise"}},
     ]

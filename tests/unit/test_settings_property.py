@@ -42,9 +42,8 @@ def values(schema: Schema, path: str = "") -> st.SearchStrategy[Any]:
                 lambda text: len(text) <= longest
             )
         case {"type": "array"}:
-            return st.lists(
-                values(schema["items"], f"{path}[]"), min_size=schema.get("minItems", 0), max_size=3
-            )
+            items = values(schema["items"], f"{path}[]")
+            return st.lists(items, min_size=schema.get("minItems", 0), max_size=3)
         case {"patternProperties": patterns}:
             (key, value), *_ = patterns.items()
             return st.dictionaries(values({"type": "string", "pattern": key}), values(value), max_size=2)
@@ -75,28 +74,21 @@ def model(_: Schema) -> st.SearchStrategy[Any]:
 
     def of(kind: str) -> st.SearchStrategy[Any]:
         properties = {k: v for k, v in schema["properties"].items() if k not in kinds - {kind}}
-        return mapping(
-            schema | {"properties": properties, "required": [*schema["required"], kind]}, "models[]"
-        )
+        one = {"properties": properties, "required": [*schema["required"], kind]}
+        return mapping(schema | one, "models[]")
 
     return st.one_of([of(kind) for kind in sorted(kinds)])
 
 
 def gpu_pool(_: Schema) -> st.SearchStrategy[Any]:
     fits = [
-        {
-            "machineType": name,
-            "accelerator": accelerator,
-            "acceleratorCount": count,
-            "spot": machine.spot_only,
-        }
+        {"machineType": name, "accelerator": gpu, "acceleratorCount": count, "spot": machine.spot_only}
         for name, machine in MACHINES.items()
-        for accelerator, counts in machine.accelerators.items()
+        for gpu, counts in machine.accelerators.items()
         for count in counts
     ]
-    return st.builds(
-        lambda pool, fit: pool | fit, mapping(SCHEMA["$defs"]["GpuPool"], "gpuPool"), st.sampled_from(fits)
-    )
+    pools = mapping(SCHEMA["$defs"]["GpuPool"], "gpuPool")
+    return st.builds(lambda pool, fit: pool | fit, pools, st.sampled_from(fits))
 
 
 # Settings whose values would hardly ever fit together if they were drawn one by one.
@@ -116,9 +108,8 @@ def accepted(sections: dict[str, Any]) -> dict[str, Any]:
     """The sections without the keys that the rules refuse, because the defaults fit more often."""
     for _ in range(4):
         try:
-            settings.parse(
-                {f"llm-gateway:{key}": json.dumps(value) for key, value in sections.items()}, "dev"
-            )
+            config = {f"llm-gateway:{key}": json.dumps(value) for key, value in sections.items()}
+            settings.parse(config, "dev")
         except settings.SettingsError as refusal:
             for mistake in refusal.mistakes:
                 drop(sections, [int(p) if p.isdigit() else p for p in re.findall(r"\w+", mistake.key)])

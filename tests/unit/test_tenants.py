@@ -18,6 +18,10 @@ SEARCH = {"name": "search", "budget": 50, "rpm": 100, "models": ["qwen-local"]}
 APP = {"name": "app", "team": "search"}
 
 
+def app(**changes: Any) -> dict[str, Any]:
+    return {"virtualKeys": [{**APP, **changes}]}
+
+
 def tenants(**changes: Any) -> Recording:
     return run_program({"teams": [SEARCH], "virtualKeys": [APP], **changes})
 
@@ -35,38 +39,18 @@ def tenants(**changes: Any) -> Recording:
         ({"teams": [{**SEARCH, "tpm": 0}]}, "teams[0].tpm", "greater than or equal to 1"),
         ({"teams": [{**SEARCH, "models": ["gpt"]}]}, "teams[0].models", "no model has the alias gpt"),
         ({"teams": [{**SEARCH, "metadata": {"tags": "a"}}]}, "teams[0].metadata.tags", "acts on tags"),
+        (app(metadata={"managed_by": "me"}), "virtualKeys[0].metadata.managed_by", "acts on managed_by"),
+        (app(team="none"), "virtualKeys[0].team", "there is no team none"),
+        (app(budget=51), "virtualKeys[0].budget", "51 is more than team search has (50)"),
+        (app(rpm=101), "virtualKeys[0].rpm", "101 is more than team search has"),
         (
-            {"virtualKeys": [{**APP, "metadata": {"managed_by": "me"}}]},
-            "virtualKeys[0].metadata.managed_by",
-            "acts on managed_by",
-        ),
-        ({"virtualKeys": [{**APP, "team": "none"}]}, "virtualKeys[0].team", "there is no team none"),
-        (
-            {"virtualKeys": [{**APP, "budget": 51}]},
-            "virtualKeys[0].budget",
-            "51 is more than team search has (50)",
-        ),
-        ({"virtualKeys": [{**APP, "rpm": 101}]}, "virtualKeys[0].rpm", "101 is more than team search has"),
-        (
-            {"models": EVERYTHING["models"], "virtualKeys": [{**APP, "models": ["claude"]}]},
+            {"models": EVERYTHING["models"], **app(models=["claude"])},
             "virtualKeys[0].models",
             "not among the models of team search",
         ),
-        (
-            {"virtualKeys": [{**APP, "expires": "2027-01-31"}]},
-            "virtualKeys[0].expires",
-            "should match pattern",
-        ),
-        (
-            {"virtualKeys": [{**APP, "expires": "2027-02-31T00:00:00Z"}]},
-            "virtualKeys[0].expires",
-            "is no date and time",
-        ),
-        (
-            {"virtualKeys": [{**APP, "adopt": 1, "generation": 2}]},
-            "virtualKeys[0].adopt",
-            "version 1 is kept",
-        ),
+        (app(expires="2027-01-31"), "virtualKeys[0].expires", "should match pattern"),
+        (app(expires="2027-02-31T00:00:00Z"), "virtualKeys[0].expires", "is no date and time"),
+        (app(adopt=1, generation=2), "virtualKeys[0].adopt", "version 1 is kept"),
         (
             {"secrets": {"existingVllmApiKey": "litellm-key-app"}},
             "virtualKeys[0].name",
@@ -86,9 +70,9 @@ def test_what_cannot_be_meant_is_refused(changes: Mapping[str, Any], key: str, p
 @pytest.mark.parametrize(
     "changes",
     [
-        {"virtualKeys": [{**APP, "budget": 90, "budgetPeriod": "1d"}]},
+        app(budget=90, budgetPeriod="1d"),
         {"virtualKeys": [{"name": "search"}]},
-        {"virtualKeys": [{**APP, "expires": "2020-01-31T00:00:00+01:00"}]},
+        app(expires="2020-01-31T00:00:00+01:00"),
     ],
     ids=["budgets of different periods", "a key called as a team", "a key that has expired"],
 )
@@ -97,7 +81,7 @@ def test_what_can_be_meant_is_allowed(changes: Mapping[str, Any]) -> None:
 
 
 def jobs(recording: Recording) -> list[str]:
-    return [name for type_, name in recording.resources if type_.endswith(":Job")]
+    return [job.request.name for job in recording.all("Job")]
 
 
 def test_nothing_is_made_where_tenants_are_left_to_others(program: Recording) -> None:
@@ -122,12 +106,8 @@ def declared(recording: Recording) -> dict[str, Any]:
 
 def test_two_hundred_tenants_are_one_job_and_one_external_secret() -> None:
     names = [f"t{number}" for number in range(200)]
-    recording = run_program(
-        {
-            "teams": [{"name": name} for name in names],
-            "virtualKeys": [{"name": f"{name}-app", "team": name} for name in names],
-        }
-    )
+    keys = [{"name": f"{name}-app", "team": name} for name in names]
+    recording = run_program({"teams": [{"name": name} for name in names], "virtualKeys": keys})
     assert jobs(recording) == ["gateway-tenants-reconcile"]
     external = recording.one("ExternalSecret", "gateway-secret-sync-litellm-tenant-keys").inputs["spec"]
     assert len(external["data"]) == 200
@@ -146,11 +126,8 @@ def test_a_tenant_is_shown_as_it_is_written() -> None:
 
 
 def test_the_declaration_speaks_litellms_language_and_holds_no_value() -> None:
-    recording = tenants(
-        virtualKeys=[
-            {**APP, "budget": 5, "budgetPeriod": "1d", "tpm": 7, "blocked": True, "metadata": {"a": "b"}}
-        ]
-    )
+    changes = {"budget": 5, "budgetPeriod": "1d", "tpm": 7, "blocked": True, "metadata": {"a": "b"}}
+    recording = tenants(**app(**changes))
     found = declared(recording)
     assert found["managed_by"] == "llm-gateway/dev"
     assert found["keys"] == [
@@ -189,7 +166,7 @@ def test_a_key_can_be_removed_from_a_protected_stack() -> None:
 
 
 def test_an_existing_value_is_adopted() -> None:
-    recording = tenants(virtualKeys=[{**APP, "adopt": 3}])
+    recording = tenants(**app(adopt=3))
     name = "projects/example-llm-dev/secrets/litellm-key-app"
     version = recording.one("SecretVersion", "gateway-secrets-litellm-key-app").request
     assert version.importId == f"{name}/versions/3"
@@ -207,17 +184,12 @@ def test_the_job_runs_anew_with_another_version_and_reads_values_from_files_alon
     (container,) = template["spec"]["containers"]
     assert "env" not in container
     assert "envFrom" not in container
-    assert [
-        volume["secret"]["secretName"] for volume in template["spec"]["volumes"] if "secret" in volume
-    ] == [
-        "litellm-secrets",
-        "litellm-tenant-keys",
-    ]
+    mounted = [volume["secret"] for volume in template["spec"]["volumes"] if "secret" in volume]
+    assert [secret["secretName"] for secret in mounted] == ["litellm-secrets", "litellm-tenant-keys"]
     assert "ttlSecondsAfterFinished" not in job.inputs["spec"]
     assert job.request.deleteBeforeReplace is True
 
 
 def test_outputs_name_the_secrets() -> None:
-    assert tenants().outputs["virtualKeySecrets"] == {
-        "app": "projects/example-llm-dev/secrets/litellm-key-app"
-    }
+    secret = "projects/example-llm-dev/secrets/litellm-key-app"
+    assert tenants().outputs["virtualKeySecrets"] == {"app": secret}

@@ -29,9 +29,8 @@ esac
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    program(
-        tmp_path / "gcloud", f'#!/bin/sh\necho "$KUBECONFIG $*" >> "{tmp_path}/log"; echo sk-from-gcloud\n'
-    )
+    gcloud = f'#!/bin/sh\necho "$KUBECONFIG $*" >> "{tmp_path}/log"; echo sk-from-gcloud\n'
+    program(tmp_path / "gcloud", gcloud)
     kubectl(tmp_path, "Forwarding from 127.0.0.1:4321 -> 4000")
     pods(tmp_path, "a", "b")
     return tmp_path
@@ -43,9 +42,8 @@ def program(path: Path, text: str) -> None:
 
 
 def kubectl(folder: Path, forward: str) -> None:
-    program(
-        folder / "kubectl", KUBECTL.format(log=folder / "log", pods=folder / "pods.json", forward=forward)
-    )
+    script = KUBECTL.format(log=folder / "log", pods=folder / "pods.json", forward=forward)
+    program(folder / "kubectl", script)
 
 
 def pods(folder: Path, *names: str) -> None:

@@ -52,8 +52,8 @@ def steps(path: Path) -> list[dict[str, Any]]:
     return [step for job in content["jobs"].values() for step in job.get("steps", [])]
 
 
-def step(file: str, name: str) -> dict[str, Any]:
-    return next(each for each in steps(GITHUB / file) if each.get("name") == name)
+def step_named(file: str, name: str) -> dict[str, Any]:
+    return next(step for step in steps(GITHUB / file) if step.get("name") == name)
 
 
 def test_the_workflows_are_there() -> None:
@@ -64,15 +64,15 @@ def test_the_workflows_are_there() -> None:
 def test_actions_are_pinned_by_commit_and_say_their_version() -> None:
     ours = r"\./\.github/(actions/\w+|workflows/\w+\.yml)"
     used = [action for path in FILES for action in re.findall(r"uses: (.*)", path.read_text())]
-    assert used
+    assert any("@" in action for action in used)
     for action in used:
         assert re.fullmatch(rf"{ours}|[\w./-]+@[0-9a-f]{{40}} # v\d+(\.\d+\.\d+)?", action)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_nothing_untrusted_is_pasted_into_a_script(path: Path) -> None:
-    for each in steps(path):
-        assert "${{" not in each.get("run", ""), each
+    for step in steps(path):
+        assert "${{" not in step.get("run", ""), step
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -96,9 +96,9 @@ def test_jobs_may_do_what_they_need_and_nothing_else(workflow: str, name: str, j
         assert "secrets" not in job
         return
     assert job["timeout-minutes"] <= 120
-    for each in job["steps"]:
-        if each.get("uses", "").startswith("actions/checkout@"):
-            assert each["with"]["persist-credentials"] is False
+    for step in job["steps"]:
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
 
 
 @pytest.mark.parametrize(("workflow", "name", "job"), list(jobs()), ids=lambda part: str(part)[:20])
@@ -111,9 +111,8 @@ def test_one_at_a_time_for_a_stack(workflow: str, name: str, job: dict[str, Any]
 
 def test_nothing_of_a_forks_runs_with_an_identity() -> None:
     content = load(GITHUB / "workflows" / "preview.yml")
-    assert set(content["on"]) == {
-        "pull_request"
-    }  # pull_request_target would hand forks the repository's rights
+    # pull_request_target would hand forks the repository's rights.
+    assert set(content["on"]) == {"pull_request"}
     first = content["jobs"].pop("stacks")
     assert first["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
     for job in content["jobs"].values():
@@ -134,30 +133,23 @@ def test_identities_are_apart() -> None:
 
 
 def test_only_deploy_changes_anything_and_only_as_planned() -> None:
-    changing = [
-        (path.stem, each["run"])
-        for path in FILES
-        for each in steps(path)
-        if "pulumi up" in each.get("run", "")
-    ]
-    assert [name for name, _ in changing] == ["deploy"]
-    assert "--plan plan.json" in changing[0][1]
+    scripts = [(path.stem, step.get("run", "")) for path in FILES for step in steps(path)]
+    ((name, script),) = [(name, script) for name, script in scripts if "pulumi up" in script]
+    assert name == "deploy"
+    assert "--plan plan.json" in script
     assert set(load(GITHUB / "workflows" / "deploy.yml")["on"]) == {"push", "workflow_dispatch"}
     assert load(GITHUB / "workflows" / "deploy.yml")["on"]["push"] == {"branches": ["main"]}
 
 
 def test_the_cli_is_the_one_that_is_rehearsed() -> None:
-    (cli,) = [
-        each
-        for each in steps(GITHUB / "actions/pulumi/action.yml")
-        if "pulumi/actions" in each.get("uses", "")
-    ]
+    run_by = steps(GITHUB / "actions/pulumi/action.yml")
+    (cli,) = [step for step in run_by if "pulumi/actions" in step.get("uses", "")]
     assert f"v{cli['with']['pulumi-version']}" == Manifest.read().version("pulumi")
 
 
 def test_the_toolchain_is_kept_by_what_it_is_made_of() -> None:
     made, used = (
-        next(each["with"] for each in steps(GITHUB / file) if "actions/cache" in each.get("uses", ""))
+        next(step["with"] for step in steps(GITHUB / file) if "actions/cache" in step.get("uses", ""))
         for file in ("workflows/rehearse.yml", "actions/rehearsal/action.yml")
     )
     assert made["key"] == used["key"]
@@ -171,25 +163,23 @@ def test_a_pull_request_gets_lint_and_the_whole_suite() -> None:
     content = load(GITHUB / "workflows/rehearse.yml")
     assert {"pull_request", "push", "workflow_call"} == content["on"].keys()
     runs = {
-        name: [each["run"] for each in job["steps"] if "run" in each] for name, job in content["jobs"].items()
+        name: [step["run"] for step in job["steps"] if "run" in step] for name, job in content["jobs"].items()
     }
     assert runs["checks"] == ["make lint test-unit"]
     assert content["jobs"]["checks"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
     assert runs["suite"] == ["make test"]
     # A job's condition is the nightly run's alone: that checks no style.
-    assert {name: job["if"] for name, job in content["jobs"].items() if "if" in job} == {
-        "checks": "${{ !inputs.real }}"
-    }
+    conditions = {name: job["if"] for name, job in content["jobs"].items() if "if" in job}
+    assert conditions == {"checks": "${{ !inputs.real }}"}
 
 
 def test_the_nightly_run_takes_the_versions_that_the_program_is_written_for(tmp_path: Path) -> None:
     output = tmp_path / "output"
-    pins = step("actions/rehearsal/action.yml", "The versions that the program is written for")
+    pins = step_named("actions/rehearsal/action.yml", "The versions that the program is written for")
     run(REPOSITORY, pins["run"], GITHUB_OUTPUT=str(output))
     found = dict(line.split("=") for line in output.read_text().splitlines())
-    used = re.findall(
-        r"steps\.pins\.outputs\.([\w-]+)", (GITHUB / "actions/rehearsal/action.yml").read_text()
-    )
+    action = (GITHUB / "actions/rehearsal/action.yml").read_text()
+    used = re.findall(r"steps\.pins\.outputs\.([\w-]+)", action)
     assert sorted(used) == ["pulumi", "pulumi-kubernetes", "pulumi-random"]
     assert {name: found[name] for name in used} == {name: version(name) for name in used}
 
@@ -226,10 +216,9 @@ def scripted(tmp_path: Path, script: str, answers: dict[str, str], **variables: 
     ids=["first", "again"],
 )
 def test_one_comment_is_posted_then_edited(tmp_path: Path, posted: str, last: list[str]) -> None:
-    script = step("workflows/preview.yml", "Post it, or edit the one that is there")
-    calls = scripted(
-        tmp_path, script["run"], {"api --paginate": posted}, COMMENTS="comments", COMMENT="comment"
-    )
+    script = step_named("workflows/preview.yml", "Post it, or edit the one that is there")
+    answers = {"api --paginate": posted}
+    calls = scripted(tmp_path, script["run"], answers, COMMENTS="comments", COMMENT="comment")
     assert calls[0][:3] == ["api", "--paginate", "comments"]
     assert calls[1:] == [last]
 
@@ -244,7 +233,7 @@ def test_one_comment_is_posted_then_edited(tmp_path: Path, posted: str, last: li
     ],
 )
 def test_a_failing_check_is_one_issue(tmp_path: Path, result: str, open_: str, then: list[str]) -> None:
-    script = step("actions/issue/action.yml", "Open, edit or close the issue")["run"]
+    script = step_named("actions/issue/action.yml", "Open, edit or close the issue")["run"]
     (tmp_path / "body.md").write_text("<!-- marker -->\ntext\n")
     about = {"LABEL": "drift", "TITLE": "Drift in dev", "ABOUT": "about", "BODY": "body.md"}
     calls = scripted(tmp_path, script, {"issue list <!-- marker -->": open_}, RESULT=result, **about)
@@ -287,7 +276,7 @@ def test_a_releases_notes_are_its_section_of_the_changelog(
     tmp_path: Path, tag: str, notes: str | None
 ) -> None:
     (tmp_path / "CHANGELOG.md").write_text(CHANGES)
-    done = run(tmp_path, step("workflows/release.yml", "The notes")["run"], TAG=tag)
+    done = run(tmp_path, step_named("workflows/release.yml", "The notes")["run"], TAG=tag)
     if notes is None:
         assert done.returncode == 1
         assert f"no section '## {tag[1:]} (<date>)'" in done.stdout
@@ -296,7 +285,7 @@ def test_a_releases_notes_are_its_section_of_the_changelog(
 
 
 def test_a_tag_that_is_not_the_version_is_refused() -> None:
-    script = step("workflows/release.yml", "The tag is the version")["run"]
+    script = step_named("workflows/release.yml", "The tag is the version")["run"]
     current = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     assert run(REPOSITORY, script, TAG=f"v{current}").returncode == 0
     refused = run(REPOSITORY, script, TAG="v9.9.9")
@@ -317,9 +306,8 @@ def test_hooks_write_what_make_docs_writes() -> None:
     commands = {hook["entry"].removeprefix(".venv/bin/python ") for hook in local["hooks"]}
     made = re.search(r"^docs:.*\n((?:\t.*\n)+)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     assert made
-    assert {command for command in commands if command.startswith("-m ")} == set(
-        re.findall(r"\$\(VENV\) (.*)", made[1])
-    )
+    written = set(re.findall(r"\$\(VENV\) (.*)", made[1]))
+    assert {command for command in commands if command.startswith("-m ")} == written
 
 
 def test_owners_are_of_files_that_exist() -> None:

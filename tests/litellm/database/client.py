@@ -1,4 +1,4 @@
-"""The client: `Prisma()` and, for each model, the actions that LiteLLM calls."""
+"""The client: `Prisma()` and, per model, the actions that LiteLLM calls."""
 
 # Statements are built of names in schema.prisma; values travel as parameters.
 # ruff: noqa: S608
@@ -147,9 +147,9 @@ class Actions:
 
     async def create_many(self, data: Sequence[Mapping[str, Any]], skip_duplicates: bool = False) -> int:
         made = 0
-        for each in data:
+        for row in data:
             try:
-                await self.create(each)
+                await self.create(row)
                 made += 1
             except UniqueViolationError:
                 if not skip_duplicates:
@@ -262,11 +262,11 @@ class Actions:
                 return None
             return await actions.find_first(where={other: values[own]}, include=include)
         (back,) = (
-            each
-            for each in MODELS[relation.kind].relations.values()
-            if each.kind == self._model.name
-            and each.relation
-            and each.relation_name == relation.relation_name
+            other
+            for other in MODELS[relation.kind].relations.values()
+            if other.kind == self._model.name
+            and other.relation
+            and other.relation_name == relation.relation_name
         )
         assert back.relation
         theirs, own = back.relation
@@ -294,7 +294,7 @@ class Actions:
 
     def _term(self, name: str, value: Any) -> Sql:
         if name in ("AND", "OR", "NOT"):
-            parts = [self._condition(each) for each in ([value] if isinstance(value, Mapping) else value)]
+            parts = [self._condition(part) for part in ([value] if isinstance(value, Mapping) else value)]
             if name == "NOT":
                 sql, values = _joined(" AND ", parts, "1")
                 return f"NOT ({sql})", values
@@ -315,23 +315,21 @@ class Actions:
     def _compared(self, field: Field, operation: str, value: Any, insensitive: bool = False) -> Sql:
         column = field.column
         match operation:
+            case "equals" if value is None:
+                return f"{column} IS NULL", []
             case "equals":
-                return (
-                    (f"{column} IS NULL", []) if value is None else (f"{column} = ?", [encoded(field, value)])
-                )
+                return f"{column} = ?", [encoded(field, value)]
             case "not" if isinstance(value, Mapping):
                 sql, values = self._term(field.name, value)
                 return f"NOT ({sql})", values
+            case "not" if value is None:
+                return f"{column} IS NOT NULL", []
             case "not":
-                return (
-                    (f"{column} IS NOT NULL", [])
-                    if value is None
-                    else (f"{column} <> ?", [encoded(field, value)])
-                )
+                return f"{column} <> ?", [encoded(field, value)]
             case "in" | "not_in" | "notIn":
                 places = ", ".join("?" * len(value))
                 negation = "" if operation == "in" else "NOT "
-                return f"{column} {negation}IN ({places})", [encoded(field, each) for each in value]
+                return f"{column} {negation}IN ({places})", [encoded(field, item) for item in value]
             case "lt" | "lte" | "gt" | "gte":
                 return f"{column} {_COMPARED[operation]} ?", [encoded(field, value)]
             case "contains" | "startsWith" | "endsWith" if field.kind == "String" and not field.array:

@@ -103,13 +103,13 @@ def _model(name: str, body: str, enums: set[str]) -> Model:
         if key := re.match(r"@@(?:id|unique)\(\[([^\]]*)\]", line):
             model.keys.append(tuple(part.strip() for part in key.group(1).split(",")))
         elif not line.startswith("@@") and (parts := _FIELD.match(line)):
-            each = Field(parts[1], parts[2], parts[3] == "[]", parts[3] == "?", parts[4])
-            if each.kind in SCALARS | enums:
-                model.columns[each.name] = each
-                if re.search(r"@(id|unique)\b", each.attributes):
-                    model.keys.append((each.name,))
+            found = Field(parts[1], parts[2], parts[3] == "[]", parts[3] == "?", parts[4])
+            if found.kind in SCALARS | enums:
+                model.columns[found.name] = found
+                if re.search(r"@(id|unique)\b", found.attributes):
+                    model.keys.append((found.name,))
             else:
-                model.relations[each.name] = each
+                model.relations[found.name] = found
     return model
 
 
@@ -125,17 +125,16 @@ def tables(models: dict[str, Model]) -> Iterator[str]:
     }
     for model in models.values():
         parts: list[str] = []
-        for each in model.columns.values():
-            kind = "JSON_TEXT" if each.array else types.get(each.kind, "TEXT")
-            null = "" if each.optional else " NOT NULL"
-            parts.append(f"{each.column} {kind}{null}{' PRIMARY KEY' if each.generated else ''}")
+        for column in model.columns.values():
+            kind = "JSON_TEXT" if column.array else types.get(column.kind, "TEXT")
+            null = "" if column.optional else " NOT NULL"
+            parts.append(f"{column.column} {kind}{null}{' PRIMARY KEY' if column.generated else ''}")
         for key in model.keys:
             if not model.columns[key[0]].generated:
                 parts.append(f"UNIQUE ({', '.join(model.columns[name].column for name in key)})")
-        for each in model.relations.values():
-            if each.relation:
-                own, other = each.relation
-                parts.append(
-                    f'FOREIGN KEY ({model.columns[own].column}) REFERENCES "{each.kind}" ("{other}")'
-                )
+        for relation in model.relations.values():
+            if relation.relation:
+                own, other = relation.relation
+                key = model.columns[own].column
+                parts.append(f'FOREIGN KEY ({key}) REFERENCES "{relation.kind}" ("{other}")')
         yield f'CREATE TABLE IF NOT EXISTS "{model.name}" ({", ".join(parts)})'

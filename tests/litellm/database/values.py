@@ -34,7 +34,7 @@ def encoded(field: Field, value: Any) -> Any:
     if field.array:
         if not isinstance(value, list):
             raise _refused(field, value)
-        return json.dumps([_scalar(field, each) for each in value])
+        return json.dumps([_scalar(field, item) for item in value])
     return _scalar(field, value)
 
 
