@@ -12,7 +12,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy measure report validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy measure report why validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ measure: ready ## time the first and second up, and a preview against an empty p
 report: packages ## write the page about the last `make up` anew: graph, timeline, outputs, versions
 	@echo "Writing the report of the last up of stack $(STACK)."
 	@$(SANDBOX) report --stack $(STACK) $(OPTIONS)
+
+why: $(if $(EVENTS),packages,ready) ## why the last `make up` failed, and what to do; EVENTS= the event log of another up, on any cluster
+	@echo "Looking at why the last up of stack $(STACK) failed."
+	@$(if $(EVENTS),$(VENV) -m tools.explain --events "$(EVENTS)" $(OPTIONS),$(SANDBOX) exec --stack $(STACK) -- \
+		$(CURDIR)/$(VENV) -m tools.explain --events $(CURDIR)/.sandbox/$(STACK)/events/llm-gateway/$(STACK)-up.jsonl)
 
 validate: packages ## check a real installation: keys, budgets, limits, spend; URL= where it answers; docs/validate.md
 	@echo "Validating the installation of stack $(STACK)."

@@ -32,10 +32,10 @@ class Outputs:
             "empty where none is declared."
         }
     )
-    secret_store: str = field(
+    virtual_key_store: dict[str, str] = field(
         metadata={
-            "about": "Name of the ClusterSecretStore with which an ExternalSecret of network.clientNamespaces "
-            "reads what the gateway may."
+            "about": "What a SecretStore of a namespace in virtualKeys[].readers names: `project` of the keys' secrets, "
+            "`serviceAccount` that may read them there (docs/tenants.md)."
         }
     )
     cluster: dict[str, pulumi.Input[str]] = field(

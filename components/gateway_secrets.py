@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+import string
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_random as random
 
+from components.cluster import ClusterHandle
+from components.owner import owner_of
+from components.salt_gate import salt_of_database
+from components.secret_manager import FoundSecret, find_secrets, has_version
 from settings import Settings
 from settings.secrets import DATABASE_PASSWORD, MASTER_KEY, REDIS_PASSWORD, SALT_KEY, VLLM_API_KEY
 
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
+KEY_READER = "virtual-key-reader"
+"""The Kubernetes service account that reads virtual keys in a namespace of `virtualKeys[].readers`; its owner makes it."""
+OWNER = "llm-gateway-owner"
+SALT_VERSION = "llm-gateway-salt-version"
+"""Annotations at Google: the stack that a Secret belongs to; the one version that is the salt."""
+_FIRST = "1"
+_LETTERS = string.ascii_letters + string.digits
+# Letters and digits hold 5.95 bits each. Both are more than what LiteLLM and Postgres need, and safe in a URL.
+_LENGTH, _SALT_LENGTH = 33, 43
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySecretsArgs:
-    """Arguments of GatewaySecrets. `reader` is the IAM member that may read each secret."""
+    """Arguments of GatewaySecrets. `reader` is the IAM member that may read each secret, `cluster` has the database."""
 
     settings: Settings
+    cluster: ClusterHandle
     reader: pulumi.Input[str]
 
 
@@ -35,10 +52,18 @@ class StoredSecret:
 
 
 class GatewaySecrets(pulumi.ComponentResource):
-    """Random values, kept in Secret Manager, readable by one member each.
+    """Random values, kept in Secret Manager, readable by one member each; virtual keys by their readers, too.
 
-    The salt encrypts every credential LiteLLM stores: losing or changing it makes them unreadable. So each of
-    its resources is protected, ignores every change, and is left in place when it leaves the state.
+    They are made by RandomPassword: the state keeps its result encrypted, and its id says nothing. RandomBytes and
+    RandomId have the value as their id, which the engine never encrypts.
+
+    Each Secret is annotated at Google with the stack that it belongs to. One that exists and does not belong to
+    this stack is refused, before anything is registered.
+
+    The salt encrypts every credential LiteLLM stores: losing or changing it makes them unreadable. So its
+    Secret and SecretVersion are protected, ignore every change, and are left in place when they leave the state.
+    It is made only where Google has none; one that Google has is imported, in the version that its annotation
+    names, whatever the state and the settings say. It has no random resource that could be made anew.
 
     Of the others the setting `protect` covers the Secrets alone. The engine refuses to replace what is
     protected, and rotation replaces value and version; an old version is disabled, which can be undone. A
@@ -56,6 +81,10 @@ class GatewaySecrets(pulumi.ComponentResource):
     """The secrets made elsewhere, by id."""
     virtual_keys: Mapping[str, StoredSecret]
     """The values of the virtual keys, by the keys' names."""
+    salt: pulumi.Output[str]
+    """Name and version of the salt."""
+    project: pulumi.Output[str]
+    """The Google project of the secrets; fails where the salt is in another one."""
 
     def __init__(
         self, name: str, args: GatewaySecretsArgs, opts: pulumi.ResourceOptions | None = None
@@ -63,23 +92,23 @@ class GatewaySecrets(pulumi.ComponentResource):
         super().__init__("llmgateway:gateway_secrets:GatewaySecrets", name, None, opts)
         self._name = name
         self._args = args
-        self._project = args.settings.gcp.project
+        self._owner = owner_of(args.settings)
         settings, own, adopt = args.settings, args.settings.secrets, args.settings.secrets.adopt
+        self._found = find_secrets(settings.gcp.project, self)
+        self._refuse_what_is_not_ours()
 
+        self.salt_key = self._salt()
         self.master_key = self._rotating(
             MASTER_KEY,
             prefix="sk-",
-            length=24,
             generation=own.master_key_generation,
             adopted=adopt.master_key,
         )
         self.database_password = self._rotating(
             DATABASE_PASSWORD,
-            length=24,
             generation=own.database_password_generation,
             adopted=adopt.database_password,
         )
-        self.salt_key = self._salt(SALT_KEY, length=32, adopted=adopt.salt_key)
         vllm_api_key = own.existing_vllm_api_key if settings.self_hosted else None
         existing = {*settings.litellm_keys.values(), *settings.hugging_face_tokens.values()}
         existing |= set(filter(None, [vllm_api_key]))
@@ -90,12 +119,11 @@ class GatewaySecrets(pulumi.ComponentResource):
         elif settings.self_hosted:
             self.vllm_api_key = self._rotating(
                 VLLM_API_KEY,
-                length=24,
                 generation=own.vllm_api_key_generation,
                 adopted=adopt.vllm_api_key,
             )
         self.redis_password = (
-            self._rotating(REDIS_PASSWORD, length=24, generation=1, adopted=adopt.redis_password)
+            self._rotating(REDIS_PASSWORD, generation=1, adopted=adopt.redis_password)
             if settings.litellm.shared_state.kind == "valkey"
             else None
         )
@@ -103,20 +131,26 @@ class GatewaySecrets(pulumi.ComponentResource):
             key.name: self._rotating(
                 key.secret_id,
                 prefix="sk-",
-                length=24,
                 generation=key.generation,
                 adopted=key.adopt,
                 protect=False,
             )
             for key in settings.virtual_keys or []
         }
-        self.register_outputs({})
+        for key in settings.virtual_keys or []:
+            for namespace in key.readers:
+                self._access(
+                    # A dot, which no key and no namespace has: no two names can meet.
+                    f"{key.secret_id}-reader.{namespace}",
+                    self.virtual_keys[key.name].secret_id,
+                    self._args.cluster.member(namespace, KEY_READER),
+                )
+        self.register_outputs({"firstSalt": self._first_salt})
 
     def _rotating(
         self,
         secret_id: str,
         *,
-        length: int,
         generation: int,
         adopted: int | None,
         prefix: str = "",
@@ -129,16 +163,18 @@ class GatewaySecrets(pulumi.ComponentResource):
         protect = self._args.settings.protect if protect is None else protect
         if adopted:
             return self._adopted(secret_id, adopted, protect=protect)
-        value = random.RandomBytes(
+        value = random.RandomPassword(
             f"{self._name}-{secret_id}",
-            length=length,
+            length=_LENGTH,
+            special=False,
             keepers={"generation": str(generation)},
             opts=pulumi.ResourceOptions(parent=self),
         )
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
-            project=self._project,
-            secret_id=secret_id,
+            project=self.project,
+            secret_id=self._id(secret_id),
+            annotations={OWNER: self._owner},
             replication=self._replication(),
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -150,57 +186,193 @@ class GatewaySecrets(pulumi.ComponentResource):
         version = gcp.secretmanager.SecretVersion(
             f"{self._name}-{secret_id}",
             secret=secret.id,
-            secret_data=value.hex.apply(lambda hexadecimal: prefix + hexadecimal),
+            secret_data=pulumi.Output.concat(prefix, value.result),
             deletion_policy="DISABLE",
             opts=pulumi.ResourceOptions(parent=self),
         )
         return self._stored(secret_id, secret, version)
 
-    def _salt(self, secret_id: str, *, length: int, adopted: int | None) -> StoredSecret:
+    def _salt(self) -> StoredSecret:
         """The write-once salt."""
-        if adopted:
-            return self._adopted(secret_id, adopted, protect=True, salt=True)
-        write_once = self._write_once(protect=True)
-        value = random.RandomBytes(f"{self._name}-{secret_id}", length=length, opts=write_once)
+        project, secret_id = self._args.settings.gcp.project, self._id(SALT_KEY)
+        found = self._found.get(secret_id)
+        number = found.annotations[SALT_VERSION] if found else _FIRST
+        kept = found is not None and has_version(project, secret_id, number, self)
+        self._first_salt = not kept
+        if found and not kept and number != _FIRST:
+            raise pulumi.RunError(
+                f"{secret_id} has no version {number}, which its annotation {SALT_VERSION} names as the salt. Without "
+                "that value nothing decrypts the credentials that LiteLLM has stored. Annotate the version that it is:\n"
+                f"  {self._annotate(SALT_KEY)}"
+            )
         secret = gcp.secretmanager.Secret(
-            f"{self._name}-{secret_id}",
-            project=self._project,
+            f"{self._name}-{SALT_KEY}",
+            project=project,
             secret_id=secret_id,
+            annotations={OWNER: self._owner, SALT_VERSION: number},
             replication=self._replication(),
             deletion_protection=True,
             deletion_policy="ABANDON",
-            opts=write_once,
+            opts=self._write_once(
+                protect=True, existing=f"projects/{project}/secrets/{secret_id}" if found else None
+            ),
         )
+        value = "".join(secrets.choice(_LETTERS) for _ in range(_SALT_LENGTH))
         version = gcp.secretmanager.SecretVersion(
-            f"{self._name}-{secret_id}",
+            f"{self._name}-{SALT_KEY}",
             secret=secret.id,
-            secret_data=value.hex,
+            secret_data=None if kept else pulumi.Output.secret(value),
             deletion_policy="ABANDON",
-            opts=write_once,
+            opts=pulumi.ResourceOptions.merge(
+                self._write_once(
+                    protect=True, existing=f"{found.name}/versions/{number}" if found and kept else None
+                ),
+                pulumi.ResourceOptions(
+                    hooks=pulumi.ResourceHookBinding(
+                        before_create=[
+                            salt_of_database(
+                                f"{self._name}-new-salt",
+                                self._args.cluster,
+                                self._args.settings.namespaces.gateway,
+                                None,
+                            )
+                        ]
+                    )
+                ),
+            ),
         )
-        return self._stored(secret_id, secret, version)
 
-    def _adopted(self, secret_id: str, version: int, *, protect: bool, salt: bool = False) -> StoredSecret:
+        where = pulumi.Output.concat(secret.project, "/", secret.secret_id)
+        # A coroutine's output depends on nothing: who forgets the salt's Secret must not forget the others with it.
+        self.project = pulumi.Output.from_input(self._same_place(where))
+
+        def readable(version: list[Any]) -> str:
+            made, enabled = version
+            if made != number:
+                raise pulumi.RunError(
+                    f"The salt is version {number} of {secret_id}; version {made} was made."
+                )
+            if enabled is False:
+                raise pulumi.RunError(
+                    f"The salt, version {number} of {secret_id}, is disabled: pods that start anew cannot read it. "
+                    f"Enable it: gcloud secrets versions enable {number} --secret {secret_id} --project {project}"
+                )
+            return number
+
+        stored = StoredSecret(
+            secret_id=secret.secret_id,
+            version=pulumi.Output.all(version.version, version.enabled).apply(readable),
+            name=secret.name,
+            access=self._access(f"{SALT_KEY}-reader", secret.secret_id, self._args.reader),
+        )
+        self.salt = pulumi.Output.concat(secret.name, "/versions/", stored.version)
+        return stored
+
+    async def _same_place(self, salt: pulumi.Output[str]) -> str:
+        """The project, once the salt is known to be in it; raises pulumi.RunError where it is elsewhere."""
+        project, secret_id = self._args.settings.gcp.project, self._id(SALT_KEY)
+        found = await salt.future()
+        if found not in (None, f"{project}/{secret_id}"):
+            raise pulumi.RunError(
+                f"The salt of this stack is {found.replace('/', ', secret ')}; the settings say {project}, secret "
+                f"{secret_id}. Nothing decrypts the stored credentials without it. Leave gcp.project and secrets.prefix "
+                "as they were; another project or prefix needs another stack."
+            )
+        return project
+
+    def _adopted(self, secret_id: str, version: int, *, protect: bool) -> StoredSecret:
         """A secret made by other means, and its value's version: imported as they are, never changed or deleted.
 
-        It has no RandomBytes: that is imported by its value, which the state would keep in plain text as
+        It has no random resource: that is imported by its value, which the state would keep in plain text as
         import id.
         """
-        name = f"projects/{self._project}/secrets/{secret_id}"
+        name = f"projects/{self._args.settings.gcp.project}/secrets/{self._id(secret_id)}"
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
-            project=self._project,
-            secret_id=secret_id,
+            project=self.project,
+            secret_id=self._id(secret_id),
             replication=self._replication(),
             opts=self._write_once(protect=protect, existing=name),
         )
         kept = gcp.secretmanager.SecretVersion(
             f"{self._name}-{secret_id}",
             secret=secret.id,
-            # Only the salt is never replaced by a later generation.
-            opts=self._write_once(protect=salt, existing=f"{name}/versions/{version}"),
+            # A later generation replaces it.
+            opts=self._write_once(protect=False, existing=f"{name}/versions/{version}"),
         )
         return self._stored(secret_id, secret, kept)
+
+    def _id(self, secret_id: str) -> str:
+        return self._args.settings.secrets.prefix + secret_id
+
+    def _refuse_what_is_not_ours(self) -> None:
+        """Raise pulumi.RunError if a Secret exists under a name of this stack and belongs to another or to none."""
+        if wrong := list(self._not_ours()):
+            raise pulumi.RunError("\n".join(wrong))
+
+    def _not_ours(self) -> Iterator[str]:
+        settings = self._args.settings
+        adopt = settings.secrets.adopt
+        keys = (
+            ("masterKey", MASTER_KEY, adopt.master_key),
+            ("saltKey", SALT_KEY, adopt.salt_key),
+            ("databasePassword", DATABASE_PASSWORD, adopt.database_password),
+            ("redisPassword", REDIS_PASSWORD, adopt.redis_password),
+            *(
+                ()
+                if settings.secrets.existing_vllm_api_key
+                else (("vllmApiKey", VLLM_API_KEY, adopt.vllm_api_key),)
+            ),
+        )
+        asked = {secret_id: (f"secrets.adopt.{key}", version) for key, secret_id, version in keys}
+        for index, key in enumerate(settings.virtual_keys or []):
+            asked[key.secret_id] = (f"virtualKeys[{index}].adopt", key.adopt)
+        for own_id, (key, version) in asked.items():
+            secret_id = self._id(own_id)
+            found = self._found.get(secret_id)
+            if found is None:
+                if version:
+                    yield (
+                        f"llm-gateway:{key}: there is no secret {secret_id} in {settings.gcp.project}, so nothing to "
+                        f"adopt. Remove the entry and a new value is made, or correct gcp.project or secrets.prefix."
+                    )
+                continue
+            owner = found.annotations.get(OWNER)
+            if owner is None:
+                yield (
+                    f"{secret_id} exists in {settings.gcp.project} and no stack owns it. To keep its value, name its "
+                    f"owner, and its version as llm-gateway:{key}:\n  {self._annotate(own_id)}\n"
+                    "To leave it alone, give this stack other names: llm-gateway:secrets.prefix."
+                )
+            elif owner != self._owner:
+                yield (
+                    f"{secret_id} in {settings.gcp.project} belongs to the stack {owner}; this is {self._owner}. Two "
+                    "stacks would share its value. If this stack was called so, or takes its place, write "
+                    f"llm-gateway:owner: {owner}. If not, give this stack other names: llm-gateway:secrets.prefix."
+                )
+            elif own_id == SALT_KEY:
+                yield from self._wrong_salt(found, version)
+
+    def _wrong_salt(self, found: FoundSecret, adopted: int | None) -> Iterator[str]:
+        secret_id, number = self._id(SALT_KEY), found.annotations.get(SALT_VERSION, "")
+        if not number.isdecimal():
+            yield (
+                f"{secret_id} exists, and nothing says which of its versions is the salt. With another one, every "
+                f"credential that LiteLLM has stored is lost. Say it, once:\n  {self._annotate(SALT_KEY)}"
+            )
+        elif adopted and number != str(adopted):
+            yield (
+                f"llm-gateway:secrets.adopt.saltKey: {adopted}: the salt is version {number} of {secret_id}. With "
+                f"another one, every credential that LiteLLM has stored is lost. Write saltKey: {number}."
+            )
+
+    def _annotate(self, own_id: str) -> str:
+        """The command that makes this stack the owner of a Secret that exists."""
+        version = f",{SALT_VERSION}=<version>" if own_id == SALT_KEY else ""
+        return (
+            f"gcloud secrets update {self._id(own_id)} --project {self._args.settings.gcp.project} "
+            f"--update-annotations={OWNER}={self._owner}{version}"
+        )
 
     def _write_once(self, *, protect: bool, existing: str | None = None) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
@@ -214,28 +386,44 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret_id=secret.secret_id,
             version=version.version,
             name=secret.name,
-            access=self._access(secret_id, secret.secret_id),
+            access=self._access(f"{secret_id}-reader", secret.secret_id, self._args.reader),
         )
 
     def _existing(self, secret_id: str) -> StoredSecret:
         """A secret made elsewhere: only looked up, so a missing one fails here and by name."""
-        found = gcp.secretmanager.get_secret_output(
-            project=self._project, secret_id=secret_id, opts=pulumi.InvokeOutputOptions(parent=self)
-        )
+        found = pulumi.Output.from_input(self._looked_up(secret_id))
         return StoredSecret(
             secret_id=secret_id,
             version="latest",
-            name=found.name,
-            access=self._access(secret_id, found.secret_id),
+            name=found.apply(lambda secret: secret["name"]),
+            access=self._access(
+                f"{secret_id}-reader", found.apply(lambda secret: secret["secretId"]), self._args.reader
+            ),
         )
 
-    def _access(self, child: str, secret_id: pulumi.Input[str]) -> gcp.secretmanager.SecretIamMember:
+    async def _looked_up(self, secret_id: str) -> Mapping[str, str]:
+        """Raises pulumi.RunError where there is no such secret; get_secret_output ends in a traceback."""
+        token = "gcp:secretmanager/getSecret:getSecret"
+        asked = {"project": self._args.settings.gcp.project, "secretId": secret_id}
+        try:
+            return await pulumi.runtime.invoke_async(token, asked, pulumi.InvokeOptions(parent=self))
+        except Exception as error:  # the SDK raises Exception itself
+            raise pulumi.RunError(
+                f"The secret {secret_id}, which a setting names (apiKeySecret, passwordSecret, huggingFaceToken or "
+                f"existingVllmApiKey), could not be looked up in {self._args.settings.gcp.project}: pods that need it would never start. "
+                f"If there is none, make it: gcloud secrets create {secret_id} --project {self._args.settings.gcp.project} "
+                f"--data-file=-. Google's answer: {str(error)[:300]}"
+            ) from error
+
+    def _access(
+        self, child: str, secret_id: pulumi.Input[str], member: pulumi.Input[str]
+    ) -> gcp.secretmanager.SecretIamMember:
         return gcp.secretmanager.SecretIamMember(
-            f"{self._name}-{child}-reader",
-            project=self._project,
+            f"{self._name}-{child}",
+            project=self.project,
             secret_id=secret_id,
             role=ACCESSOR_ROLE,
-            member=self._args.reader,
+            member=member,
             opts=pulumi.ResourceOptions(parent=self),
         )
 

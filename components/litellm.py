@@ -68,6 +68,13 @@ class LiteLLM(pulumi.ComponentResource):
             args.secret.ready,
             *([args.valkey.ready] if args.valkey else []),
         ]
+        # Neither the proxy nor the migration calls the API server: whoever breaks into one finds no token for it.
+        account = kubernetes.core.v1.ServiceAccount(
+            f"{name}-account",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=RELEASE, namespace=args.namespace),
+            automount_service_account_token=False,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         # Readiness fails while the database is away: a pod that is to serve without it is asked for liveness.
         path = "/health/liveliness" if args.litellm.serve_without_database else "/health/readiness"
         self.release = kubernetes.helm.v3.Release(
@@ -90,6 +97,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "tag": LITELLM_IMAGE.pinned_tag,
                     "pullPolicy": "IfNotPresent",
                 },
+                "serviceAccount": {"create": False, "name": account.metadata.name},
                 "masterkeySecretName": args.secret.name,
                 "masterkeySecretKey": gateway.PROXY_MASTER_KEY,
                 "environmentSecrets": [args.secret.name],
@@ -117,7 +125,7 @@ class LiteLLM(pulumi.ComponentResource):
                     # Without it a failed migration exits 0 and the proxy starts on an old schema.
                     "ENFORCE_PRISMA_MIGRATION_CHECK": "true",
                     "LITELLM_LOG": args.litellm.log_level,
-                    # Costs are the settings'; without it each start waits for a download that policies deny.
+                    # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
                 },
                 "proxy_config": _proxy_config(args),
@@ -147,7 +155,7 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     """LiteLLM's own configuration, https://docs.litellm.ai/docs/proxy/config_settings."""
     router: dict[str, object] = {}
     config: dict[str, object] = {
-        "model_list": [_route(model, args.vllm_url) for model in args.models],
+        "model_list": [route(model, args.vllm_url) for model in args.models],
         "general_settings": {
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
@@ -186,14 +194,14 @@ def _redis(args: LiteLLMArgs) -> dict[str, object]:
     }
 
 
-def _route(model: gateway.Model, vllm_url: pulumi.Input[str] | None) -> dict[str, object]:
+def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None) -> dict[str, object]:
     """A `model_list` entry, https://docs.litellm.ai/docs/proxy/configs."""
     params: dict[str, object] = {
         "tpm": model.tpm,
         "rpm": model.rpm,
-        # Here they are numbers to LiteLLM even as Helm writes them: YAML 1.1 reads 5e-08 as text.
-        "input_cost_per_token": model.input_cost_per_token,
-        "output_cost_per_token": model.output_cost_per_token,
+        # Here they are numbers to LiteLLM even as Helm writes them: YAML 1.1 reads 5e-08 as text. Without any, it has
+        # the prices of its own map, of every kind; with one, no other of the map counts.
+        **model.prices,
     }
     if model.api_key_secret:
         params["api_key"] = f"os.environ/{model.api_key_variable}"

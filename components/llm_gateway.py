@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import ownership
+from components import fixed_settings, ownership
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
-from components.gateway_secrets import GatewaySecrets, GatewaySecretsArgs
+from components.gateway_secrets import KEY_READER, GatewaySecrets, GatewaySecretsArgs
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
 from components.litellm import LiteLLM, LiteLLMArgs
 from components.namespaces import Namespaces, NamespacesArgs
 from components.operators import (
-    EXTERNAL_SECRETS_ACCOUNT,
     CertManager,
     CnpgOperator,
     ExternalSecretsOperator,
     OperatorArgs,
 )
+from components.owner import owner_of
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
-from components.secret_sync import STORE, SecretSync, SecretSyncArgs
+from components.secret_sync import READER, SecretSync, SecretSyncArgs
 from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
 from components.vllm import Vllm, VllmArgs
@@ -53,24 +53,27 @@ class LlmGateway(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings, cluster = args.settings, args.cluster
-        marked = pulumi.ResourceOptions(transformations=[ownership.marked(name, cluster, settings.recover)])
+        mark = ownership.marked(name, owner_of(settings), cluster, settings.recover)
+        marked = pulumi.ResourceOptions(transformations=[mark])
         opts = pulumi.ResourceOptions.merge(opts, marked)
         super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
         charts, timeouts, protect = settings.charts, settings.timeouts, settings.protect
         shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
-        namespaces = Namespaces(
-            f"{name}-namespaces",
-            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
-            child,
-        )
+        # First: it refuses what would make a second salt before anything is registered.
         secrets = GatewaySecrets(
             f"{name}-secrets",
             GatewaySecretsArgs(
                 settings=settings,
-                reader=cluster.member(settings.namespaces.external_secrets, EXTERNAL_SECRETS_ACCOUNT),
+                cluster=cluster,
+                reader=cluster.member(settings.namespaces.external_secrets, READER),
             ),
+            child,
+        )
+        namespaces = Namespaces(
+            f"{name}-namespaces",
+            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
             child,
         )
 
@@ -90,10 +93,26 @@ class LlmGateway(pulumi.ComponentResource):
                 cluster=cluster,
                 gateway=namespaces.gateway,
                 serving=namespaces.serving,
+                operator=namespaces.external_secrets,
                 secrets=secrets,  # versions exist, IAM in force
                 operator_ready=external_secrets.ready,  # CRDs served, webhook answering
             ),
             child,
+        )
+
+        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
+        kept = settings.namespaces.model_dump(by_alias=True, exclude={"cert_manager"})
+        fixed_settings.fix(
+            f"{name}-fixed-settings",
+            {
+                "gcp.project": settings.gcp.project,
+                "cluster.project": cluster.project,
+                "cluster.location": cluster.location,
+                "cluster.name": cluster.name,
+                **{f"namespaces.{key}": namespace for key, namespace in kept.items()},
+            },
+            self,
+            [external_secrets.ready, cnpg.ready],  # from here on a move needs more than an `up`
         )
 
         backups_ready: list[pulumi.Resource] = []
@@ -103,6 +122,12 @@ class LlmGateway(pulumi.ComponentResource):
                 cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
                 # Webhook answering: the plugin's chart has Certificates.
                 plugin_needs.append(cert_manager.ready)
+                fixed_settings.fix(
+                    f"{name}-fixed-cert-manager",
+                    {"namespaces.certManager": settings.namespaces.cert_manager},
+                    self,
+                    [cert_manager.ready],
+                )
             plugin = BarmanPlugin(
                 f"{name}-barman-plugin",
                 BarmanPluginArgs(
@@ -131,6 +156,7 @@ class LlmGateway(pulumi.ComponentResource):
             f"{name}-postgres",
             PostgresClusterArgs(
                 namespace=namespaces.gateway,
+                salt=secrets.salt,
                 credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
                 operator_ready=cnpg.ready,  # CRDs served, webhook answering
                 backups_ready=backups_ready,
@@ -192,12 +218,16 @@ class LlmGateway(pulumi.ComponentResource):
             ),
             child,
         )
+        fixed_settings.recover_only_what_is_lost(
+            f"{name}-complete", settings.recover, self, [litellm.release]
+        )
         if settings.declares_tenants:
             Tenants(
                 f"{name}-tenants",
                 TenantsArgs(
                     namespace=namespaces.gateway,
                     proxy=litellm,  # its admin API answers
+                    owner=owner_of(settings),
                     teams=settings.teams or [],
                     virtual_keys=settings.virtual_keys or [],
                     secret=synced.litellm,
@@ -225,7 +255,7 @@ class LlmGateway(pulumi.ComponentResource):
                 if secret
             },
             virtual_key_secrets={key: secret.name for key, secret in secrets.virtual_keys.items()},
-            secret_store=STORE,
+            virtual_key_store={"project": settings.gcp.project, "serviceAccount": KEY_READER},
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
             database_host=postgres.database.host,
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",

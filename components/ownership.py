@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pulumi
-from kubernetes.client import ApiClient
 from kubernetes.config import new_client_from_config_dict
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
@@ -29,24 +28,29 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components.cluster import ClusterHandle
 
 OWNER = "llm-gateway/owner"
-"""Annotation with project, stack and resource that an object belongs to."""
+"""Annotation with the stack, by its own mark, and the resource that an object belongs to."""
 RECORDED = "llm-gateway/recorded"
 """Annotation of an object whose create has ended, so that the state knows it."""
 FIELD_MANAGER = "llm-gateway"
 """One name for all stacks and states: after a lost state, too, a field that the program drops is dropped."""
 RELEASE = "kubernetes:helm.sh/v3:Release"
-_CLIENT_SECONDS = 1200  # Google's tokens live for an hour
 _DELETION_SECONDS = 60
 _MERGE = "application/merge-patch+json"
 _DISCOVERY = threading.Lock()  # the client's own discovery is not safe for threads
 _Work = Callable[[DynamicClient, pulumi.ResourceHookArgs], str | None]
 
 
-def marked(name: str, cluster: ClusterHandle, recover: bool) -> pulumi.ResourceTransformation:
+def marked(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> pulumi.ResourceTransformation:
     """A transformation that marks Kubernetes objects and looks before each create whether it may take over what is there.
 
-    `name` is unique in the program. `recover` also takes over what the state must have known, and what carries no mark. What carries the mark of
-    another resource is never taken over. A Release is this stack's where its namespace is.
+    A Release is this stack's where its namespace is.
+
+    Args:
+        name: prefix of the hooks' names, unique in the program.
+        owner: this stack's mark.
+        cluster: where the objects are.
+        recover: also take over what the state must have known, and what carries no mark. What carries the mark of
+            another resource is never taken over.
     """
     connection = _Connection(cluster)
 
@@ -59,12 +63,12 @@ def marked(name: str, cluster: ClusterHandle, recover: bool) -> pulumi.ResourceT
 
     record, record_release = hook("object-is-recorded", _record), hook("release-is-recorded", _record_release)
     objects = pulumi.ResourceHookBinding(
-        before_create=[hook("object-is-ours", lambda api, args: admit(api, args, recover))],
+        before_create=[hook("object-is-ours", lambda api, args: admit(api, args, owner, recover))],
         after_create=[record],
         after_update=[record],
     )
     releases = pulumi.ResourceHookBinding(
-        before_create=[hook("release-is-ours", lambda api, args: admit_release(api, args, recover))],
+        before_create=[hook("release-is-ours", lambda api, args: admit_release(api, args, owner, recover))],
         after_create=[record_release],
         before_update=[hook("release-is-not-pending", end_pending)],
         after_update=[record_release],
@@ -78,7 +82,7 @@ def marked(name: str, cluster: ClusterHandle, recover: bool) -> pulumi.ResourceT
             metadata = copy.copy(props.get("metadata")) or ObjectMetaArgs()
             metadata.annotations = {
                 **(metadata.annotations or {}),
-                OWNER: _owner(args.name),
+                OWNER: f"{owner}/{args.name}",
                 "pulumi.com/patchFieldManager": FIELD_MANAGER,
             }
             props["metadata"] = metadata
@@ -89,17 +93,13 @@ def marked(name: str, cluster: ClusterHandle, recover: bool) -> pulumi.ResourceT
     return mark
 
 
-def _owner(resource: str) -> str:
-    return f"{pulumi.get_project()}/{pulumi.get_stack()}/{resource}"
-
-
 class _Connection:
     """A client of the cluster, shared by all hooks."""
 
     def __init__(self, cluster: ClusterHandle) -> None:
         self._cluster = cluster
         self._lock = threading.Lock()
-        self._made: tuple[float, DynamicClient] | None = None
+        self._made: DynamicClient | None = None
 
     async def use(self, work: Callable[[DynamicClient], str | None]) -> str | None:
         kubeconfig = json.loads(await self._cluster.kubeconfig.future() or "{}")
@@ -107,13 +107,12 @@ class _Connection:
 
     def _client(self, kubeconfig: Mapping[str, Any]) -> DynamicClient:
         with self._lock:
-            if self._made is None or time.monotonic() - self._made[0] > _CLIENT_SECONDS:
-                api: ApiClient = new_client_from_config_dict(dict(kubeconfig))
-                self._made = time.monotonic(), DynamicClient(api)
-            return self._made[1]
+            if self._made is None:
+                self._made = DynamicClient(new_client_from_config_dict(dict(kubeconfig)))
+            return self._made
 
 
-def admit(api: DynamicClient, args: pulumi.ResourceHookArgs, recover: bool) -> str | None:
+def admit(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str, recover: bool) -> str | None:
     """Let a create go where nothing is, or what is may be taken over; else raise pulumi.RunError."""
     inputs = args.new_inputs or {}
     deadline = time.monotonic() + _DELETION_SECONDS
@@ -126,23 +125,22 @@ def admit(api: DynamicClient, args: pulumi.ResourceHookArgs, recover: bool) -> s
     if live is None:
         return None
     annotations = live["metadata"].get("annotations") or {}
-    owner = annotations.get(OWNER)
-    if owner not in (None, _owner(args.name)):
+    mark = annotations.get(OWNER)
+    if mark not in (None, f"{owner}/{args.name}"):
         raise pulumi.RunError(
-            f"{_said(live)} belongs to {owner} and is not taken over. Destroy that stack or give this one another "
+            f"{_said(live)} belongs to {mark} and is not taken over. Destroy that stack or give this one another "
             "namespace and name; if that resource was only renamed, give it an alias."
         )
-    if owner is None and not recover:
+    if mark is None and not recover:
         raise pulumi.RunError(
             f"{_said(live)} already exists and carries no mark of a stack. If nobody else uses it, delete it, or take "
             "it over with one `pulumi up` with llm-gateway:recover: true."
         )
     if RECORDED in annotations and not recover:
         raise pulumi.RunError(
-            f"{_said(live)} already exists, and this stack made it. If its state was lost, run `pulumi up` with "
-            "llm-gateway:recover: true. If this `up` is to replace it, it cannot be replaced under its own name."
+            f"{_said(live)} already exists, and this stack made it. {_lost(live, RECORDED)}"
         )
-    return f"{_said(live)} exists and is this stack's: it is taken over as it is."
+    return f"{_said(live)} was left by an interrupted `up` of this stack: it is taken over."
 
 
 def _record(api: DynamicClient, args: pulumi.ResourceHookArgs) -> None:
@@ -151,23 +149,22 @@ def _record(api: DynamicClient, args: pulumi.ResourceHookArgs) -> None:
         _annotate(api, live, RECORDED, "true")
 
 
-def admit_release(api: DynamicClient, args: pulumi.ResourceHookArgs, recover: bool) -> str | None:
+def admit_release(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str, recover: bool) -> str | None:
     """Delete Helm's records of an install that was interrupted, so that the next adopts the objects; else RunError."""
     inputs = args.new_inputs or {}
     records = _records(api, inputs)
     if not records:
         return None
-    namespace = live_object(api, _namespace(inputs)) or {"metadata": {}}
+    namespace = live_object(api, _namespace(inputs)) or _namespace(inputs)
     annotations = namespace["metadata"].get("annotations") or {}
     release = f"release {inputs['namespace']}/{inputs['name']}"
-    if not annotations.get(OWNER, "").startswith(_owner("")) and not recover:
+    if not annotations.get(OWNER, "").startswith(f"{owner}/") and not recover:
         raise pulumi.RunError(
             f"{release} exists in a namespace that is not this stack's. Uninstall it, or choose another namespace."
         )
     if annotations.get(_recorded(inputs)) == records[0]["metadata"]["uid"] and not recover:
         raise pulumi.RunError(
-            f"{release} already exists, and this stack made it. If its state was lost, run `pulumi up` with "
-            "llm-gateway:recover: true. If this `up` is to replace it, it cannot be replaced under its own name."
+            f"{release} already exists, and this stack made it. {_lost(namespace, _recorded(inputs))}"
         )
     secrets = _kind(api, "v1", "Secret")
     for record in records:
@@ -251,3 +248,13 @@ def _kind(api: DynamicClient, api_version: str, kind: str) -> Any:
 def _said(live: Mapping[str, Any]) -> str:
     where = "/".join(part for part in (live["metadata"].get("namespace"), live["metadata"]["name"]) if part)
     return f"{live['kind']} {where}"
+
+
+def _lost(live: Mapping[str, Any], annotation: str) -> str:
+    metadata = live["metadata"]
+    namespace = f" --namespace {metadata['namespace']}" if metadata.get("namespace") else ""
+    return (
+        "If the state was lost, run `pulumi up` with llm-gateway:recover: true. If an `up` was killed a moment ago, say that the "
+        f"state does not know it: kubectl annotate{namespace} {live['kind'].lower()} {metadata['name']} {annotation}- "
+        "If this `up` is to replace it: it cannot be replaced under its own name."
+    )

@@ -12,6 +12,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.backup_store import OBJECT_STORE
 from components.barman_plugin import PLUGIN
+from components.salt_gate import SALT
 from components.secret_sync import DATABASE_OWNER, SyncedSecret
 from components.workload import Workload
 from settings.postgres import Postgres, Restore
@@ -31,13 +32,14 @@ _RESTORED = "restored"
 class PostgresClusterArgs:
     """Arguments of PostgresCluster.
 
-    `credentials` is a basic-auth Secret. `operator_ready` says that the operator's webhook answers;
+    `credentials` is a basic-auth Secret. `salt` is what the credentials in it are encrypted with. `operator_ready` says that the operator's webhook answers;
     `backups_ready` is what must be there before the first WAL is archived or restored, nothing without an
     object store. `protect` refuses to delete or replace the Cluster. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
     credentials: SyncedSecret
+    salt: pulumi.Input[str]
     operator_ready: pulumi.Resource
     backups_ready: Sequence[pulumi.Resource]
     postgres: Postgres
@@ -74,7 +76,7 @@ class PostgresCluster(pulumi.ComponentResource):
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
                 name=postgres.name,
                 namespace=args.namespace,
-                annotations={"pulumi.com/waitFor": _healthy(postgres)},
+                annotations={"pulumi.com/waitFor": _healthy(postgres), SALT: args.salt},
             ),
             spec={
                 "instances": postgres.instances,

@@ -10,11 +10,14 @@ import pulumi_kubernetes as kubernetes
 
 from components.cluster import ClusterHandle
 from components.gateway_secrets import GatewaySecrets, StoredSecret
+from components.salt_gate import salt_of_database
 from components.sync_gate import secret_synced
 from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
 STORE = "gcp-secret-manager"
+READER = "llm-gateway-secrets"
+"""The Kubernetes service account that the store reads as, in the operator's namespace."""
 DATABASE_OWNER = "litellm"
 
 
@@ -22,14 +25,15 @@ DATABASE_OWNER = "litellm"
 class SecretSyncArgs:
     """Arguments of SecretSync.
 
-    `gateway` and `serving` are the namespaces that the Secrets are brought into. `operator_ready` says that
-    the operator's webhook answers.
+    `gateway` and `serving` are the namespaces that the Secrets are brought into, `operator` is the operator's.
+    `operator_ready` says that its webhook answers.
     """
 
     settings: Settings
     cluster: ClusterHandle
     gateway: pulumi.Input[str]
     serving: pulumi.Input[str]
+    operator: pulumi.Input[str]
     secrets: GatewaySecrets
     operator_ready: pulumi.Resource
 
@@ -56,8 +60,10 @@ class SecretSync(pulumi.ComponentResource):
 
     A gate is a ConfigMap that is only made, or changed, once its Secret is synced.
 
-    The store names no credentials: the operator's own service account is the IAM member that may read
-    (Workload Identity Federation for GKE), so there is no Google service account and no key.
+    The store reads as a Kubernetes service account of its own, which is the IAM member (Workload Identity
+    Federation for GKE): there is no Google service account and no key. The operator's own account may read
+    nothing, because a SecretStore without credentials, which External Secrets lets everyone with the role
+    `edit` make in their namespace, reads as that one.
     """
 
     litellm: SyncedSecret
@@ -76,20 +82,48 @@ class SecretSync(pulumi.ComponentResource):
         self._timeout = args.settings.timeouts.secret_sync
         settings, secrets = args.settings, args.secrets
 
+        reader = kubernetes.core.v1.ServiceAccount(
+            f"{name}-reader",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=READER, namespace=args.operator),
+            automount_service_account_token=False,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        same_salt = salt_of_database(
+            f"{name}-same-salt", args.cluster, settings.namespaces.gateway, secrets.salt
+        )
+        self._same_salt = pulumi.ResourceHookBinding(before_create=[same_salt], before_update=[same_salt])
         self._store = kubernetes.apiextensions.CustomResource(
             f"{name}-store",
             api_version="external-secrets.io/v1",
             kind="ClusterSecretStore",
-            metadata=self._awaited(STORE),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=STORE, annotations={"pulumi.com/waitFor": "condition=Ready"}
+            ),
             spec={
-                "provider": {"gcpsm": {"projectID": settings.gcp.project}},
+                "provider": {
+                    "gcpsm": {
+                        "projectID": secrets.project,
+                        "auth": {
+                            "workloadIdentity": {
+                                "clusterProjectID": args.cluster.project,
+                                "clusterLocation": args.cluster.location,
+                                "clusterName": args.cluster.name,
+                                "serviceAccountRef": {
+                                    "name": reader.metadata["name"],
+                                    "namespace": args.operator,
+                                },
+                            }
+                        },
+                    }
+                },
                 # It reads the master key, too: from any other namespace it is refused.
-                "conditions": [
-                    {"namespaces": [args.gateway, args.serving, *settings.network.client_namespaces]}
-                ],
+                "conditions": [{"namespaces": [args.gateway, args.serving]}],
             },
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[args.operator_ready], custom_timeouts=self._timeouts()
+                parent=self,
+                depends_on=[args.operator_ready],
+                custom_timeouts=pulumi.CustomTimeouts(create=f"{self._timeout}s", update=f"{self._timeout}s"),
+                hooks=self._same_salt,
             ),
         )
         litellm = {
@@ -159,7 +193,8 @@ class SecretSync(pulumi.ComponentResource):
             f"{self._name}-{secret_name}",
             api_version="external-secrets.io/v1",
             kind="ExternalSecret",
-            metadata=self._awaited(secret_name, namespace),
+            # No wait for its condition: the gate below waits, and says what the operator said.
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=secret_name, namespace=namespace),
             spec={
                 "refreshInterval": refresh_interval,
                 "secretStoreRef": {"kind": "ClusterSecretStore", "name": STORE},
@@ -180,7 +215,7 @@ class SecretSync(pulumi.ComponentResource):
                     # IAM in force: without it the first read is refused and backed off.
                     *(secret.access for secret in keys.values()),
                 ],
-                custom_timeouts=self._timeouts(),
+                hooks=self._same_salt,
             ),
         )
         hook = secret_synced(
@@ -202,13 +237,3 @@ class SecretSync(pulumi.ComponentResource):
             ),
         )
         return SyncedSecret(name=secret_name, versions=versions, ready=gate)
-
-    def _awaited(
-        self, name: str, namespace: pulumi.Input[str] | None = None
-    ) -> kubernetes.meta.v1.ObjectMetaArgs:
-        return kubernetes.meta.v1.ObjectMetaArgs(
-            name=name, namespace=namespace, annotations={"pulumi.com/waitFor": "condition=Ready"}
-        )
-
-    def _timeouts(self) -> pulumi.CustomTimeouts:
-        return pulumi.CustomTimeouts(create=f"{self._timeout}s", update=f"{self._timeout}s")

@@ -36,11 +36,12 @@ class TenantsArgs:
 
     `proxy` is the gateway that they are brought into. `secret` holds its master key under PROXY_MASTER_KEY,
     `key_values` the value of each virtual key under its name; None where no key is declared. `timeout` is in
-    seconds.
+    seconds. `owner` is the mark on what this stack makes in LiteLLM.
     """
 
     namespace: pulumi.Input[str]
     proxy: LiteLLM
+    owner: str
     teams: Sequence[tenants.Team]
     virtual_keys: Sequence[tenants.VirtualKey]
     secret: SyncedSecret
@@ -131,13 +132,16 @@ class Tenants(pulumi.ComponentResource):
 def declaration(args: TenantsArgs) -> dict[str, Any]:
     """What the Job reads: fields of the admin API of LiteLLM 1.89.2 (proxy/_types.py), no key's value."""
     return {
-        MANAGED_BY: _managed_by(),
-        "teams": [{"team_id": team.name, "team_alias": team.name, **_limits(team)} for team in args.teams],
+        MANAGED_BY: args.owner,
+        "teams": [
+            {"team_id": team.name, "team_alias": team.name, **_limits(team, args.owner)}
+            for team in args.teams
+        ],
         "keys": [
             {
                 "key_alias": key.name,
                 "team_id": key.team,
-                **_limits(key),
+                **_limits(key, args.owner),
                 "expires": key.expires,
             }
             for key in args.virtual_keys
@@ -145,12 +149,7 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
     }
 
 
-def _managed_by() -> str:
-    """Marks in LiteLLM what this stack made."""
-    return f"{pulumi.get_project()}/{pulumi.get_stack()}"
-
-
-def _limits(tenant: tenants.Tenant) -> dict[str, Any]:
+def _limits(tenant: tenants.Tenant, owner: str) -> dict[str, Any]:
     return {
         "max_budget": tenant.budget,
         "budget_duration": tenant.budget_period,
@@ -158,7 +157,7 @@ def _limits(tenant: tenants.Tenant) -> dict[str, Any]:
         "rpm_limit": tenant.rpm,
         "models": tenant.models,
         "blocked": tenant.blocked,
-        "metadata": {**tenant.metadata, MANAGED_BY: _managed_by()},
+        "metadata": {**tenant.metadata, MANAGED_BY: owner},
     }
 
 

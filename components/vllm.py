@@ -53,6 +53,13 @@ class Vllm(pulumi.ComponentResource):
     def __init__(self, name: str, args: VllmArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:vllm:Vllm", name, None, opts)
 
+        # An engine calls no API server: whoever breaks into it finds no token for one. The router finds engines there.
+        account = kubernetes.core.v1.ServiceAccount(
+            f"{name}-account",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=ENGINE.name, namespace=args.namespace),
+            automount_service_account_token=False,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         # Engines and router read the key when they start: another version of it restarts them.
         restarts = args.api_key.annotation
         secrets = (args.api_key, args.hugging_face)
@@ -79,6 +86,7 @@ class Vllm(pulumi.ComponentResource):
                         {
                             **_model_spec(alias, model, args),
                             "podAnnotations": restarts,
+                            "serviceAccountName": account.metadata.name,
                         }
                         for alias, model in args.models.items()
                     ],

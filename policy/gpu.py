@@ -47,7 +47,8 @@ POLICIES = [
     ),
     resource_policy(
         "gpu-pools-scale-to-zero",
-        "Outside production a GPU pool scales down to zero nodes: an idle GPU costs as much as a busy one.",
+        "Outside production a GPU pool may scale down to zero nodes, which it does once no engine runs: an idle GPU "
+        "costs as much as a busy one.",
         "`gpuPool.minNodes: 0` in the settings; a production stack has the word `prod` in its name.",
         lambda resource: is_gpu_pool(resource) and not resource.in_production,
         _scales_to_zero,

@@ -10,7 +10,8 @@ from policy.base import Resource, resource_policy
 _BROAD = re.compile(r"gcp:(projects|folder|organizations)/iAM(Member|Binding|Policy):\w+")
 _ON_SECRETS = re.compile(r"gcp:secretmanager/secretIam(Member|Binding|Policy):\w+")
 _AUTHORITATIVE = re.compile(r".*Iam(Binding|Policy):\w+")
-_READS_SECRETS = re.compile(r"roles/(secretmanager\..*|owner)")
+# The viewer sees names and labels, no value.
+_READS_SECRETS = re.compile(r"roles/(secretmanager\.(?!viewer$).*|owner)")
 _EVERYONE = {"allUsers", "allAuthenticatedUsers"}
 
 
@@ -30,7 +31,7 @@ def _per_secret(grant: Resource) -> Iterator[str]:
 POLICIES = [
     resource_policy(
         "iam-is-per-secret",
-        "Access is given per secret and per member: no role on secrets for a whole project, folder or organization, no "
+        "Access is given per secret and per member: no role that reads or changes secrets for a whole project, folder or organization, no "
         "binding or policy that replaces a secret's members, and no access for everyone.",
         "one `gcp.secretmanager.SecretIamMember` per secret and reader, with "
         '`role="roles/secretmanager.secretAccessor"` and one workload or service account as `member`.',

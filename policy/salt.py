@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.base import SECRET, SECRET_VERSION, Resource, resource_policy, stack_policy
+from policy.base import SECRET, SECRET_VERSION, UNKNOWN, Resource, resource_policy, stack_policy
 from settings.secrets import SALT_KEY
 
 GATEWAY = "llmgateway:litellm:LiteLLM"
-_VALUE = "random:index/randomBytes:RandomBytes"
+_SECRETS = "llmgateway:gateway_secrets:GatewaySecrets"
+_RANDOM = "random:"
+_EXTERNAL_SECRET = "kubernetes:external-secrets.io/v1:ExternalSecret"
+_VARIABLE = "LITELLM_SALT_KEY"
 
 
 def is_salt(resource: Resource) -> bool:
-    """Whether a resource is the salt's random value, its Secret or its SecretVersion."""
-    return resource.type in (_VALUE, SECRET, SECRET_VERSION) and (
-        resource.name.endswith(SALT_KEY) or resource.props.get("secretId") == SALT_KEY
+    """Whether a resource is the salt's Secret or SecretVersion, or a random value for it."""
+    return (resource.type in (SECRET, SECRET_VERSION) or resource.type.startswith(_RANDOM)) and (
+        resource.name.endswith(SALT_KEY) or str(resource.props.get("secretId", "")).endswith(SALT_KEY)
     )
 
 
@@ -23,6 +26,8 @@ def _write_once(salt: Resource) -> Iterator[str]:
         yield f"{salt.name} is not protected: one wrong change deletes it."
     if "*" not in salt.ignore_changes:
         yield f"{salt.name} does not ignore all changes: one of them could replace the salt."
+    if salt.type.startswith(_RANDOM):
+        yield f"{salt.name} is made anew once it is gone from the state, and so would be the salt."
 
 
 def _complete(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
@@ -30,21 +35,54 @@ def _complete(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
     gateway = next(resource for resource in resources if resource.type == GATEWAY)
     for missing in {SECRET, SECRET_VERSION} - salts.keys():
         yield gateway, f"LiteLLM runs without a salt of its own: there is no {missing} for {SALT_KEY}."
-    if _VALUE not in salts:
-        return  # an adopted salt keeps the settings it was made with
     for kind in salts.keys() & {SECRET, SECRET_VERSION}:
+        if not _is_new(salts[kind]):
+            continue  # one that exists keeps the settings it was made with
         if salts[kind].props.get("deletionPolicy") != "ABANDON":
             yield salts[kind], f"{salts[kind].name} would be deleted at Google with its resource."
-    if SECRET in salts and salts[SECRET].props.get("deletionProtection") is not True:
-        yield salts[SECRET], f"{salts[SECRET].name} can be deleted at Google."
+        if kind == SECRET and salts[kind].props.get("deletionProtection") is not True:
+            yield salts[kind], f"{salts[kind].name} can be deleted at Google."
+
+
+def _is_new(salt: Resource) -> bool:
+    """Whether a preview would make it: its name at Google is not known yet."""
+    return salt.props.get("name", UNKNOWN) is UNKNOWN
+
+
+def one_salt(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+    """What of a stack's resources would be a second salt, or keeps pods from the first."""
+    salts = {resource.type: resource for resource in resources if is_salt(resource)}
+    secret, version = salts.get(SECRET), salts.get(SECRET_VERSION)
+    if secret is None or version is None:
+        return  # salt-is-kept says so
+    if version.props.get("enabled") is False:
+        yield version, f"{version.name} is disabled at Google: pods that start anew cannot read it."
+    if _is_new(version):
+        if not _is_new(secret) and not _first(resources):
+            yield version, f"{version.name} would be a second salt: its Secret exists."
+        return
+    for reader in resources:
+        spec = reader.props.get("spec") if reader.type == _EXTERNAL_SECRET else None
+        for entry in (spec.get("data") if isinstance(spec, dict) else None) or []:
+            remote = entry.get("remoteRef") if entry.get("secretKey") == _VARIABLE else None
+            if remote and remote.get("version") not in (UNKNOWN, version.props.get("version")):
+                yield reader, f"{reader.name} gives pods version {remote.get('version')} as salt."
+
+
+def _first(resources: Sequence[Resource]) -> bool:
+    """Whether the program says that it looked, and that the salt's Secret has no version yet."""
+    return any(
+        resource.type == _SECRETS and resource.props.get("firstSalt") is True for resource in resources
+    )
 
 
 POLICIES = [
     resource_policy(
         "salt-is-write-once",
-        "The salt's random value, Secret and SecretVersion are protected and ignore every change: with another salt, "
-        "LiteLLM can read none of the credentials it has stored.",
-        '`protect=True, ignore_changes=["*"], retain_on_delete=True` on each of the three.',
+        "The salt's Secret and SecretVersion are protected and ignore every change, and no random resource makes its "
+        "value: with another salt, LiteLLM can read none of the credentials it has stored.",
+        '`protect=True, ignore_changes=["*"], retain_on_delete=True` on both, and a value that the program makes only '
+        "where Secret Manager has none.",
         is_salt,
         _write_once,
     ),
@@ -53,8 +91,15 @@ POLICIES = [
         "LiteLLM's salt is in Secret Manager, and Google keeps it when its resource is deleted: without a salt, "
         "LiteLLM encrypts with the master key, which rotates.",
         f'a Secret and a SecretVersion for `{SALT_KEY}`, both with `deletion_policy="ABANDON"`, the Secret also with '
-        "`deletion_protection=True`; or the version of an existing one as `secrets.adopt.saltKey`.",
+        "`deletion_protection=True`.",
         lambda resource: resource.type == GATEWAY,
         _complete,
+    ),
+    stack_policy(
+        "salt-is-one",
+        "There is one salt value, enabled, and pods read no other: no version is made beside a Secret that exists.",
+        f"the SecretVersion that exists, imported, and its number in the ExternalSecret's entry `{_VARIABLE}`.",
+        lambda resource: resource.type == SECRET_VERSION and is_salt(resource),
+        one_salt,
     ),
 ]

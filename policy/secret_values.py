@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from pulumi_policy import (
 )
 
 from policy.base import (
+    RANDOM_PASSWORD,
     SECRET_VERSION,
     Resource,
     in_kubernetes,
@@ -30,11 +32,18 @@ _REMEDY = (
     "`secretKeyRef`, the chart's `...SecretName`, or `os.environ/NAME` in LiteLLM's configuration."
 )
 _RANDOM = "random:"
+_BYTES = "random:index/randomBytes:RandomBytes"
+# Where a random resource and a SecretVersion have their value; the engine encrypts these.
+_VALUES = ("hex", "base64", "result", "bcryptHash", "secretData")
 _STACK = "pulumi:pulumi:Stack"
 
 
 def _may_hold_secrets(resource: Resource) -> bool:
-    return resource.type == SECRET_VERSION or resource.type.startswith((_RANDOM, "pulumi:providers:"))
+    return resource.type == SECRET_VERSION or resource.type.startswith(_RANDOM) or _is_provider(resource)
+
+
+def _is_provider(resource: Resource) -> bool:
+    return resource.type.startswith("pulumi:providers:")
 
 
 class _MarkedSecrets(ResourceValidationPolicy):
@@ -77,24 +86,49 @@ def _marked(value: Any, path: str = "") -> Iterator[str]:
 
 
 def _generated_elsewhere(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
-    values = {
-        value
+    forms = {
+        form
         for resource in resources
-        if resource.type.startswith(_RANDOM) or resource.type == SECRET_VERSION
-        for path, value in walk(resource.props)
-        if path in ("hex", "base64", "result", "secretData") and isinstance(value, str)
+        if _may_hold_secrets(resource)
+        for name in _VALUES
+        if isinstance(value := resource.props.get(name), str) and value
+        for form in _forms(value)
     }
     for resource in resources:
-        if _may_hold_secrets(resource):
-            continue
         for name, needed in resource.needs.items():
             # The property's value may still be unknown; its sources are known.
-            if any(urn.split("::")[2].rpartition("$")[2].startswith(_RANDOM) for urn in needed):
+            sources = {_type(urn) for urn in needed if _type(urn).startswith(_RANDOM)}
+            if sources and not _may_hold_secrets(resource):
                 yield resource, f"{name} of {resource.name} is made from a generated secret."
-        for path, value in walk(resource.props):
-            if isinstance(value, str) and any(secret in value for secret in values):
+            for source in sources - {RANDOM_PASSWORD} if resource.type == SECRET_VERSION else ():
+                yield resource, f"{name} of {resource.name} is the value of a {source}, which its id shows."
+        for path, value in walk({"the name": resource.name, **resource.props}):
+            if _may_hold_secrets(resource) and (path in _VALUES or _is_provider(resource)):
+                continue
+            if isinstance(value, str) and any(form in value for form in forms):
                 where = "The stack output" if resource.type == _STACK else resource.name
                 yield resource, f"{where} holds a generated secret in {path}."
+
+
+def _forms(value: str) -> Iterator[str]:
+    """A value as text, in hex, and as base64 at each of three offsets, without what else is encoded there."""
+    raw = value.encode()
+    yield value
+    if len(raw) < 8:
+        return  # found by chance
+    yield raw.hex()
+    for offset in range(3):
+        encoded = base64.b64encode(bytes(offset) + raw).decode()
+        yield encoded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
+
+
+def _type(urn: str) -> str:
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+def _random_bytes(resource: Resource) -> Iterator[str]:
+    if resource.type == _BYTES:
+        yield f"{resource.name} is a RandomBytes: its id is its value in base64."
 
 
 # Names a password, key or token; not a key in a Secret (`passwordKey`), nor a Secret (`...SecretName`).
@@ -154,11 +188,19 @@ POLICIES = [
     _MarkedSecrets(),
     stack_policy(
         "generated-values-in-secret-manager-only",
-        "Only SecretVersions take a value that the stack generates, and no stack output does: every `up` shows the "
-        "outputs, and other stacks keep copies.",
+        "Only SecretVersions take a value that the stack generates, and RandomPassword alone makes it: other random "
+        "resources show it in their id. No stack output holds it: every `up` shows the outputs, and other stacks keep "
+        "copies.",
         _REMEDY + " Export the Secret's name, not its value.",
         lambda resource: resource.type.startswith(_RANDOM),
         _generated_elsewhere,
+    ),
+    resource_policy(
+        "secret-values-not-in-ids",
+        "No resource has a secret as its id: the engine encrypts no id, and shows it in previews, logs and comments.",
+        "`RandomPassword(..., special=False)`: its id says nothing, and its result is encrypted.",
+        lambda resource: resource.type.startswith(_RANDOM),
+        _random_bytes,
     ),
     resource_policy(
         "no-literal-credentials",

@@ -21,7 +21,7 @@ from sandbox.environment import environment
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import GPU_STOCKOUT, Cloud
 from sandbox.operations import OPERATIONS, operate, run, write_report
-from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
+from sandbox.paths import HOME_VARIABLE, PROGRAM_VARIABLE, REPOSITORY, Home
 from sandbox.phases import say, timed
 from sandbox.processes import running, stop
 from sandbox.start import Sandbox, bring_up
@@ -43,8 +43,9 @@ def shell(box: Sandbox) -> int:
     (box.home.user / ".zshrc").write_text(f"PROMPT='(sandbox {box.stack}) %# '\n")
     say(
         f"A shell in the sandbox {box.home.root}, stack {box.stack}; `exit` leaves it.\n"
-        f"  on PATH: {', '.join(sorted(each.name for each in box.home.bin.iterdir()))}\n"
-        "  plain `pulumi up`, `pulumi stack output` and so on act on this stack; KUBECONFIG is the sandbox's\n"
+        f"  on PATH: {', '.join(sorted(program.name for program in box.home.bin.iterdir()))}\n"
+        f"  in {box.root}, plain `pulumi up`, `pulumi stack output` and so on act on this stack; another program's\n"
+        "  folder has its own stacks and settings; KUBECONFIG is the sandbox's\n"
         f"  settings are the copy {box.home.stack_file(box.stack)}: the next `make up` writes it anew"
     )
     return run([program, "-i"], box.env, box.root)
@@ -137,7 +138,7 @@ def dispatch(options: argparse.Namespace) -> int:
     if os.environ.get(HOME_VARIABLE):
         raise SandboxError("this is a sandbox's shell: use plain pulumi here, or `exit` first.")
     if options.command == "down" and not (options.home or options.stack):
-        return max((down(Home(each)) for each in sorted((root / ".sandbox").glob("*/"))), default=0)
+        return max((down(Home(folder)) for folder in sorted((root / ".sandbox").glob("*/"))), default=0)
     stack = options.stack or "dev"
     home = Home((options.home or root / ".sandbox" / stack).resolve(), stack_file.project_of(root))
     if any(character.isspace() for character in str(home.root)):
@@ -147,7 +148,7 @@ def dispatch(options: argparse.Namespace) -> int:
         )
     if options.command == "down":
         return down(home)
-    box = Sandbox(home, stack, root, environment(home, stack))
+    box = Sandbox(home, stack, root, environment(home, stack) | {PROGRAM_VARIABLE: str(root)})
     if options.command == "status":
         return status(box)
     if options.command == "report":

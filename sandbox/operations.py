@@ -65,6 +65,9 @@ def _run_engine(
     if log.exists():
         allowed = [part for name in allow for part in ("--allow", name)]
         code = _tool(box, "tools.review", "table", str(log), *allowed, output=output) or code
+        if operation == "up" and code:
+            # Its own exit code says only whether it could read the cluster.
+            _tool(box, "tools.explain", "--events", str(log), output=output)
     took = time.monotonic() - start
     print(f"pulumi {operation}: exit code {code} ({took:.1f} s)", file=output or sys.stderr, flush=True)
     if operation == "up":

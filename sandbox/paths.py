@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOME_VARIABLE = "LLM_GATEWAY_SANDBOX"
+PROGRAM_VARIABLE = "LLM_GATEWAY_SANDBOX_PROGRAM"
+"""Names the folder of the program whose stack the sandbox's environment selects."""
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = "llm-gateway"
 """The gateway's Pulumi project."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import yaml
 
 from sandbox.errors import SandboxError
 from sandbox.paths import PROJECT, Home
+from settings import stack_text
 from settings.flat import nested
 
 _SECRETS_PROVIDER_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
@@ -19,31 +19,22 @@ _SECRETS_PROVIDER_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
 Settings = dict[str, Any]
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads numbers as the engine does, which writes 0.00000005 as 5e-08: by YAML 1.1 that is a string."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
 def read_stack_file(root: Path, stack: str) -> Settings:
     """`Pulumi.<stack>.yaml` in the program's folder.
 
-    Raises SandboxError when there is none, it is not YAML, or it holds encrypted values.
+    Raises SandboxError when there is none, its text is not to be trusted, or it holds encrypted values.
     """
     file = root / f"Pulumi.{stack}.yaml"
     try:
-        content = yaml.load(file.read_text(), _Loader)  # noqa: S506 - a SafeLoader
+        content = stack_text.read(file.read_bytes())
     except FileNotFoundError:
         stacks = sorted(other.name[len("Pulumi.") : -len(".yaml")] for other in root.glob("Pulumi.*.yaml"))
         raise SandboxError(
             f"there is no stack {stack!r}: {file} does not exist. Stacks here: {', '.join(stacks) or 'none'}. "
             "Choose one with STACK=..., or write that file."
         ) from None
-    except yaml.YAMLError as error:
-        raise SandboxError(f"{file} is not YAML, so there are no settings to deploy: {error}") from error
+    except stack_text.StackTextError as error:
+        raise SandboxError(f"{file}: {error}.") from error
     config = (content.get("config") or {}) if isinstance(content, dict) else None
     if not isinstance(config, dict):
         raise SandboxError(
@@ -121,7 +112,7 @@ def section(content: Settings, name: str, *keys: str) -> tuple[str, ...]:
         if not isinstance(values, dict) or not isinstance(values.get(key), str):
             raise SandboxError(
                 f"{PROJECT}:{name}.{key} is missing in the stack file, so there is no GKE cluster to emulate: "
-                f"write `{PROJECT}:{name}: {{{', '.join(f'{each}: ...' for each in keys)}}}`."
+                f"write `{PROJECT}:{name}: {{{', '.join(f'{needed}: ...' for needed in keys)}}}`."
             )
     return tuple(values[key] for key in keys)
 

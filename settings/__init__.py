@@ -6,11 +6,14 @@ resource is registered: the key as written in the file, what would happen, and w
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import secrets, tenants
+from settings import secrets, stack_text, tenants
 from settings.base import Section, Violation, gibibytes, repeated, rule, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
@@ -57,6 +60,14 @@ class Settings(Section):
         "Only to recover from a lost state (docs/operations.md).",
         otherwise="an `up` would fail on existing objects, or take over what somebody else made",
         write="recover: true",
+    )
+    owner: str | None = setting(
+        None,
+        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}$",
+        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`. "
+        "After a rename of the stack: its former name.",
+        otherwise="the stack would be refused what it made under its former name",
+        write="owner: llm-gateway/dev",
     )
     namespaces: Namespaces = section(Namespaces)
     gpu_pool: GpuPool = section(GpuPool)
@@ -176,13 +187,28 @@ class Settings(Section):
         elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
         elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
         aliases = [model.alias for model in self.models]
-        yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, frozenset(elsewhere))
+        prefix = self.secrets.prefix
+        ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
+        yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, ids)
+
+    @rule
+    def readers_are_clients(self) -> Iterator[Violation]:
+        own = set(self.namespaces.model_dump().values())
+        for index, key in enumerate(self.virtual_keys or []):
+            for namespace in sorted(own.intersection(key.readers)):
+                yield Violation(
+                    f"virtualKeys[{index}].readers",
+                    f"{namespace} is a namespace of this stack",
+                    "whoever may edit it could read the key; what runs there has its own secrets",
+                    "the namespaces of applications only",
+                )
 
     @rule
     def own_secrets_stay_apart(self) -> Iterator[Violation]:
         own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.DATABASE_PASSWORD, secrets.REDIS_PASSWORD}
         if self.secrets.existing_vllm_api_key is None:
             own.add(secrets.VLLM_API_KEY)
+        own = {self.secrets.prefix + secret_id for secret_id in own}
         read = {"secrets.existingVllmApiKey": self.secrets.existing_vllm_api_key}
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
         for index, model in enumerate(self.models):
@@ -212,7 +238,7 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
     """
     own = f"{PROJECT}:"
     values = nested({key.removeprefix(own): text for key, text in entries.items() if key.startswith(own)})
-    mistakes: list[Violation] = []
+    mistakes = [*_other_names(entries), *_too_large(values)]
     try:
         settings = Settings.model_validate(values)
     except ValidationError as failure:
@@ -225,12 +251,49 @@ def parse(entries: Mapping[str, str], stack: str) -> Settings:
     return settings
 
 
+def _other_names(entries: Mapping[str, str]) -> Iterator[Violation]:
+    """Keys whose namespace is nearly this program's."""
+    for key in entries:
+        namespace, _, name = key.partition(":")
+        near = difflib.get_close_matches(namespace.lower().replace("_", "-"), [PROJECT], cutoff=0.8)
+        if near and namespace != PROJECT:
+            yield Violation(
+                name,
+                f"it is written as {key}, and nobody reads {namespace}",
+                "it would be ignored and a default used in its place",
+                f"{PROJECT}:{name}",
+            )
+
+
+def _too_large(value: Any, key: str = "") -> Iterator[Violation]:
+    """Whole numbers that the engine would hand on changed: it keeps every number in 64 bits, 53 of them digits."""
+    if isinstance(value, dict):
+        for name, inner in cast(dict[str, Any], value).items():
+            yield from _too_large(inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(cast(list[Any], value)):
+            yield from _too_large(inner, f"{key}[{index}]")
+    elif isinstance(value, int) and abs(value) > 2**53:
+        yield Violation(
+            key,
+            f"it has {len(str(abs(value)))} digits",
+            "the engine would round it, since it keeps numbers in 64 bits",
+            "a number of at most 15 digits",
+        )
+
+
 def load() -> Settings:
     """The current stack's settings. Raises pulumi.RunError, which lists every mistake."""
     import pulumi  # here, so that the sandbox reads this package without the Pulumi SDK
 
-    config = pulumi.runtime.config
+    config, stack = pulumi.runtime.config, pulumi.get_stack()
+    file = Path(f"Pulumi.{stack}.yaml")
     try:
-        return parse({**config.get_config_env(), **config.CONFIG.get()}, pulumi.get_stack())
+        if file.exists():
+            # The engine has kept the last of two equal keys: only the text shows that there were two.
+            stack_text.read(file.read_bytes())
+        return parse({**config.get_config_env(), **config.CONFIG.get()}, stack)
+    except stack_text.StackTextError as error:
+        raise pulumi.RunError(f"{file}: {error}. Nothing was touched.") from error
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from error

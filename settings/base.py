@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+SECRET = "the name of a secret"
+"""Marks a type in whose place a key may have been pasted: no message repeats its value."""
+_KEY = re.compile(
+    r"(sk|pk|rk|gsk|xai|hf|r8|ghp|glpat|pplx|nvapi|fw|tgp)[-_][A-Za-z0-9_-]{16,}|AIza[\w-]{30,}|AKIA[A-Z0-9]{12,}"
+    r"|(?=[A-Za-z0-9+/_]*[0-9])(?=[A-Za-z0-9+/_]*[A-Za-z])[A-Za-z0-9+/_]{24,}"
+)
+
+
+def is_like_a_key(text: str) -> bool:
+    """Whether a text has a provider's prefix of keys, or a run of letters and digits that no name has."""
+    return _KEY.search(text) is not None
+
+
+def _names_a_secret(name: str) -> str:
+    if is_like_a_key(name):
+        raise PydanticCustomError(
+            "key", "it looks like a key itself, not like the name of the secret that holds it"
+        )
+    return name
+
 
 DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")]
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
@@ -16,7 +39,9 @@ ProjectId = Annotated[str, StringConstraints(pattern=r"^[a-z][-a-z0-9]{4,28}[a-z
 Location = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+(-[a-z])?$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+$")]
 Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$")]
-SecretId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+SecretId = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$"), AfterValidator(_names_a_secret), SECRET
+]
 DnsSubdomain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 Cpu = Annotated[
     str, StringConstraints(pattern=r"^([1-9][0-9]{0,4}m?|0\.[1-9][0-9]?|[1-9][0-9]{0,2}\.[0-9]{1,2})$")

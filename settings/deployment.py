@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from settings.base import DnsLabel, Seconds, Section, Violation, repeated, rule, setting
 
+SYSTEM = ("kube-", "gke-", "gmp-")
+"""How the names of Kubernetes' and GKE's own namespaces begin."""
+
 
 class Namespaces(Section):
     """The namespaces this stack makes and owns."""
@@ -33,7 +36,7 @@ class Namespaces(Section):
     @rule
     def are_the_stacks_own(self) -> Iterator[Violation]:
         for key, name in self.model_dump(by_alias=True).items():
-            if name == "default" or name.startswith(("kube-", "gke-", "gmp-")):
+            if name == "default" or name.startswith(SYSTEM):
                 yield Violation(
                     key,
                     f"{name!r} belongs to Kubernetes or GKE",
@@ -66,7 +69,7 @@ class Network(Section):
     client_namespaces: list[DnsLabel] = setting(
         default_factory=list,
         about="Namespaces whose pods may call the gateway; empty means all. "
-        "Only ExternalSecrets in these namespaces may read through the gateway's store.",
+        "They read no secret by it: virtualKeys[].readers says who reads a key.",
         otherwise="the API server would refuse the policy",
         write="clientNamespaces: [apps]",
     )
@@ -80,6 +83,24 @@ class Network(Section):
                 "every pod of the cluster could call the gateway",
                 "policies: true",
             )
+
+    @rule
+    def clients_are_applications(self) -> Iterator[Violation]:
+        for name in repeated(self.client_namespaces):
+            yield Violation(
+                "clientNamespaces",
+                f"{name!r} is there twice",
+                "a name that was meant would be missing, and its pods would not reach the gateway",
+                "each namespace once",
+            )
+        for index, name in enumerate(self.client_namespaces):
+            if name.startswith(SYSTEM):
+                yield Violation(
+                    f"clientNamespaces[{index}]",
+                    f"{name!r} belongs to Kubernetes or GKE",
+                    "the cluster's own pods could call the gateway and read through its store",
+                    "clientNamespaces: [apps], the namespaces of applications",
+                )
 
 
 class Timeouts(Section):

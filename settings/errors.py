@@ -14,7 +14,10 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from settings.base import Section, Violation
+from settings.base import SECRET, Section, Violation, is_like_a_key
+
+MOST = 40
+"""Mistakes that a message lists."""
 
 Location = tuple[int | str, ...]
 S = TypeVar("S", bound=Section)
@@ -28,8 +31,10 @@ class SettingsError(Exception):
             f"{project}:{mistake.key}: {mistake.problem}.\n"
             f"    What would happen: {mistake.otherwise}.\n"
             f"    Write instead: {mistake.write}"
-            for mistake in mistakes
+            for mistake in mistakes[:MOST]
         )
+        if len(mistakes) > MOST:
+            listed += f"\n  ... and {len(mistakes) - MOST} more, of which these may be the cause."
         super().__init__(
             f"Pulumi.{stack}.yaml: {len(mistakes)} wrong setting(s); nothing was touched.\n  {listed}"
         )
@@ -41,16 +46,60 @@ def refused_settings(root: type[Section], errors: Iterable[ErrorDetails]) -> Ite
     for error in errors:
         key, field, parent = _locate(root, error["loc"])
         if field is None or error["type"] == "extra_forbidden":
-            known = list(_fields(parent))
-            close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-            instead = close[0] if close else f"one of {', '.join(known)}"
             yield Violation(
-                key, "no such key", "it would be ignored and a default used in its place", instead
+                _short(key),
+                "no such key",
+                "it would be ignored and a default used in its place",
+                _instead(root, parent, str(error["loc"][-1])),
             )
         else:
-            given = f"{error['msg']} (it is {json.dumps(error['input'], default=str)})"
+            given = f"{error['msg']} (it is {_shown(error['input'], field)})"
             problem = "the key is missing" if error["type"] == "missing" else given
             yield Violation(key, problem, *_advice(parent, field))
+
+
+def _instead(root: type[Section], parent: type[Section], name: str) -> str:
+    """The key that was meant: one of the same section by its spelling, else one of that name elsewhere."""
+    known = list(_fields(parent))
+    by_lower = {key.lower(): key for key in known}
+    if close := difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.75):
+        return by_lower[close[0]]
+    elsewhere = [key for key in _paths(root) if key.rpartition(".")[2] == name][:3]
+    listed = f"one of {', '.join(known)}"
+    return f"{' or '.join(elsewhere)}, or {listed}" if elsewhere else listed
+
+
+def _paths(section: type[Section], at: str = "") -> Iterator[str]:
+    """Every key below a section, written as `models[].vllm.gpus`."""
+    for name, field in _fields(section).items():
+        key = _join(at, name)
+        yield key
+        if inner := section_in(field.annotation):
+            yield from _paths(inner, f"{key}[]" if "list" in str(field.annotation) else key)
+
+
+def _shown(value: Any, field: FieldInfo) -> str:
+    """A refused value in a message: short, and never one that may be a key."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str) and (
+        is_like_a_key(value) or SECRET in _marks(field.annotation, field.metadata)
+    ):
+        return "not shown, since it may be a key"
+    return _short(json.dumps(value, default=str))
+
+
+def _marks(annotation: Any, metadata: Sequence[Any]) -> Iterator[Any]:
+    """What Annotated types say, of the field and inside of it."""
+    yield from metadata
+    for inner in typing.get_args(annotation):
+        yield from _marks(inner, getattr(inner, "__metadata__", ()))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
 def readable(section: type[S], values: Mapping[str, Any], refused: Set[Location], at: Location = ()) -> S:

@@ -30,7 +30,8 @@ def nested(entries: Mapping[str, Any]) -> dict[str, Any]:
 def _read(value: Any) -> Any:
     try:
         return json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError:
+    # A number of thousands of digits is a ValueError, thousands of brackets are a RecursionError.
+    except (ValueError, RecursionError):
         return value
 
 

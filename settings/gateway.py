@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
+from pydantic.alias_generators import to_camel
 
+from settings import prices
 from settings.base import Bytes, Cpu, SecretId, Section, Violation, rule, section, setting
+from versions import LITELLM_CHART
 
 # vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
@@ -136,7 +139,7 @@ class VllmModel(Section):
         1,
         ge=0,
         le=100,
-        about="vLLM engines. 0: no GPU or cache volume is paid for, requests for the model fail, and the next "
+        about="vLLM engines, each with GPUs that are paid for all the time, asked or not. 0: no GPU or cache volume is paid for, requests for the model fail, and the next "
         "engine downloads the weights anew.",
     )
     gpus: int = setting(
@@ -226,6 +229,103 @@ class EndpointModel(Section):
             )
 
 
+class OtherCosts(Section):
+    """What tokens of other kinds cost. LiteLLM charges no more by the request or by the second for a model of one's own."""
+
+    otherwise = "budgets would count another price than the bill"
+
+    cache_write_one_hour: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per prompt token written to a cache for an hour; unset means as cacheWriteCostPerToken, or twice "
+        "inputCostPerToken where writing costs more than that.",
+        write="cacheWriteOneHour: 0.000006",
+    )
+    reasoning: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per reasoning token; unset means as other completion tokens.",
+        write="reasoning: 0.000003",
+    )
+    prompt_audio: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per audio token of a prompt; unset means as other prompt tokens.",
+        write="promptAudio: 0.00004",
+    )
+    completion_audio: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per audio token of a completion; unset means as other completion tokens.",
+        write="completionAudio: 0.00008",
+    )
+    completion_image: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per image token of a completion; unset means as other completion tokens.",
+        write="completionImage: 0.00004",
+    )
+    prompt_above128k: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per prompt token where the prompt has more than 128,000; unset means as for a shorter one.",
+        write="promptAbove128K: 0.0000025",
+    )
+    completion_above128k: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per completion token where the prompt has more than 128,000; unset means as for a shorter one.",
+        write="completionAbove128K: 0.00001",
+    )
+    prompt_above200k: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per prompt token where the prompt has more than 200,000; unset means as for a shorter one.",
+        write="promptAbove200K: 0.000006",
+    )
+    completion_above200k: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per completion token where the prompt has more than 200,000; unset means as for a shorter one.",
+        write="completionAbove200K: 0.0000225",
+    )
+
+
+_PRICES = {
+    "input_cost_per_token": "input_cost_per_token",
+    "output_cost_per_token": "output_cost_per_token",
+    "cache_read_cost_per_token": "cache_read_input_token_cost",
+    "cache_write_cost_per_token": "cache_creation_input_token_cost",
+}
+"""LiteLLM's name of each price that is a setting of a model."""
+_OTHER_PRICES = {
+    "cache_write_one_hour": "cache_creation_input_token_cost_above_1hr",
+    "reasoning": "output_cost_per_reasoning_token",
+    "prompt_audio": "input_cost_per_audio_token",
+    "completion_audio": "output_cost_per_audio_token",
+    "completion_image": "output_cost_per_image_token",
+    "prompt_above128k": "input_cost_per_token_above_128k_tokens",
+    "completion_above128k": "output_cost_per_token_above_128k_tokens",
+    "prompt_above200k": "input_cost_per_token_above_200k_tokens",
+    "completion_above200k": "output_cost_per_token_above_200k_tokens",
+}
+"""LiteLLM's name of each of `otherCosts`."""
+
+
+def _far(given: float, listed: float | None) -> bool:
+    """Whether no discount and no surcharge makes the one price of the other."""
+    return bool(listed) and not 0.01 <= given / listed <= 100
+
+
 class Model(Section):
     """A model that clients ask for by its alias; either vllm, hosted or endpoint says where it is."""
 
@@ -236,19 +336,45 @@ class Model(Section):
         otherwise="the vLLM chart would render objects that the API server refuses",
         write="alias: qwen-local",
     )
-    input_cost_per_token: float = setting(
-        gt=0,
+    input_cost_per_token: float | None = setting(
+        None,
+        ge=0,
         allow_inf_nan=False,
-        about="USD per prompt token.",
+        about="USD per prompt token. Unset for a hosted model that LiteLLM knows: its own prices, of every kind.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="inputCostPerToken: 0.00000005",
     )
-    output_cost_per_token: float = setting(
-        gt=0,
+    output_cost_per_token: float | None = setting(
+        None,
+        ge=0,
         allow_inf_nan=False,
-        about="USD per completion token.",
+        about="USD per completion token; 0 for embeddings. Unset for a hosted model that LiteLLM knows: its own price.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="outputCostPerToken: 0.0000002",
+    )
+    cache_read_cost_per_token: float | None = setting(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        about="USD per prompt token that the upstream had in its cache. Unset: LiteLLM's share of inputCostPerToken where it "
+        "knows the hosted model, else all of that.",
+        otherwise="budgets would count another price than the bill",
+        write="cacheReadCostPerToken: 0.000000025",
+    )
+    cache_write_cost_per_token: float | None = setting(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        about="USD per prompt token that the upstream wrote to its cache. Unset: as for cacheReadCostPerToken.",
+        otherwise="budgets would count another price than the bill",
+        write="cacheWriteCostPerToken: 0.0000000625",
+    )
+    other_costs: OtherCosts = section(OtherCosts)
+    free: bool = setting(
+        False,
+        about="The model costs nothing: no budget counts or refuses its requests.",
+        otherwise="no budget would ever bind for it",
+        write="free: true",
     )
     tpm: int | None = setting(
         None,
@@ -286,6 +412,81 @@ class Model(Section):
     def api_key_variable(self) -> str:
         """Environment variable that LiteLLM reads that key from; unique, as aliases are."""
         return f"MODEL_{self.alias.upper().replace('-', '_')}_API_KEY"
+
+    @property
+    def given_prices(self) -> prices.Prices:
+        """The prices in the settings."""
+        found = {price: getattr(self, field) for field, price in _PRICES.items()}
+        found |= {price: getattr(self.other_costs, field) for field, price in _OTHER_PRICES.items()}
+        return {price: usd for price, usd in found.items() if usd is not None}
+
+    @property
+    def prices(self) -> Mapping[str, float | Mapping[str, float]]:
+        """What LiteLLM is told of the price; empty where it uses its own prices."""
+        if self.free:
+            return {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
+        if not self.given_prices and not prices.gaps(self.listed_prices):
+            return {}
+        searches: Mapping[str, float] = prices.searches(self.hosted.model) if self.hosted else {}
+        told = prices.completed(prices.scaled(self.listed_prices, self.given_prices))
+        return {**told, prices.SEARCHES: searches} if searches else told
+
+    @property
+    def listed_prices(self) -> prices.Prices:
+        """What the pinned LiteLLM knows of the price."""
+        return prices.listed(self.hosted.model) if self.hosted else {}
+
+    @rule
+    def has_a_price(self) -> Iterator[Violation]:
+        nothing = "every request would cost $0 and no budget would ever bind"
+        if self.free:
+            if self.given_prices:
+                yield Violation(
+                    "free",
+                    "the model has costs and is free",
+                    "no budget would count the costs",
+                    "either the costs or free: true",
+                )
+            return
+        own = {
+            "inputCostPerToken": self.input_cost_per_token,
+            "outputCostPerToken": self.output_cost_per_token,
+        }
+        if not self.listed_prices:
+            for key, example in (("inputCostPerToken", "0.00000005"), ("outputCostPerToken", "0.0000002")):
+                if own[key] is None:
+                    known = (
+                        f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.model}"
+                        if self.hosted
+                        else ""
+                    )
+                    yield Violation(
+                        key, known or "the key is missing", nothing, f"{key}: {example}, or free: true"
+                    )
+        if None not in own.values() and not any(own.values()):
+            yield Violation(
+                "inputCostPerToken",
+                "prompts and completions cost nothing",
+                nothing,
+                "what they cost, or free: true",
+            )
+
+    @rule
+    def a_model_costs_that_much(self) -> Iterator[Violation]:
+        for field, price in _PRICES.items():
+            given, key = getattr(self, field), to_camel(field)
+            listed = self.listed_prices.get(price)
+            if not given or (prices.LEAST <= given <= prices.MOST and not _far(given, listed)):
+                continue
+            yield Violation(
+                key,
+                f"{prices.plain(given)} USD per token is {given * 1e6:,.15g} USD per million tokens"
+                + (f", and LiteLLM knows {prices.plain(listed)}" if listed else ""),
+                "no budget would ever bind"
+                if given < (listed or prices.LEAST)
+                else "a few requests would use up every budget",
+                f"{key}: {prices.meant(given, listed)}",
+            )
 
     @rule
     def is_in_one_place(self) -> Iterator[Violation]:

@@ -106,8 +106,12 @@ def _type(field: Schema) -> str:
             return f"integer, {least} to {most}"
         case {"type": "integer", "minimum": least}:
             return f"integer, {least} or more"
+        case {"type": "number", "minimum": least, "maximum": most}:
+            return f"number, {least:g} to {most:g}"
         case {"type": "number", "exclusiveMinimum": least}:
             return f"number over {least:g}"
+        case {"type": "number", "minimum": least}:
+            return f"number, {least:g} or more"
         case _:
             return str(field["type"])
 

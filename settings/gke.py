@@ -107,13 +107,14 @@ class GpuPool(Section):
         0,
         ge=0,
         le=1000,
-        about="Fewest nodes the autoscaler keeps, over all zones; 0 means no GPU bill while no pod asks for a GPU.",
+        about="Fewest nodes the autoscaler keeps, over all zones, each paid for by the hour. Above that, a node is paid for "
+        "while an engine is on it, asked or not: only 0 here and replicas: 0 of every model end the GPU bill.",
     )
     max_nodes: int = setting(
         1,
         ge=1,
         le=1000,
-        about="Most nodes the autoscaler makes, over all zones: the upper bound of the GPU bill.",
+        about="Most nodes the autoscaler makes, over all zones: the upper bound of the GPU bill, but for maxSurge.",
         otherwise="no GPU node could ever be made and vLLM would wait until its timeout",
     )
     zones: list[Zone] = setting(

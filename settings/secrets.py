@@ -28,8 +28,9 @@ class Adopt(Section):
     salt_key: int | None = setting(
         None,
         ge=1,
-        about="Version of the existing litellm-salt-key to keep; unset means one is made.",
-        otherwise="the import would fail, or every stored credential would be unreadable",
+        about="Version of the existing litellm-salt-key, as its annotation llm-gateway-salt-version says; "
+        "unset means that version, or a new salt where there is none.",
+        otherwise="every stored credential would be unreadable",
         write="saltKey: 1",
     )
     database_password: int | None = setting(
@@ -58,6 +59,14 @@ class Secrets(Section):
 
     otherwise = "no new value would be made"
 
+    prefix: str = setting(
+        "",
+        pattern=r"^[A-Za-z0-9_-]{0,60}$",
+        about="Put before the id of every secret that this stack makes or adopts, for a second stack in one project. "
+        "Cannot be changed later.",
+        otherwise="two stacks would share a master key and a salt",
+        write="prefix: eu-",
+    )
     replica_locations: list[Region] = setting(
         default_factory=list,
         about="Regions Secret Manager keeps the secrets in; empty means automatic. Cannot be changed later.",

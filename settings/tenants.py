@@ -135,6 +135,14 @@ class VirtualKey(Tenant):
         write="adopt: 1",
     )
 
+    readers: list[DnsLabel] = setting(
+        default_factory=list,
+        about="Namespaces whose service account virtual-key-reader may read this key's value, and no other secret. "
+        "Whoever may edit one of them can read it, too (docs/tenants.md).",
+        otherwise="nobody could read the value there, or somebody else could",
+        write="readers: [search]",
+    )
+
     @property
     def secret_id(self) -> str:
         """Id of the secret in Secret Manager that holds the key's value."""
@@ -150,6 +158,13 @@ class VirtualKey(Tenant):
                 f"{self.expires} is no date and time ({error})",
                 "it would never expire",
                 'expires: "2027-01-31T00:00:00Z"',
+            )
+
+    @rule
+    def readers_differ(self) -> Iterator[Violation]:
+        for namespace in repeated(self.readers):
+            yield Violation(
+                "readers", f"{namespace} is there twice", "it would be granted twice", "each namespace once"
             )
 
     @rule

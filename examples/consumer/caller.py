@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -23,18 +24,27 @@ done
 
 @dataclass(frozen=True, kw_only=True)
 class CallerArgs:
-    """Arguments of Caller. `key_secret` is the virtual key's id in Secret Manager, `every` is in seconds."""
+    """Arguments of Caller.
+
+    `cluster` and `key_store` are the gateway's outputs `cluster` and `virtualKeyStore`. `key_secret` is the
+    virtual key's id in Secret Manager, `every` is in seconds.
+    """
 
     namespace: pulumi.Input[str]
     gateway_url: pulumi.Input[str]
     model: pulumi.Input[str]
-    secret_store: pulumi.Input[str]
+    cluster: pulumi.Output[Mapping[str, str]]
+    key_store: pulumi.Output[Mapping[str, str]]
     key_secret: pulumi.Input[str]
     every: int
 
 
 class Caller(pulumi.ComponentResource):
-    """The virtual key from Secret Manager, and a Deployment that is ready while the gateway answers it."""
+    """The virtual key from Secret Manager, and a Deployment that is ready while the gateway answers it.
+
+    The store is the namespace's own. It reads as a service account of the namespace, to which the gateway's stack
+    grants the keys that name the namespace among their `readers`, and nothing else.
+    """
 
     deployment: kubernetes.apps.v1.Deployment
 
@@ -42,6 +52,40 @@ class Caller(pulumi.ComponentResource):
         super().__init__("llmgateway:consumer:Caller", name, None, opts)
         labels = {"app.kubernetes.io/name": name}
 
+        reader = kubernetes.core.v1.ServiceAccount(
+            f"{name}-key-reader",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=args.key_store.apply(lambda store: store["serviceAccount"]), namespace=args.namespace
+            ),
+            automount_service_account_token=False,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        store = kubernetes.apiextensions.CustomResource(
+            f"{name}-store",
+            api_version="external-secrets.io/v1",
+            kind="SecretStore",
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name="virtual-keys",
+                namespace=args.namespace,
+                annotations={"pulumi.com/waitFor": "condition=Ready"},
+            ),
+            spec={
+                "provider": {
+                    "gcpsm": {
+                        "projectID": args.key_store.apply(lambda store: store["project"]),
+                        "auth": {
+                            "workloadIdentity": {
+                                "clusterProjectID": args.cluster.apply(lambda cluster: cluster["project"]),
+                                "clusterLocation": args.cluster.apply(lambda cluster: cluster["location"]),
+                                "clusterName": args.cluster.apply(lambda cluster: cluster["name"]),
+                                "serviceAccountRef": {"name": reader.metadata["name"]},
+                            }
+                        },
+                    }
+                }
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         key = kubernetes.apiextensions.CustomResource(
             f"{name}-key",
             api_version="external-secrets.io/v1",
@@ -53,11 +97,11 @@ class Caller(pulumi.ComponentResource):
             ),
             spec={
                 "refreshInterval": "1m",
-                "secretStoreRef": {"kind": "ClusterSecretStore", "name": args.secret_store},
+                "secretStoreRef": {"kind": "SecretStore", "name": "virtual-keys"},
                 "target": {"name": f"{name}-key", "creationPolicy": "Owner"},
                 "data": [{"secretKey": "key", "remoteRef": {"key": args.key_secret}}],
             },
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[store]),
         )
         request = pulumi.Output.from_input(args.model).apply(
             lambda model: json.dumps(

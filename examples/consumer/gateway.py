@@ -17,7 +17,7 @@ class Gateway:
         self._stack = stack
         self._reference = pulumi.StackReference(stack)
         self.url: pulumi.Output[str] = self._output("gatewayUrl")
-        self.secret_store: pulumi.Output[str] = self._output("secretStore")
+        self.key_store: pulumi.Output[Mapping[str, str]] = self._output("virtualKeyStore")
         self.cluster: pulumi.Output[Mapping[str, str]] = self._output("cluster")
 
     def model(self, wanted: str | None) -> pulumi.Output[str]:

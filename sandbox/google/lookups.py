@@ -1,4 +1,4 @@
-"""The lookups getCluster, getProject and getSecret on the emulated cloud.
+"""The lookups getCluster, getProject, getSecret, getSecrets and getSecretVersion on the emulated cloud.
 
 What they do not do: properties of the real results that the emulated cloud does not have are left empty.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sandbox.cluster.base_objects import zones_of
 from sandbox.errors import SandboxError
-from sandbox.google.cloud import Cloud, CloudError
+from sandbox.google.cloud import Cloud, CloudError, project_number
 from sandbox.google.resource import Json, Settings
 from sandbox.google.secret_manager import secret_outputs
 from sandbox.google.stored import require_api
@@ -107,6 +107,65 @@ def get_secret(cloud: Cloud, settings: Settings, args: Json) -> Json:
     }
 
 
+def get_secrets(cloud: Cloud, settings: Settings, args: Json) -> Json:
+    """gcp:secretmanager/getSecrets:getSecrets, without a filter."""
+    if args.get("filter"):
+        raise SandboxError("getSecrets with a filter is not emulated in the sandbox")
+    project = settings.need_project(args)
+    require_api(cloud, "Error when listing Secrets", project, "secretmanager")
+    name = f"projects/{project}/secrets"
+    rows = cloud.list("secret", f"{name}/")
+    secrets = [get_secret(cloud, settings, {"project": project, "secretId": row["secretId"]}) for row in rows]
+    return {
+        "id": name,
+        "project": project,
+        "filter": "",
+        "secrets": [
+            {
+                **{key: value for key, value in secret.items() if key != "id"},
+                "secretType": "",
+                "tags": {},
+                "ttl": "",
+                "versionDestroyTtl": secret.get("versionDestroyTtl", ""),
+            }
+            for secret in secrets
+        ],
+    }
+
+
+def get_secret_version(cloud: Cloud, settings: Settings, args: Json) -> Json:
+    """gcp:secretmanager/getSecretVersion:getSecretVersion, without the value.
+
+    As the real one, it calls a version that is disabled enabled.
+    """
+    if args.get("fetchSecretData", True):
+        raise SandboxError("getSecretVersion with fetchSecretData is not emulated in the sandbox")
+    secret = f"projects/{settings.need_project(args)}/secrets/{args['secret'].rpartition('/')[2]}"
+    try:
+        cloud.get("secret", secret)
+        row = cloud.get("secretVersion", f"{secret}/versions/{args['version']}")
+    except CloudError as error:
+        raise SandboxError(
+            "error retrieving available secret manager secret versions: googleapi: Error "
+            f"{error.status}: {error.message}"
+        ) from error
+    _, project, _, secret_id, _, version = row["name"].split("/")
+    name = f"projects/{project_number(project)}/secrets/{secret_id}/versions/{version}"
+    return {
+        "id": name,
+        "name": name,
+        "project": project,
+        "secret": secret_id,
+        "version": version,
+        "createTime": row.get("createTime", ""),
+        "destroyTime": row.get("destroyTime", ""),
+        "enabled": True,
+        "secretData": "",
+        "isSecretDataBase64": False,
+        "fetchSecretData": False,
+    }
+
+
 def _found(cloud: Cloud, kind: str, name: str) -> Json:
     try:
         return cloud.get(kind, name)
@@ -118,4 +177,6 @@ LOOKUPS: dict[str, Callable[[Cloud, Settings, Json], Json]] = {
     "gcp:container/getCluster:getCluster": get_cluster,
     "gcp:organizations/getProject:getProject": get_project,
     "gcp:secretmanager/getSecret:getSecret": get_secret,
+    "gcp:secretmanager/getSecretVersion:getSecretVersion": get_secret_version,
+    "gcp:secretmanager/getSecrets:getSecrets": get_secrets,
 }

@@ -24,7 +24,7 @@ from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.server import ProviderServicer
 from pulumi.runtime import proto
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS  # pyright: ignore[reportPrivateUsage]
-from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
 
 from sandbox.errors import SandboxError
 
@@ -148,14 +148,29 @@ def _end_with_engine() -> None:
     os._exit(0)
 
 
+def _engine() -> str:
+    """The address at which the engine that started this process answers."""
+    parser = argparse.ArgumentParser(description="Pulumi provider plugin; the engine starts it.")
+    parser.add_argument("engine", help="address of the engine")
+    return parser.parse_known_args()[0].engine
+
+
+def warn(urn: str, message: str) -> None:
+    """Has the engine show a warning about a resource."""
+    with grpc.insecure_channel(_engine()) as channel:
+        engine: Any = engine_pb2_grpc.EngineStub(channel)
+        # As with the real ones, a warning that the engine does not take stops nothing.
+        with contextlib.suppress(grpc.RpcError):
+            request = engine_pb2.LogRequest(severity=engine_pb2.WARNING, urn=urn, message=message)
+            engine.Log(request, timeout=10)
+
+
 def serve(implementation: provider.Provider, version: str) -> None:
     """Serves a provider until the engine that started this process stops it or ends.
 
     `version` is that of the real provider it stands in for.
     """
-    parser = argparse.ArgumentParser(description="Pulumi provider plugin; the engine starts it.")
-    parser.add_argument("engine", help="address of the engine")
-    engine: str = parser.parse_known_args()[0].engine
+    engine = _engine()
 
     async def run() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sandbox.environment import user_path
-from sandbox.paths import HOME_VARIABLE, REPOSITORY, Home
+from sandbox.paths import HOME_VARIABLE, PROGRAM_VARIABLE, REPOSITORY, Home
 from sandbox.processes import fork_command
 from sandbox.toolchain.build import Toolchain
 from sandbox.toolchain.cache import cache
@@ -23,6 +23,25 @@ _PROVIDERS = {
     "kubernetes": "sandbox.plugins.kubernetes.provider",
     "random": "sandbox.plugins.random",
 }
+# The environment selects a stack and its settings for one program: the program of another folder has its own.
+_OWN_STACK_ONLY = f"""\
+folder=. next=
+for argument; do
+  [ -z "$next" ] || folder=$argument
+  next=
+  case $argument in
+    -C | --cwd) next=folder ;;
+    -C?*) folder=${{argument#-C}} ;;
+    --cwd=*) folder=${{argument#--cwd=}} ;;
+  esac
+done
+folder=$(cd "$folder" 2>/dev/null && pwd -P)
+while [ "${{folder:-/}}" != / ]; do
+  [ ! -e "$folder/Pulumi.yaml" ] && [ ! -e "$folder/Pulumi.yml" ] && [ ! -e "$folder/Pulumi.json" ] || break
+  folder=$(dirname "$folder")
+done
+[ "$folder" = "${PROGRAM_VARIABLE}" ] || unset PULUMI_STACK PULUMI_OPTION_CONFIG_FILE
+"""
 # Emulated even where the real one is installed: that one would ask Google.
 _ALWAYS_EMULATED = "gcp"
 
@@ -32,7 +51,8 @@ def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
     shutil.rmtree(home.bin, ignore_errors=True)
     programs = {"pulumi": toolchain.pulumi, "helm": toolchain.helm, "kubectl": toolchain.kubectl}
     for name, program in programs.items():
-        _write(home.bin / name, [str(link_program(home, name, program))])
+        before = _OWN_STACK_ONLY if name == "pulumi" else ""
+        _write(home.bin / name, [str(link_program(home, name, program))], before)
     stand_ins = ["gke-gcloud-auth-plugin"]
     _write(home.bin / stand_ins[0], _module(home, "sandbox.plugins.auth_plugin"))
     if not toolchain.language_host:
@@ -46,12 +66,12 @@ def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
         name = f"resource-{package}-v{version(f'pulumi-{package}')}"
         real = _user_plugins() / name
         plugin = home.plugins / name
-        if plugin.is_symlink():
-            plugin.unlink()
+        shutil.rmtree(plugin, ignore_errors=True)
         if real_is_fine and (real / program).exists():
-            shutil.rmtree(plugin, ignore_errors=True)
-            plugin.parent.mkdir(parents=True, exist_ok=True)
-            plugin.symlink_to(real)
+            # A folder of links and not a link to the folder, which the engine would skip.
+            plugin.mkdir(parents=True)
+            for entry in real.iterdir():
+                (plugin / entry.name).symlink_to(entry.resolve())
             continue
         stand_ins.append(program)
         # In PATH's stead for gcp: there a real one of the user's would win.
@@ -97,7 +117,7 @@ def _module(home: Home, module: str) -> list[str]:
     return ["env", f"PYTHONPATH={REPOSITORY}", *fork_command(home, module)]
 
 
-def _write(shim: Path, command: list[str]) -> None:
+def _write(shim: Path, command: list[str], before: str = "") -> None:
     shim.parent.mkdir(parents=True, exist_ok=True)
-    shim.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    shim.write_text(f'#!/bin/sh\n{before}exec {shlex.join(command)} "$@"\n')
     shim.chmod(0o755)

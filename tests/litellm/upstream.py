@@ -2,7 +2,8 @@
 
 As a proxy it takes requests for any host, so that configurations are used as they are. Every answer says `pong` and
 counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.include_usage` counts there. A model
-named `broken` is answered with 500. It knows chat completions and Anthropic's messages; no TLS: a CONNECT is refused.
+named `broken` is answered with 500; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
+knows chat completions, embeddings and Anthropic's messages; no TLS: a CONNECT is refused.
 """
 
 from __future__ import annotations
@@ -74,13 +75,16 @@ class _Handler(BaseHTTPRequestHandler):
         if body["model"] == "broken":
             self._answer({"error": {"message": "broken", "type": "server_error"}}, 500)
         elif urlsplit(self.path).path.endswith("/messages"):
-            self._answer(_message(body))
+            self._answer(_message(body) | _asked_usage(body))
+        elif "input" in body:
+            data = [{"object": "embedding", "index": 0, "embedding": [0.0]}]
+            self._answer({"object": "list", "data": data, "model": body["model"]} | _asked_usage(body))
         elif body.get("stream"):
             self._stream(body)
         else:
             message = {"role": "assistant", "content": "pong"}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            self._answer(_object(body, "chat.completion", [choice]) | {"usage": USAGE})
+            self._answer(_object(body, "chat.completion", [choice]) | {"usage": USAGE} | _asked_usage(body))
 
     def _record(self, body: dict[str, Any]) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -114,6 +118,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+def _asked_usage(body: dict[str, Any]) -> dict[str, Any]:
+    """The usage that the request itself asks to be answered with."""
+    text = body["input"] if "input" in body else body["messages"][-1]["content"]
+    if isinstance(text, list):
+        (text,) = (part["text"] if isinstance(part, dict) else part for part in text)
+    return json.loads(text) if text.startswith('{"usage"') else {}
 
 
 def _object(body: dict[str, Any], kind: str, choices: list[Any]) -> dict[str, Any]:

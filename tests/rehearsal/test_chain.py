@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,12 +102,59 @@ def test_the_consumer_runs_with_its_virtual_key(chain: Chain) -> None:
     secret = chain.consumer.namespaced("secrets", "search", "caller-key")
     assert base64.b64decode(secret["data"]["key"]).decode() == chain.gateway.secret("litellm-key-search-app")
     (pod,) = chain.consumer.namespaced("pods", "search")["items"]
-    assert {each["type"]: each["status"] for each in pod["status"]["conditions"]}["Ready"] == "True"
+    assert {condition["type"]: condition["status"] for condition in pod["status"]["conditions"]}[
+        "Ready"
+    ] == "True"
     (container,) = pod["spec"]["containers"]
-    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
     assert environment["URL"] == f"{chain.gateway.outputs()['gatewayUrl']}/v1/chat/completions"
     assert json.loads(environment["REQUEST"])["model"] in chain.gateway.outputs()["modelAliases"]
     assert chain.gateway.secret("litellm-key-search-app") not in json.dumps(chain.consumer.export())
+
+
+@pytest.mark.parametrize("secret", ["litellm-master-key", "litellm-salt-key", "litellm-db-password"])
+def test_the_consumers_namespace_reads_its_key_and_nothing_else(chain: Chain, secret: str) -> None:
+    """Neither by the gateway's store, nor by its own, nor by one that names no credentials."""
+    spec = {"provider": {"gcpsm": {"projectID": PROJECT}}}
+    gateways = "is not allowed from namespace"
+    assert gateways in asked(chain, secret, {"kind": "ClusterSecretStore", "name": "gcp-secret-manager"})
+    denied = "code = PermissionDenied"
+    assert denied in asked(chain, secret, {"kind": "SecretStore", "name": "virtual-keys"})
+    store = {"apiVersion": "external-secrets.io/v1", "kind": "SecretStore", "metadata": {"name": "bare"}}
+    with made(chain, "secretstores", {**store, "spec": spec}):
+        assert denied in asked(chain, secret, {"kind": "SecretStore", "name": "bare"})
+
+
+@contextmanager
+def made(chain: Chain, plural: str, item: dict[str, Any]) -> Generator[client.CustomObjectsApi]:
+    """An object of External Secrets in the consumer's namespace while the block runs."""
+    api = client.CustomObjectsApi(config.new_client_from_config(str(chain.cluster.home.kubeconfig)))
+    where = ("external-secrets.io", "v1", "search", plural)
+    api.create_namespaced_custom_object(*where, item)
+    try:
+        yield api
+    finally:
+        api.delete_namespaced_custom_object(*where, item["metadata"]["name"])
+
+
+def asked(chain: Chain, secret: str, store: dict[str, str]) -> str:
+    """What the operator says to an ExternalSecret in the consumer's namespace that asks for a secret."""
+    name = f"{store['name']}-{secret}"
+    data = [{"secretKey": "value", "remoteRef": {"key": secret}}]
+    item = {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": name},
+        "spec": {"secretStoreRef": store, "target": {"name": name}, "data": data},
+    }
+    with made(chain, "externalsecrets", item):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for event in chain.cluster.namespaced("events", "search")["items"]:
+                if event["involvedObject"]["name"] == name and event["reason"] == "UpdateFailed":
+                    return event["message"]
+            time.sleep(0.2)
+    raise AssertionError(f"the operator said nothing to {name}")
 
 
 def test_second_ups_change_nothing(chain: Chain) -> None:

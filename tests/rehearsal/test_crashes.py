@@ -101,7 +101,7 @@ def test_an_object_that_the_state_does_not_know_is_taken_over_by_its_mark(empty:
     api.create("/api/v1/namespaces", {"metadata": {"name": "vllm"}})
     text = empty.up().failed().text
     assert "Namespace vllm already exists and carries no mark of a stack" in text
-    assert "Namespace llm-gateway exists and is this stack's" in text
+    assert "Namespace llm-gateway was left by an interrupted `up` of this stack" in text
     for owner in ("llm-gateway/other/gateway-namespaces-serving", "llm-gateway/dev/renamed"):
         body = {"metadata": {"annotations": {"llm-gateway/owner": owner}}}
         api.send("PATCH", "/api/v1/namespaces/vllm", body, "application/merge-patch+json")

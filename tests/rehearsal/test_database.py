@@ -49,18 +49,20 @@ def test_backups_go_to_a_private_bucket(prod: Sandbox) -> None:
     assert bucket["publicAccessPrevention"] == "enforced"
     assert bucket["location"] == "EUROPE-WEST4"
     members = prod.cloud.list("bucketIamMember", f"{BUCKET} ")
-    assert {each["role"] for each in members} == {
+    assert {member["role"] for member in members} == {
         "roles/storage.objectUser",
         "roles/storage.legacyBucketReader",
     }
-    (member,) = {each["member"] for each in members}
+    (member,) = {entry["member"] for entry in members}
     assert member.endswith(f"/{prod.project}.svc.id.goog/subject/ns/{NAMESPACE}/sa/litellm-pg")
 
 
 def test_the_first_backup_is_taken_at_once(prod: Sandbox) -> None:
     def done() -> Any:
         backups = prod.namespaced("backups", NAMESPACE, group=CNPG)["items"]
-        return [each for each in backups if each.get("status", {}).get("phase") in ("completed", "failed")]
+        return [
+            backup for backup in backups if backup.get("status", {}).get("phase") in ("completed", "failed")
+        ]
 
     (backup,) = wait_for(done)
     assert backup["status"]["phase"] == "completed", backup["status"]
@@ -112,7 +114,7 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
     assert "deletionTimestamp" not in old["metadata"]
     own_prod.run("exec", "--", "sh", "-ec", delete).succeeded()
     left = own_prod.namespaced("clusters", NAMESPACE, group=CNPG)["items"]
-    assert [each["metadata"]["name"] for each in left] == ["litellm-pg-2"]
+    assert [cluster["metadata"]["name"] for cluster in left] == ["litellm-pg-2"]
     changed = {step.type for step in own_prod.steps("up") if step.op not in UNCHANGED}
     assert not any("secretmanager" in type_ or type_.endswith(":Bucket") for type_ in changed)
 
@@ -150,5 +152,8 @@ def test_missing_bucket_iam_is_named(empty: Sandbox) -> None:
         "components/backup_store.py", '"roles/storage.legacyBucketReader"', '"roles/storage.objectViewer"'
     )
     text = empty.up(config={**BACKED_UP, "llm-gateway:timeouts": {"postgres": 15}}).failed().text
-    assert "storage.buckets.get" in text
-    assert "example-llm-dev-platform-dev-litellm-pg" in text
+    engine, _, why = text.partition("Why it failed, as the cluster says it now:")
+    assert "fully initialize or become live: timed out waiting for the condition" in engine
+    assert "storage.buckets.get" not in engine
+    assert "Cluster llm-gateway/litellm-pg: the database may not look at the bucket" in why
+    assert "example-llm-dev-platform-dev-litellm-pg" in why

@@ -85,3 +85,18 @@ def test_an_upgraded_operator_is_proven_again_and_its_objects_stay(own_dev: Sand
         ("Release", "gateway-cnpg-release"): "update",
         ("ConfigMap", "gateway-cnpg-webhook-open"): "update",
     }
+
+
+def test_a_live_stack_is_not_moved_nor_recovered(own_dev: Sandbox) -> None:
+    """Refused by the preview of `up`, with the key, and with nothing touched."""
+    own_dev.run("start").succeeded()
+    before = own_dev.resources()
+    for key in ("gateway", "serving", "cnpg", "externalSecrets"):
+        text = own_dev.run("up", config={"llm-gateway:namespaces": {key: "other"}}).failed().text
+        assert "These settings cannot be changed in place" in text
+        assert f"llm-gateway:namespaces.{key}: made with " in text
+    text = own_dev.run("up", config={"llm-gateway:recover": True}).failed().text
+    assert "llm-gateway:recover: this stack's state is not lost" in text
+    assert own_dev.resources() == before
+    own_dev.up().succeeded()
+    assert own_dev.changed("up") == {}

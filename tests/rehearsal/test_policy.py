@@ -26,13 +26,15 @@ OUTSIDE_PRODUCTION = {"gpu-pools-scale-to-zero"}
 # What each policy refuses of bad.py.
 REFUSED = {
     "salt-is-write-once": {"salt-is-write-once-litellm-salt-key"},
+    "salt-is-one": {"salt-is-one-litellm-salt-key"},
     "salt-is-kept": {"salt-is-kept-litellm-salt-key", "salt-is-kept-no-version"},
     "secret-values-in-secret-manager-only": {
         "secret-values-in-config-map",
         "secret-values-in-helm-values",
         "literal-in-secret",  # the SDK marks all of a Secret's data
     },
-    "generated-values-in-secret-manager-only": {"generated-values-in-config-map"},
+    "generated-values-in-secret-manager-only": {"generated-values-in-config-map", "generated-value-in-an-id"},
+    "secret-values-not-in-ids": {"id-is-the-value"},
     "no-literal-credentials": {
         "literal-in-config-map",
         "literal-in-helm-values",
@@ -129,7 +131,7 @@ def test_a_replaced_database_is_stopped_before_anything_is_touched(deployed: San
 def test_a_generated_value_in_an_output_is_stopped_once_it_is_known(deployed: Sandbox) -> None:
     original = (deployed.root / "components/gateway_secrets.py").read_text()
     made = 'keepers={"generation": str(generation)},\n            opts=pulumi.ResourceOptions(parent=self),\n        )\n'
-    leak = "        pulumi.export(secret_id, pulumi.Output.unsecret(value.hex))\n"
+    leak = "        pulumi.export(secret_id, pulumi.Output.unsecret(value.result))\n"
     deployed.patch("components/gateway_secrets.py", made, made + leak)
     result, operation = previewed(deployed, "dev")
     (deployed.root / "components/gateway_secrets.py").write_text(original)
@@ -146,7 +148,12 @@ def test_a_rotation_is_not_stopped(deployed: Sandbox) -> None:
 
 def test_secrets_and_pool_that_go_with_the_last_model_are_stopped(deployed: Sandbox) -> None:
     endpoint = {"model": "qwen", "url": "https://inference.example.com/v1"}
-    model = {"alias": "elsewhere", "inputCostPerToken": 1, "outputCostPerToken": 1, "endpoint": endpoint}
+    model = {
+        "alias": "elsewhere",
+        "inputCostPerToken": 1e-6,
+        "outputCostPerToken": 1e-6,
+        "endpoint": endpoint,
+    }
     config = {"llm-gateway:models": [model]}
     text = deployed.run("preview", config=config).failed().text
     pool, key = "gateway-gpu-pool-nodes", "gateway-secrets-vllm-api-key"

@@ -15,7 +15,7 @@ from tests.support.sandboxes import Sandboxes
 GATEWAY = "llm-gateway"
 SECRETS = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
 DATA = {
-    "random:index/randomBytes:RandomBytes",
+    "random:index/randomPassword:RandomPassword",
     "gcp:secretmanager/secret:Secret",
     "gcp:secretmanager/secretVersion:SecretVersion",
     "gcp:storage/bucket:Bucket",

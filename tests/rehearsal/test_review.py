@@ -88,7 +88,7 @@ def test_a_rotated_key(dev: Sandbox) -> None:
     replaced = [row[1:] for row in rows(lines) if row[0] == "**replace**"]
     name, change = "`gateway-secrets-litellm-master-key`", "`secretData` `[secret]` → `[known after up]`"
     assert replaced == [
-        [name, "`random:index/randomBytes:RandomBytes`", "`keepers.generation` `1` → `2`"],
+        [name, "`random:index/randomPassword:RandomPassword`", "`keepers.generation` `1` → `2`"],
         [name, "`gcp:secretmanager/secretVersion:SecretVersion`", change],
     ]
     assert ["**update**", "`gateway-secret-sync-litellm-secrets`"] in [row[:2] for row in rows(lines)]

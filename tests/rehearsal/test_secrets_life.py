@@ -41,7 +41,7 @@ ROTATED = {
 
 
 def made_anew(secret: str) -> set[tuple[str, str]]:
-    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomBytes", "SecretVersion")}
+    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomPassword", "SecretVersion")}
 
 
 def values(sandbox: Sandbox) -> dict[str, str]:
@@ -95,7 +95,9 @@ def test_rotation_of_all_values_at_once(own_dev: Sandbox) -> None:
     config = PROTECTED | {"llm-gateway:secrets": dict.fromkeys(ROTATED, 2)}
     rotated = {secret for secret, _ in ROTATED.values()}
     before, generation = values(own_dev), cluster(own_dev)["metadata"]["generation"]
-    litellm, vllm, database = (pods(own_dev, *each) for each in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS))
+    litellm, vllm, database = (
+        pods(own_dev, *workload) for workload in (LITELLM_PODS, VLLM_PODS, DATABASE_PODS)
+    )
     expected: set[tuple[str, str]] = set()
     for key, (secret, readers) in ROTATED.items():
         one = PROTECTED | {"llm-gateway:secrets": {key: 2}}
@@ -152,6 +154,7 @@ def test_the_master_key_alone_is_rotated_and_ready_from_the_sync_before_is_not_t
     operators(0)
     text = own_dev.up(config=rotated | {"llm-gateway:timeouts": {"secretSync": 10}}).failed().text
     assert "ExternalSecret llm-gateway/litellm-secrets was not synced within 10 s" in text
+    assert "litellm-secrets: no pod of the External Secrets operator is ready" in text
     assert pods(own_dev, *LITELLM_PODS) == litellm
     assert state_of(own_dev, "litellm-master-key") == ["ENABLED", "ENABLED"]
 
@@ -175,6 +178,61 @@ def test_tear_down_leaves_the_salt(own_dev: Sandbox) -> None:
     left = {row["name"].rpartition("/")[2] for row in own_dev.cloud.list("secret")}
     assert left == {"litellm-salt-key"}
 
+    # The way back needs no setting: the stack finds its own salt, and makes the others anew.
+    own_dev.run("up").succeeded()
+    assert {row["version"] for row in own_dev.cloud.list("secretVersion") if "salt" in row["name"]} == {"1"}
+    assert in_cluster(own_dev) == values(own_dev)
+    assert own_dev.secret("litellm-salt-key") == salt
+
+
+def salt_versions(sandbox: Sandbox) -> dict[str, str]:
+    """Payload of each version of the salt's Secret, by number."""
+    rows = sandbox.cloud.list(
+        "secretVersion", f"projects/{sandbox.project}/secrets/litellm-salt-key/versions/"
+    )
+    return {row["version"]: base64.b64decode(row["payload"]).decode() for row in rows}
+
+
+def test_the_salt_that_pods_read_stays_whatever_the_settings_and_the_state_say(own_dev: Sandbox) -> None:
+    own_dev.run("start").succeeded()
+    salt = own_dev.secret("litellm-salt-key")
+    own_dev.cloud.add_secret_version(f"projects/{own_dev.project}/secrets/litellm-salt-key", b"another value")
+
+    raised = {"llm-gateway:secrets": {"adopt": {"saltKey": 2}}}
+    assert "Write saltKey: 1." in own_dev.up(config=raised).failed().text
+    own_dev.up(config={"llm-gateway:secrets": {"adopt": {"saltKey": 1}}}).succeeded()
+    assert own_dev.changed("up") == {}
+    moved = {
+        "llm-gateway:gcp": {"project": "example-llm-other"},
+        "llm-gateway:cluster": {
+            "name": "platform-dev",
+            "location": "europe-west4",
+            "project": own_dev.project,
+        },
+        "llm-gateway:protect": False,
+    }
+    assert "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=moved).failed().text
+    prefixed = {"llm-gateway:secrets": {"prefix": "eu-"}}
+    assert (
+        "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=prefixed).failed().text
+    )
+
+    assert salt_versions(own_dev) == {"1": salt, "2": "another value"}
+    assert in_cluster(own_dev)["litellm-salt-key"] == salt
+
+
+def test_a_disabled_salt_is_named(own_dev: Sandbox) -> None:
+    own_dev.up().succeeded()  # refresh goes by the state, where the fork's API server has its origin's address
+    name = f"projects/{own_dev.project}/secrets/litellm-salt-key/versions/1"
+    own_dev.cloud.change("secretVersion", name, state="DISABLED")
+    own_dev.run("refresh").succeeded()
+    assert (
+        "gcloud secrets versions enable 1 --secret litellm-salt-key" in own_dev.run("preview").failed().text
+    )
+    own_dev.cloud.change("secretVersion", name, state="ENABLED")
+    own_dev.run("refresh").succeeded()
+    own_dev.up().succeeded()
+
 
 ADOPT = {"masterKey": 2, "saltKey": 1, "databasePassword": 1, "vllmApiKey": 1}
 
@@ -197,6 +255,8 @@ def test_adoption(empty: Sandbox) -> None:
                 "project": empty.project,
                 "secretId": secret,
                 "labels": {"made-by": "terraform"},
+                "annotations": {"llm-gateway-owner": "llm-gateway/dev"}
+                | ({"llm-gateway-salt-version": "1"} if "salt" in secret else {}),
                 "replication": {"userManaged": replicas},
             },
         )
@@ -234,7 +294,12 @@ def test_adoption(empty: Sandbox) -> None:
     empty.up(config=rotated).succeeded()
     assert in_cluster(empty) == values(empty)
     assert {secret for secret in SECRETS if values(empty)[secret] != kept[secret]} == {"litellm-master-key"}
-    assert all(row in stored(empty) for row in rows)
+    now = {row["name"]: row for row in stored(empty)}
+    taken_over = f"projects/{empty.project}/secrets/litellm-master-key"
+    for row in rows:
+        # The provider adds its label to the Secret that the stack now manages.
+        kept_keys = {*row} - {"labels"} if row["name"] == taken_over else {*row}
+        assert {key: now[row["name"]][key] for key in kept_keys} == {key: row[key] for key in kept_keys}
 
 
 def stored(sandbox: Sandbox) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def test_preview_shows_a_removed_tenant_by_name(gateway: Sandbox) -> None:
     assert steps.keys() == {
         ("Team", "gateway-tenants-team-support"),
         ("VirtualKey", "gateway-tenants-key-bot"),
-        *of_key("bot", "RandomBytes", "Secret", "SecretVersion"),
+        *of_key("bot", "RandomPassword", "Secret", "SecretVersion"),
         ("SecretIamMember", "gateway-secrets-litellm-key-bot-reader"),
         *VALUES_ANEW,
         *DECLARED_ANEW,
@@ -101,7 +101,7 @@ def test_preview_shows_a_rotated_key_by_name(gateway: Sandbox) -> None:
     steps = changed(gateway, "preview")
     assert steps.keys() == {
         ("VirtualKey", "gateway-tenants-key-app"),
-        *of_key("app", "RandomBytes", "SecretVersion"),
+        *of_key("app", "RandomPassword", "SecretVersion"),
         *VALUES_ANEW,
         ("Job", "gateway-tenants-reconcile"),
     }

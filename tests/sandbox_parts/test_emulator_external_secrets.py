@@ -30,10 +30,11 @@ class World:
         self.cloud.add_secret_version(SECRET, b"one")
         self.operator = ExternalSecrets(cast(Watched, self.cluster), self.cloud)
         self.cluster.operator("external-secrets", "eso", serviceAccountName="reader")
-        self.cluster.add("ClusterSecretStore", "gsm", spec={"provider": {"gcpsm": {"projectID": "p"}}})
+        self.store_kind = "ClusterSecretStore"
+        self.cluster.add(self.store_kind, "gsm", spec={"provider": {"gcpsm": {"projectID": "p"}}})
 
-    def grant(self) -> None:
-        name = member_name(SECRET, ACCESSOR_ROLE, principal(self.cloud, "eso", "reader"))
+    def grant(self, namespace: str = "eso") -> None:
+        name = member_name(SECRET, ACCESSOR_ROLE, principal(self.cloud, namespace, "reader"))
         self.cloud.create("secretIamMember", name, {})
 
     def ask(self, reference: dict[str, str] | None = None, **target: Any) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class World:
             metadata={"generation": generation},
             spec={
                 "refreshInterval": "1h0m0s",
-                "secretStoreRef": {"kind": "ClusterSecretStore", "name": "gsm"},
+                "secretStoreRef": {"kind": self.store_kind, "name": "gsm"},
                 "target": target,
                 "data": [{"secretKey": "password", "remoteRef": reference or {"key": "db"}}],
             },
@@ -173,6 +174,59 @@ def test_a_store_with_own_credentials_is_refused(world: World) -> None:
     item = world.cluster.items["ClusterSecretStore", "", "gsm"]
     assert ready(item) == ("False", "InvalidProviderConfig", "unable to create client")
     assert world.cluster.events[-1][2].startswith("spec.provider.gcpsm.auth.secretRef is not emulated")
+
+
+def as_account(world: World, kind: str, namespace: str, account: dict[str, str], name: str = "gke") -> Any:
+    """Make the store `gsm`, which reads as a Kubernetes service account."""
+    cluster = {"clusterProjectID": "p", "clusterLocation": "europe-west4", "clusterName": name}
+    auth = {"workloadIdentity": {**cluster, "serviceAccountRef": account}}
+    spec = {"provider": {"gcpsm": {"projectID": "p", "auth": auth}}}
+    del world.cluster.items["ClusterSecretStore", "", "gsm"]
+    world.cluster.add(kind, "gsm", namespace, spec=spec)
+
+
+@pytest.mark.parametrize(
+    ("account", "reads_as"), [({"name": "reader", "namespace": "eso"}, "eso"), ({"name": "reader"}, "ns")]
+)
+def test_a_cluster_store_reads_as_the_account_that_it_names(
+    world: World, account: dict[str, str], reads_as: str
+) -> None:
+    """Without a namespace that is one of the namespace that asks."""
+    as_account(world, "ClusterSecretStore", "", account)
+    world.cluster.add("ServiceAccount", "reader", reads_as)
+    assert ready(world.ask())[0] == "False"
+    assert "PermissionDenied" in world.cluster.events[-1][2]
+    world.grant(reads_as)
+    assert ready(world.ask())[0] == "True"
+
+
+def test_a_namespaces_store_reads_as_an_account_of_its_namespace_alone(world: World) -> None:
+    world.grant()
+    world.cluster.add("ServiceAccount", "reader", "eso")
+    as_account(world, "SecretStore", "ns", {"name": "reader", "namespace": "eso"})
+    world.operator.reconcile()
+    assert ready(world.cluster.items["SecretStore", "ns", "gsm"])[1] == "InvalidProviderConfig"
+    assert "namespace should either be empty or match" in world.cluster.events[-1][2]
+
+
+def test_a_store_whose_account_or_cluster_is_missing_is_not_ready(world: World) -> None:
+    for name, words in (("gke", 'ServiceAccount "reader" not found'), ("other", "identitybindingtoken")):
+        world.cluster.add("ClusterSecretStore", "gsm")
+        as_account(world, "SecretStore", "ns", {"name": "reader"}, name)
+        world.operator.reconcile()
+        assert ready(world.cluster.items["SecretStore", "ns", "gsm"])[1] == "InvalidProviderConfig"
+        assert words in world.cluster.events[-1][2]
+        world.cluster.add("ServiceAccount", "reader", "ns")
+
+
+def test_a_namespaces_store_without_credentials_reads_as_the_operator(world: World) -> None:
+    """As the real one does, whoever made it: so the operator's own account must be granted nothing."""
+    del world.cluster.items["ClusterSecretStore", "", "gsm"]
+    world.cluster.add("SecretStore", "gsm", "ns", spec={"provider": {"gcpsm": {"projectID": "p"}}})
+    world.store_kind = "SecretStore"
+    world.grant()
+    world.ask()
+    assert world.secret() == {"password": "one"}
 
 
 def test_a_deleted_external_secret_is_let_go(world: World) -> None:

@@ -382,12 +382,37 @@ def test_a_pool_without_a_name_gets_one_and_keeps_it(engine: Engine) -> None:
     assert again["name"] == "it-abcdefg"
 
 
+VERSION_LOOKUP = "gcp:secretmanager/getSecretVersion:getSecretVersion"
+
+
+def key_version(version: str) -> dict[str, Any]:
+    return {"secret": "key", "version": version, "fetchSecretData": False}
+
+
+def test_a_version_is_looked_up_without_its_value_and_is_called_enabled(engine: Engine) -> None:
+    engine.create(SECRET, AUTO)
+    name = "projects/demo/secrets/key"
+    with pytest.raises(
+        SandboxError, match=r"Error 404: Secret Version .*/secrets/key/versions/1\] not found"
+    ):
+        engine.invoke(VERSION_LOOKUP, key_version("1"))
+    engine.cloud.add_secret_version(name, b"hidden")
+    engine.cloud.change("secretVersion", f"{name}/versions/1", state="DISABLED")
+    found = engine.invoke(VERSION_LOOKUP, key_version("1"))
+    assert (found["version"], found["enabled"], found["secretData"]) == ("1", True, "")
+    with pytest.raises(SandboxError, match="fetchSecretData"):
+        engine.invoke(VERSION_LOOKUP, {"secret": "key"})
+
+
 def test_lookups_return_only_what_the_sdk_knows(engine: Engine) -> None:
     engine.create(SECRET, AUTO)
+    engine.cloud.add_secret_version("projects/demo/secrets/key", b"value")
     for token, args, result in (
         (GET_CLUSTER, {"name": "platform", "location": "europe-west4"}, gcp.container.GetClusterResult),
         ("gcp:organizations/getProject:getProject", {}, gcp.organizations.GetProjectResult),
         ("gcp:secretmanager/getSecret:getSecret", {"secretId": "key"}, gcp.secretmanager.GetSecretResult),
+        ("gcp:secretmanager/getSecrets:getSecrets", {}, gcp.secretmanager.GetSecretsResult),
+        (VERSION_LOOKUP, key_version("1"), gcp.secretmanager.GetSecretVersionResult),
     ):
         found = engine.invoke(token, args)
         names = {

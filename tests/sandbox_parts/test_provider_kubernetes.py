@@ -1,14 +1,16 @@
-"""The kubernetes stand-in where it needs no cluster: checks, differences, readiness, causes."""
+"""The kubernetes stand-in where it needs no cluster: checks, differences, readiness, the real provider's errors."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import threading
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, DiffResponse
+from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, ConfigureRequest, DiffResponse
 
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits, objects, release
@@ -65,6 +67,24 @@ class TestProviderConfiguration:
         assert check_config({"kubeconfig": kubeconfig(), "clusterIdentifier": "c"}) == {}
         assert check_config({"kubeconfig": UNKNOWN}) == {}
 
+    def test_without_the_setting_the_file_of_kubeconfig_is_read(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """As a default provider has it; the real one reads the same."""
+        file = tmp_path / "kubeconfig"
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        assert "KUBECONFIG" in check_config({})["kubeconfig"]
+        file.write_text(kubeconfig())
+        assert check_config({}) == {}
+        provider = KubernetesProvider()
+        asyncio.run(provider.configure(ConfigureRequest({}, {}, True, True)))
+        assert provider._connected.kubeconfig == kubeconfig()  # pyright: ignore[reportPrivateUsage]
+        file.write_text(kubeconfig("https://34.1.2.3"))
+        assert "34.1.2.3" in check_config({})["kubeconfig"]
+        assert check_config({"kubeconfig": kubeconfig()}) == {}
+        monkeypatch.delenv("KUBECONFIG")
+        assert "KUBECONFIG" in check_config({})["kubeconfig"]
+
     def test_a_misspelt_key_is_named(self) -> None:
         assert 'did you mean "kubeconfig"' in check_config({"kubeconfg": ""})["kubeconfg"]
 
@@ -88,6 +108,16 @@ class TestProviderConfiguration:
         moved = diff(PROVIDER, old, {**old, "kubeconfig": kubeconfig("https://127.0.0.1:1")})
         assert (moved.changes, moved.replaces) == (True, [])
         assert diff(PROVIDER, old, {**old, "clusterIdentifier": "b"}).replaces == ["clusterIdentifier"]
+
+
+def test_the_state_keeps_the_inputs_for_the_real_provider_and_a_secrets_data_encrypted() -> None:
+    given = property_map(body("Secret", stringData={"a": "b"}, type="Opaque"))
+    live = body("Secret", data={"a": "Yg=="})
+    kept = KubernetesProvider()._outputs(live, plain_map(given), given)  # pyright: ignore[reportPrivateUsage]
+    inputs = cast(dict[str, PropertyValue], kept["__inputs"].value)
+    assert plain_map(inputs) == plain_map(given)
+    assert kept["data"].is_secret
+    assert [name for name, value in inputs.items() if value.is_secret] == ["stringData"]
 
 
 class TestCheck:
@@ -197,10 +227,9 @@ class TestReadiness:
             "reason": "BackoffLimitExceeded",
             "message": "too often",
         }
-        with pytest.raises(awaits.NotReady, match="BackoffLimitExceeded"):
-            unready(
-                {**live, "metadata": {**live["metadata"], "uid": "u"}, "status": {"conditions": [failed]}}
-            )
+        with pytest.raises(awaits.NotReady) as raised:
+            unready({**live, "status": {"conditions": [failed]}})
+        assert str(raised.value) == "Resource 'x' was created but failed to initialize"
 
     def test_a_claim_of_a_class_that_waits_for_its_pod_is_ready_at_once(self) -> None:
         default = {"storageclass.kubernetes.io/is-default-class": "true"}
@@ -248,7 +277,7 @@ class TestWaitFor:
         with pytest.raises(SandboxError):
             self.lacks(expression, body("Widget"))
 
-    def test_a_timeout_says_what_the_object_says(self) -> None:
+    def test_a_timeout_names_no_cause(self) -> None:
         condition = {
             "type": "Ready",
             "status": "False",
@@ -257,29 +286,31 @@ class TestWaitFor:
         }
         live = body("ExternalSecret", "external-secrets.io/v1", status={"conditions": [condition]})
         live["metadata"] |= {"uid": "u", "annotations": {awaits.WAIT_FOR: "condition=Ready"}}
-        with pytest.raises(awaits.NotReady, match="SecretSyncedError: no secret"):
-            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, 0, threading.Event())
+        with pytest.raises(awaits.NotReady) as raised:
+            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, -1, threading.Event())
+        assert str(raised.value) == "timed out waiting for the condition"
 
+    def test_a_timeout_of_a_workload_names_no_cause(self) -> None:
+        live = body("Deployment", "apps/v1", status={})
+        with pytest.raises(awaits.NotReady) as raised:
+            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, -1, threading.Event())
+        assert str(raised.value) == "'x' timed out waiting to be Ready"
 
-def test_pod_problems_name_scheduling_waiting_and_exits() -> None:
-    pod = body(
-        "Pod",
-        status={
-            "conditions": [
-                {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/4 nodes"}
-            ],
-            "containerStatuses": [
-                {
-                    "name": "a",
-                    "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x"'}},
-                },
-                {"name": "b", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}},
-            ],
-        },
+    @pytest.mark.parametrize(
+        ("annotations", "said"),
+        [
+            ({awaits.WAIT_FOR: "condition=Ready"}, "context canceled"),
+            ({}, 'Resource operation was cancelled for "x"'),
+        ],
     )
-    text = "\n".join(awaits.pod_problems(pod))
-    for part in ("Unschedulable: 0/4 nodes", 'CreateContainerConfigError: secret "x"', "exit code 1 Error"):
-        assert part in text
+    def test_a_cancelled_wait(self, annotations: dict[str, str], said: str) -> None:
+        live = body("Deployment", "apps/v1", status={})
+        live["metadata"]["annotations"] = annotations
+        cancelled = threading.Event()
+        cancelled.set()
+        with pytest.raises(awaits.NotReady) as raised:
+            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, 60, cancelled)
+        assert str(raised.value) == said
 
 
 def test_live_inputs_differ_only_where_the_cluster_really_does() -> None:
@@ -312,3 +343,15 @@ class TestRelease:
         old = {"name": "r", "namespace": "n", "values": {"a": 1}}
         assert release.diff(old, {**old, "values": {"a": 2}}).replaces == []
         assert release.diff(old, {**old, "name": "s"}).replaces == ["name"]
+
+    def test_a_failed_one_is_told_in_the_real_providers_words(self) -> None:
+        inputs = {"name": "r", "namespace": "n"}
+        said = release.failure(inputs, "context deadline exceeded", "was created, but ")
+        assert said == (
+            'Helm release "n/r" was created, but failed to initialize completely. Use Helm CLI to investigate: failed '
+            "to become available within allocated timeout. Error: Helm Release n/r: context deadline exceeded"
+        )
+        assert release.failure(inputs, "x", "").startswith(
+            'Helm release "n/r" failed to initialize completely. '
+        )
+        assert release.warning(inputs, "x").endswith("correct it, then retry. Reason: x")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
 import pytest
+from google.protobuf.empty_pb2 import Empty
 from pulumi.provider.experimental.property_value import PropertyValue
 from pulumi.provider.experimental.provider import PropertyDiffKind
 from pulumi.runtime import rpc
-from pulumi.runtime.proto import provider_pb2, status_pb2
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, status_pb2
 
 from sandbox.plugins.sdk import check_inputs, check_names, input_names
-from sandbox.plugins.server import InitFailed, init_status
+from sandbox.plugins.server import InitFailed, init_status, warn
 from sandbox.plugins.values import (
     UNKNOWN,
     detailed_diff,
@@ -117,3 +122,21 @@ def test_a_failed_wait_carries_the_resource_to_the_engine() -> None:
     detail = provider_pb2.ErrorResourceInitFailed()
     assert body.details[0].Unpack(detail)
     assert (detail.id, list(detail.reasons), detail.properties["a"]) == ("ns/x", ["not ready"], "b")
+
+
+def test_a_warning_reaches_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+
+    class Engine(engine_pb2_grpc.EngineServicer):
+        def Log(self, request: Any, context: Any) -> Any:
+            heard.append((request.severity, request.urn, request.message))
+            return Empty()
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    engine_pb2_grpc.add_EngineServicer_to_server(Engine(), server)
+    monkeypatch.setattr("sys.argv", ["provider", f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"])
+    server.start()
+    warn("urn", "failed")
+    server.stop(None).wait()
+    warn("urn", "to an engine that is gone")
+    assert heard == [(engine_pb2.WARNING, "urn", "failed")]

@@ -72,6 +72,7 @@ def test_an_overlay_is_merged_key_by_key() -> None:
         ("config: [1]\n", "not a stack file"),
         ("just text", "not a stack file"),
         ("config: {a: 1\n", "not YAML"),
+        ("config: {a: 1, a: 2}\n", r"config\.a is there twice"),
     ],
 )
 def test_a_file_that_cannot_run_here_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:

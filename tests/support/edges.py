@@ -58,11 +58,16 @@ EDGES = [
         for dependent, policies in _POLICIES.items()
         for policy in policies
     ),
+    _edge("Release litellm-release", "ServiceAccount litellm-account", "account exists"),
+    _edge("Release vllm-release", "ServiceAccount vllm-account", "account exists"),
     _edge("Release external-secrets-release", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("ConfigMap external-secrets-webhook-open", "Release external-secrets-release", "operator deployed"),
     _edge(_STORE, "ConfigMap external-secrets-webhook-open", "webhook answers"),
+    _edge(_STORE, "ServiceAccount secret-sync-reader", "what it reads as"),
+    _edge("ServiceAccount secret-sync-reader", "Namespace namespaces-external-secrets", "namespace exists"),
     _edge("Release cnpg-release", "Namespace namespaces-cnpg", "namespace exists"),
     _edge("ConfigMap cnpg-webhook-open", "Release cnpg-release", "operator deployed"),
+    _edge("Cluster postgres-cluster", "SecretVersion secrets-litellm-salt-key", "salt known"),
     _edge("Cluster postgres-cluster", "ConfigMap cnpg-webhook-open", "webhook answers"),
     _edge("Cluster postgres-cluster", "ConfigMap secret-sync-litellm-pg-app-synced", "password synced"),
     _edge("Release litellm-release", "Cluster postgres-cluster", "database healthy"),
@@ -85,12 +90,13 @@ EDGES = [
     *(
         _edge(f"SecretVersion secrets-{secret}", f"{kind} secrets-{secret}", fact)
         for secret in _MADE
-        for kind, fact in (("RandomBytes", "value made"), ("Secret", "secret exists"))
+        for kind, fact in (("RandomPassword", "value made"), ("Secret", "secret exists"))
+        if (kind, secret) != ("RandomPassword", "litellm-salt-key")
     ),
 ]
 
 TENANT_EDGES = [
-    _edge(f"SecretVersion {_KEY}", f"RandomBytes {_KEY}", "value made"),
+    _edge(f"SecretVersion {_KEY}", f"RandomPassword {_KEY}", "value made"),
     *_readable("litellm-tenant-keys", "litellm-key-search-app"),
     _edge("Job tenants-reconcile", "Release litellm-release", "admin API answers"),
     _edge("Job tenants-reconcile", "ConfigMap secret-sync-litellm-tenant-keys-synced", "key values synced"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ EVERYTHING: Mapping[str, Any] = {
     "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
     "network": {"clientNamespaces": ["apps"]},
     "teams": [{"name": "search", "budget": 50}],
-    "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600}],
+    "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "readers": ["apps"]}],
 }
 """Changes that have every part of the program deployed."""
 
@@ -54,17 +54,33 @@ CLUSTER_OUTPUTS = {"clusterName": "shared", "clusterLocation": "us-central1-c", 
 
 
 def secret_marker(name: str) -> str:
-    """The value that the mocked RandomBytes `name` has: findable wherever it leaks."""
+    """The value that the mocked RandomPassword `name` has: findable wherever it leaks."""
     return f"marker-of-{name}"
 
 
 class Mocks(mocks.Mocks):
-    """Outputs that the providers would compute."""
+    """Outputs that the providers would compute.
+
+    `existing` is what Secret Manager has already: the annotations by secret id. `versions` are (id, version).
+    """
+
+    def __init__(
+        self,
+        existing: Mapping[str, Mapping[str, str]] | None = None,
+        versions: Collection[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__()
+        self.existing, self.versions = existing or {}, versions
+        self.salt_version = "1"
+        self.made: list[str] = []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = dict(args.inputs)
-        if args.typ == "random:index/randomBytes:RandomBytes":
-            state["hex"] = pulumi.Output.secret(secret_marker(args.name))
+        self.made.append(args.typ)
+        if args.typ == "random:index/randomPassword:RandomPassword":
+            state["result"] = pulumi.Output.secret(secret_marker(args.name))
+        elif args.typ == "pulumi:index:Stash":
+            state["output"] = state["input"]
         elif args.typ == "gcp:secretmanager/secret:Secret":
             state["name"] = f"projects/{state['project']}/secrets/{state['secretId']}"
             return state["name"], state
@@ -72,7 +88,7 @@ class Mocks(mocks.Mocks):
             state["outputs"] = {} if args.name.endswith("/empty") else CLUSTER_OUTPUTS
             state["secretOutputNames"] = []
         elif args.typ == "gcp:secretmanager/secretVersion:SecretVersion":
-            state["version"] = "3"
+            state["version"] = self.salt_version if args.name.endswith("salt-key") else "3"
         elif args.typ == "kubernetes:discovery.k8s.io/v1:EndpointSlice":
             state["endpoints"] = [{"addresses": ["10.100.0.2"]}]
             state["ports"] = [{"name": "https", "protocol": "TCP", "port": 443}]
@@ -80,7 +96,7 @@ class Mocks(mocks.Mocks):
             state["status"] = {"name": state["name"], "revision": 1, "status": "deployed"}
         return f"{args.name}-id", state
 
-    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def call(self, args: mocks.MockCallArgs) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         match args.token:
             case "gcp:container/getCluster:getCluster":
                 return {
@@ -94,6 +110,21 @@ class Mocks(mocks.Mocks):
             case "gcp:secretmanager/getSecret:getSecret":
                 secret_id = args.args["secretId"]
                 return {"name": f"projects/example-llm-dev/secrets/{secret_id}", "secretId": secret_id}
+            case "gcp:secretmanager/getSecrets:getSecrets":
+                return {
+                    "secrets": [
+                        {
+                            "secretId": secret_id,
+                            "name": f"projects/123456789012/secrets/{secret_id}",
+                            "effectiveAnnotations": annotations,
+                        }
+                        for secret_id, annotations in self.existing.items()
+                    ]
+                }
+            case "gcp:secretmanager/getSecretVersion:getSecretVersion":
+                if (args.args["secret"], args.args["version"]) not in self.versions:
+                    return {}, [("version", "googleapi: Error 404: Secret Version not found.")]
+                return {"version": args.args["version"]}
             case other:
                 raise AssertionError(f"the program called {other}, which these mocks do not answer")
 
@@ -192,10 +223,16 @@ class RecordingCallbacks:
         self._recording.hooks.append(hook.name)
 
 
-def run_program(changes: Mapping[str, Any] | None = None, *, preview: bool = False) -> Recording:
+def run_program(
+    changes: Mapping[str, Any] | None = None, answers: Mocks | None = None, *, preview: bool = False
+) -> Recording:
     """Run `__main__.py` with the dev-like settings, `changes` replacing whole sections (None removes one)."""
     sections = {key: value for key, value in {**SETTINGS, **(changes or {})}.items() if value is not None}
-    return run(ROOT, "llm-gateway", sections, Mocks(), preview=preview)
+    return run(ROOT, "llm-gateway", sections, answers or Mocks(), preview=preview)
+
+
+FAILED: list[str] = []
+"""Folders of programs that failed, until what they left behind is collected (tests/unit/conftest.py)."""
 
 
 def run(
@@ -223,7 +260,11 @@ def run(
             runtime.SETTINGS.outputs.clear()  # pyright: ignore[reportAttributeAccessIssue]
             runtime.SETTINGS.rpc_manager.clear()  # pyright: ignore[reportAttributeAccessIssue]
 
-    asyncio.run(program())
+    try:
+        asyncio.run(program())
+    except BaseException:
+        FAILED.append(str(folder))
+        raise
     return monitor.recording
 
 

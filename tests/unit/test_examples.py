@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,18 @@ CLUSTER = {"gcp": {"project": "example-llm-dev"}, "name": "gateway-dev", "region
 CONSUMER = {"gateway": "organization/llm-gateway/dev", "namespace": "search", "virtualKey": "search-app"}
 OUTPUTS: Mapping[str, Any] = {
     "gatewayUrl": "http://gateway.test:4000",
-    "secretStore": "store",
+    "virtualKeyStore": {"project": "example-secrets", "serviceAccount": "reader"},
     "cluster": {"name": "gateway-dev", "location": "europe-west4", "project": "example-llm-dev"},
     "modelAliases": ["small", "large"],
     "virtualKeySecrets": {"search-app": "projects/1/secrets/litellm-key-search-app"},
 }
 
 
-@pytest.fixture(autouse=True)
-def leftovers() -> Iterator[None]:
-    """Collect what a program that fails leaves behind: its finalizers break an import that they come in the middle of.
-
-    CPython 3.11.7 then raises "AST constructor recursion depth mismatch", https://github.com/python/cpython/issues/106905.
-    """
-    yield
-    gc.collect()
-
-
 class Answers(Mocks):
     """What the providers compute for the examples' resources; `outputs` are those of the gateway's stack."""
 
     def __init__(self, outputs: Mapping[str, Any] = OUTPUTS) -> None:
+        super().__init__()
         self._outputs = dict(outputs)
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -143,7 +133,20 @@ def test_the_caller_asks_a_model_with_a_key_that_it_alone_reads() -> None:
     key = recording.one("ExternalSecret", "caller-key")
     (entry,) = key.inputs["spec"]["data"]
     assert entry == {"secretKey": "key", "remoteRef": {"key": "litellm-key-search-app"}}
-    assert key.inputs["spec"]["secretStoreRef"]["name"] == "store"
+    assert key.inputs["spec"]["secretStoreRef"] == {"kind": "SecretStore", "name": "virtual-keys"}
+    store = recording.one("SecretStore", "caller-store").inputs
+    assert store["metadata"]["namespace"] == "search"
+    assert store["spec"]["provider"]["gcpsm"] == {
+        "projectID": "example-secrets",
+        "auth": {
+            "workloadIdentity": {
+                "clusterProjectID": "example-llm-dev",
+                "clusterLocation": "europe-west4",
+                "clusterName": "gateway-dev",
+                "serviceAccountRef": {"name": "reader"},
+            }
+        },
+    }
     assert key.urn in recording.waits_for(recording.one("Deployment", "caller-deployment"))
 
 

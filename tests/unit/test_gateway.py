@@ -9,6 +9,29 @@ import pytest
 
 from tests.support.engine import COSTS, HOSTED, SETTINGS, Recording, run_program
 
+PROMPT_PRICES = (
+    "cache_read_input_token_cost",
+    "cache_creation_input_token_cost",
+    "cache_creation_input_token_cost_above_1hr",
+    "input_cost_per_audio_token",
+)
+"""What LiteLLM would take for 0 where prompts have a cost."""
+LISTED_BY_A_THIRD = {
+    "input_cost_per_token": 1e-06,
+    "output_cost_per_token": 2e-06,
+    "cache_read_input_token_cost": pytest.approx(1e-07),
+    "cache_creation_input_token_cost": pytest.approx(1.25e-06),
+    "cache_creation_input_token_cost_above_1hr": 2e-06,
+    "input_cost_per_audio_token": 1e-06,
+    "input_cost_per_token_above_200k_tokens": pytest.approx(2e-06),
+    "output_cost_per_token_above_200k_tokens": pytest.approx(3e-06),
+    "cache_read_input_token_cost_above_200k_tokens": pytest.approx(2e-07),
+    "cache_creation_input_token_cost_above_200k_tokens": pytest.approx(2.5e-06),
+    "search_context_cost_per_query": {
+        f"search_context_size_{size}": 0.01 for size in ("high", "low", "medium")
+    },
+}
+"""claude-sonnet-4-5 where prompts cost a third of what LiteLLM knows, and completions two fifteenths."""
 QWEN: Mapping[str, Any] = SETTINGS["models"][0]
 CLAUDE: Mapping[str, Any] = {"alias": "claude-4", **COSTS, "tpm": 100_000, "rpm": 60, "hosted": HOSTED}
 IGW = {"url": "http://igw.models.svc/v1", "model": "llama-3.1"}
@@ -50,12 +73,13 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
     assert params == {
         "qwen-local": {
             **{"input_cost_per_token": 5e-08, "output_cost_per_token": 2e-07},
+            **dict.fromkeys(PROMPT_PRICES, 5e-08),
             "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
             "api_base": "http://vllm-router-service.vllm.svc.cluster.local/v1",
             "api_key": "os.environ/UPSTREAM_API_KEY",
         },
         "claude-4": {
-            **{"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
+            **LISTED_BY_A_THIRD,
             "model": "anthropic/claude-sonnet-4-5",
             "api_key": "os.environ/MODEL_CLAUDE_4_API_KEY",
             "tpm": 100_000,
@@ -63,6 +87,7 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
         },
         "llama": {
             **{"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
+            **dict.fromkeys(PROMPT_PRICES, 1e-06),
             "model": "openai/llama-3.1",
             "api_base": "http://igw.models.svc/v1",
             "api_key": "none",
@@ -77,7 +102,9 @@ def test_limits_of_a_model_are_enforced(prod: Recording, program: Recording) -> 
 
 
 def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
-    assert "gateway-secrets-anthropic-api-key" not in names(prod, ["Secret", "SecretVersion", "RandomBytes"])
+    assert "gateway-secrets-anthropic-api-key" not in names(
+        prod, ["Secret", "SecretVersion", "RandomPassword"]
+    )
     access = prod.one("SecretIamMember", "gateway-secrets-anthropic-api-key-reader")
     external_secret = prod.one("ExternalSecret", "gateway-secret-sync-litellm-secrets")
     assert access.urn in prod.direct_dependencies(external_secret)
@@ -226,3 +253,35 @@ def test_a_pool_starts_empty_whatever_its_bounds() -> None:
     pool = recording.one("NodePool", "gateway-gpu-pool-nodes").inputs
     assert pool["initialNodeCount"] == 0
     assert pool["autoscaling"]["totalMinNodeCount"] == 1
+
+
+def test_a_model_that_litellm_knows_has_litellms_own_prices() -> None:
+    hosted = {"model": "openai/gpt-4o", "apiKeySecret": "openai-key"}
+    known = run_program({"models": [{"alias": "gpt", "hosted": hosted}]})
+    assert not [key for key in routes(known)["gpt"]["litellm_params"] if "cost" in key]
+
+
+def test_a_known_model_gets_the_prices_that_litellm_would_take_for_nothing() -> None:
+    """The map of 1.89.2 has no price of what claude-sonnet-4-5 caches for an hour."""
+    hosted = {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-key"}
+    known = run_program({"models": [{"alias": "claude", "hosted": hosted}]})
+    params = routes(known)["claude"]["litellm_params"]
+    assert params["cache_creation_input_token_cost_above_1hr"] == pytest.approx(6e-06)
+    assert params["cache_creation_input_token_cost"] == pytest.approx(3.75e-06)
+
+
+def test_what_needs_no_api_server_has_no_token_for_it(program: Recording) -> None:
+    accounts = {
+        program.one("ServiceAccount", f"gateway-{part}-account").inputs["metadata"]["name"]: program.one(
+            "ServiceAccount", f"gateway-{part}-account"
+        ).inputs["automountServiceAccountToken"]
+        for part in ("litellm", "vllm")
+    }
+    assert accounts == {"litellm": False, "vllm-engine": False}
+    litellm = program.one("Release", "gateway-litellm-release").inputs["values"]
+    # With an account of the chart's making, the migration, which is a hook, would run as `default`.
+    assert litellm["serviceAccount"] == {"create": False, "name": "litellm"}
+    (engine,) = program.one("Release", "gateway-vllm-release").inputs["values"]["servingEngineSpec"][
+        "modelSpec"
+    ]
+    assert engine["serviceAccountName"] == "vllm-engine"

@@ -24,18 +24,12 @@ ARGS = cast(
 OURS = {"llm-gateway/owner": "p/s/gateway-x"}
 
 
-@pytest.fixture(autouse=True)
-def names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulumi, "get_project", lambda: "p")
-    monkeypatch.setattr(pulumi, "get_stack", lambda: "s")
-
-
 def admit(
     monkeypatch: pytest.MonkeyPatch, annotations: dict[str, str] | None, recover: bool = False
 ) -> str | None:
     metadata = {"name": "x", "namespace": "n", "annotations": annotations}
     monkeypatch.setattr(ownership, "live_object", lambda *_: {"kind": "ConfigMap", "metadata": metadata})
-    return ownership.admit(cast(Any, None), ARGS, recover)
+    return ownership.admit(cast(Any, None), ARGS, "p/s", recover)
 
 
 def test_every_object_is_marked_and_every_create_looks_first() -> None:
@@ -51,7 +45,7 @@ def test_every_object_is_marked_and_every_create_looks_first() -> None:
 
 
 def test_what_an_interrupted_up_left_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "is taken over" in (admit(monkeypatch, OURS) or "")
+    assert "it is taken over" in (admit(monkeypatch, OURS) or "")
 
 
 @pytest.mark.parametrize(
@@ -132,10 +126,14 @@ def test_a_pending_revision_counts_as_failed_before_an_upgrade() -> None:
 def test_a_release_that_is_not_left_over_is_kept(
     monkeypatch: pytest.MonkeyPatch, namespace: dict[str, str] | None, message: str
 ) -> None:
-    monkeypatch.setattr(ownership, "live_object", lambda *_: {"metadata": {"annotations": namespace}})
+    monkeypatch.setattr(
+        ownership,
+        "live_object",
+        lambda *_: {"kind": "Namespace", "metadata": {"name": "n", "annotations": namespace}},
+    )
     cluster = Secrets("deployed")
     with pytest.raises(pulumi.RunError, match=message):
-        ownership.admit_release(cast(Any, cluster), RELEASE, recover=False)
+        ownership.admit_release(cast(Any, cluster), RELEASE, "p/s", recover=False)
     assert cluster.deleted == []
 
 
@@ -145,6 +143,6 @@ def test_a_release_left_in_a_namespace_of_this_stack_is_installed_over(
     mark = {"llm-gateway/owner": "p/s/ns", "llm-gateway/recorded-r": "of an earlier install"}
     monkeypatch.setattr(ownership, "live_object", lambda *_: {"metadata": {"annotations": mark}})
     cluster = Secrets("pending-install")
-    said = ownership.admit_release(cast(Any, cluster), RELEASE, recover=False)
+    said = ownership.admit_release(cast(Any, cluster), RELEASE, "p/s", recover=False)
     assert "release n/r was left pending-install" in (said or "")
     assert cluster.deleted == ["r.v1"]

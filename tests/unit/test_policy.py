@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 from pulumi_policy import (
     PolicyCustomTimeouts,
+    PolicyResource,
     PolicyResourceOptions,
     ResourceValidationArgs,
     ResourceValidationPolicy,
+    StackValidationArgs,
+    StackValidationPolicy,
 )
 from pulumi_policy.policy import _NotApplicableError  # pyright: ignore[reportPrivateUsage]
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
+from policy.base import SECRET, SECRET_VERSION, UNKNOWN, Resource
 from policy.pack import POLICIES
+from policy.salt import one_salt
 from sandbox.paths import REPOSITORY
 
 BY_NAME = {policy.name: policy for policy in POLICIES}
@@ -193,3 +199,130 @@ def test_the_docs_list_every_policy_with_its_remedy() -> None:
     assert page.count("\n### ") == len(POLICIES)
     for policy in POLICIES:
         assert f"### `{policy.name}`\n\n{policy.description}\n\nWrite: {policy.remediation_steps}\n" in page
+
+
+GENERATED = "Zx81mQ0aKeyThatNobodyMayRead01234"
+PASSWORD = "random:index/randomPassword:RandomPassword"
+
+
+def stack_violations(
+    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = ""
+) -> list[str]:
+    """What a stack policy reports about (kind, name, props); the type `made_by` is what each SecretVersion's data needs."""
+    found: list[str] = []
+    options = PolicyResourceOptions(False, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
+    given = [
+        PolicyResource(
+            kind,
+            unknown_checking_proxy(props),
+            f"urn:pulumi:dev::llm-gateway::{kind}::{name}",
+            name,
+            options,
+            None,
+            None,
+            [],
+            {},
+        )
+        for kind, name, props in resources
+    ]
+    if made_by:
+        source = PolicyResource(
+            made_by, {}, f"urn:pulumi:dev::llm-gateway::{made_by}::it", "it", options, None, None, [], {}
+        )
+        for resource in given:
+            if resource.resource_type == SECRET_VERSION:
+                resource.property_dependencies = {"secretData": [source]}
+        given.append(source)
+    checked = BY_NAME[policy]
+    assert isinstance(checked, StackValidationPolicy)
+    checked.validate(StackValidationArgs(given), lambda message, urn=None: found.append(message))
+    return found
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        GENERATED,
+        f"sk-{GENERATED}",
+        GENERATED.encode().hex(),
+        base64.b64encode(GENERATED.encode()).decode(),
+        base64.b64encode(f"a:{GENERATED}".encode()).decode(),
+        base64.b64encode(f"ab:{GENERATED}".encode()).decode(),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("gcp:storage/bucket:Bucket", "name"),
+        ("gcp:secretmanager/secret:Secret", "secretId"),
+        (SECRET_VERSION, "name"),
+        (PASSWORD, "keepers"),
+        ("pulumi:pulumi:Stack", "output"),
+    ],
+)
+def test_no_plain_property_holds_a_generated_value(held: str, kind: str, path: str) -> None:
+    made = (PASSWORD, "made", {"result": GENERATED, "length": len(GENERATED)})
+    policy = "generated-values-in-secret-manager-only"
+    assert stack_violations(policy, made, (SECRET_VERSION, "kept", {"secretData": f"sk-{GENERATED}"})) == []
+    (wrong,) = stack_violations(policy, made, (kind, "holder", {path: held}))
+    assert f"holds a generated secret in {path}" in wrong
+
+
+def test_no_name_holds_a_generated_value() -> None:
+    made = (PASSWORD, "made", {"result": GENERATED})
+    policy = "generated-values-in-secret-manager-only"
+    (wrong,) = stack_violations(policy, made, (DEPLOYMENT, f"app-{GENERATED}", {}))
+    assert "in the name" in wrong
+
+
+def test_a_value_that_its_id_shows_is_refused() -> None:
+    kept = (SECRET_VERSION, "kept", {"secretData": GENERATED})
+    policy = "generated-values-in-secret-manager-only"
+    assert stack_violations(policy, kept, made_by=PASSWORD) == []
+    for kind in ("Bytes", "Id", "String", "Uuid"):
+        token = f"random:index/random{kind}:Random{kind}"
+        (wrong,) = stack_violations(policy, kept, made_by=token)
+        assert f"Random{kind}, which its id shows" in wrong
+    assert violations("secret-values-not-in-ids", "random:index/randomBytes:RandomBytes", {"length": 24})
+    assert violations("secret-values-not-in-ids", PASSWORD, {"length": 33}) == []
+
+
+THERE = {"name": "projects/1/secrets/litellm-salt-key"}
+VERSION_1 = {"name": f"{THERE['name']}/versions/1", "version": "1", "enabled": True}
+
+
+def salt(kind: str, props: dict[str, Any]) -> Resource:
+    return Resource(kind, "gateway-secrets-litellm-salt-key", f"urn::{kind}", props, True, ["*"], {})
+
+
+def reads(version: Any) -> Resource:
+    entry = {"secretKey": "LITELLM_SALT_KEY", "remoteRef": {"key": "litellm-salt-key", "version": version}}
+    spec = {"spec": {"data": [{"secretKey": "OTHER", "remoteRef": {"version": "9"}}, entry]}}
+    return Resource("kubernetes:external-secrets.io/v1:ExternalSecret", "synced", "urn", spec, False, [], {})
+
+
+def program_says(first: bool) -> Resource:
+    kind = "llmgateway:gateway_secrets:GatewaySecrets"
+    return Resource(kind, "gateway-secrets", "urn", {"firstSalt": first}, False, [], {})
+
+
+@pytest.mark.parametrize(
+    ("secret", "version", "others", "wrong"),
+    [
+        (THERE, VERSION_1, [reads("1")], None),
+        (THERE, VERSION_1, [reads(UNKNOWN)], None),
+        ({}, {}, [reads(UNKNOWN)], None),
+        ({"name": UNKNOWN}, {"name": UNKNOWN}, [program_says(True)], None),
+        (THERE, {"name": UNKNOWN}, [program_says(True)], None),
+        (THERE, {"name": UNKNOWN}, [program_says(False)], "a second salt"),
+        (THERE, {}, [], "a second salt"),
+        (THERE, VERSION_1 | {"enabled": False}, [reads("1")], "is disabled"),
+        (THERE, VERSION_1, [reads("2")], "gives pods version 2"),
+    ],
+)
+def test_there_is_one_salt(
+    secret: dict[str, Any], version: dict[str, Any], others: list[Resource], wrong: str | None
+) -> None:
+    found = [text for _, text in one_salt([salt(SECRET, secret), salt(SECRET_VERSION, version), *others])]
+    assert [wrong in text for text in found if wrong] == [True] * bool(wrong)
+    assert bool(found) is bool(wrong)

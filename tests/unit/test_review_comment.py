@@ -27,7 +27,8 @@ HOSTILE = "a|b\\|c`d``e``` <script>x</script> <!-- llm-gateway --> @all\n| new |
 def operation(*steps: Step, **fields: Any) -> Operation:
     empty: dict[str, Any] = {"outputs": {}, "outputs_before": {}, "policies": [], "policies_checked": set()}
     ended: dict[str, Any] = {"diagnostics": [], "result": "succeeded", "preview": True, "duration": 1}
-    return Operation(**{"steps": list(steps), **empty, **ended, **fields})
+    made: dict[str, Any] = {"steps": list(steps), **empty, **ended, **fields}
+    return Operation(**made)
 
 
 def step(op: str, name: str = "pool", *changed: Change, protected: bool = False) -> Step:
@@ -39,6 +40,7 @@ def step(op: str, name: str = "pool", *changed: Change, protected: bool = False)
         component=False,
         op=op,
         protected=protected,
+        was_protected=protected,
         started=0,
         ended=0,
         changed=list(changed),
@@ -55,7 +57,7 @@ def test_a_rotated_key() -> None:
         "",
         "| | resource | type | what changes |",
         "| --- | --- | --- | --- |",
-        "| **replace** | `secrets-litellm-master-key` | `random:index/randomBytes:RandomBytes` | "
+        "| **replace** | `secrets-litellm-master-key` | `random:index/randomPassword:RandomPassword` | "
         "`keepers.generation` `2` → `3` |",
         "| **replace** | `secrets-litellm-master-key` | `gcp:secretmanager/secretVersion:SecretVersion` | "
         "`secretData` `[secret]` → `[known after up]` |",

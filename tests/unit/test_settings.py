@@ -1,6 +1,7 @@
 """Bad settings stop the program before anything is registered, with key, consequence and fix."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -14,6 +15,7 @@ VLLM = MODEL["vllm"]
 
 HOSTED = {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-api-key"}
 LONG = "a" * 51
+KEY = "sk-ant-api03-Zx8vQ2mLt5RwYc7NbKd4"
 
 
 def model(**changes: Any) -> dict[str, Any]:
@@ -26,6 +28,11 @@ def vllm(**changes: Any) -> dict[str, Any]:
 
 def hosted(**changes: Any) -> dict[str, Any]:
     return model(vllm=None, hosted=HOSTED | changes)
+
+
+def priced(of: str = HOSTED["model"], **changes: Any) -> dict[str, Any]:
+    """A hosted model with the costs of the model that vLLM serves, or others."""
+    return model(vllm=None, hosted=HOSTED | {"model": of}, **changes)
 
 
 def endpoint(**changes: Any) -> dict[str, Any]:
@@ -43,8 +50,47 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"models": []}, "llm-gateway:models", "alias"),
     (model(alias="qwen2.5"), "llm-gateway:models[0].alias", "qwen-local"),
     (model(vllm={"model": "qwen"}), "llm-gateway:models[0].vllm.model", "Qwen/"),
-    (model(inputCostPerToken=0), "llm-gateway:models[0].inputCostPerToken", "0.00000005"),
     (model(outputCostPerToken=None), "outputCostPerToken", "0.0"),
+    # Prices: per million and per thousand tokens, of no model, of a model that LiteLLM does not know, and none.
+    (
+        model(inputCostPerToken=3),
+        "llm-gateway:models[0].inputCostPerToken",
+        "0.000003, if 3 is the price of a mil",
+    ),
+    (
+        priced(inputCostPerToken=0.003, outputCostPerToken=0.015),
+        "llm-gateway:models[0].outputCostPerToken",
+        "0.000015, if 0.015 is the price of a thousand",
+    ),
+    (
+        priced(inputCostPerToken=0.1),
+        "llm-gateway:models[0].inputCostPerToken",
+        "0.000003, which is LiteLLM's",
+    ),
+    (model(cacheReadCostPerToken=0.3), "llm-gateway:models[0].cacheReadCostPerToken", "0.0000003, if 0.3 is"),
+    (
+        model(outputCostPerToken=1e-13),
+        "llm-gateway:models[0].outputCostPerToken",
+        "at least 0.0000000001",
+    ),
+    (model(inputCostPerToken=-1e-6), "llm-gateway:models[0].inputCostPerToken", "0.00000005"),
+    (
+        model(inputCostPerToken=0, outputCostPerToken=0),
+        "llm-gateway:models[0].inputCostPerToken",
+        "free: true",
+    ),
+    (model(free=True), "llm-gateway:models[0].free", "either the costs or free: true"),
+    (model(otherCosts={"promptAudio": 40}), "llm-gateway:models[0].otherCosts.promptAudio", "0.00004"),
+    (
+        priced("openai/gpt-of-next-year", inputCostPerToken=None),
+        "llm-gateway:models[0].inputCostPerToken",
+        "free: true",
+    ),
+    (
+        priced("wandb/openai/gpt-oss-120b", inputCostPerToken=None),  # listed at 15,000 USD per million
+        "llm-gateway:models[0].inputCostPerToken",
+        "free: true",
+    ),
     ({"models": [MODEL, MODEL]}, "llm-gateway:models: two models have the alias", "different alias"),
     (vllm(gpus=2), "llm-gateway:models[0].vllm.gpus", "gpus: 1"),
     (vllm(gpu=1), "llm-gateway:models[0].vllm.gpu: no such key", "gpus"),
@@ -189,6 +235,16 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"litellm": {"sharedState": {"host": "10.0.0.3"}}}, "llm-gateway:litellm.sharedState.kind", "redis"),
     ({"litellm": {"serveWithoutDatabase": "yes"}}, "llm-gateway:litellm.serveWithoutDatabase", "true"),
     (
+        {"virtualKeys": [{"name": "app", "readers": ["llm-gateway"]}]},
+        "llm-gateway:virtualKeys[0].readers",
+        "the namespaces of applications only",
+    ),
+    (
+        {"virtualKeys": [{"name": "app", "readers": ["a", "a"]}]},
+        "llm-gateway:virtualKeys[0].readers",
+        "each namespace once",
+    ),
+    (
         {"network": {"policies": False, "clientNamespaces": ["apps"]}},
         "llm-gateway:network.clientNamespaces",
         "policies: true",
@@ -209,6 +265,17 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:secrets.existingVllmApiKey",
         "existingVllmApiKey alone",
     ),
+    # A key where its secret's name belongs; numbers that the engine would round; whose pods may call.
+    (hosted(apiKeySecret=KEY), "llm-gateway:models[0].hosted.apiKeySecret", "anthropic-api-key"),
+    (hosted(apiKeySecret=f"{KEY}+/="), "llm-gateway:models[0].hosted.apiKeySecret", "anthropic-api-key"),
+    (vllm(huggingFaceToken=f"hf_{LONG}"), "llm-gateway:models[0].vllm.huggingFaceToken", "hf-token"),
+    ({"secrets": {"adopt": {"saltKey": 2**64}}}, "llm-gateway:secrets.adopt.saltKey: it has 20", "15 digits"),
+    ({"network": {"clientNamespaces": ["kube-system"]}}, "llm-gateway:network.clientNamespaces[0]", "[apps]"),
+    ({"network": {"clientNamespaces": ["a", "a"]}}, "llm-gateway:network.clientNamespaces", "once"),
+    # Misspelt keys, and keys of another section: a suggestion that does not mislead.
+    ({"users": []}, "llm-gateway:users: no such key", "one of gcp, cluster"),
+    ({"gpupool": {}}, "llm-gateway:gpupool: no such key", "gpuPool"),
+    ({"replicas": 2}, "llm-gateway:replicas: no such key", "litellm.replicas"),
     ({"recover": "yes"}, "llm-gateway:recover", "recover: true"),
     ({"protect": "yes"}, "llm-gateway:protect", "protect: true"),
 ]
@@ -285,3 +352,68 @@ def test_nothing_is_registered_when_settings_are_wrong(monkeypatch: pytest.Monke
 def test_other_namespaces_are_left_alone() -> None:
     entries = {f"llm-gateway:{name}": json.dumps(value) for name, value in SETTINGS.items()}
     assert settings.parse({**entries, "gcp:region": "x"}, "dev").gcp.project == "example-llm-dev"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        hosted(apiKeySecret=KEY),
+        hosted(apiKeySecret=f"{KEY}+/="),
+        hosted(apiKeySecret=KEY.removeprefix("sk-ant-api03-") + "9f8e7d6c5b"),
+        endpoint(apiKeySecret=KEY),
+        model(vllm=None, hosted={"model": "a/b", "apiKey": KEY}),
+        {"secrets": {"adopt": {"masterKey": KEY}}},
+        {"secrets": {"existingVllmApiKey": f"{KEY}!"}},
+        {"litellm": {"sharedState": {"kind": "redis", "host": "h", "passwordSecret": "pass.word"}}},
+        {"models": KEY},
+    ],
+)
+def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
+    message = str(refusal(changes))
+    assert KEY.removeprefix("sk-ant-api03-") not in message
+    assert "pass.word" not in message
+
+
+@pytest.mark.parametrize("name", ["anthropic-api-key", "openai-key-2", "team_Search-Prod-2024", "sk"])
+def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
+    entries = {**SETTINGS, **hosted(apiKeySecret=name)}
+    parsed = settings.parse(
+        {f"llm-gateway:{key}": json.dumps(value) for key, value in entries.items()}, "dev"
+    )
+    assert parsed.models[0].api_key_secret == name
+
+
+@pytest.mark.parametrize("namespace", ["llm-gatway", "llm_gateway", "LLM-Gateway", "llmgateway"])
+def test_a_misspelt_namespace_is_refused(namespace: str) -> None:
+    entries = {f"llm-gateway:{name}": json.dumps(value) for name, value in SETTINGS.items()}
+    with pytest.raises(settings.SettingsError, match=f"written as {namespace}:protect") as refused:
+        settings.parse({**entries, f"{namespace}:protect": "true"}, "dev")
+    assert "Write instead: llm-gateway:protect" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 100_000, "9" * 5_000, json.dumps(["x" * 1_000] * 1_000), json.dumps({"k" * 1_000: 1})],
+    ids=["brackets", "digits", "list", "key"],
+)
+def test_messages_are_short_whatever_is_written(value: str) -> None:
+    entries = {f"llm-gateway:{name}": json.dumps(other) for name, other in SETTINGS.items()}
+    with pytest.raises(settings.SettingsError) as refused:
+        settings.parse({**entries, "llm-gateway:gcp": value}, "dev")
+    assert len(str(refused.value)) < 1_500
+
+
+def test_a_message_lists_forty_mistakes() -> None:
+    message = str(refusal({f"key{number}": 1 for number in range(1_000)}))
+    assert (message.count("no such key"), "... and 960 more" in message) == (40, True)
+
+
+def test_equal_keys_in_the_file_beside_the_program_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine keeps the last and says nothing: the program looks at the text."""
+    (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  llm-gateway:gcp: {project: one, project: two}\n")
+    monkeypatch.setattr(pulumi, "get_stack", lambda: "dev")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(pulumi.RunError, match=r"config\.llm-gateway:gcp\.project is there twice"):
+        settings.load()

@@ -10,9 +10,10 @@ from typing import Any
 import pulumi
 import pytest
 
+from components.gateway_secrets import OWNER
 from components.reconciler import reconcile
 from settings.errors import SettingsError
-from tests.support.engine import EVERYTHING, Recording, run_program, secret_marker
+from tests.support.engine import EVERYTHING, Mocks, Recording, run_program, secret_marker
 
 SEARCH = {"name": "search", "budget": 50, "rpm": 100, "models": ["qwen-local"]}
 APP = {"name": "app", "team": "search"}
@@ -153,7 +154,7 @@ def test_a_value_is_made_once_and_rotated_alone() -> None:
     before = tenants(virtualKeys=[APP, {"name": "bot"}])
     after = tenants(virtualKeys=[{**APP, "generation": 2}, {"name": "bot"}])
     for name, changes in (("app", True), ("bot", False)):
-        kind = ("RandomBytes", f"gateway-secrets-litellm-key-{name}")
+        kind = ("RandomPassword", f"gateway-secrets-litellm-key-{name}")
         assert (before.one(*kind).inputs != after.one(*kind).inputs) is changes
     version = before.one("SecretVersion", "gateway-secrets-litellm-key-app").inputs
     assert version["secretData"] == f"sk-{secret_marker('gateway-secrets-litellm-key-app')}"
@@ -166,13 +167,14 @@ def test_a_key_can_be_removed_from_a_protected_stack() -> None:
 
 
 def test_an_existing_value_is_adopted() -> None:
-    recording = tenants(**app(adopt=3))
+    google = Mocks({"litellm-key-app": {OWNER: "llm-gateway/dev"}})
+    recording = run_program({"teams": [SEARCH], "virtualKeys": [{**APP, "adopt": 3}]}, google)
     name = "projects/example-llm-dev/secrets/litellm-key-app"
     version = recording.one("SecretVersion", "gateway-secrets-litellm-key-app").request
     assert version.importId == f"{name}/versions/3"
     assert recording.one("Secret", "gateway-secrets-litellm-key-app").request.importId == name
     assert not [
-        name for type_, name in recording.resources if type_.endswith("RandomBytes") and "key-app" in name
+        name for type_, name in recording.resources if type_.endswith("RandomPassword") and "key-app" in name
     ]
 
 

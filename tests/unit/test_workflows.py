@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -17,6 +18,7 @@ import yaml
 
 from sandbox.paths import REPOSITORY
 from sandbox.toolchain.build import Manifest
+from tests.unit.test_policy import BY_NAME, violations
 
 GITHUB = REPOSITORY / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -123,12 +125,103 @@ def test_nothing_of_a_forks_runs_with_an_identity() -> None:
 
 def test_identities_are_apart() -> None:
     environments = {(w, n): job.get("environment") for w, n, job in jobs() if "environment" in job}
-    reading = "${{ matrix.stack }}-preview"
     assert environments == {
-        ("preview", "preview"): reading,
-        ("deploy", "plan"): reading,
-        ("drift", "drift"): reading,
+        # Of a pull request's code, and so of nothing that reads more than it must.
+        ("preview", "preview"): "${{ matrix.stack }}-preview",
+        ("deploy", "plan"): "${{ matrix.stack }}-drift",
+        ("drift", "drift"): "${{ matrix.stack }}-drift",
         ("deploy", "deploy"): "${{ matrix.stack }}",
+    }
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """The commands of docs/environments.md that set up identities and GitHub, as a shell runs them for prod.
+
+    Each is a list of words; a command's input is its last word.
+    """
+    tmp_path = tmp_path_factory.mktemp("commands")
+    page = (REPOSITORY / "docs/environments.md").read_text()
+    scripts = re.findall(r"```sh\n(.*?)```", page[page.index("## 3. Identities") :], re.DOTALL)
+    recorder = tmp_path / "recorder"
+    recorder.write_text(
+        f"#!{sys.executable} -IS\n"
+        "import json, pathlib, sys\n"
+        "command = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]\n"
+        "command += [sys.stdin.read().strip()] if command[-1] == '-' else []\n"
+        f"pathlib.Path({str(tmp_path / 'calls')!r}).open('a').write(json.dumps(command) + '\\n')\n"
+        "outputs = {'secretNames': 'projects/1/secrets/litellm-salt-key', 'namespaces': 'llm-gateway'}\n"
+        "if command[0] == 'pulumi':\n"
+        "    print(json.dumps({'key': outputs.get(command[3], 'projects/1/secrets/litellm-key-a')}))\n"
+        "if command[0] == 'jq':\n"
+        "    print(*json.load(sys.stdin).values(), sep='\\n')\n"
+    )
+    recorder.chmod(0o700)
+    for command in ("gcloud", "gh", "kubectl", "pulumi", "jq"):
+        (tmp_path / command).symlink_to(recorder)
+    names = {"STACK": "prod", "PROJECT": "p", "REPOSITORY": "o/r", "NUMBER": "1", "TEAM": "7", "BUCKET": "b"}
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    script = "\n".join(scripts)
+    done = run(tmp_path, script, PATH=path, LOCATION="l", NODES="n", **names)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+
+
+def roles(commands: list[list[str]], who: str) -> set[tuple[str, str]]:
+    """What an identity is granted in Google Cloud: the kind of thing and the role."""
+    granted = [words for words in commands if "add-iam-policy-binding" in words]
+    return {
+        (words[1] if words[0] == "gcloud" else words[0], words[words.index("--role") + 1])
+        for words in granted
+        if f"serviceAccount:pulumi-prod-{who}@p.iam.gserviceaccount.com" in words
+    }
+
+
+def test_a_previews_identity_only_views(commands: list[list[str]]) -> None:
+    viewer = {
+        ("storage", "roles/storage.objectViewer"),
+        ("kms", "roles/cloudkms.cryptoKeyDecrypter"),
+        ("projects", "roles/browser"),
+        ("projects", "roles/container.viewer"),
+        ("projects", "roles/secretmanager.viewer"),
+    }
+    assert roles(commands, "preview") == viewer
+    more = {("projects", "roles/iam.securityReviewer"), ("secrets", "roles/secretmanager.secretAccessor")}
+    assert roles(commands, "drift") == viewer | more
+    read = [words[3] for words in commands if words[1:3] == ["secrets", "add-iam-policy-binding"]]
+    assert read == ["litellm-salt-key", "litellm-key-a"]
+    in_cluster = [words for words in commands if words[0] == "kubectl"]
+    assert {(*words[1:3], words[4]) for words in in_cluster} == {
+        ("-n", "llm-gateway", "role"),
+        ("-n", "llm-gateway", "rolebinding"),
+    }
+    assert [words[-1] for words in in_cluster if "--user" in words] == [
+        "pulumi-prod-drift@p.iam.gserviceaccount.com"
+    ]
+
+
+def test_what_the_documents_grant_passes_the_policies(commands: list[list[str]]) -> None:
+    """But for the deploy account, which makes the secrets."""
+    check = BY_NAME["iam-is-per-secret"]
+    for words in commands:
+        if words[1:3] == ["projects", "add-iam-policy-binding"]:
+            role, member = words[words.index("--role") + 1], words[words.index("--member") + 1]
+            refused = violations(
+                check.name, "gcp:projects/iAMMember:IAMMember", {"role": role, "member": member}
+            )
+            assert bool(refused) is (role == "roles/secretmanager.admin" and "-deploy@" in member), words
+
+
+def test_reviewers_and_branches_guard_the_identities(commands: list[list[str]]) -> None:
+    environments = {
+        words[5].rpartition("/")[2]: json.loads(words[-1]) for words in commands if "--input" in words
+    }
+    reviewers = [{"type": "Team", "id": 7}]
+    protected = {"protected_branches": True, "custom_branch_policies": False}
+    assert environments == {
+        "prod-preview": {"reviewers": reviewers},
+        "prod-drift": {"deployment_branch_policy": protected},
+        "prod": {"reviewers": reviewers, "deployment_branch_policy": protected},
     }
 
 
@@ -291,6 +384,13 @@ def test_a_tag_that_is_not_the_version_is_refused() -> None:
     refused = run(REPOSITORY, script, TAG="v9.9.9")
     assert refused.returncode == 1
     assert f"The tag is v9.9.9, and pyproject.toml says {current}" in refused.stdout
+
+
+def test_a_failed_up_is_explained() -> None:
+    up, why = step_named("workflows/deploy.yml", "Up"), step_named("workflows/deploy.yml", "Why")
+    assert why["if"] == "${{ failure() && steps." + up["id"] + ".outcome == 'failure' }}"
+    assert "--event-log up.jsonl" in up["run"]
+    assert "-m tools.explain --events up.jsonl" in why["run"]
 
 
 def test_a_release_comes_after_the_whole_rehearsal() -> None:

@@ -47,7 +47,8 @@ class Step:
 
     `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"),
     one for all steps of a replacement. `started` and `ended` are seconds since 1970. A `component` only groups
-    others; one with inputs of its own, such as a tenant, counts as a resource.
+    others; one with inputs of its own, such as a tenant, counts as a resource. `inputs` are masked. `was_protected` says that the state
+    protects it, `protected` that the state or the program does.
     """
 
     urn: str
@@ -57,9 +58,11 @@ class Step:
     component: bool
     op: str
     protected: bool
+    was_protected: bool
     started: float
     ended: float
     changed: list[Change] = field(default_factory=list)
+    inputs: dict[str, Any] = field(default_factory=dict)
     done: bool = False
     failed: bool = False
 
@@ -214,6 +217,7 @@ class _Reader:
                 component=not (state.get("custom") or state.get("inputs")),
                 op=op,
                 protected=False,
+                was_protected=bool(old.get("protect")),
                 started=now,
                 ended=now,
             ),
@@ -226,6 +230,7 @@ class _Reader:
         step.done = kind == "resOutputsEvent"
         step.failed |= kind == "resOpFailedEvent"
         step.changed = _changes(meta, old, new) or step.changed
+        step.inputs = plain(state.get("inputs") or {}) or step.inputs
         if meta["type"] == STACK and kind == "resOutputsEvent":
             self.read.outputs = plain(new.get("outputs", {}))
             self.read.outputs_before = plain(old.get("outputs", {}))

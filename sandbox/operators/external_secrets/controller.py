@@ -1,14 +1,15 @@
 """The External Secrets operator: stores on Secret Manager, and ExternalSecrets that become Secrets.
 
-It acts while the operator's Deployment is Available, reads the emulated Secret Manager as that Deployment's
-own Kubernetes service account (Workload Identity Federation, direct IAM), and words conditions and events as
-the operator does: the condition names the step that failed, the Event `UpdateFailed` the cause.
+It acts while the operator's Deployment is Available, and words conditions and events as the operator does:
+the condition names the step that failed, the Event `UpdateFailed` the cause. It reads the emulated Secret
+Manager as the Kubernetes service account that a store names (`auth.workloadIdentity`), or, where a store
+names none, as its own, whoever made the store: Workload Identity Federation, direct IAM.
 
 Not as pinned: the program installs chart 2.6.0, but the CRDs served are v1.3.2's, the newest that the
 Go module proxy has. They lack remoteRef.nullBytePolicy and what else came since, and the API server refuses
 it by name.
 
-What it does not do: any provider but gcpsm, store authentication other than the controller's own identity,
+What it does not do: any provider but gcpsm, other store authentication, accounts that stand for a Google one,
 dataFrom, templateFrom, generators, PushSecrets, ClusterExternalSecrets, creation policies Merge and None, a
 namespaceSelector in a store's conditions. It refuses each by name, in the conditions of the object that asks
 for it.
@@ -69,7 +70,9 @@ class SyncError(Exception):
 class ExternalSecrets:
     """Reconciles stores and ExternalSecrets."""
 
-    kinds = frozenset({"Deployment", "ExternalSecret", "SecretStore", "ClusterSecretStore", "Secret"})
+    kinds = frozenset(
+        {"Deployment", "ExternalSecret", "SecretStore", "ClusterSecretStore", "Secret", "ServiceAccount"}
+    )
 
     def __init__(self, api: Watched, cloud: Cloud) -> None:
         self._api = api
@@ -83,12 +86,17 @@ class ExternalSecrets:
             return
         for kind in ("ClusterSecretStore", "SecretStore"):
             for store in self._api.list(kind):
-                self._reconcile_store(kind, store)
+                self._reconcile_store(controller, kind, store)
         for item in self._api.list("ExternalSecret"):
             self._reconcile_secret(controller, item)
 
-    def _reconcile_store(self, kind: str, store: Json) -> None:
+    def _reconcile_store(self, controller: Json, kind: str, store: Json) -> None:
         cause = why_invalid(store)
+        try:
+            if not cause and not (kind == "ClusterSecretStore" and is_referent(store)):
+                self._member(controller, store, store["metadata"].get("namespace", ""))
+        except LookupError as error:
+            cause = error.args[0]
         ready = condition(store, "Ready")
         if cause:
             status = {
@@ -188,8 +196,10 @@ class ExternalSecrets:
         for index, entry in enumerate(item["spec"].get("data", [])):
             reference = entry["remoteRef"]
             try:
-                project = self._project(item)
-                values[entry["secretKey"]] = self._read_one(project, self._member(controller), reference)
+                store = self._store(item)
+                member = self._member(controller, store, item["metadata"]["namespace"])
+                project = store["spec"]["provider"]["gcpsm"]["projectID"]
+                values[entry["secretKey"]] = self._read_one(project, member, reference)
             except LookupError as error:
                 raise SyncError(
                     failed,
@@ -197,7 +207,7 @@ class ExternalSecrets:
                 ) from error
         return values
 
-    def _project(self, item: Json) -> str:
+    def _store(self, item: Json) -> Json:
         reference, namespace = item["spec"]["secretStoreRef"], item["metadata"]["namespace"]
         kind, name = reference.get("kind", "SecretStore"), reference["name"]
         store = self._api.get(kind, "" if kind == "ClusterSecretStore" else namespace, name)
@@ -213,11 +223,34 @@ class ExternalSecrets:
             )
         if not holds(store, "Ready"):
             raise LookupError(f'{kind} "{name}" is not ready')
-        return store["spec"]["provider"]["gcpsm"]["projectID"]
+        return store
 
-    def _member(self, controller: Json) -> str:
-        account = controller["spec"]["template"]["spec"].get("serviceAccountName", "default")
-        return principal(self._cloud, controller["metadata"]["namespace"], account)
+    def _member(self, controller: Json, store: Json, namespace: str) -> str:
+        """The IAM member that a store reads as for a namespace. Raises LookupError."""
+        identity = store["spec"]["provider"]["gcpsm"].get("auth", {}).get("workloadIdentity")
+        if identity is None:
+            account = controller["spec"]["template"]["spec"].get("serviceAccountName", "default")
+            return principal(self._cloud, controller["metadata"]["namespace"], account)
+        reference = identity["serviceAccountRef"]
+        name = reference["name"]
+        if "namespace" not in store["metadata"]:
+            namespace = reference.get("namespace", namespace)
+        account = self._api.get("ServiceAccount", namespace, name)
+        if account is None:
+            raise LookupError(f'failed to create GCP secretmanager client: ServiceAccount "{name}" not found')
+        if "iam.gke.io/gcp-service-account" in account["metadata"].get("annotations", {}):
+            raise LookupError(
+                f"the Google service account of ServiceAccount {name} is not emulated by the sandbox"
+            )
+        cluster = "projects/{clusterProjectID}/locations/{clusterLocation}/clusters/{clusterName}"
+        try:
+            self._cloud.get("cluster", cluster.format(**identity))
+        except CloudError:
+            raise LookupError(
+                "failed to create GCP secretmanager client: unable to fetch identitybindingtoken: "
+                "could not get idbindtoken token, status: 400"
+            ) from None
+        return principal(self._cloud, namespace, name)
 
     def _read_one(self, project: str, member: str, reference: Json) -> bytes:
         key, wanted = reference["key"], reference.get("property")
@@ -283,7 +316,20 @@ def why_invalid(store: Json) -> str | None:
     if not gcpsm.get("projectID"):
         return "unable to find ProjectID in storeSpec"
     refused = sorted(gcpsm.keys() - {"projectID", "auth", "secretVersionSelectionPolicy"})
-    refused += [f"auth.{key}" for key in gcpsm.get("auth", {})]
+    refused += [f"auth.{key}" for key in gcpsm.get("auth", {}) if key != "workloadIdentity"]
+    identity = gcpsm.get("auth", {}).get("workloadIdentity")
+    if identity is not None:
+        if "audiences" in identity["serviceAccountRef"]:
+            refused.append("auth.workloadIdentity.serviceAccountRef.audiences")
+        # Where they are left out, the operator asks its node.
+        needed = ("clusterProjectID", "clusterLocation", "clusterName")
+        refused += [f"auth.workloadIdentity without {key}" for key in needed if not identity.get(key)]
+        namespace = store["metadata"].get("namespace")
+        if namespace and identity["serviceAccountRef"].get("namespace", namespace) != namespace:
+            return (
+                "invalid service account ref: namespace should either be empty or match the namespace of the "
+                "SecretStore for a namespaced SecretStore"
+            )
     if gcpsm.get("secretVersionSelectionPolicy", "LatestOrFail") != "LatestOrFail":
         refused.append("secretVersionSelectionPolicy")
     if refused:
@@ -291,6 +337,12 @@ def why_invalid(store: Json) -> str | None:
     if any("namespaceSelector" in condition for condition in store["spec"].get("conditions", [])):
         return "spec.conditions.namespaceSelector is not emulated by the sandbox"
     return None
+
+
+def is_referent(store: Json) -> bool:
+    """Does the store read as a service account of the namespace that asks? Then it is Ready unseen."""
+    identity = store["spec"]["provider"]["gcpsm"].get("auth", {}).get("workloadIdentity")
+    return identity is not None and "namespace" not in identity["serviceAccountRef"]
 
 
 def allowed_namespace(store: Json, namespace: str) -> bool:

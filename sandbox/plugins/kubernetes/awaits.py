@@ -1,4 +1,7 @@
-"""When is a Kubernetes object ready, as pulumi-kubernetes sees it, and what keeps it from being so.
+"""When is a Kubernetes object ready, as pulumi-kubernetes sees it.
+
+The errors are the real provider's, which name no cause: the texts of `unready` and `waited_for` are in none of them.
+For a Deployment, a StatefulSet or a Job that one goes on with what it saw of the pods; this one does not.
 
 Waited for: Deployment, StatefulSet, DaemonSet, Job, Pod, PersistentVolumeClaim, Service, and whatever the
 annotation pulumi.com/waitFor asks for. Not waited for, though the real provider does: Ingress,
@@ -12,7 +15,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from sandbox.errors import SandboxError
@@ -23,11 +26,16 @@ SKIP_AWAIT = "pulumi.com/skipAwait"
 TIMEOUT = "pulumi.com/timeoutSeconds"
 DEFAULT_TIMEOUT_SECONDS = 600.0
 
-_GOOD_WHEN_FALSE = re.compile("Failure|Failed|Pressure|Unavailable|Degraded|Stalled")
+_TIMED_OUT = "timed out waiting for the condition"
 
 
 class NotReady(SandboxError):
-    """The object did not become ready; the text says what kept it."""
+    """The object did not become ready, in the real provider's words (pkg/await/error.go)."""
+
+
+def initialized(live: Object) -> str:
+    """What a refresh, or a Job that has failed, says of an object that is not ready."""
+    return f"Resource '{live['metadata']['name']}' was created but failed to initialize"
 
 
 def annotation(body: Object, name: str) -> str | None:
@@ -56,11 +64,12 @@ def wait_ready(
         if missing is None:
             return live
         if cancelled.wait(pause):
-            raise NotReady("the wait was cancelled.")
-        if time.monotonic() > deadline:
-            raise NotReady(f"not ready after {timeout:g} s: {missing}{lines(causes(cluster, live))}")
-        pause = min(pause * 1.5, 1.0)
+            name = live["metadata"]["name"]
+            raise NotReady("context canceled" if check else f'Resource operation was cancelled for "{name}"')
         metadata = live["metadata"]
+        if time.monotonic() > deadline:
+            raise NotReady(_TIMED_OUT if check else f"'{metadata['name']}' timed out waiting to be Ready")
+        pause = min(pause * 1.5, 1.0)
         current = cluster.get(live["apiVersion"], live["kind"], metadata.get("namespace"), metadata["name"])
         if current is None:
             raise NotReady("it was deleted while it was waited for.")
@@ -74,7 +83,7 @@ def unready(cluster: Cluster, live: Object) -> str | None:
         case "apps/v1", "Deployment" | "StatefulSet" | "DaemonSet" as kind:
             return _rollout(kind, live, spec, status)
         case "batch/v1", "Job":
-            return _job(cluster, live, status)
+            return _job(live, status)
         case "v1", "Pod":
             ready = status.get("phase") == "Succeeded" or _condition(status, "Ready") == "True"
             return None if ready else f"the pod is {status.get('phase', 'new')} and not ready"
@@ -104,9 +113,9 @@ def _rollout(kind: str, live: Object, spec: Object, status: Object) -> str | Non
     return None
 
 
-def _job(cluster: Cluster, live: Object, status: Object) -> str | None:
+def _job(live: Object, status: Object) -> str | None:
     if _condition(status, "Failed") == "True":
-        raise NotReady(f"the Job has failed{lines(causes(cluster, live))}")
+        raise NotReady(initialized(live))
     return None if _condition(status, "Complete") == "True" else "the Job has not completed"
 
 
@@ -208,79 +217,3 @@ def json_path(path: str) -> Callable[[Any], Any]:
         return value
 
     return select
-
-
-def lines(texts: list[str]) -> str:
-    """Texts as indented lines after a first one."""
-    return "".join(f"\n    {text}" for text in texts)
-
-
-def causes(cluster: Cluster, live: Object) -> list[str]:
-    """What the cluster says about an object that is not ready, as far as it can be read."""
-    try:
-        pods = _pods(cluster, live)
-        found = [*_bad_conditions(live), *(text for pod in pods for text in pod_problems(pod))]
-        found += [text for subject in [live, *pods] for text in _warnings(cluster, subject)]
-    except Exception as error:
-        # Whatever is wrong here must not hide the failure that is being explained.
-        found = [f"(the cause could not be read: {error!r})"]
-    return list(dict.fromkeys(found))
-
-
-def _bad_conditions(live: Object) -> Iterator[str]:
-    for condition in (live.get("status") or {}).get("conditions") or []:
-        good = "False" if _GOOD_WHEN_FALSE.search(condition["type"]) else "True"
-        if condition["status"] != good:
-            reason, message = condition.get("reason", ""), condition.get("message", "")
-            yield f"{live['kind']} {live['metadata']['name']}: {condition['type']}={condition['status']} {reason}: {message}"
-
-
-def _pods(cluster: Cluster, live: Object) -> list[Object]:
-    selector = ((live.get("spec") or {}).get("selector") or {}) if live["kind"] != "Service" else {}
-    labels = selector.get("matchLabels") if isinstance(selector, dict) else None
-    if live["kind"] == "Pod":
-        return [live]
-    if not labels:
-        return []
-    text = ",".join(f"{key}={value}" for key, value in labels.items())
-    return cluster.list("v1", "Pod", live["metadata"].get("namespace"), labelSelector=text)
-
-
-def pod_problems(pod: Object) -> Iterator[str]:
-    """Why a pod is not running: scheduling, waiting and failed containers."""
-    name, status = pod["metadata"]["name"], pod.get("status") or {}
-    if status.get("phase") == "Succeeded":
-        return
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            yield f"Pod {name}: {condition.get('reason', 'not scheduled')}: {condition.get('message', '')}"
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = container.get("state", {}).get("waiting")
-        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get(
-            "terminated"
-        )
-        where = f"Pod {name}, container {container['name']}"
-        if waiting:
-            yield f"{where}: {waiting.get('reason', 'waiting')}: {waiting.get('message', '')}"
-        if ended and ended.get("exitCode"):
-            yield f"{where}: exit code {ended['exitCode']} {ended.get('reason', '')} {ended.get('message', '')}".rstrip()
-    if status.get("reason"):
-        yield f"Pod {name}: {status['reason']}: {status.get('message', '')}"
-
-
-def _warnings(cluster: Cluster, subject: Object) -> list[str]:
-    metadata = subject["metadata"]
-    events = cluster.list(
-        "v1",
-        "Event",
-        metadata.get("namespace", "default"),
-        fieldSelector=f"involvedObject.uid={metadata['uid']}",
-    )
-    texts = [
-        f"{subject['kind']} {metadata['name']}: {event.get('reason', '')}: {event.get('message', '')}"
-        for event in events
-        # The autoscaler reports its refusal as Normal; FailedScheduling only repeats the pod's condition.
-        if event.get("reason") == "NotTriggerScaleUp"
-        or (event.get("type") == "Warning" and event.get("reason") != "FailedScheduling")
-    ]
-    return list(dict.fromkeys(texts))[-3:]

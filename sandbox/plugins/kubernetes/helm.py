@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -52,7 +53,11 @@ def helm(arguments: list[str], *, stdin: str = "", cancelled: threading.Event | 
             if cancelled and cancelled.is_set():
                 process.terminate()
     if process.returncode:
-        raise HelmError(errors.strip().removeprefix("Error: ") or _ended(process.returncode))
+        # The SDK's errors are without the warnings before them and the command's own words.
+        said = re.sub(
+            r"^(INSTALLATION|UPGRADE) FAILED: ", "", f"\n{errors.strip()}".rpartition("\nError: ")[2]
+        )
+        raise HelmError(said.strip() or _ended(process.returncode))
     return output
 
 

@@ -141,8 +141,7 @@ def read(
     problem = None
     if not (awaits.annotation(inputs, awaits.SKIP_AWAIT) or awaits.annotation(inputs, awaits.WAIT_FOR)):
         try:
-            missing = awaits.unready(cluster, live)
-            problem = missing and f"{missing}{awaits.lines(awaits.causes(cluster, live))}"
+            problem = awaits.initialized(live) if awaits.unready(cluster, live) else None
         except awaits.NotReady as failure:
             problem = str(failure)
     would_be = _made_of(cluster, inputs, field_manager)
@@ -172,8 +171,7 @@ def delete(cluster: Cluster, state: Object, timeout: float, cancelled: threading
         if cancelled.wait(pause) or time.monotonic() > deadline:
             finalizers = ", ".join(live["metadata"].get("finalizers") or []) or "none"
             raise SandboxError(
-                f"{state['kind']} {identifier(state)} is still there after {timeout:g} s (finalizers: {finalizers})"
-                f"{awaits.lines(awaits.causes(cluster, live))}"
+                f"timed out waiting for the condition: finalizers might be preventing deletion ({finalizers})"
             )
         pause = min(pause * 1.5, 1.0)
 
@@ -265,9 +263,7 @@ def _settle(
     try:
         return _outputs(awaits.wait_ready(cluster, live, inputs, timeout, cancelled), manager), None
     except SandboxError as failure:
-        return _outputs(
-            _live(cluster, inputs) or live, manager
-        ), f"{inputs['kind']} {identifier(inputs)}: {failure}"
+        return _outputs(_live(cluster, inputs) or live, manager), str(failure)
 
 
 def _outputs(live: Object, manager: str) -> Object:

@@ -17,8 +17,10 @@ import asyncio
 import copy
 import hashlib
 import importlib.metadata
+import os
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pulumi.provider.experimental import provider
@@ -31,7 +33,7 @@ from sandbox.plugins.kubernetes.awaits import SKIP_AWAIT, annotation, timeout_se
 from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, active_cluster
 from sandbox.plugins.kubernetes.replacement import replaces
 from sandbox.plugins.sdk import check_inputs, check_names, input_names
-from sandbox.plugins.server import DiffRequest, InitFailed, serve
+from sandbox.plugins.server import DiffRequest, InitFailed, serve, warn
 from sandbox.plugins.values import UNKNOWN, detailed_diff, has_unknown, plain_map, property_map
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -42,6 +44,7 @@ SKIPS_DELETION = frozenset({"DaemonSet", "Deployment", "Job", "Namespace", "Pod"
 _ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
 _NOT_EMULATED = ("kubernetes:helm.sh/v4", "kubernetes:kustomize", "kubernetes:yaml")
 AUTONAMED = "pulumi.com/autonamed"
+INPUTS = "__inputs"
 
 
 class KubernetesProvider(provider.Provider):
@@ -63,9 +66,11 @@ class KubernetesProvider(provider.Provider):
                 )
                 for key in sorted(config.keys() - CONFIGURATION)
             ]
-        kubeconfig = config.get("kubeconfig")
+        kubeconfig = _kubeconfig(config)
         if kubeconfig is None:
-            reason = "no kubeconfig: the sandbox reads none from the environment, so nothing could be reached; set it."
+            reason = (
+                "no kubeconfig: neither the setting nor KUBECONFIG names a file, so nothing could be reached."
+            )
             failures.append(provider.CheckFailure("kubeconfig", reason))
         elif kubeconfig is not UNKNOWN:
             try:
@@ -86,8 +91,9 @@ class KubernetesProvider(provider.Provider):
 
     async def configure(self, request: provider.ConfigureRequest) -> provider.ConfigureResponse:
         config = plain_map(request.args)
-        if config.get("kubeconfig", UNKNOWN) is not UNKNOWN:
-            self._cluster = Cluster(config["kubeconfig"])
+        kubeconfig = _kubeconfig(config)
+        if kubeconfig is not None and kubeconfig is not UNKNOWN:
+            self._cluster = Cluster(kubeconfig)
             self._namespace = self._cluster.namespace
         self._on = frozenset(key for key, value in config.items() if value in ("true", True))
         return provider.ConfigureResponse(accept_secrets=True, supports_preview=True)
@@ -177,6 +183,9 @@ class KubernetesProvider(provider.Provider):
         if request.type == RELEASE:
             identifier = release.identifier(inputs)
             live, problem = release.install(self._connected, inputs, self._cancelled)
+            if problem:
+                warn(request.urn, release.warning(inputs, problem))
+                problem = release.failure(inputs, problem, "was created, but ")
         else:
             manager = objects.manager(inputs, {}, request.urn)
             live, problem = objects.create(
@@ -189,7 +198,11 @@ class KubernetesProvider(provider.Provider):
                 cancelled=self._cancelled,
             )
             identifier = objects.identifier(live)
-        properties = self._outputs(live, request.properties)
+            problem = problem and (
+                f'resource "{request.urn}" was successfully created, but the Kubernetes API server '
+                f"reported that it failed to fully initialize or become live: {problem}"
+            )
+        properties = self._outputs(live, inputs, request.properties)
         if problem:
             raise InitFailed(identifier, properties, [problem])
         return provider.CreateResponse(identifier, properties)
@@ -200,6 +213,8 @@ class KubernetesProvider(provider.Provider):
             return provider.UpdateResponse(self._preview(request.type, request.news, inputs, state))
         if request.type == RELEASE:
             live, problem = release.upgrade(self._connected, inputs, self._cancelled)
+            if problem:
+                problem = release.failure(inputs, problem, "")
         else:
             live, problem = objects.update(
                 self._connected,
@@ -209,7 +224,11 @@ class KubernetesProvider(provider.Provider):
                 force="enablePatchForce" in self._on,
                 cancelled=self._cancelled,
             )
-        properties = self._outputs(live, request.news)
+            problem = problem and (
+                f'the Kubernetes API server reported that "{request.resource_id}" failed to fully initialize '
+                f"or become live: {problem}"
+            )
+        properties = self._outputs(live, inputs, request.news)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem])
         return provider.UpdateResponse(properties)
@@ -229,7 +248,7 @@ class KubernetesProvider(provider.Provider):
         would_be = objects.dry_run(
             self._cluster, inputs, manager, new=state is None, force="enablePatchForce" in self._on
         )
-        return dict(given) if would_be is None else self._outputs(would_be, given)
+        return dict(given) if would_be is None else self._outputs(would_be, inputs, given)
 
     def _read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         inputs, state = plain_map(request.inputs), plain_map(request.properties)
@@ -241,7 +260,7 @@ class KubernetesProvider(provider.Provider):
         if found is None:
             return provider.ReadResponse("")
         live, live_inputs, problem = found
-        properties = self._outputs(live, request.properties, request.inputs)
+        properties = self._outputs(live, live_inputs, request.properties, request.inputs)
         new_inputs = property_map(live_inputs, request.inputs)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem], new_inputs)
@@ -256,12 +275,16 @@ class KubernetesProvider(provider.Provider):
         timeout = 0.0 if skip else timeout_seconds(state, request.timeout)
         objects.delete(self._connected, state, timeout, self._cancelled)
 
-    def _outputs(self, live: dict[str, Any], *like: Mapping[str, PropertyValue]) -> dict[str, PropertyValue]:
-        properties = property_map(live, *like)
+    def _outputs(
+        self, live: dict[str, Any], inputs: dict[str, Any], *like: Mapping[str, PropertyValue]
+    ) -> dict[str, PropertyValue]:
+        """What the state keeps. The real provider compares a program's inputs with those in `__inputs`."""
+        properties, given = property_map(live, *like), property_map(inputs, *like)
         if (live.get("apiVersion"), live.get("kind")) == ("v1", "Secret"):
-            for key in properties.keys() & {"data", "stringData"}:
-                properties[key] = properties[key].with_secret(True)
-        return properties
+            for shown in (properties, given):
+                for key in shown.keys() & {"data", "stringData"}:
+                    shown[key] = shown[key].with_secret(True)
+        return {**properties, INPUTS: PropertyValue(given)}
 
 
 def _emulated(token: str) -> None:
@@ -279,6 +302,14 @@ def _autoname(metadata: dict[str, Any], request: provider.CheckRequest, old: dic
     else:
         metadata["name"] = f"{request.name}-{hashlib.sha256(request.random_seed).hexdigest()[:8]}"
     metadata["annotations"] = {**(metadata.get("annotations") or {}), AUTONAMED: "true"}
+
+
+def _kubeconfig(config: Mapping[str, Any]) -> Any:
+    """The setting, or the text of the file that KUBECONFIG names; UNKNOWN in a preview, None where there is none."""
+    if (given := config.get("kubeconfig")) is not None:
+        return given
+    file = Path(os.environ.get("KUBECONFIG", ""))
+    return file.read_text() if file.is_file() else None
 
 
 def _cluster_entry(config: dict[str, Any]) -> Any:

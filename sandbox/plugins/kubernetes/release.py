@@ -20,7 +20,6 @@ from pulumi.provider.experimental.provider import CheckFailure, DiffResponse
 
 from sandbox.errors import SandboxError
 from sandbox.latency import seconds
-from sandbox.plugins.kubernetes import awaits
 from sandbox.plugins.kubernetes.cluster import Cluster, Object
 from sandbox.plugins.kubernetes.helm import HelmError, helm, helm_on, live_release
 from sandbox.plugins.sdk import check_inputs
@@ -36,6 +35,22 @@ _TIMEOUT_SECONDS = 300
 def identifier(inputs: Object) -> str:
     """Pulumi's id of a release."""
     return f"{inputs['namespace']}/{inputs['name']}"
+
+
+def failure(inputs: Object, problem: str, what: str) -> str:
+    """The real provider's error; `what` is "was created, but " of a release that is new."""
+    return (
+        f'Helm release "{identifier(inputs)}" {what}failed to initialize completely. Use Helm CLI to investigate: '
+        f"failed to become available within allocated timeout. Error: Helm Release {identifier(inputs)}: {problem}"
+    )
+
+
+def warning(inputs: Object, problem: str) -> str:
+    """The real provider's warning beside the error of a new release."""
+    return (
+        f'Helm release "{inputs["name"]}" was created but has a failed status. Use the `helm` command to investigate '
+        f"the error, correct it, then retry. Reason: {problem}"
+    )
 
 
 def check(
@@ -149,7 +164,7 @@ def _run(
         if kept is None or kept["version"] == revision or kept["info"]["status"] == "deployed":
             raise
         live = kept
-        problem = f"Helm release {identifier(inputs)} failed: {error}{awaits.lines(_causes(cluster, live))}"
+        problem = str(error)
     time.sleep(seconds("release"))
     return _outputs(inputs, live, _status(cluster, live)), problem
 
@@ -185,26 +200,3 @@ def _documents(manifest: str) -> Iterator[Object]:
     for body in yaml.safe_load_all(manifest):
         if body and "kind" in body:
             yield body
-
-
-def _causes(cluster: Cluster, live: Object) -> list[str]:
-    """What the cluster says about those objects and hooks of a release that are not ready."""
-    found: list[str] = []
-    manifests = [live.get("manifest", ""), *(hook.get("manifest", "") for hook in live.get("hooks") or [])]
-    for body in (body for manifest in manifests for body in _documents(manifest)):
-        if body["kind"] == "CustomResourceDefinition":
-            continue
-        namespace = body["metadata"].get("namespace") or live["namespace"]
-        where = f"{body['kind']} {namespace}/{body['metadata']['name']}"
-        try:
-            current = cluster.get(body["apiVersion"], body["kind"], namespace, body["metadata"]["name"])
-            missing = current and awaits.unready(cluster, current)
-        except awaits.NotReady as failure:
-            found.append(f"{where}: {failure}")
-        except Exception as error:
-            # Whatever is wrong here must not hide the failure that is being explained.
-            found.append(f"{where}: (could not be read: {error!r})")
-        else:
-            if current and missing:
-                found.append(f"{where}: {missing}{awaits.lines(awaits.causes(cluster, current))}")
-    return found

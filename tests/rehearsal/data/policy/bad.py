@@ -56,7 +56,8 @@ def pool(name: str, **arguments: Any) -> None:
     )
 
 
-value = random.RandomBytes("salt-is-write-once-litellm-salt-key", length=32, opts=random_provider)
+value = random.RandomPassword("salt-is-write-once-litellm-salt-key", length=43, opts=random_provider)
+shown = random.RandomBytes("id-is-the-value", length=32, opts=random_provider)
 gcp.secretmanager.Secret(
     "salt-is-kept-litellm-salt-key",
     project=stack.gcp.project,
@@ -65,10 +66,22 @@ gcp.secretmanager.Secret(
     opts=pulumi.ResourceOptions.merge(google, pulumi.ResourceOptions(protect=True, ignore_changes=["*"])),
 )
 pulumi.ComponentResource("llmgateway:litellm:LiteLLM", "salt-is-kept-no-version")
+if pulumi.get_stack() == "prod":
+    gcp.secretmanager.SecretVersion(
+        "salt-is-one-litellm-salt-key",
+        secret=f"projects/{stack.gcp.project}/secrets/litellm-salt-key",
+        secret_data="a value",
+        enabled=False,
+        deletion_policy="ABANDON",
+        opts=pulumi.ResourceOptions.merge(google, pulumi.ResourceOptions(protect=True, ignore_changes=["*"])),
+    )
 
 config_map("secret-values-in-config-map", setting=pulumi.Output.secret("hunter2"))
 release("secret-values-in-helm-values", {"envVars": {"SETTING": pulumi.Output.secret("hunter2")}})
-config_map("generated-values-in-config-map", setting=value.hex)
+config_map("generated-values-in-config-map", setting=value.result)
+gcp.secretmanager.SecretVersion(
+    "generated-value-in-an-id", secret="projects/p/secrets/s", secret_data=shown.hex, opts=google
+)
 
 config_map("literal-in-config-map", **{"config.yaml": "general_settings:\n  master_key: hunter2\n"})
 release("literal-in-helm-values", {"masterkey": "sk-0123456789abcdef0123"})

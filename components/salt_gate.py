@@ -1,0 +1,77 @@
+"""The proof that a database is never read with another salt than it was written with."""
+
+# The cluster's own client is untyped.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from kubernetes.client import ApiException, CustomObjectsApi
+from kubernetes.config import new_client_from_config_dict
+
+from components.cluster import ClusterHandle
+
+SALT = "llm-gateway/salt"
+"""Annotation of a database's Cluster: the salt that its credentials are encrypted with, by name and version."""
+
+
+def salt_of_database(
+    name: str, cluster: ClusterHandle, namespace: str, salt: pulumi.Output[str] | None
+) -> pulumi.ResourceHook:
+    """A hook that stops what would have pods read another salt than a database in the cluster was written with.
+
+    The state cannot tell: what was deleted from it is made again, in another project or under another name too.
+    So the database says it itself. The hook runs in previews as well, and reads no Secret.
+
+    Args:
+        name: the hook's name, unique in the program.
+        cluster: where the database is.
+        namespace: its namespace.
+        salt: what pods would read, as SALT has it; None for one that would be made.
+    """
+
+    async def refuse(_: pulumi.ResourceHookArgs) -> None:
+        kubeconfig = await cluster.kubeconfig.future()
+        wanted = await salt.future() if salt else None
+        if kubeconfig:
+            databases = await asyncio.to_thread(_databases, json.loads(kubeconfig), namespace)
+            if said := other_salt(databases, wanted):
+                raise RuntimeError(said)
+
+    return pulumi.ResourceHook(name, refuse, pulumi.ResourceHookOptions(on_dry_run=True))
+
+
+def other_salt(databases: Mapping[str, str], wanted: str | None) -> str:
+    """What is wrong where one of the databases, each with its salt by its name, needs another than `wanted`."""
+    for database, salt in databases.items():
+        if salt != wanted:
+            return (
+                f"The credentials in database {database} are encrypted with {salt}; LiteLLM would get "
+                f"{wanted or 'a new salt'} and could read none of them. Put gcp.project, secrets.prefix and owner back, "
+                "or bring that version back at Google. To give the stored credentials up for good: kubectl annotate "
+                f"--namespace <its namespace> clusters.postgresql.cnpg.io {database} {SALT}-"
+            )
+    return ""
+
+
+def _databases(kubeconfig: Mapping[str, Any], namespace: str) -> dict[str, str]:
+    with new_client_from_config_dict(dict(kubeconfig)) as api:
+        try:
+            found: Any = CustomObjectsApi(api).list_namespaced_custom_object(
+                "postgresql.cnpg.io", "v1", namespace, "clusters"
+            )
+        except ApiException as error:
+            if error.status == 404:  # no CloudNativePG yet
+                return {}
+            raise
+    metadata = [item["metadata"] for item in found["items"]]
+    return {
+        cluster["name"]: cluster["annotations"][SALT]
+        for cluster in metadata
+        if SALT in cluster.get("annotations", {})
+    }

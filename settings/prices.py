@@ -1,0 +1,97 @@
+"""What the pinned LiteLLM knows of hosted models' prices, and what it is told of the others'."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+MOST = 0.001
+"""USD per token: more than any model costs; the dearest of `prices.json` takes 0.0006."""
+LEAST = 1e-10
+"""USD per token: less than any model costs, but for those that cost nothing."""
+
+_HOUR = "cache_creation_input_token_cost_above_1hr"
+_AUDIO = "input_cost_per_audio_token"
+
+Prices = Mapping[str, float]
+"""USD by LiteLLM's name of the price, such as `cache_read_input_token_cost`."""
+
+
+SEARCHES = "search_context_cost_per_query"
+
+
+@cache
+def _all() -> Mapping[str, Mapping[str, Any]]:
+    return json.loads(Path(__file__).with_name("prices.json").read_text())
+
+
+def listed(model: str) -> Prices:
+    """The prices of a model by LiteLLM's name of it, provider first; empty where the pinned version knows none."""
+    return {name: price for name, price in _all().get(model, {}).items() if name != SEARCHES}
+
+
+def searches(model: str) -> Mapping[str, float]:
+    """USD per web search of a listed model, by LiteLLM's name of the answer's size; empty where it has no price."""
+    return _all().get(model, {}).get(SEARCHES, {})
+
+
+def gaps(prices: Prices) -> bool:
+    """Whether the pinned version would count 0 for tokens that cost: cached ones, those cached for an hour, spoken ones."""
+    hour = "cache_creation_input_token_cost" in prices and _HOUR not in prices
+    unread = "cache_read_input_token_cost" not in prices
+    return bool(prices.get("input_cost_per_token")) and (hour or unread or prices.get(_AUDIO) == 0)
+
+
+def scaled(prices: Prices, own: Prices) -> dict[str, float]:
+    """Listed prices where the model's own per prompt and completion token differ: the others by the same factors."""
+    factors = {
+        name: own[name] / prices[name] if name in own and prices.get(name) else 1.0
+        for name in ("input_cost_per_token", "output_cost_per_token")
+    }
+    return {
+        name: price * factors[f"{'output' if name.startswith('output') else 'input'}_cost_per_token"]
+        for name, price in prices.items()
+        if price or name != _AUDIO  # 0 there: the model takes audio, and LiteLLM knows no price of it
+    } | dict(own)
+
+
+def completed(prices: Prices) -> dict[str, float]:
+    """The prices with those that LiteLLM would take for 0: cached and spoken tokens cost what others of a prompt do.
+
+    Where a price is in `litellm_params`, the pinned version looks for no other (litellm_core_utils/llm_cost_calc/utils.py):
+    it takes 0 for these, and what completion or prompt tokens cost for reasoning, image and spoken completion tokens.
+    """
+    full = dict(prices)
+    prompt = full.get("input_cost_per_token", 0.0)
+    for name in ("cache_read_input_token_cost", _AUDIO):
+        full.setdefault(name, prompt)
+    written = full.setdefault("cache_creation_input_token_cost", prompt)
+    # Who charges more for writing charges double for an hour: Anthropic, also where others host its models.
+    full.setdefault(_HOUR, max(written, 2 * prompt) if written > prompt else written)
+    if dear := full.get("input_cost_per_token_above_200k_tokens"):
+        for name in ("cache_read_input_token_cost", "cache_creation_input_token_cost"):
+            full.setdefault(f"{name}_above_200k_tokens", max(dear, full[name]))
+    return full
+
+
+def meant(given: float, known: float | None) -> str:
+    """What a price that no model has was probably meant to be, as the number to write instead."""
+    options = {"a million tokens": given / 1e6, "a thousand tokens": given / 1e3}
+    if known:
+        close = min(options.items(), key=lambda option: abs(option[1] - known))
+        if known / 10 <= close[1] <= known * 10:
+            return f"{plain(close[1])}, if {plain(given)} is the price of {close[0]}"
+        return f"{plain(known)}, which is LiteLLM's price, or leave it out"
+    if given < LEAST:
+        return f"at least {plain(LEAST)}; what costs nothing says free: true"
+    return " or ".join(
+        f"{plain(price)}, if {plain(given)} is the price of {unit}" for unit, price in options.items()
+    )
+
+
+def plain(number: float) -> str:
+    """A number without an exponent, as a stack file holds it."""
+    return f"{number:.15f}".rstrip("0").rstrip(".")

@@ -1,0 +1,40 @@
+"""When a database in the cluster stops a salt."""
+
+import pytest
+
+from components.salt_gate import other_salt
+from tests.support.engine import Recording
+
+FIRST, OTHER = (
+    "projects/1/secrets/litellm-salt-key/versions/1",
+    "projects/2/secrets/litellm-salt-key/versions/1",
+)
+
+
+@pytest.mark.parametrize(
+    ("databases", "wanted", "said"),
+    [
+        ({}, None, ""),
+        ({}, FIRST, ""),
+        ({"litellm-pg": FIRST}, FIRST, ""),
+        ({"litellm-pg": FIRST}, None, "a new salt"),
+        ({"litellm-pg": FIRST}, OTHER, OTHER),
+        ({"litellm-pg": FIRST, "restored": OTHER}, FIRST, "database restored"),
+    ],
+)
+def test_other_salt(databases: dict[str, str], wanted: str | None, said: str) -> None:
+    found = other_salt(databases, wanted)
+    assert said in found
+    assert bool(found) is bool(said)
+
+
+def test_the_database_names_its_salt_and_what_leads_to_it_asks_for_it(program: Recording) -> None:
+    cluster = program.one("Cluster", "gateway-postgres-cluster").inputs
+    assert cluster["metadata"]["annotations"]["llm-gateway/salt"] == (
+        "projects/example-llm-dev/secrets/litellm-salt-key/versions/1"
+    )
+    version = program.one("SecretVersion", "gateway-secrets-litellm-salt-key").request.hooks
+    assert list(version.before_create) == ["gateway-secrets-new-salt"]
+    for kind, name in (("ClusterSecretStore", "store"), ("ExternalSecret", "litellm-secrets")):
+        hooks = program.one(kind, f"gateway-secret-sync-{name}").request.hooks
+        assert list(hooks.before_create) == list(hooks.before_update) == ["gateway-secret-sync-same-salt"]
