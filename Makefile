@@ -57,9 +57,9 @@ validate: packages ## check a real installation: keys, budgets, limits, spend; U
 	@echo "Validating the installation of stack $(STACK)."
 	@$(VENV) -m tools.validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
 
-mend: packages ## after an `up` was killed: import what Google made, forget what is pending; plain pulumi's login is used
-	@echo "Mending the state of stack $(STACK)."
-	@$(VENV) -m tools.mend --stack $(STACK)
+mend: ready ## after an `up` was killed: import what Google has and the state of the sandbox's stack does not
+	@echo "Mending the state of stack $(STACK) in its sandbox."
+	@$(SANDBOX) exec --stack $(STACK) -- $(CURDIR)/$(VENV) -m tools.mend --stack $(STACK)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."

@@ -79,7 +79,7 @@ def marked(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> pulu
             return None
         props = dict(args.props)
         if args.type_ != RELEASE:
-            metadata = copy.copy(props.get("metadata")) or ObjectMetaArgs()
+            metadata: Any = copy.copy(props.get("metadata")) or ObjectMetaArgs()
             metadata.annotations = {
                 **(metadata.annotations or {}),
                 OWNER: f"{owner}/{args.name}",

@@ -1,9 +1,9 @@
-"""Mends a state whose engine was killed: `python -m tools.mend --stack STACK`, with the pulumi and the login of an `up`.
+"""Brings what Google has already into a state that does not know it: `python -m tools.mend --stack STACK`.
 
-The engine notes each create before it starts it. What of these Google made, it will not make twice: a secret, a bucket
-or a node pool is imported, where it exists. The notes of all others are dropped: the next `up` takes Kubernetes
-objects and Helm releases over by their mark (components/ownership.py), grants are given twice without harm, and a
-secret's version is added once more with the same value.
+An `up` that was killed may have made a secret, a bucket or a node pool that the state does not have. Google makes none
+of them twice, so that every further `up` fails. What a preview would create of these is imported, where it exists.
+Then the engine's own notes of interrupted creates are dropped. All else the next `up` takes over (components/ownership.py)
+or makes once more without harm. It runs `pulumi` with the login of an `up`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 _IDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -23,71 +23,85 @@ _IDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "gcp:storage/bucket:Bucket": lambda bucket: bucket["name"],
 }
 """Import ids of what Google makes once, from a resource's inputs."""
+_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 
-def pending_creates(deployment: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The resources that the engine was making when it ended, from an exported stack's `deployment`."""
-    operations = deployment.get("pending_operations") or []
-    return [operation["resource"] for operation in operations if operation["type"] == "creating"]
+class MendError(Exception):
+    """What pulumi said when it failed."""
 
 
-def import_command(resource: Mapping[str, Any]) -> list[str] | None:
-    """The `pulumi` arguments that import a resource into its place, or None where nothing need be imported."""
-    if resource["type"] not in _IDS:
-        return None
+def to_create(preview: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a preview (`pulumi preview --json`) would create of what Google makes once."""
+    for step in preview["steps"]:
+        if step["op"] == "create" and step["newState"]["type"] in _IDS:
+            yield step["newState"]
+
+
+def import_command(resource: Mapping[str, Any]) -> list[str]:
+    """The `pulumi` arguments that import a resource into its place."""
+    kind, name = resource["type"], resource["urn"].rpartition("::")[2]
     provider = resource["provider"].rpartition("::")[0]
     return [
-        *(
-            "import",
-            resource["type"],
-            resource["urn"].rpartition("::")[2],
-            _IDS[resource["type"]](resource["inputs"]),
-        ),
+        *("import", kind, name, _IDS[kind](resource["inputs"])),
         *("--parent", f"parent={resource['parent']}", "--provider", f"provider={provider}"),
-        *(f"--protect={str(resource.get('protect', False)).lower()}", "--generate-code=false", "--yes"),
+        *(f"--protect={str(resource.get('protect', False)).lower()}", "--generate-code=false"),
     ]
 
 
-def mend(stack: str) -> int:
-    """Import what Google made, forget the other pending creates, and say so. Returns the exit code."""
-    state = json.loads(_pulumi("stack", "export", stack=stack).stdout)
-    pending = pending_creates(state["deployment"])
-    if not pending:
-        print(f"stack {stack}: no create is pending; there is nothing to mend.")
-        return 0
-    for resource in pending:
-        command = import_command(resource)
-        name = resource["urn"].rpartition("::")[2]
-        if command is None:
-            print(f"{name}: the next `up` makes it, or takes it over")
-            continue
-        done = _pulumi(*command, stack=stack)
-        if done.returncode and "does not exist" not in done.stdout + done.stderr:
+def mend(stack: str) -> None:
+    """Import what exists, forget interrupted creates, and say so. Raises MendError."""
+    for resource in to_create(json.loads(_pulumi(stack, "preview", "--json"))):
+        name, command = resource["urn"].rpartition("::")[2], import_command(resource)
+        if "secretId" in resource["inputs"] and _has_a_value(stack, command):
             print(
-                f"{done.stdout}{done.stderr}\n{name} could not be imported: the state is as it was.",
-                file=sys.stderr,
+                f"{name}: left alone. The secret has a value that the state does not know: the next `up` would make another. "
+                'If its state was lost, see "The state is lost" in docs/operations.md.'
             )
-            return 1
-        print(f"{name}: {'not made yet, the next `up` makes it' if done.returncode else 'imported'}")
-    state = json.loads(_pulumi("stack", "export", stack=stack).stdout)
+        else:
+            print(f"{name}: {'imported' if _imported(stack, *command, '--yes') else 'is not there yet'}")
+    state = json.loads(_pulumi(stack, "stack", "export"))
     operations = state["deployment"].get("pending_operations") or []
-    state["deployment"]["pending_operations"] = [each for each in operations if each["type"] != "creating"]
-    done = _pulumi("stack", "import", stack=stack, given=json.dumps(state))
-    print(done.stderr if done.returncode else "The state is mended: run `pulumi up`.")
-    return done.returncode
+    kept = [each for each in operations if each["type"] != "creating"]
+    if kept != operations:
+        state["deployment"]["pending_operations"] = kept
+        _pulumi(stack, "stack", "import", given=json.dumps(state))
+    print("The state is mended: run `pulumi up`.")
 
 
-def _pulumi(*arguments: str, stack: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+def _has_a_value(stack: str, import_secret: Sequence[str]) -> bool:
+    """Whether a secret has its first version, seen by a preview of its import."""
+    verb, _, name, secret, *options = import_secret
+    return _imported(stack, verb, _VERSION, name, f"{secret}/versions/1", *options, "--preview-only")
+
+
+def _imported(stack: str, *command: str) -> bool:
+    """Run an import; False where Google has no such thing."""
+    try:
+        _pulumi(stack, *command)
+    except MendError as error:
+        if "does not exist" in str(error):
+            return False
+        raise
+    return True
+
+
+def _pulumi(stack: str, *arguments: str, given: str | None = None) -> str:
     command = ["pulumi", *arguments, "--stack", stack, "--non-interactive"]
-    return subprocess.run(
-        command, input=given, capture_output=True, text=True, check=arguments[1] == "export"
-    )
+    done = subprocess.run(command, input=given, capture_output=True, text=True)
+    if done.returncode:
+        raise MendError(f"`pulumi {' '.join(arguments[:4])}` failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.mend", description=__doc__)
     parser.add_argument("--stack", required=True)
-    return mend(parser.parse_args(arguments).stack)
+    try:
+        mend(parser.parse_args(arguments).stack)
+    except MendError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

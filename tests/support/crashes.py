@@ -1,28 +1,35 @@
-"""Crashes and what they cost: `python -m tests.support.crashes --seed 1 --count 25 [--first 0]`.
+"""Crashes and what they cost: `python -m tests.support.crashes --seed 1 --count 27 [--first 0]`.
 
-Each brings a fork of a sandbox up (a first time, with rotated secrets, or with changed settings), kills one process at a
-moment that the seed chooses, and then runs what a user would until an `up` succeeds. Prints a row per crash: what became
-of the salt, the database's password, the master key and the database, and how many `up`s it took.
+Each brings a fork of a sandbox up (a first time, with rotated secrets, or with changed settings), has one thing go wrong at
+a moment that the seed chooses, and then does what a user would until an `up` succeeds: run it again, and the commands that
+its messages name. Prints a row per crash: what became of the salt, the database's password, the master key and the
+database, and how many `up`s it took. A full disk needs Linux and root, for a small file system.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import contextlib
 import os
 import random
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from sandbox.google.cloud import CloudError
 from sandbox.operators.cloudnativepg import database
 from sandbox.paths import REPOSITORY
 from sandbox.processes import running
@@ -30,7 +37,7 @@ from tests.support.driver import Result, Sandbox
 from tests.support.sandboxes import Sandboxes
 
 PHASES: dict[str, tuple[str, dict[str, Any], int]] = {
-    "first up": ("empty", {}, 75),
+    "first up": ("empty", {}, 70),
     "rotation": (
         "dev",
         {"llm-gateway:secrets": {"masterKeyGeneration": 2, "databasePasswordGeneration": 2}},
@@ -43,16 +50,25 @@ PHASES: dict[str, tuple[str, dict[str, Any], int]] = {
     ),
 }
 """Origin, settings, and how many steps that change something an `up` has, by phase."""
-VICTIMS = ("engine", "kubernetes", "gcp", "random", "etcd", "kube-apiserver")
-SECRETS = ("litellm-salt-key", "litellm-db-password", "litellm-master-key")
+ENGINE, HELM, CTRL_C, FULL_DISK = "engine", "helm", "Ctrl-C", "full disk"
+VICTIMS = (ENGINE, "kubernetes", "gcp", "random", "etcd", "kube-apiserver", HELM, CTRL_C, FULL_DISK)
+SECRETS = {
+    "litellm-salt-key": ("litellm-secrets", "LITELLM_SALT_KEY"),
+    "litellm-db-password": ("litellm-pg-app", "password"),
+    "litellm-master-key": ("litellm-secrets", "PROXY_MASTER_KEY"),
+}
+"""The Secret and key that pods read, by id in Secret Manager."""
+FILLER = "filler"
+NAMESPACE, DATABASE = "llm-gateway", "litellm-pg"
 MOST_UPS = 5
 _WAIT = 180.0  # seconds
 _PATIENCE = 60.0
 """Seconds for which an `up` may go on after the crash: Helm waits long for an API server that is gone."""
+_MEND = f"{sys.executable} -m tools.mend"
 
 
 def processes(sandbox: Sandbox, victim: str) -> list[int]:
-    """Pids of the engine, of a provider's plugin, or of a part of the control plane."""
+    """Pids of the engine, of a provider's plugin, of Helm at work, or of a part of the control plane."""
     if victim in ("etcd", "kube-apiserver"):
         return [pid for pid, name in running(sandbox.home).items() if name == victim]
     found: list[int] = []
@@ -60,16 +76,18 @@ def processes(sandbox: Sandbox, victim: str) -> list[int]:
         if not entry.name.isdigit():
             continue
         try:
-            command = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            program, *arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        line = " ".join(command)
-        if str(sandbox.home.root) not in line:
+        if str(sandbox.home.root) not in " ".join([program, *arguments]):
             continue
-        if victim == "engine":
-            if command[0].endswith("/pulumi") and "up" in command[1:2]:
-                found.append(int(entry.name))
-        elif f"sandbox.plugins.{victim}" in line:
+        if victim == ENGINE:
+            hit = program.endswith("/pulumi") and "up" in arguments[:1]
+        elif victim == HELM:
+            hit = Path(program).name == "helm" and arguments[:1] in (["install"], ["upgrade"])
+        else:
+            hit = f"sandbox.plugins.{victim}" in " ".join(arguments)
+        if hit:
             found.append(int(entry.name))
     return found
 
@@ -86,7 +104,7 @@ def wait_for(when: Callable[[], Any], going: Callable[[], bool]) -> bool:
 
 @dataclass(frozen=True)
 class Crash:
-    """One crash: what is killed, after how many steps and how many seconds more."""
+    """What goes wrong, after how many steps and how many seconds more."""
 
     phase: str
     victim: str
@@ -102,78 +120,128 @@ def crash(seed: int, number: int) -> Crash:
     return Crash(phase, victim, dice.randint(1, PHASES[phase][2]), dice.uniform(0, 1.5))
 
 
+def strike(sandbox: Sandbox, case: Crash) -> tuple[Result, bool, dict[str, list[str]]]:
+    """An `up` in which it goes wrong: how it ended, whether it was hit, and what was kept at that moment."""
+    log = sandbox.home.event_log(sandbox.stack, "up")
+    log.unlink(missing_ok=True)
+
+    def reached() -> bool:
+        lines = log.read_text().splitlines() if log.exists() else []
+        starts = [line for line in lines if '"resourcePreEvent"' in line and '"op":"same"' not in line]
+        return len(starts) >= case.steps and (case.victim != HELM or bool(processes(sandbox, HELM)))
+
+    _, config, _ = PHASES[case.phase]
+    up = sandbox.popen("up", "--skip-preview", config=config, alone=case.victim == CTRL_C)
+    with ThreadPoolExecutor(1) as reader:
+        text = reader.submit(up.communicate)
+        hit = wait_for(reached, lambda: up.poll() is None)
+        time.sleep(0 if case.victim == HELM else case.pause)
+        at_crash = kept(sandbox)
+        if case.victim == FULL_DISK:
+            fill(sandbox)
+        elif case.victim == CTRL_C:
+            os.killpg(up.pid, signal.SIGINT)
+        else:
+            killed = processes(sandbox, case.victim)
+            hit = hit and bool(killed)
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGINT, signal.SIGKILL):  # as a user who waits no longer
+            try:
+                up.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                for pid in processes(sandbox, ENGINE):
+                    os.kill(pid, number)
+        return Result(up.wait(), text.result()[0]), hit, at_crash
+
+
 def suffer(sandboxes: Sandboxes, case: Crash) -> list[str]:
     """Let a crash happen, have an `up` succeed again, and tell it: a table's row."""
     origin, config, _ = PHASES[case.phase]
-    with sandboxes.forked(origin) as sandbox:
+    with sandboxes.forked(origin) as sandbox, small_disk(sandbox, case.victim == FULL_DISK):
         sandbox.run("start").succeeded()
         if origin == "dev":
-            database.write(sandbox.cloud, "llm-gateway", "litellm-pg", "a row")
+            database.write(sandbox.cloud, NAMESPACE, DATABASE, "a row")
         before = kept(sandbox)
-        log = sandbox.home.event_log(sandbox.stack, "up")
-        log.unlink(missing_ok=True)
-
-        def reached() -> bool:
-            text = log.read_text() if log.exists() else ""
-            starts = [
-                line
-                for line in text.splitlines()
-                if '"resourcePreEvent"' in line and '"op":"same"' not in line
-            ]
-            return len(starts) >= case.steps
-
-        results: list[Result] = []
-        up = threading.Thread(target=lambda: results.append(sandbox.up(config=config)))
-        up.start()
-        hit = wait_for(reached, up.is_alive)
-        time.sleep(case.pause)
-        at_crash = kept(sandbox)
-        killed = processes(sandbox, case.victim)
-        for pid in killed:
-            os.kill(pid, signal.SIGKILL)
-        for number in (signal.SIGINT, signal.SIGKILL):  # as a user who waits no longer
-            up.join(_PATIENCE)
-            for pid in processes(sandbox, "engine") if up.is_alive() else ():
-                os.kill(pid, number)
-        up.join()
-        ups, mended, result = 0, "", results[0]
+        result, hit, at_crash = strike(sandbox, case)
+        if case.victim == FULL_DISK:
+            (sandbox.home.state / FILLER).unlink()
+        ups, also = 0, ""
         while ups < MOST_UPS and (ups == 0 or result.code):
-            if "already exists" in result.text and "pending operations" in result.text and not mended:
-                line = (sys.executable, "-m", "tools.mend", "--stack", sandbox.stack)
-                sandbox.run("exec", "--", "env", f"PYTHONPATH={REPOSITORY}", *line)
-                mended = " + mend"
+            for command in asked_for(sandbox, result.text) if ups else ():
+                sandbox.run("exec", "--", "env", f"PYTHONPATH={REPOSITORY}", *shlex.split(command))
+                also += f" + {'mend' if command.startswith(_MEND) else command.split()[0]}"
             result = sandbox.up(config=config)
             ups += 1
+        settled = result.code == 0 and not (sandbox.up(config=config).code or sandbox.changed("up"))
         after = kept(sandbox)
-        secrets = [_fate(before[name], at_crash[name], after[name]) for name in (*SECRETS, "database")]
-        hits = (
-            f"{case.victim}, step {case.steps} + {case.pause:.1f} s{'' if hit and killed else ' (too late)'}"
-        )
-        end = (
-            f"{ups}{mended}" if result.code == 0 else f"NOT HEALED after {ups}: {result.text.strip()[-300:]}"
-        )
-        return [case.phase, hits, *secrets, end]
+        fates = [_fate(before[name], at_crash[name], after[name]) for name in before]
+        end = f"{ups}{also}" if settled else f"NOT HEALED after {ups}{also}: {result.text.strip()[-600:]}"
+        if len(set(after["litellm-salt-key"])) != 1:
+            fates[0] = "SECOND SALT"
+        if settled and (stale := not_read(sandbox)):
+            end = f"NOT HEALED: pods read another {stale}"
+        moment = f"step {case.steps}{'' if case.victim == HELM else f' + {case.pause:.1f} s'}"
+        return [case.phase, f"{case.victim}, {moment}{'' if hit else ' (not hit)'}", *fates, end]
+
+
+def asked_for(sandbox: Sandbox, text: str) -> list[str]:
+    """The commands that the messages of a failed `up` tell a user to run."""
+    mend = [f"{_MEND} --stack {sandbox.stack}"] if "tools.mend" in text else []
+    return mend + re.findall(r"kubectl annotate .*? llm-gateway/recorded\S*-(?= )", text.replace("\n", " "))
 
 
 def kept(sandbox: Sandbox) -> dict[str, list[str]]:
     """Every value that a secret has had, oldest first, and the database's rows."""
     found: dict[str, list[str]] = {}
     for name in SECRETS:
-        prefix = f"projects/{sandbox.project}/secrets/{name}/versions/"
-        rows = sandbox.cloud.list("secretVersion", prefix)
+        rows = sandbox.cloud.list("secretVersion", f"projects/{sandbox.project}/secrets/{name}/versions/")
         found[name] = [row["payload"] for row in rows if row.get("payload")]
     try:
-        found["database"] = list(database.read(sandbox.cloud, "llm-gateway", "litellm-pg"))
-    except Exception:
+        found["database"] = database.read(sandbox.cloud, NAMESPACE, DATABASE)
+    except CloudError:  # none yet
         found["database"] = []
     return found
+
+
+def not_read(sandbox: Sandbox) -> str:
+    """The first secret whose newest value pods do not read; empty where there is none."""
+    for name, (secret, key) in SECRETS.items():
+        data = sandbox.namespaced("secrets", NAMESPACE, secret)["data"]
+        if base64.b64decode(data[key]).decode() != sandbox.secret(name):
+            return name
+    return ""
 
 
 def _fate(before: Sequence[str], at_crash: Sequence[str], after: Sequence[str]) -> str:
     if not set(before) | set(at_crash) <= set(after):
         return "LOST"
-    values = len(dict.fromkeys(after))
+    values = len(set(after))
     return "kept" if values <= max(len(set(before)), 1) else f"kept, {values} values"
+
+
+@contextlib.contextmanager
+def small_disk(sandbox: Sandbox, wanted: bool) -> Generator[None]:
+    """Have the state on a file system of its own while the block runs."""
+    if not wanted:
+        yield
+        return
+    state, copy = sandbox.home.state, sandbox.home.root / "state-before"
+    state.mkdir(exist_ok=True)
+    shutil.copytree(state, copy)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", state], check=True)
+    try:
+        shutil.copytree(copy, state, dirs_exist_ok=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", state], check=True)
+
+
+def fill(sandbox: Sandbox) -> None:
+    """Leave no room where the state is."""
+    with contextlib.suppress(OSError), (sandbox.home.state / FILLER).open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 20))
 
 
 class _Factory:
@@ -192,19 +260,18 @@ class _Factory:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.crashes", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=25)
+    parser.add_argument("--count", type=int, default=len(PHASES) * len(VICTIMS))
     parser.add_argument("--first", type=int, default=0, help="number of the first crash")
     options = parser.parse_args()
-    print(
-        "| # | during | killed | salt | password | master key | database | ups |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| # | during | what went wrong | salt | password | master key | database | `up`s |")
+    print("|---|---|---|---|---|---|---|---|")
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         sandboxes = Sandboxes(cast(pytest.TempPathFactory, _Factory(Path(folder))))
         try:
             for number in range(options.first, options.first + options.count):
                 row = suffer(sandboxes, crash(options.seed, number))
-                bad += any(word in cell for cell in row for word in ("LOST", "NOT HEALED"))
+                bad += any(word in cell for cell in row for word in ("LOST", "NOT HEALED", "SECOND"))
                 print(f"| {number} | {' | '.join(row)} |", flush=True)
         finally:
             sandboxes.close()
@@ -212,7 +279,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"{error}")
+    sys.exit(main())

@@ -14,7 +14,7 @@ _WORDS = {
 """Sentences by what an engine's error holds."""
 _RESULTS = {
     "interrupted": "The engine was killed before it was done (Ctrl-C twice, no memory left, a machine that went away). Run it "
-    "again: it takes over what it made. If it then fails at a secret, bucket or node pool that already exists: `make mend`.",
+    "again: it takes over what it made. If it then fails at what Google has already, it says what to do.",
     "canceled": "It was interrupted, and ended what it had begun. Run it again: it goes on from there.",
 }
 """Sentences by how an operation ended."""
