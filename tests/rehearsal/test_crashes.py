@@ -15,8 +15,9 @@ from sandbox.cluster.client import ApiError
 from sandbox.paths import HOME_VARIABLE
 from sandbox.plugins.kubernetes import objects
 from sandbox.plugins.kubernetes.cluster import Cluster
-from tests.support.crashes import processes, wait_for
+from tests.support.crashes import CTRL_C, FULL_DISK, Crash, is_bad, processes, suffer, wait_for
 from tests.support.driver import Sandbox
+from tests.support.sandboxes import Sandboxes
 
 
 def settings(name: str, **data: str) -> dict[str, Any]:
@@ -107,3 +108,24 @@ def test_an_object_that_the_state_does_not_know_is_taken_over_by_its_mark(empty:
         api.send("PATCH", "/api/v1/namespaces/vllm", body, "application/merge-patch+json")
         text = empty.up(config={"llm-gateway:recover": True}).failed().text
         assert f"Namespace vllm belongs to {owner} and is not taken over" in text
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (Crash("first up", "gcp", 14, 0.0), "run it again"),
+        (Crash("first up", "etcd", 40, 0.0), ""),
+        (Crash("upgrade", CTRL_C, 2, 0.5), "It was interrupted, and ended what it had begun"),
+        pytest.param(
+            Crash("rotation", FULL_DISK, 3, 0.0),
+            "The disk is full",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs a small file system"),
+        ),
+    ],
+    ids=lambda value: value.victim if isinstance(value, Crash) else "",
+)
+def test_a_crash_loses_nothing_and_the_next_up_goes_on(sandboxes: Sandboxes, case: Crash, words: str) -> None:
+    texts: list[str] = []
+    row = suffer(sandboxes, case, texts)
+    assert not is_bad(row), "\n".join([*row, *texts])
+    assert words in texts[0]

@@ -31,7 +31,6 @@ import pytest
 
 from sandbox.google.cloud import CloudError
 from sandbox.operators.cloudnativepg import database
-from sandbox.paths import REPOSITORY
 from sandbox.processes import running
 from tests.support.driver import Result, Sandbox
 from tests.support.sandboxes import Sandboxes
@@ -64,7 +63,8 @@ MOST_UPS = 5
 _WAIT = 180.0  # seconds
 _PATIENCE = 60.0
 """Seconds for which an `up` may go on after the crash: Helm waits long for an API server that is gone."""
-_MEND = f"{sys.executable} -m tools.mend"
+_ANNOTATE = re.compile(r"kubectl annotate .*? llm-gateway/recorded\S*-(?= )")
+"""Commands that a message of the program asks for."""
 
 
 def processes(sandbox: Sandbox, victim: str) -> list[int]:
@@ -155,8 +155,8 @@ def strike(sandbox: Sandbox, case: Crash) -> tuple[Result, bool, dict[str, list[
         return Result(up.wait(), text.result()[0]), hit, at_crash
 
 
-def suffer(sandboxes: Sandboxes, case: Crash) -> list[str]:
-    """Let a crash happen, have an `up` succeed again, and tell it: a table's row."""
+def suffer(sandboxes: Sandboxes, case: Crash, texts: list[str]) -> list[str]:
+    """Let a crash happen, have an `up` succeed again, and tell it: a table's row. `texts` gets what was printed."""
     origin, config, _ = PHASES[case.phase]
     with sandboxes.forked(origin) as sandbox, small_disk(sandbox, case.victim == FULL_DISK):
         sandbox.run("start").succeeded()
@@ -164,14 +164,19 @@ def suffer(sandboxes: Sandboxes, case: Crash) -> list[str]:
             database.write(sandbox.cloud, NAMESPACE, DATABASE, "a row")
         before = kept(sandbox)
         result, hit, at_crash = strike(sandbox, case)
+        texts.append(result.text)
         if case.victim == FULL_DISK:
             (sandbox.home.state / FILLER).unlink()
         ups, also = 0, ""
         while ups < MOST_UPS and (ups == 0 or result.code):
-            for command in asked_for(sandbox, result.text) if ups else ():
-                sandbox.run("exec", "--", "env", f"PYTHONPATH={REPOSITORY}", *shlex.split(command))
-                also += f" + {'mend' if command.startswith(_MEND) else command.split()[0]}"
+            for command in _ANNOTATE.findall(result.text.replace("\n", " ")) if ups else ():
+                sandbox.run("exec", "--", *shlex.split(command)).succeeded()
+                also += " + annotate"
+            if ups and "tools.mend" in result.text:
+                sandbox.mend()
+                also += " + mend"
             result = sandbox.up(config=config)
+            texts.append(result.text)
             ups += 1
         settled = result.code == 0 and not (sandbox.up(config=config).code or sandbox.changed("up"))
         after = kept(sandbox)
@@ -181,14 +186,15 @@ def suffer(sandboxes: Sandboxes, case: Crash) -> list[str]:
             fates[0] = "SECOND SALT"
         if settled and (stale := not_read(sandbox)):
             end = f"NOT HEALED: pods read another {stale}"
+        if any("Traceback (most recent call last)" in text for text in texts):
+            end += ", TRACEBACK"
         moment = f"step {case.steps}{'' if case.victim == HELM else f' + {case.pause:.1f} s'}"
         return [case.phase, f"{case.victim}, {moment}{'' if hit else ' (not hit)'}", *fates, end]
 
 
-def asked_for(sandbox: Sandbox, text: str) -> list[str]:
-    """The commands that the messages of a failed `up` tell a user to run."""
-    mend = [f"{_MEND} --stack {sandbox.stack}"] if "tools.mend" in text else []
-    return mend + re.findall(r"kubectl annotate .*? llm-gateway/recorded\S*-(?= )", text.replace("\n", " "))
+def is_bad(row: Sequence[str]) -> bool:
+    """Whether a row tells of a loss, of an `up` that never succeeded, or of a traceback."""
+    return any(word in cell for cell in row for word in ("LOST", "SECOND SALT", "NOT HEALED", "TRACEBACK"))
 
 
 def kept(sandbox: Sandbox) -> dict[str, list[str]]:
@@ -262,6 +268,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=len(PHASES) * len(VICTIMS))
     parser.add_argument("--first", type=int, default=0, help="number of the first crash")
+    parser.add_argument("--texts", type=Path, help="folder for what each crash printed")
     options = parser.parse_args()
     print("| # | during | what went wrong | salt | password | master key | database | `up`s |")
     print("|---|---|---|---|---|---|---|---|")
@@ -270,9 +277,14 @@ def main() -> int:
         sandboxes = Sandboxes(cast(pytest.TempPathFactory, _Factory(Path(folder))))
         try:
             for number in range(options.first, options.first + options.count):
-                row = suffer(sandboxes, crash(options.seed, number))
-                bad += any(word in cell for cell in row for word in ("LOST", "NOT HEALED", "SECOND"))
+                case, texts = crash(options.seed, number), list[str]()
+                if case.victim == FULL_DISK and os.geteuid() != 0:
+                    continue
+                row = suffer(sandboxes, case, texts)
+                bad += is_bad(row)
                 print(f"| {number} | {' | '.join(row)} |", flush=True)
+                if options.texts:
+                    (options.texts / f"{number}.txt").write_text(f"\n{'=' * 60}\n".join(texts))
         finally:
             sandboxes.close()
     return 1 if bad else 0

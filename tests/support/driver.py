@@ -125,6 +125,11 @@ class Sandbox:
             start_new_session=alone,
         )
 
+    def mend(self) -> Result:
+        """Run `tools.mend` as `make mend` does."""
+        line = ("env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-m", "tools.mend", "--stack", self.stack)
+        return self.run("exec", "--", *line).succeeded()
+
     def patch(self, file: str, old: str, new: str) -> None:
         """Change the program's code; `old` must be there exactly once."""
         path = self.root / file
