@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import fixed_settings, recovery
+from components import fixed_settings, ownership, recovery
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
@@ -53,9 +53,10 @@ class LlmGateway(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
+        looked_at = [ownership.marked(name, owner_of(settings), args.cluster, settings.recover)]
         if settings.recover:
-            lost = recovery.only_what_is_lost(name, recovery.exported())
-            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=[lost]))
+            looked_at.append(recovery.only_what_is_lost(name, recovery.exported()))
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=looked_at))
         super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
         charts, timeouts, protect = settings.charts, settings.timeouts, settings.protect
         shared_state, backups = settings.litellm.shared_state, settings.postgres.backups

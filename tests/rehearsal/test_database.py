@@ -120,7 +120,7 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
 
     # Taken out of the settings, `restore` replaces nothing.
     del settings["restore"]
-    own_prod.up(config=restored).succeeded()
+    own_prod.run("up", config=restored).succeeded()  # with a preview, whose dry run must not keep it
     assert {step.op for step in own_prod.steps("up")} <= UNCHANGED | {"update"}
     assert database.read(own_prod.cloud, NAMESPACE, "litellm-pg-2") == [
         "before the backup",

@@ -294,13 +294,6 @@ def test_values_reach_the_engine_marked_secret(program: Recording) -> None:
         assert rpc.is_rpc_secret(rpc.deserialize_properties(request.object)["secretData"])
 
 
-def test_existing_objects_are_taken_over_only_to_recover(program: Recording) -> None:
-    recovered = run_program({"recover": True})
-    for recording, expected in ((program, "false"), (recovered, "true")):
-        provider = recording.resources[("pulumi:providers:kubernetes", "gke")].inputs
-        assert provider["upsertExistingObjects"] == expected
-
-
 @pytest.mark.parametrize("settings", [{}, {"network": {"clientNamespaces": ["apps"]}}])
 def test_the_store_reads_for_its_own_namespaces_alone(settings: dict[str, Any]) -> None:
     """Judged as External Secrets would."""
