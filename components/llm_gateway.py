@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import fixed_settings, ownership, recovery
+from components import cluster_wide, fixed_settings, ownership, recovery
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
@@ -53,7 +53,8 @@ class LlmGateway(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
-        looked_at = [ownership.marked(name, owner_of(settings), args.cluster, settings.recover)]
+        whose = (name, owner_of(settings), args.cluster, settings.recover)
+        looked_at = [ownership.marked(*whose), cluster_wide.looked_at(*whose)]
         if settings.recover:
             looked_at.append(recovery.only_what_is_lost(name, recovery.exported()))
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=looked_at))

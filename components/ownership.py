@@ -52,7 +52,7 @@ def marked(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> pulu
         recover: also take over what the state must have known, and what carries no mark. What carries the mark of
             another resource is never taken over.
     """
-    connection = _Connection(cluster)
+    connection = Connection(cluster)
 
     def hook(what: str, work: _Work) -> pulumi.ResourceHook:
         async def run(args: pulumi.ResourceHookArgs) -> None:
@@ -93,7 +93,7 @@ def marked(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> pulu
     return mark
 
 
-class _Connection:
+class Connection:
     """A client of the cluster, shared by all hooks."""
 
     def __init__(self, cluster: ClusterHandle) -> None:
@@ -124,9 +124,19 @@ def admit(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str, recover
         time.sleep(1)
     if live is None:
         return None
+    refuse_others(live, args.name, owner, recover)
     annotations = live["metadata"].get("annotations") or {}
-    mark = annotations.get(OWNER)
-    if mark not in (None, f"{owner}/{args.name}"):
+    if RECORDED in annotations and not recover:
+        raise pulumi.RunError(
+            f"{_said(live)} already exists, and this stack made it. {_lost(live, RECORDED)}"
+        )
+    return f"{_said(live)} was left by an interrupted `up` of this stack: it is taken over."
+
+
+def refuse_others(live: Mapping[str, Any], resource: str, owner: str, recover: bool) -> None:
+    """Raise pulumi.RunError for an object of the cluster that is another stack's or resource's, or nobody's."""
+    mark = (live["metadata"].get("annotations") or {}).get(OWNER)
+    if mark not in (None, f"{owner}/{resource}"):
         raise pulumi.RunError(
             f"{_said(live)} belongs to {mark} and is not taken over. Destroy that stack or give this one another "
             "namespace and name; if that resource was only renamed, give it an alias."
@@ -136,11 +146,6 @@ def admit(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str, recover
             f"{_said(live)} already exists and carries no mark of a stack. If nobody else uses it, delete it, or take "
             "it over with one `pulumi up` with llm-gateway:recover: true."
         )
-    if RECORDED in annotations and not recover:
-        raise pulumi.RunError(
-            f"{_said(live)} already exists, and this stack made it. {_lost(live, RECORDED)}"
-        )
-    return f"{_said(live)} was left by an interrupted `up` of this stack: it is taken over."
 
 
 def _record(api: DynamicClient, args: pulumi.ResourceHookArgs) -> None:
@@ -158,7 +163,8 @@ def admit_release(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str,
     namespace = live_object(api, _namespace(inputs)) or _namespace(inputs)
     annotations = namespace["metadata"].get("annotations") or {}
     release = f"release {inputs['namespace']}/{inputs['name']}"
-    if not annotations.get(OWNER, "").startswith(f"{owner}/") and not recover:
+    mark = annotations.get(OWNER)
+    if not (mark or "").startswith(f"{owner}/") and (mark or not recover):
         raise pulumi.RunError(
             f"{release} exists in a namespace that is not this stack's. Uninstall it, or choose another namespace."
         )

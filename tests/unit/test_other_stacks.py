@@ -8,6 +8,7 @@ import pulumi
 import pytest
 
 import settings
+from components import cluster_wide
 from components.owner import LABEL, owner_label
 from tests.support.engine import EVERYTHING, Mocks, run_program
 
@@ -111,3 +112,51 @@ def test_a_label_is_of_one_owner_and_a_label(owner: str) -> None:
     assert label(owner) not in {label(other) for other in others}
     assert len(label(owner)) <= 63
     assert label(owner) == label(owner).lower()
+
+
+CRD = {"metadata": {"name": "externalsecrets.external-secrets.io"}}
+RELEASE = {"name": "external-secrets", "namespace": "external-secrets"}
+
+
+def of_helm(namespace: str, name: str) -> dict[str, Any]:
+    return {
+        "metadata": CRD["metadata"]
+        | {"annotations": {"meta.helm.sh/release-namespace": namespace, "meta.helm.sh/release-name": name}}
+    }
+
+
+@pytest.mark.parametrize(
+    "crd", [CRD, of_helm("external-secrets", "external-secrets")], ids=["Helm's no", "ours"]
+)
+def test_an_operators_crds_may_be_there(crd: dict[str, Any]) -> None:
+    cluster_wide.refuse_other_releases(crd, RELEASE)
+
+
+@pytest.mark.parametrize("other", [("platform", "external-secrets"), ("external-secrets", "eso")], ids=str)
+def test_an_operator_that_the_cluster_has_is_refused_and_named(other: tuple[str, str]) -> None:
+    with pytest.raises(pulumi.RunError, match=f"belongs to the Helm release {'/'.join(other)}"):
+        cluster_wide.refuse_other_releases(of_helm(*other), RELEASE)
+
+
+def test_a_preview_looks_at_all_that_is_cluster_wide() -> None:
+    program = run_program(EVERYTHING)
+    looked_at = {
+        name
+        for (_, name), made in program.resources.items()
+        if "gateway-cluster-wide-is-ours" in made.request.hooks.before_create
+    }
+    namespaces = ("gateway", "serving", "cnpg", "external-secrets", "cert-manager")
+    releases = ("external-secrets", "cnpg", "cert-manager", "barman-plugin")
+    assert looked_at == {
+        *(f"gateway-namespaces-{part}" for part in namespaces),
+        *(f"gateway-{part}-release" for part in releases),
+        "gateway-secret-sync-store",
+    }
+    without_namespace = {
+        name
+        for (kind, name), made in program.resources.items()
+        if kind.startswith("kubernetes:")
+        and "metadata" in made.inputs
+        and "namespace" not in made.inputs["metadata"]
+    }
+    assert without_namespace <= looked_at
