@@ -12,16 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from kubernetes.client import ApiClient, ApiException
 from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import ForbiddenError
 
 from components import ownership
 from components.cluster import ClusterHandle
 
-_OBJECTS = {
-    "kubernetes:core/v1:Namespace": "/api/v1/namespaces/",
-    "kubernetes:external-secrets.io/v1:ClusterSecretStore": "/apis/external-secrets.io/v1/clustersecretstores/",
-}
+_OBJECTS = ("kubernetes:core/v1:Namespace", "kubernetes:external-secrets.io/v1:ClusterSecretStore")
 _CRDS = {
     "external-secrets": "externalsecrets.external-secrets.io",
     "cnpg": "clusters.postgresql.cnpg.io",
@@ -29,7 +26,7 @@ _CRDS = {
     "plugin-barman-cloud": "objectstores.barmancloud.cnpg.io",
 }
 """One of the CRDs that a release installs, by the release's name."""
-_CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
+_CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
 _HELM = "meta.helm.sh/release-"
 
 
@@ -50,9 +47,11 @@ def looked_at(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> p
     def look(api: DynamicClient, args: pulumi.ResourceHookArgs) -> None:
         inputs = args.new_inputs or {}
         is_release = args.type == ownership.RELEASE
-        named = inputs if is_release else inputs["metadata"]
-        path = f"{_CRD}{_CRDS[named['name']]}" if is_release else f"{_OBJECTS[args.type]}{named['name']}"
-        live = _get(api.client, path)
+        wanted = {**_CRD, "metadata": {"name": _CRDS[inputs["name"]]}} if is_release else inputs
+        try:
+            live = ownership.live_object(api, wanted)
+        except ForbiddenError:
+            return
         if live and is_release:
             refuse_other_releases(live, inputs)
         elif live and pulumi.runtime.is_dry_run():  # in an `up`, ownership.py looks
@@ -92,15 +91,3 @@ def refuse_other_releases(crd: Mapping[str, Any], release: Mapping[str, Any]) ->
         f"to this one: kubectl annotate crds --overwrite {_HELM}namespace={release['namespace']} {_HELM}name={release['name']} "
         "<each of its CRDs>"
     )
-
-
-def _get(api: ApiClient, path: str) -> Mapping[str, Any] | None:
-    """What the API server answers; None for what is not there or not to be seen."""
-    try:
-        return api.call_api(
-            path, "GET", response_type="object", auth_settings=["BearerToken"], _return_http_data_only=True
-        )
-    except ApiException as error:
-        if error.status in (403, 404):
-            return None
-        raise

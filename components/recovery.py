@@ -31,7 +31,7 @@ def exported() -> Sequence[Mapping[str, Any]]:
             f"{PROJECT}:recover: the state could not be read, so `recover` might take over what it has already. "
             f"`pulumi stack export` must work where this runs. It says: {said}"
         ) from error
-    return state["deployment"].get("resources") or []
+    return (state.get("deployment") or {}).get("resources") or []
 
 
 def only_what_is_lost(name: str, state: Sequence[Mapping[str, Any]]) -> pulumi.ResourceTransformation:
