@@ -80,7 +80,9 @@ def only_what_is_lost(name: str, state: Sequence[Mapping[str, Any]]) -> pulumi.R
 
 
 def _unfinished(resource: Mapping[str, Any]) -> bool:
-    return bool(resource.get("delete") or resource.get("pendingReplacement"))
+    """A provider takes nothing along."""
+    made = not resource["type"].startswith("pulumi:providers:")
+    return made and bool(resource.get("delete") or resource.get("pendingReplacement"))
 
 
 def _name(resource: Mapping[str, Any]) -> str:

@@ -61,11 +61,11 @@ def test_a_second_stack_takes_nothing_of_the_first(own_dev: Sandbox) -> None:
     mine = "belongs to the stack llm-gateway_dev-"
     backups = {"method": "objectStore", "bucket": "example-llm-dev-second"}
     bucket = {"llm-gateway:postgres": {"backups": backups}}
-    assert f"The node pool llm-gpu is there, and {mine}" in refused(SECRETS, bucket)
-    assert f"The bucket {BUCKET} is there, and {mine}" in refused(SECRETS, POOL)
+    assert f"The node pool llm-gpu is there, and {mine}" in refused(SECRETS, ELSEWHERE, bucket)
+    assert f"The bucket {BUCKET} is there, and {mine}" in refused(SECRETS, ELSEWHERE, POOL)
     adopted = {"backups": {**backups, "bucket": BUCKET, "adoptBucket": True}}
     assert f"The bucket {BUCKET} is there, and {mine}" in refused(
-        SECRETS, POOL, {"llm-gateway:postgres": adopted}
+        SECRETS, ELSEWHERE, POOL, {"llm-gateway:postgres": adopted}
     )
     namespace = "Namespace llm-gateway belongs to llm-gateway/dev/gateway-namespaces-gateway"
     assert namespace in refused(SECRETS, POOL, bucket)
