@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import pulumi
 
@@ -80,25 +82,30 @@ class LlmGateway(pulumi.ComponentResource):
         }
         if backups.makes_cert_manager:
             fixed["cert-manager"] = {"namespaces.certManager": settings.namespaces.cert_manager}
-        unmoved = pulumi.Output.all(
-            *(fixed_settings.fix(f"{name}-fixed-{part}", keys, self) for part, keys in fixed.items())
-        )
-        cluster = args.cluster.once(unmoved)
+
+        @cache
+        def unmoved() -> pulumi.Output[Any]:
+            return pulumi.Output.all(
+                *(fixed_settings.fix(f"{name}-fixed-{part}", keys, self) for part, keys in fixed.items())
+            )
 
         # It refuses what would make a second salt before anything is registered.
         secrets = GatewaySecrets(
             f"{name}-secrets",
             GatewaySecretsArgs(
                 settings=settings,
-                project=unmoved.apply(lambda _: settings.gcp.project),
-                cluster=cluster,
-                reader=cluster.member(settings.namespaces.external_secrets, reader_account(cluster)),
+                project=lambda: unmoved().apply(lambda _: settings.gcp.project),
+                cluster=args.cluster,
+                reader=args.cluster.member(
+                    settings.namespaces.external_secrets, reader_account(args.cluster)
+                ),
             ),
             child,
         )
+        cluster = args.cluster.once(unmoved())
         namespaces = Namespaces(
             f"{name}-namespaces",
-            NamespacesArgs(settings=settings, unmoved=unmoved, service_addresses=cluster.service_addresses),
+            NamespacesArgs(settings=settings, unmoved=unmoved(), service_addresses=cluster.service_addresses),
             child,
         )
 
