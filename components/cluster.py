@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import pulumi
 import pulumi_gcp as gcp
@@ -31,10 +33,20 @@ class ClusterHandle:
     """Range of the cluster's Services, CIDR."""
     workload_identity_pool: pulumi.Output[str]
     """Prefix of the IAM members that Kubernetes service accounts of this project's clusters are."""
+    node_pools: pulumi.Output[Mapping[str, Mapping[str, str]]]
+    """The labels at Google of the cluster's node pools, by the pools' names."""
 
-    def member(self, namespace: str, account: str) -> pulumi.Output[str]:
+    def member(self, namespace: str, account: pulumi.Input[str]) -> pulumi.Output[str]:
         """The IAM member that a Kubernetes service account is, by Workload Identity Federation for GKE."""
         return pulumi.Output.format("{0}/ns/{1}/sa/{2}", self.workload_identity_pool, namespace, account)
+
+    def once(self, known: pulumi.Output[object]) -> ClusterHandle:
+        """The same, known no sooner than `known`."""
+
+        def later(value: pulumi.Output[Any]) -> pulumi.Output[Any]:
+            return pulumi.Output.all(value, known).apply(lambda both: both[0])
+
+        return ClusterHandle(**{field.name: later(getattr(self, field.name)) for field in fields(self)})
 
 
 def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> ClusterHandle:
@@ -64,6 +76,9 @@ def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> Cl
             "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog/subject",
             number,
             where.project,
+        ),
+        node_pools=found.node_pools.apply(
+            lambda pools: {pool.name: pool.node_configs[0].resource_labels for pool in pools or []}
         ),
     )
 

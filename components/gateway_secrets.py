@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,14 @@ _LENGTH, _SALT_LENGTH = 33, 43
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySecretsArgs:
-    """Arguments of GatewaySecrets. `reader` is the IAM member that may read each secret, `cluster` has the database."""
+    """Arguments of GatewaySecrets.
+
+    `project` is the settings' own, once the stack is known to be made in it; it is asked for when nothing is refused. `reader` is the IAM member that may
+    read each secret, `cluster` has the database.
+    """
 
     settings: Settings
+    project: Callable[[], pulumi.Output[str]]
     cluster: ClusterHandle
     reader: pulumi.Input[str]
 
@@ -207,7 +212,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             )
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{SALT_KEY}",
-            project=project,
+            project=self._args.project(),
             secret_id=secret_id,
             annotations={OWNER: self._owner, SALT_VERSION: number},
             replication=self._replication(),

@@ -27,9 +27,17 @@ IN_A_URL = "^[A-Za-z0-9._~-]+$"
 """LiteLLM's chart writes the database's password into a URL as it is."""
 ANYTHING = "(?s)."
 """A password of somebody else's server: only not empty."""
-READER = "llm-gateway-secrets"
-"""The Kubernetes service account that the store reads as, in the operator's namespace."""
 DATABASE_OWNER = "litellm"
+
+
+def reader_account(cluster: ClusterHandle) -> pulumi.Output[str]:
+    """The Kubernetes service account that the store reads as, in the operator's namespace.
+
+    It is named after the cluster, because accounts of one name in one namespace are one IAM member for all clusters of
+    a project: a stack on another cluster could read these secrets, and its end would take the access to a secret that
+    both use (https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity#identity_sameness).
+    """
+    return pulumi.Output.format("llm-gateway-secrets-{0}-{1}", cluster.location, cluster.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +103,9 @@ class SecretSync(pulumi.ComponentResource):
 
         reader = kubernetes.core.v1.ServiceAccount(
             f"{name}-reader",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=READER, namespace=args.operator),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=reader_account(args.cluster), namespace=args.operator
+            ),
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -71,9 +71,9 @@ class Settings(Section):
     )
     recover: bool = setting(
         False,
-        about="Take over Kubernetes objects that exist under this stack's names. "
+        about="Take over Kubernetes objects and releases that a lost state knew, or that carry no stack's mark. "
         "Only to recover from a lost state (docs/operations.md).",
-        otherwise="an `up` would fail on existing objects, or take over another installation's",
+        otherwise="an `up` would fail on existing objects, or take over what somebody else made",
         write="recover: true",
     )
     owner: str | None = setting(

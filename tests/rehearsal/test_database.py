@@ -124,7 +124,7 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
     }
     assert accounts == {"litellm-pg", "litellm-pg-2"}
     del settings["restore"]
-    own_prod.up(config=restored).succeeded()
+    own_prod.run("up", config=restored).succeeded()  # with a preview, whose dry run must not keep it
     changed = {
         step.op: step.type.rpartition(":")[2] for step in own_prod.steps("up") if step.op not in UNCHANGED
     }

@@ -10,7 +10,6 @@ from tests.support.driver import Sandbox
 
 SECRETS = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
 PROTECTED: dict[str, Any] = {"llm-gateway:protect": True}
-NAMESPACES = ("llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager")
 
 LITELLM_SECRETS = {
     ("ExternalSecret", "gateway-secret-sync-litellm-secrets"),
@@ -211,11 +210,14 @@ def test_the_salt_that_pods_read_stays_whatever_the_settings_and_the_state_say(o
         },
         "llm-gateway:protect": False,
     }
-    assert "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=moved).failed().text
-    prefixed = {"llm-gateway:secrets": {"prefix": "eu-"}}
-    assert (
-        "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=prefixed).failed().text
-    )
+    for name in ("gateway-fixed-settings", "gateway-settings-final"):  # what would refuse it first
+        (urn,) = [
+            resource["urn"] for resource in own_dev.resources() if resource["urn"].endswith(f"::{name}")
+        ]
+        own_dev.run("exec", "--", "pulumi", "state", "delete", "--yes", urn).succeeded()
+    for settings in (moved, {"llm-gateway:secrets": {"prefix": "eu-"}}):
+        text = own_dev.run("preview", config=settings).failed().text
+        assert "The salt of this stack is example-llm-dev" in text
 
     assert salt_versions(own_dev) == {"1": salt, "2": "another value"}
     assert in_cluster(own_dev)["litellm-salt-key"] == salt
@@ -315,9 +317,6 @@ def test_lost_state(own_dev: Sandbox) -> None:
     database, litellm = pods(own_dev, *DATABASE_PODS), pods(own_dev, *LITELLM_PODS)
     own_dev.home.state.joinpath(".pulumi/stacks/llm-gateway/dev.json").unlink()
 
-    for namespace in NAMESPACES:
-        kubectl = ("kubectl", "--namespace", namespace, "delete", "secrets", "--selector", "owner=helm")
-        own_dev.run("exec", "--", *kubectl).succeeded()
     versions = dict.fromkeys(ADOPT, 1)
     key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}
     protect["llm-gateway:virtualKeys"] = [key]
@@ -326,16 +325,8 @@ def test_lost_state(own_dev: Sandbox) -> None:
     text = own_dev.up(config=recover).failed().text
     assert "llm-gpu" in text
     assert "gateway-gpu-pool-nodes" in text
-    pool = f"projects/{own_dev.project}/locations/europe-west4/clusters/platform-dev/nodePools/llm-gpu"
-    urn = "urn:pulumi:dev::llm-gateway::"
-    parent = f"{urn}llmgateway:llm_gateway:LlmGateway$llmgateway:gpu_node_pool:GpuNodePool::gateway-gpu-pool"
-    own_dev.run(
-        *("exec", "--", "pulumi", "import"),
-        *("gcp:container/nodePool:NodePool", "gateway-gpu-pool-nodes", pool),
-        *("--parent", f"pool={parent}"),
-        *("--provider", f"google={urn}pulumi:providers:gcp::google"),
-        *("--protect=false", "--generate-code=false", "--yes"),
-    ).succeeded()
+    assert "python -m tools.mend" in text
+    own_dev.mend()
     own_dev.up(config=recover).succeeded()
     assert not {step.op for step in own_dev.steps("up")} & {"replace", "create-replacement", "delete"}
 

@@ -62,6 +62,7 @@ class Mocks(mocks.Mocks):
     """Outputs that the providers would compute.
 
     `existing` is what Secret Manager has already: the annotations by secret id. `versions` are (id, version).
+    `node_pools` and `buckets` are what else there is at Google, labels by name.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class Mocks(mocks.Mocks):
     ) -> None:
         super().__init__()
         self.existing, self.versions = existing or {}, versions
+        self.node_pools: Mapping[str, Mapping[str, str]] = {}
+        self.buckets: Mapping[str, Mapping[str, str]] = {}
         self.salt_version = "1"
         self.made: list[str] = []
 
@@ -104,7 +107,17 @@ class Mocks(mocks.Mocks):
                     "endpoint": "192.0.2.1",
                     "servicesIpv4Cidr": "34.118.224.0/20",
                     "masterAuths": [{"clusterCaCertificate": "Y2E="}],
+                    "nodePools": [
+                        {"name": name, "nodeConfigs": [{"resourceLabels": labels}]}
+                        for name, labels in self.node_pools.items()
+                    ],
                 }
+            case "gcp:storage/getBucket:getBucket":
+                if args.args["name"] not in self.buckets:
+                    return {}, [
+                        ("name", "googleapi: Error 404: The specified bucket does not exist., notFound")
+                    ]
+                return {"labels": self.buckets[args.args["name"]]}
             case "gcp:organizations/getProject:getProject":
                 return {"number": "123456789012"}
             case "gcp:secretmanager/getSecret:getSecret":

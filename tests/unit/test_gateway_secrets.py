@@ -11,7 +11,7 @@ import pytest
 
 from components.gateway_secrets import OWNER, SALT_VERSION
 from sandbox.operators.external_secrets.controller import allowed_namespace
-from tests.support.engine import SETTINGS, Mocks, Recording, run_program, secret_marker
+from tests.support.engine import EVERYTHING, SETTINGS, Mocks, Recording, run_program, secret_marker
 
 SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -165,7 +165,11 @@ def test_another_salt_is_refused_before_anything_is_registered(
     with pytest.raises(pulumi.RunError) as refused:
         run_program(settings, google)
     assert said in str(refused.value)
-    assert not [kind for kind in google.made if not kind.startswith(("pulumi:", "llmgateway:"))]
+    assert not [
+        kind
+        for kind in google.made
+        if not kind.startswith(("pulumi:pulumi:", "pulumi:providers:", "llmgateway:"))
+    ]
 
 
 @pytest.mark.parametrize("secret", ROTATING)
@@ -240,13 +244,26 @@ def granted(recording: Recording) -> list[tuple[str, str, str]]:
 
 def test_access_is_granted_secret_by_secret_to_the_store_alone(program: Recording) -> None:
     """Never to the operator's own account: as that one reads a store without credentials, whoever made it."""
-    role, store = "roles/secretmanager.secretAccessor", "ns/external-secrets/sa/llm-gateway-secrets"
+    role = "roles/secretmanager.secretAccessor"
+    store = "ns/external-secrets/sa/llm-gateway-secrets-europe-west4-platform-dev"
     assert granted(program) == sorted((secret, role, store) for secret in MADE)
     identity = program.one("ClusterSecretStore", "gateway-secret-sync-store").inputs["spec"]["provider"]
     account = identity["gcpsm"]["auth"]["workloadIdentity"]["serviceAccountRef"]
     assert f"ns/{account['namespace']}/sa/{account['name']}" == store
     operator = program.one("Release", "gateway-external-secrets-release").inputs["values"]
     assert operator["serviceAccount"]["name"] != account["name"]
+
+
+def test_stacks_on_two_clusters_of_a_project_share_no_access() -> None:
+    """A secret that both name keeps the access of the one when the other ends: a member is there only once."""
+    models = {"models": EVERYTHING["models"]}
+    here = run_program(models)
+    there = run_program({**models, "cluster": {"name": "platform-dev", "location": "europe-west1"}})
+    shared, also = (
+        {grant for grant in granted(stack) if grant[0] == "anthropic-api-key"} for stack in (here, there)
+    )
+    assert shared
+    assert not shared & also
 
 
 def test_readers_read_their_key_and_no_other_secret() -> None:
@@ -279,13 +296,6 @@ def test_values_reach_the_engine_marked_secret(program: Recording) -> None:
     for secret in MADE:
         request = program.one("SecretVersion", f"gateway-secrets-{secret}").request
         assert rpc.is_rpc_secret(rpc.deserialize_properties(request.object)["secretData"])
-
-
-def test_existing_objects_are_taken_over_only_to_recover(program: Recording) -> None:
-    recovered = run_program({"recover": True})
-    for recording, expected in ((program, "false"), (recovered, "true")):
-        provider = recording.resources[("pulumi:providers:kubernetes", "gke")].inputs
-        assert provider["upsertExistingObjects"] == expected
 
 
 @pytest.mark.parametrize("settings", [{}, {"network": {"clientNamespaces": ["apps"]}}])

@@ -32,6 +32,12 @@ ADVICE = (
         "ask Google for more of it (for GPUs also of GPUS_ALL_REGIONS), then run `up` again",
     ),
     Advice(
+        "Error 409|resource - .* - already exists",
+        "Google has it, and the state does not know it",
+        "if an `up` was killed or lost its provider: `python -m tools.mend --stack <stack>` imports it (in a sandbox: "
+        "`make mend`). If not, somebody else made it, or the state was lost: docs/troubleshooting.md",
+    ),
+    Advice(
         "max node group size reached",
         "the node pool is at its maximum",
         "raise gpuPool.maxNodes, or ask for fewer replicas",
