@@ -235,7 +235,7 @@ def small_disk(sandbox: Sandbox, wanted: bool) -> Generator[None]:
     state, copy = sandbox.home.state, sandbox.home.root / "state-before"
     state.mkdir(exist_ok=True)
     shutil.copytree(state, copy)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", state], check=True)
     try:
         shutil.copytree(copy, state, dirs_exist_ok=True)
         yield
