@@ -269,12 +269,14 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=len(PHASES) * len(VICTIMS))
     parser.add_argument("--first", type=int, default=0, help="number of the first crash")
     parser.add_argument("--texts", type=Path, help="folder for what each crash printed")
+    parser.add_argument("--folder", type=Path, help="folder that keeps the origins for the next run")
     options = parser.parse_args()
     print("| # | during | what went wrong | salt | password | master key | database | `up`s |")
     print("|---|---|---|---|---|---|---|---|")
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        sandboxes = Sandboxes(cast(pytest.TempPathFactory, _Factory(Path(folder))))
+        base = options.folder or Path(folder)
+        sandboxes = Sandboxes(cast(pytest.TempPathFactory, _Factory(base)))
         try:
             for number in range(options.first, options.first + options.count):
                 case, texts = crash(options.seed, number), list[str]()

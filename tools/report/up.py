@@ -58,7 +58,11 @@ def summarize(state: State, operation: Operation) -> Up:
     ]
     built = graph.build([*state.resources, *unheard])
     steps = {step.urn: step for step in operation.steps}
-    outcomes = {row.name: row.outcome for row in components.rows(operation)}
+    # A component that is empty in the state, and ready by the log: the engine was killed before it wrote what it had made.
+    outcomes = {
+        row.name: "not finished" if row.outcome == "ready" else row.outcome
+        for row in components.rows(operation)
+    }
     states = {
         urn: outcomes.get(node.name, "not reached")
         if node.empty_component
