@@ -58,7 +58,7 @@ def summarize(state: State, operation: Operation) -> Up:
     ]
     built = graph.build([*state.resources, *unheard])
     steps = {step.urn: step for step in operation.steps}
-    # A component that is empty in the state, and ready by the log: the engine was killed before it wrote what it had made.
+    # A component of components with inputs, such as tenants, is empty here and ready there before its Job has run.
     outcomes = {
         row.name: "not finished" if row.outcome == "ready" else row.outcome
         for row in components.rows(operation)
