@@ -113,7 +113,7 @@ def test_an_object_that_the_state_does_not_know_is_taken_over_by_its_mark(empty:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        (Crash("first up", "gcp", 14, 0.0), "run it again"),
+        (Crash("first up", "gcp", 14, 0.0), "A provider's process ended before its time"),
         (Crash("first up", "etcd", 40, 0.0), ""),
         (Crash("upgrade", CTRL_C, 2, 0.5), "It was interrupted, and ended what it had begun"),
         pytest.param(

@@ -282,7 +282,12 @@ def main() -> int:
                 case, texts = crash(options.seed, number), list[str]()
                 if case.victim == FULL_DISK and os.geteuid() != 0:
                     continue
-                row = suffer(sandboxes, case, texts)
+                try:
+                    row = suffer(sandboxes, case, texts)
+                except AssertionError as error:  # a sandbox did not start
+                    print(f"{number} was not run: {error}", file=sys.stderr)
+                    bad += 1
+                    continue
                 bad += is_bad(row)
                 print(f"| {number} | {' | '.join(row)} |", flush=True)
                 if options.texts:
