@@ -172,6 +172,9 @@ def suffer(sandboxes: Sandboxes, case: Crash, texts: list[str]) -> list[str]:
             for command in _ANNOTATE.findall(result.text.replace("\n", " ")) if ups else ():
                 sandbox.run("exec", "--", *shlex.split(command)).succeeded()
                 also += " + annotate"
+            if copy := re.search(r"\(cp (\S+) (\S+)\)", result.text):
+                shutil.copy(*copy.groups())
+                also += " + cp"
             if ups and "tools.mend" in result.text:
                 sandbox.mend()
                 also += " + mend"
