@@ -30,7 +30,7 @@ def is_ours(home: Home, stack: str) -> bool:
     except json.JSONDecodeError as error:
         raise SandboxError(
             f"{file} is cut off: the disk was full when the engine wrote it. Make room, put the engine's copy back "
-            f"(cp {file}.bak {file}), and run it again: it takes over what was made since."
+            f"(cp {file}.bak {file}), and run it again. Where the copy is cut off, too, the state is lost: docs/operations.md."
         ) from error
     return state["checkpoint"]["latest"]["manifest"]["version"] == _VERSION
 
