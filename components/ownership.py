@@ -30,7 +30,7 @@ from components.cluster import ClusterHandle
 OWNER = "llm-gateway/owner"
 """Annotation with the stack, by its own mark, and the resource that an object belongs to."""
 RECORDED = "llm-gateway/recorded"
-"""Annotation of an object whose create has ended, so that the state knows it."""
+"""Annotation of an object that the state knows."""
 FIELD_MANAGER = "llm-gateway"
 """One name for all stacks and states: after a lost state, too, a field that the program drops is dropped."""
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -61,17 +61,31 @@ def marked(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> pulu
 
         return pulumi.ResourceHook(f"{name}-{what}", run)
 
-    record, record_release = hook("object-is-recorded", _record), hook("release-is-recorded", _record_release)
+    changed: dict[str, pulumi.ResourceHookArgs] = {}
+
+    def note(args: pulumi.ResourceHookArgs) -> None:
+        changed[args.urn] = args
+
+    noted = [pulumi.ResourceHook(f"{name}-is-changed", note)]
+
+    async def record(resource: pulumi.Resource, work: _Work) -> None:
+        # The engine answers once it has written the state; a hook runs before.
+        if args := changed.get(await resource.urn.future() or ""):
+            try:
+                await connection.use(lambda api: work(api, args))
+            except Exception as error:  # what a client and its exec plugin raise
+                pulumi.log.debug(f"{args.name} is not marked as recorded: {error}", resource)
+
     objects = pulumi.ResourceHookBinding(
         before_create=[hook("object-is-ours", lambda api, args: admit(api, args, owner, recover))],
-        after_create=[record],
-        after_update=[record],
+        after_create=noted,
+        after_update=noted,
     )
     releases = pulumi.ResourceHookBinding(
         before_create=[hook("release-is-ours", lambda api, args: admit_release(api, args, owner, recover))],
-        after_create=[record_release],
+        after_create=noted,
         before_update=[hook("release-is-not-pending", end_pending)],
-        after_update=[record_release],
+        after_update=noted,
     )
 
     def mark(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
@@ -86,7 +100,9 @@ def marked(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> pulu
                 "pulumi.com/patchFieldManager": FIELD_MANAGER,
             }
             props["metadata"] = metadata
-        hooks = releases if args.type_ == RELEASE else objects
+        hooks, work = (releases, _record_release) if args.type_ == RELEASE else (objects, _record)
+        # Its output is what the program waits for before it ends; it runs once the resource is registered.
+        pulumi.Output.from_input(record(args.resource, work))
         opts = pulumi.ResourceOptions(hooks=hooks)
         return pulumi.ResourceTransformationResult(props, pulumi.ResourceOptions.merge(args.opts, opts))
 
@@ -260,7 +276,7 @@ def _lost(live: Mapping[str, Any], annotation: str) -> str:
     metadata = live["metadata"]
     namespace = f" --namespace {metadata['namespace']}" if metadata.get("namespace") else ""
     return (
-        "If the state was lost, run `pulumi up` with llm-gateway:recover: true. If an `up` was killed a moment ago, say that the "
-        f"state does not know it: kubectl annotate{namespace} {live['kind'].lower()} {metadata['name']} {annotation}- "
-        "If this `up` is to replace it: it cannot be replaced under its own name."
+        "If its state was lost, run `pulumi up` with llm-gateway:recover: true. If this `up` is to replace it: it cannot be "
+        "replaced under its own name. If it was deleted from the state of a stack that is otherwise complete: kubectl "
+        f"annotate{namespace} {live['kind'].lower()} {metadata['name']} {annotation}-"
     )

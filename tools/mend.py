@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 _IDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "gcp:container/nodePool:NodePool": lambda pool: f"{pool['cluster']}/nodePools/{pool['name']}",
+    "gcp:container/nodePool:NodePool": lambda pool: (
+        f"projects/{pool['project']}/locations/{pool['location']}/clusters/{pool['cluster']}/nodePools/{pool['name']}"
+    ),
     "gcp:secretmanager/secret:Secret": lambda secret: (
         f"projects/{secret['project']}/secrets/{secret['secretId']}"
     ),

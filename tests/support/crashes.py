@@ -172,6 +172,9 @@ def suffer(sandboxes: Sandboxes, case: Crash, texts: list[str]) -> list[str]:
             for command in _ANNOTATE.findall(result.text.replace("\n", " ")) if ups else ():
                 sandbox.run("exec", "--", *shlex.split(command)).succeeded()
                 also += " + annotate"
+            if copy := re.search(r"\(cp (\S+) (\S+)\)", result.text):
+                shutil.copy(*copy.groups())
+                also += " + cp"
             if ups and "tools.mend" in result.text:
                 sandbox.mend()
                 also += " + mend"
@@ -235,7 +238,7 @@ def small_disk(sandbox: Sandbox, wanted: bool) -> Generator[None]:
     state, copy = sandbox.home.state, sandbox.home.root / "state-before"
     state.mkdir(exist_ok=True)
     shutil.copytree(state, copy)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", state], check=True)
     try:
         shutil.copytree(copy, state, dirs_exist_ok=True)
         yield
@@ -269,18 +272,25 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=len(PHASES) * len(VICTIMS))
     parser.add_argument("--first", type=int, default=0, help="number of the first crash")
     parser.add_argument("--texts", type=Path, help="folder for what each crash printed")
+    parser.add_argument("--folder", type=Path, help="folder that keeps the origins for the next run")
     options = parser.parse_args()
     print("| # | during | what went wrong | salt | password | master key | database | `up`s |")
     print("|---|---|---|---|---|---|---|---|")
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        sandboxes = Sandboxes(cast(pytest.TempPathFactory, _Factory(Path(folder))))
+        base = options.folder or Path(folder)
+        sandboxes = Sandboxes(cast(pytest.TempPathFactory, _Factory(base)))
         try:
             for number in range(options.first, options.first + options.count):
                 case, texts = crash(options.seed, number), list[str]()
                 if case.victim == FULL_DISK and os.geteuid() != 0:
                     continue
-                row = suffer(sandboxes, case, texts)
+                try:
+                    row = suffer(sandboxes, case, texts)
+                except AssertionError as error:  # a sandbox did not start
+                    print(f"{number} was not run: {error}", file=sys.stderr)
+                    bad += 1
+                    continue
                 bad += is_bad(row)
                 print(f"| {number} | {' | '.join(row)} |", flush=True)
                 if options.texts:

@@ -34,7 +34,7 @@ def test_what_google_makes_once_is_imported_into_its_place() -> None:
     assert command[command.index("--parent") + 1] == f"parent={secret['parent']}"
     assert command[command.index("--provider") + 1] == f"provider={PROVIDER}"
     assert "--protect=true" in command
-    pool = resource(POOL, "pool", cluster="projects/p/locations/l/clusters/c", name="n")
+    pool = resource(POOL, "pool", project="p", location="l", cluster="c", name="n")
     assert "projects/p/locations/l/clusters/c/nodePools/n" in mend.import_command(pool)
     assert "b" in mend.import_command(resource(BUCKET, "bucket", name="b"))
 

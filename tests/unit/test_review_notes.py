@@ -18,6 +18,7 @@ def said(result: str, *errors: str) -> str:
     [
         ("failed", "failed to run remediation: context canceled", "is no cause"),
         ("failed", "write /state: no space left on device", "The disk is full"),
+        ("failed", "Detected that pulumi-resource-gcp exited prematurely.", "A provider's process ended"),
         ("interrupted", "", "takes over what it made"),
         ("canceled", "", "goes on from there"),
         ("succeeded", "an error", "although an error was shown"),

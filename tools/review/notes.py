@@ -9,6 +9,8 @@ from tools.review.events import Operation
 _WORDS = {
     "failed to run remediation": '"failed to run remediation: context canceled" is no cause: a resource failed, and the '
     "policies' run was ended with it. Correct the other error, and run it again.",
+    "exited prematurely": "A provider's process ended before its time (no memory left, or somebody ended it). Run it again: it "
+    "takes over what it made. If it then fails at what Google has already, it says what to do.",
     "no space left on device": "The disk is full, of this machine or of a node: make room (`df -h`), and run it again.",
 }
 """Sentences by what an engine's error holds."""
