@@ -1,21 +1,29 @@
-"""The table of attacks on the salt, a few of them; `python -m tests.rehearsal.attacks` runs all."""
+"""Two attacks on the salt of the table; `python -m tests.rehearsal.attacks` runs all."""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.rehearsal import attacks
 from tests.support.driver import Sandbox
 
 
-def test_no_attack_changes_the_salt(own_dev: Sandbox) -> None:
-    own_dev.run("start").succeeded()
-    sequences = (
-        (["add version at Google", "state delete SecretVersion", "import version 2"], "as they were"),
-        (["state delete SecretVersion", "state delete Secret", "import Secret"], "saltKey: 2"),
-    )
-    rows = [attacks.attack(own_dev, deeds, settings) for deeds, settings in sequences]
-    assert all(row.held for row in rows), attacks.table(rows)
+@pytest.mark.parametrize(
+    ("deeds", "settings"),
+    [
+        (["versions add, state delete, import version 2"], "saltKey: 2"),
+        (["unprotect, up --replace SecretVersion", "secrets delete at Google"], "no saltCopy"),
+    ],
+)
+def test_no_attack_changes_the_salt(own_dev: Sandbox, deeds: list[str], settings: str) -> None:
+    row = attacks.attack(own_dev, deeds, settings)
+    assert row.held, attacks.table([row])
 
 
 def test_the_same_seed_draws_the_same_attacks() -> None:
-    assert attacks.drawn(1, 30) == attacks.drawn(1, 30) != attacks.drawn(2, 30)
-    assert len(attacks.drawn(1, 30)) == 30
+    assert attacks.drawn(1, 36) == attacks.drawn(1, 36) != attacks.drawn(2, 36)
+    deeds, settings = (
+        {deed for deeds, _ in attacks.drawn(1, 36) for deed in deeds},
+        {settings for _, settings in attacks.drawn(1, 36)},
+    )
+    assert (deeds, settings) == (set(attacks.DEEDS), set(attacks.SETTINGS))
