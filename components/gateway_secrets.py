@@ -216,7 +216,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             if found is None or found.annotations.get(GENERATION, _FIRST) != str(generation):
                 return
             if version := await newest_version(self._args.settings.gcp.project, self._id(secret_id), self):
-                key, _ = self._adoptions()[secret_id]
+                key = self._adoptions()[secret_id][0]
                 raise RuntimeError(
                     f"{self._id(secret_id)} has a value, version {version}, which the state has lost: another one would be made "
                     f"in its place, unasked. To keep it, write llm-gateway:{key}: {version}. To make another one, raise "

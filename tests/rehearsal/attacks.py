@@ -1,8 +1,8 @@
-"""Attacks on the salt: `python -m tests.rehearsal.attacks [--seed 1] [--count 36] [--out FILE]` writes a table.
+"""Attacks on the salt: `python -m tests.rehearsal.attacks [--seed 1] [--count 36] [--out FILE]` writes a page.
 
-Each attack meets a stack of its own that is up, protected, with a second copy of the salt. It does up to two deeds
+The attacks meet a stack that is up, protected, with a second copy of the salt. Each does up to two deeds
 with the stock CLI or at Google, then an `up` under changed settings, with neither policies nor guard. Then the
-settings are put back, and `up` is run, at most three times. Where that is not enough, the way back that the messages
+settings are put back, and `up` is run, at most twice. Where that is not enough, the way back that the messages
 name is gone. Which attacks these are is drawn by the seed: first each deed alone, then mixtures.
 """
 
@@ -14,8 +14,9 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.support.driver import PROJECT, Sandbox
 from tests.support.sandboxes import Sandboxes
 
 Config = dict[str, Any]
-_MOST_UPS = 3
+_MOST_UPS = 2
 _BY_HAND = b"another value"
 _SALT_ID, _COPY_ID = "litellm-salt-key", "llm-gateway-dev-salt"
 _SALT = f"projects/{PROJECT}/secrets/{_SALT_ID}"
@@ -48,7 +49,7 @@ class Attack:
     """A sandbox under attack, and the settings that hold from here on: what a way back adds to them stays."""
 
     sandbox: Sandbox
-    base: Config = field(default_factory=lambda: BASE)
+    base: Config
     ups: int = 0
     text: str = ""
 
@@ -102,6 +103,11 @@ def _replace(kind: str, name: str = _SALT_ID) -> Deed:
 
 def _taint(kind: str) -> Deed:
     return lambda attack: attack.pulumi("state", "taint", attack.urn(kind, _SALT_ID), "--yes")
+
+
+def _untaint(attack: Attack) -> None:
+    """docs/troubleshooting.md, "previously-imported resources"."""
+    attack.pulumi("state", "untaint", "--all", "--yes")
 
 
 def _destroy(kind: str, name: str) -> Deed:
@@ -167,7 +173,7 @@ def _recover(attack: Attack) -> None:
         resource["urn"].rpartition("::")[2] for resource in sandbox.resources() if resource["type"] == _VALUE
     }
     adopt = {key: 1 for secret, key in _ADOPT.items() if f"gateway-secrets-{secret}" not in there}
-    config: Config = {"llm-gateway:secrets": {"adopt": adopt}}
+    config: Config = {"llm-gateway:secrets": {"adopt": adopt}} if adopt else {}
     if "gateway-secrets-litellm-key-search-app" not in there:
         key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}
         config["llm-gateway:virtualKeys"] = [key]
@@ -195,7 +201,9 @@ def _then(*deeds: Deed) -> Deed:
 
 
 def _unprotect(attack: Attack) -> None:
-    attack.pulumi("state", "unprotect", "--all", "--yes")
+    """The salt's own protection goes, the database's stays."""
+    for kind in (_SECRET, _VERSION):
+        attack.pulumi("state", "unprotect", attack.urn(kind, _SALT_ID), "--yes")
 
 
 def _add_version(attack: Attack) -> None:
@@ -203,37 +211,21 @@ def _add_version(attack: Attack) -> None:
 
 
 _BACK = ("recover", _recover)
+_UNTAINT = ("state untaint", _untaint)
 _ENABLE = ("versions enable", _version("ENABLED"))
 _OF_SALT = f"gateway-secrets-{_SALT_ID}"
 DEEDS: Mapping[str, tuple[Deed, tuple[str, Deed] | None]] = {
-    "state delete Secret": (_forget(_SECRET), _BACK),
-    "state delete SecretVersion": (_forget(_VERSION), _BACK),
-    "state delete master key's value": (_forget(_VALUE, "litellm-master-key"), _BACK),
-    "state delete password's value": (_forget(_VALUE, "litellm-db-password"), _BACK),
-    "state delete, import Secret": (_then(_forget(_VERSION), _forget(_SECRET), _import(_SECRET)), _BACK),
-    "versions add, state delete, import version 2": (
-        _then(_add_version, _forget(_VERSION), _import(_VERSION, "/versions/2")),
-        _BACK,
-    ),
-    "the state lost": (_lose_state, _BACK),
-    "unprotect": (_unprotect, None),
-    "unprotect, taint Secret": (_then(_unprotect, _taint(_SECRET)), None),
-    "unprotect, taint SecretVersion": (_then(_unprotect, _taint(_VERSION)), None),
+    "unprotect --all": (lambda attack: attack.pulumi("state", "unprotect", "--all", "--yes"), None),
+    "unprotect, taint Secret": (_then(_unprotect, _taint(_SECRET)), _UNTAINT),
+    "unprotect, taint SecretVersion": (_then(_unprotect, _taint(_VERSION)), _UNTAINT),
     "up --replace SecretVersion": (_replace(_VERSION), None),
     "unprotect, up --replace SecretVersion": (_then(_unprotect, _replace(_VERSION)), None),
     "up --replace master key's value": (_replace(_VALUE, "litellm-master-key"), None),
-    "destroy --target Secret": (_destroy(_SECRET, _OF_SALT), _BACK),
-    "unprotect, destroy --target SecretVersion": (
-        _then(_unprotect, _destroy(_VERSION, _OF_SALT)),
-        _BACK,
-    ),
     "destroy --target ExternalSecret": (
         _destroy(_EXTERNAL_SECRET, "gateway-secret-sync-litellm-secrets"),
         None,
     ),
     "refresh": (Attack.refresh, None),
-    "stack rename": (_rename_stack, ("owner", _keep_owner)),
-    "project renamed": (_name_project("renamed"), ("name it back", _name_project("llm-gateway"))),
     "versions add at Google": (_add_version, None),
     "versions disable at Google": (_version("DISABLED"), _ENABLE),
     "versions destroy at Google": (_version("DESTROYED"), _ENABLE),
@@ -241,6 +233,23 @@ DEEDS: Mapping[str, tuple[Deed, tuple[str, Deed] | None]] = {
         lambda attack: attack.sandbox.cloud.delete("secret", _SALT),
         ("from the copy", _from_copy),
     ),
+    "state delete Secret": (_forget(_SECRET), _BACK),
+    "state delete SecretVersion": (_forget(_VERSION), _BACK),
+    "state delete, import Secret": (_then(_forget(_VERSION), _forget(_SECRET), _import(_SECRET)), _BACK),
+    "versions add, state delete, import version 2": (
+        _then(_add_version, _forget(_VERSION), _import(_VERSION, "/versions/2")),
+        _BACK,
+    ),
+    "destroy --target Secret": (_destroy(_SECRET, _OF_SALT), _BACK),
+    "unprotect, destroy --target SecretVersion": (
+        _then(_unprotect, _destroy(_VERSION, _OF_SALT)),
+        _BACK,
+    ),
+    "state delete password's value": (_forget(_VALUE, "litellm-db-password"), _BACK),
+    "state delete master key's value": (_forget(_VALUE, "litellm-master-key"), _BACK),
+    "the state lost": (_lose_state, _BACK),
+    "stack rename": (_rename_stack, ("owner", _keep_owner)),
+    "project renamed": (_name_project("renamed"), ("name it back", _name_project("llm-gateway"))),
 }
 SETTINGS: Mapping[str, Config] = {
     "as they were": {},
@@ -275,6 +284,8 @@ class Row:
     database: str
     ups: int
     back: str
+    base: Config
+    """The settings that the way back ended with."""
 
     @property
     def held(self) -> bool:
@@ -282,17 +293,22 @@ class Row:
         return {self.salt, self.master_key, self.password, self.database} == {"kept"} and self.ups > 0
 
 
-def attack(sandbox: Sandbox, deeds: list[str], settings: str) -> Row:
-    """Run one attack on a stack that was brought up, and go the way back."""
-    it = Attack(sandbox)
-    assert it.up(), it.text
+def attack(sandbox: Sandbox, deeds: list[str], settings: str, base: Config = BASE) -> Row:
+    """Run one attack on a stack that is up, and go the way back.
+
+    `base` are its settings: BASE, and what the way back of an earlier attack on it left in them.
+    """
+    it = Attack(sandbox, base)
     before, database = in_cluster(sandbox), _database(sandbox)
     for deed in deeds:
         DEEDS[deed][0](it)
     refused = not it.up(SETTINGS[settings])
-    seen, it.ups = [_in_cluster(sandbox)], 0
+    seen = [_in_cluster(sandbox)]
+    ended = not (refused or SETTINGS[settings])
+    if SETTINGS[settings]:
+        it.ups = 0
     back: list[str] = []
-    ended = any(it.up() for _ in range(_MOST_UPS))
+    ended = ended or any(it.up() for _ in range(_MOST_UPS - it.ups))
     for way in dict.fromkeys(DEEDS[deed][1] for deed in deeds):
         # What is only disabled is no reason for an `up` to fail, and is to be enabled all the same.
         if way and (not ended or way[0] == "versions enable"):
@@ -315,6 +331,7 @@ def attack(sandbox: Sandbox, deeds: list[str], settings: str) -> Row:
         database=_word(uid == database[0]),
         ups=it.ups if ended else 0,
         back=", ".join(back),
+        base=it.base,
     )
 
 
@@ -367,6 +384,24 @@ def table(rows: list[Row]) -> str:
     return "\n".join([head, "|---|---|---|---|---|---|---|---|---|", *lines, ""])
 
 
+_PAGE = """# Attacks on the salt
+
+Written by this command, from real `up`s in sandboxes. The seed draws the attacks: first each deed alone, then mixtures.
+
+<!-- run: tests/rehearsal/test_attacks.py::test_no_attack_changes_the_salt -->
+```sh
+python -m tests.rehearsal.attacks --seed {seed} --count {count} --out docs/attacks.md
+```
+
+The attacks meet a stack that is up, with `protect: true` and a second copy of the salt, and what the one before left. Somebody does the deeds, with the stock
+CLI or at Google, and then runs `up` under the changed settings, with neither policies nor guard. Then the settings are put back, and `up`
+is run up to two times. The last column says what it took beyond that, in the words of [operations.md](operations.md): *recover* is
+what stands under "The state is lost". The salt is *kept* if Secret Manager never held another value that this program made, and pods were
+never given another one.
+
+{table}"""
+
+
 class Folders:
     """Temporary folders, as pytest has them."""
 
@@ -380,23 +415,41 @@ class Folders:
         return Path(tempfile.mkdtemp(prefix=f"{basename}-", dir=self._base))
 
 
+def under_attack(sandboxes: Sandboxes, attacks: Iterator[tuple[list[str], str]]) -> Iterator[Row]:
+    """The outcome of each attack. They meet one stack, so that what one leaves meets the next; a lost one is made anew."""
+    for first in attacks:
+        with sandboxes.forked("dev") as sandbox:
+            sandbox.up(config=BASE).succeeded()
+            base = BASE
+            for deeds, settings in chain([first], attacks):
+                row = attack(sandbox, deeds, settings, base)
+                yield row
+                if not row.held:
+                    break
+                base = row.base
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.rehearsal.attacks", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=36)
     parser.add_argument("--first", type=int, default=1, help="go on with this one of them")
     parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--folder", type=Path, help="where the sandboxes are; they stay there (default: they do not)"
+    )
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
-        sandboxes = Sandboxes(Folders(Path(folder)))
+        sandboxes = Sandboxes(Folders(options.folder or Path(folder)))
         try:
-            for deeds, settings in drawn(options.seed, options.count)[options.first - 1 :]:
-                with sandboxes.forked("dev") as sandbox:
-                    rows.append(attack(sandbox, deeds, settings))
+            attacks = iter(drawn(options.seed, options.count)[options.first - 1 :])
+            for row in under_attack(sandboxes, attacks):
+                rows.append(row)
                 print(table(rows[-1:]).splitlines()[-1], flush=True)
                 if options.out:
-                    options.out.write_text(table(rows))
+                    page = _PAGE.format(seed=options.seed, count=options.count, table=table(rows))
+                    options.out.write_text(page)
         finally:
             sandboxes.close()
     return 0 if all(row.held for row in rows) else 1

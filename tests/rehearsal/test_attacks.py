@@ -16,6 +16,7 @@ from tests.support.driver import Sandbox
     ],
 )
 def test_no_attack_changes_the_salt(own_dev: Sandbox, deeds: list[str], settings: str) -> None:
+    own_dev.up(config=attacks.BASE).succeeded()
     row = attacks.attack(own_dev, deeds, settings)
     assert row.held, attacks.table([row])
 
