@@ -28,6 +28,8 @@ from tests.support.sandboxes import Sandboxes
 
 Config = dict[str, Any]
 _MOST_UPS = 2
+_UNASKED = "which the state has lost"
+"""What the program says of a value that would be made again."""
 _BY_HAND = b"another value"
 _SALT_ID, _COPY_ID = "litellm-salt-key", "llm-gateway-dev-salt"
 _SALT = f"projects/{PROJECT}/secrets/{_SALT_ID}"
@@ -155,7 +157,7 @@ def _from_copy(attack: Attack) -> None:
     if not any(row["name"] == _SALT for row in cloud.list("secret")):
         notes = {"llm-gateway-owner": "llm-gateway/dev", "llm-gateway-salt-version": "1"}
         row = {"project": PROJECT, "secretId": _SALT_ID, "replication": {"auto": {}}, "annotations": notes}
-        cloud.create("secret", _SALT, row)
+        cloud.create("secret", _SALT, row | {"versionDestroyTtl": "2592000s"})
         copy = cloud.get("secretVersion", f"{_COPY}/versions/1")
         cloud.add_secret_version(_SALT, base64.b64decode(copy["payload"]))
     attack.refresh()
@@ -166,8 +168,8 @@ def _keep_owner(attack: Attack) -> None:
     attack.base = merged(attack.base, {"llm-gateway:owner": "llm-gateway/dev"})
 
 
-def _recover(attack: Attack) -> None:
-    """docs/operations.md, "A value is gone from the state" and "The state is lost"."""
+def _adopt(attack: Attack) -> None:
+    """docs/operations.md, "A value is gone from the state": a version as `adopt` for each value that is."""
     sandbox = attack.sandbox
     there = {
         resource["urn"].rpartition("::")[2] for resource in sandbox.resources() if resource["type"] == _VALUE
@@ -178,6 +180,12 @@ def _recover(attack: Attack) -> None:
         key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}
         config["llm-gateway:virtualKeys"] = [key]
     attack.base = merged(attack.base, config)
+
+
+def _recover(attack: Attack) -> None:
+    """docs/operations.md, "The state is lost"."""
+    sandbox = attack.sandbox
+    _adopt(attack)
     for namespace in NAMESPACES:
         kubectl = ("kubectl", "--namespace", namespace, "delete", "secrets", "--selector", "owner=helm")
         sandbox.run("exec", "--", *kubectl)
@@ -309,6 +317,10 @@ def attack(sandbox: Sandbox, deeds: list[str], settings: str, base: Config = BAS
         it.ups = 0
     back: list[str] = []
     ended = ended or any(it.up() for _ in range(_MOST_UPS - it.ups))
+    if not ended and not deeds and _UNASKED in it.text:
+        back.append("adopt")
+        _adopt(it)
+        ended = it.up()
     for way in dict.fromkeys(DEEDS[deed][1] for deed in deeds):
         # What is only disabled is no reason for an `up` to fail, and is to be enabled all the same.
         if way and (not ended or way[0] == "versions enable"):
@@ -348,8 +360,12 @@ def _database(sandbox: Sandbox) -> tuple[str, str]:
 
 
 def _made(sandbox: Sandbox) -> set[str]:
-    """Every value that a salt's Secret or its copy has, in whichever project and under whichever prefix."""
-    rows = [row for row in sandbox.cloud.list("secretVersion") if "salt" in row["name"]]
+    """Every value that a salt's Secret or its copy has, in whichever project and under whichever prefix.
+
+    What was imported and then replaced by the salt is destroyed, and has none.
+    """
+    versions = sandbox.cloud.list("secretVersion")
+    rows = [row for row in versions if "salt" in row["name"] and row["state"] != "DESTROYED"]
     return {base64.b64decode(row["payload"]).decode() for row in rows}
 
 
