@@ -269,6 +269,16 @@ class Settings(Section):
                 )
 
     @rule
+    def the_salts_copy_is_elsewhere(self) -> Iterator[Violation]:
+        if (self.secrets.salt_copy or "").startswith(f"projects/{self.gcp.project}/"):
+            yield Violation(
+                "secrets.saltCopy",
+                f"{self.gcp.project} is the project of the salt itself",
+                "whoever may delete the salt there could delete its copy, too",
+                "saltCopy: projects/<another project>/secrets/<id>",
+            )
+
+    @rule
     def own_secrets_stay_apart(self) -> Iterator[Violation]:
         own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.DATABASE_PASSWORD, secrets.REDIS_PASSWORD}
         if self.secrets.existing_vllm_api_key is None:

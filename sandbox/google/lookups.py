@@ -181,14 +181,16 @@ def get_secrets(cloud: Cloud, settings: Settings, args: Json) -> Json:
 def get_secret_version(cloud: Cloud, settings: Settings, args: Json) -> Json:
     """gcp:secretmanager/getSecretVersion:getSecretVersion, without the value.
 
-    As the real one, it calls a version that is disabled enabled.
+    As the real one, it finds the newest one where none is named, and calls a version that is disabled enabled.
     """
     if args.get("fetchSecretData", True):
         raise SandboxError("getSecretVersion with fetchSecretData is not emulated in the sandbox")
     secret = f"projects/{settings.need_project(args)}/secrets/{args['secret'].rpartition('/')[2]}"
     try:
         cloud.get("secret", secret)
-        row = cloud.get("secretVersion", f"{secret}/versions/{args['version']}")
+        numbers = [int(row["version"]) for row in cloud.list("secretVersion", f"{secret}/versions/")]
+        number = args.get("version") or max(numbers, default="latest")
+        row = cloud.get("secretVersion", f"{secret}/versions/{number}")
     except CloudError as error:
         raise SandboxError(
             "error retrieving available secret manager secret versions: googleapi: Error "

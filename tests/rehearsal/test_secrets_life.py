@@ -40,7 +40,8 @@ ROTATED = {
 
 
 def made_anew(secret: str) -> set[tuple[str, str]]:
-    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomPassword", "SecretVersion")}
+    """The Secret's annotation names the generation."""
+    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomPassword", "Secret", "SecretVersion")}
 
 
 def values(sandbox: Sandbox) -> dict[str, str]:
@@ -299,8 +300,8 @@ def test_adoption(empty: Sandbox) -> None:
     now = {row["name"]: row for row in stored(empty)}
     taken_over = f"projects/{empty.project}/secrets/litellm-master-key"
     for row in rows:
-        # The provider adds its label to the Secret that the stack now manages.
-        kept_keys = {*row} - {"labels"} if row["name"] == taken_over else {*row}
+        # The Secret that the stack now manages gets the provider's label, and says the generation of its value.
+        kept_keys = {*row} - {"labels", "annotations"} if row["name"] == taken_over else {*row}
         assert {key: now[row["name"]][key] for key in kept_keys} == {key: row[key] for key in kept_keys}
 
 

@@ -93,10 +93,16 @@ EDGES = [
         for kind, fact in (("RandomPassword", "value made"), ("Secret", "secret exists"))
         if (kind, secret) != ("RandomPassword", "litellm-salt-key")
     ),
+    *(
+        _edge(f"Secret secrets-{secret}", f"RandomPassword secrets-{secret}", "value in the state")
+        for secret in _MADE
+        if secret != "litellm-salt-key"
+    ),
 ]
 
 TENANT_EDGES = [
     _edge(f"SecretVersion {_KEY}", f"RandomPassword {_KEY}", "value made"),
+    _edge(f"Secret {_KEY}", f"RandomPassword {_KEY}", "value in the state"),
     *_readable("litellm-tenant-keys", "litellm-key-search-app"),
     _edge("Job tenants-reconcile", "Release litellm-release", "admin API answers"),
     _edge("Job tenants-reconcile", "ConfigMap secret-sync-litellm-tenant-keys-synced", "key values synced"),
@@ -116,6 +122,11 @@ VALKEY_EDGES = [
 _PLUGIN = "Release barman-plugin-release"
 PROD_EDGES = [
     *VALKEY_EDGES,
+    _edge(
+        "SecretVersion secrets-example-llm-vault.llm-gateway-prod-salt-salt-copy",
+        "SecretVersion secrets-litellm-salt-key",
+        "value known",
+    ),
     _edge("Release cert-manager-release", "Namespace namespaces-cert-manager", "namespace exists"),
     _edge("ConfigMap cert-manager-webhook-open", "Release cert-manager-release", "cert-manager deployed"),
     _edge(_PLUGIN, "ConfigMap cert-manager-webhook-open", "webhook answers: the chart has Certificates"),

@@ -43,6 +43,7 @@ EVERYTHING: Mapping[str, Any] = {
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
     "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
     "network": {"clientNamespaces": ["apps"]},
+    "secrets": {"saltCopy": "projects/example-llm-vault/secrets/llm-gateway-prod-salt"},
     "teams": [{"name": "search", "budget": 50}],
     "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "readers": ["apps"]}],
 }
@@ -61,17 +62,19 @@ def secret_marker(name: str) -> str:
 class Mocks(mocks.Mocks):
     """Outputs that the providers would compute.
 
-    `existing` is what Secret Manager has already: the annotations by secret id. `versions` are (id, version).
-    `node_pools` and `buckets` are what else there is at Google, labels by name.
+    `existing` is what Secret Manager has already: the annotations by secret id. `versions` are (id, version),
+    `missing` ids of secrets made elsewhere that may not be seen. `node_pools` and `buckets` are what else there is at
+    Google, labels by name.
     """
 
     def __init__(
         self,
         existing: Mapping[str, Mapping[str, str]] | None = None,
         versions: Collection[tuple[str, str]] = (),
+        missing: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self.existing, self.versions = existing or {}, versions
+        self.existing, self.versions, self.missing = existing or {}, versions, missing
         self.node_pools: Mapping[str, Mapping[str, str]] = {}
         self.buckets: Mapping[str, Mapping[str, str]] = {}
         self.salt_version = "1"
@@ -122,6 +125,8 @@ class Mocks(mocks.Mocks):
                 return {"number": "123456789012"}
             case "gcp:secretmanager/getSecret:getSecret":
                 secret_id = args.args["secretId"]
+                if secret_id in self.missing:
+                    return {}, [("secretId", "googleapi: Error 403: Permission denied.")]
                 return {"name": f"projects/example-llm-dev/secrets/{secret_id}", "secretId": secret_id}
             case "gcp:secretmanager/getSecrets:getSecrets":
                 return {

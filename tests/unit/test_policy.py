@@ -212,7 +212,7 @@ PASSWORD = "random:index/randomPassword:RandomPassword"
 
 
 def stack_violations(
-    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = ""
+    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = "", stack: str = "dev"
 ) -> list[str]:
     """What a stack policy reports about (kind, name, props); the type `made_by` is what each SecretVersion's data needs."""
     found: list[str] = []
@@ -221,7 +221,7 @@ def stack_violations(
         PolicyResource(
             kind,
             unknown_checking_proxy(props),
-            f"urn:pulumi:dev::llm-gateway::{kind}::{name}",
+            f"urn:pulumi:{stack}::llm-gateway::{kind}::{name}",
             name,
             options,
             None,
@@ -332,3 +332,31 @@ def test_there_is_one_salt(
     found = [text for _, text in one_salt([salt(SECRET, secret), salt(SECRET_VERSION, version), *others])]
     assert [wrong in text for text in found if wrong] == [True] * bool(wrong)
     assert bool(found) is bool(wrong)
+
+
+@pytest.mark.parametrize(
+    ("version", "stack", "refused"),
+    [("of-salt-copy", "prod", False), ("vllm-api-key", "prod", True), ("vllm-api-key", "dev", None)],
+)
+def test_production_has_a_second_copy_of_the_salt(version: str, stack: str, refused: bool | None) -> None:
+    resources = [(SECRET_VERSION, version, {}), ("llmgateway:litellm:LiteLLM", "gateway-litellm", {})]
+    if refused is None:
+        with pytest.raises(_NotApplicableError):
+            stack_violations("production-salt-has-a-copy", *resources, stack=stack)
+    else:
+        assert bool(stack_violations("production-salt-has-a-copy", *resources, stack=stack)) is refused
+
+
+@pytest.mark.parametrize("ttl", [None, "2592000s"])
+def test_a_new_salt_can_be_brought_back_once_destroyed(ttl: str | None) -> None:
+    kept = {"name": UNKNOWN_STRING_VALUE, "deletionPolicy": "ABANDON"}
+    secret = kept | {"deletionProtection": True} | ({"versionDestroyTtl": ttl} if ttl else {})
+    name = "gateway-secrets-litellm-salt-key"
+    found = stack_violations(
+        "salt-is-kept",
+        (SECRET, name, secret),
+        (SECRET_VERSION, name, kept),
+        ("llmgateway:litellm:LiteLLM", "gateway-litellm", {}),
+    )
+    assert len(found) == (0 if ttl else 1)
+    assert all("gone at once" in message for message in found)

@@ -276,6 +276,16 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "policies: true",
     ),
     (
+        {"secrets": {"saltCopy": "projects/example-llm-dev/secrets/copy"}},
+        "llm-gateway:secrets.saltCopy",
+        "projects/<another project>/secrets/<id>",
+    ),
+    (
+        {"secrets": {"saltCopy": "copy"}},
+        "llm-gateway:secrets.saltCopy",
+        "projects/example-llm-vault/secrets/",
+    ),
+    (
         {"secrets": {"replicaLocations": ["europe-west4", "europe-west4"]}},
         "llm-gateway:secrets.replicaLocations",
         "each region once",
