@@ -77,9 +77,7 @@ def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> Cl
             number,
             where.project,
         ),
-        node_pools=found.node_pools.apply(
-            lambda pools: {pool.name: pool.node_configs[0].resource_labels for pool in pools or []}
-        ),
+        node_pools=found.node_pools.apply(_labels),
     )
 
 
@@ -115,6 +113,12 @@ def _required(value: object, key: str, stack: str) -> str:
             "clusterName, clusterLocation and clusterProject there, or write name and location in place of stack."
         )
     return value
+
+
+def _labels(pools: Any) -> Mapping[str, Mapping[str, str]]:
+    """The labels of a cluster's node pools, by name."""
+    found: list[Any] = pools or []
+    return {pool.name: pool.node_configs[0].resource_labels for pool in found}
 
 
 def _kubeconfig(endpoint: str, ca_certificate: str) -> str:

@@ -38,7 +38,7 @@ def fix(
     stash = _stash(name, dict(settings), pulumi.ResourceOptions(parent=parent, replacement_trigger=of))
 
     async def compared() -> Mapping[str, str]:
-        now = await pulumi.Output.from_input(dict(settings)).future()
+        now: Mapping[str, str] | None = await pulumi.Output.all(**settings).future()
         made = await stash.output.future()
         if made and now and (said := _moved(made, now)):
             raise pulumi.RunError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import pulumi
 
@@ -24,14 +24,15 @@ def exported() -> Sequence[Mapping[str, Any]]:
     try:
         command = ["pulumi", "stack", "export", "--stack", stack]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-        state = json.loads(done.stdout)
+        state: dict[str, Any] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         said = getattr(error, "stderr", None) or error
         raise pulumi.RunError(
             f"{PROJECT}:recover: the state could not be read, so `recover` might take over what it has already. "
             f"`pulumi stack export` must work where this runs. It says: {said}"
         ) from error
-    return (state.get("deployment") or {}).get("resources") or []
+    deployment: dict[str, Any] = state.get("deployment") or {}
+    return deployment.get("resources") or []
 
 
 def only_what_is_lost(name: str, state: Sequence[Mapping[str, Any]]) -> pulumi.ResourceTransformation:
@@ -58,7 +59,7 @@ def only_what_is_lost(name: str, state: Sequence[Mapping[str, Any]]) -> pulumi.R
     }
 
     async def refuse(args: pulumi.ResourceHookArgs) -> None:
-        wanted = _object(args.type, cast("Mapping[str, Any] | None", args.new_inputs))
+        wanted = _object(args.type, args.new_inputs)
         owner = owners.get(wanted) if wanted else None
         if wanted and owner not in (None, args.urn):
             raise RuntimeError(

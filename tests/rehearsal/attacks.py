@@ -22,7 +22,7 @@ from typing import Any
 
 from sandbox.paths import REPOSITORY
 from sandbox.stack_file import merged
-from tests.rehearsal.test_secrets_life import NAMESPACES, cluster, database_role, in_cluster
+from tests.rehearsal.test_secrets_life import cluster, database_role, in_cluster
 from tests.support.driver import PROJECT, Sandbox
 from tests.support.sandboxes import Sandboxes
 
@@ -184,19 +184,9 @@ def _adopt(attack: Attack) -> None:
 
 def _recover(attack: Attack) -> None:
     """docs/operations.md, "The state is lost"."""
-    sandbox = attack.sandbox
     _adopt(attack)
-    for namespace in NAMESPACES:
-        kubectl = ("kubectl", "--namespace", namespace, "delete", "secrets", "--selector", "owner=helm")
-        sandbox.run("exec", "--", *kubectl)
     if not attack.up({"llm-gateway:recover": True}) and "gateway-gpu-pool-nodes" in attack.text:
-        urn = f"urn:pulumi:{sandbox.stack}::llm-gateway::"
-        pool = "llmgateway:llm_gateway:LlmGateway$llmgateway:gpu_node_pool:GpuNodePool::gateway-gpu-pool"
-        attack.pulumi(
-            *("import", "gcp:container/nodePool:NodePool", "gateway-gpu-pool-nodes", _POOL, "--yes"),
-            *("--protect=false", "--generate-code=false", "--parent", f"pool={urn}{pool}"),
-            *("--provider", f"google={urn}pulumi:providers:gcp::google"),
-        )
+        attack.sandbox.mend()
         attack.up({"llm-gateway:recover": True})
 
 

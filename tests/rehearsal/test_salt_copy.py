@@ -10,7 +10,6 @@ import pytest
 
 from sandbox.stack_file import merged
 from tests.rehearsal.test_secrets_life import (
-    NAMESPACES,
     cluster,
     database_role,
     in_cluster,
@@ -124,9 +123,6 @@ def test_a_value_gone_from_the_state_is_not_made_again_unasked(copied: Sandbox) 
     assert values(copied) == kept == in_cluster(copied)
 
     # The guide's way back.
-    for namespace in NAMESPACES:
-        kubectl = ("kubectl", "--namespace", namespace, "delete", "secrets", "--selector", "owner=helm")
-        copied.run("exec", "--", *kubectl).succeeded()
     adopted = merged(CONFIG, {"llm-gateway:secrets": {"adopt": {"masterKey": 1}}})
     copied.up(config=adopted | {"llm-gateway:recover": True}).succeeded()
     copied.up(config=adopted).succeeded()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -104,7 +105,8 @@ def test_what_is_wrong_would_be_said() -> None:
     """The pack is really asked."""
     recording = run_example("consumer", CONSUMER, Answers())
     (key,) = [key for key in recording.resources if key[0].endswith(":Deployment")]
-    pod = recording.resources[key].request.object["spec"]["template"]["spec"]
+    deployment: Any = recording.resources[key].request.object
+    pod = deployment["spec"]["template"]["spec"]
     pod["containers"][0]["image"] = "example.com/app:latest"
     assert [message.partition(":")[0] for message in checked(recording, "dev")[1]] == ["images-are-pinned"]
 

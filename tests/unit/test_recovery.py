@@ -48,6 +48,7 @@ async def hooked(state: list[dict[str, Any]], kind: str, urn: str, inputs: dict[
     hooks = result.opts.hooks
     assert isinstance(hooks, pulumi.ResourceHookBinding)
     (hook,) = hooks.before_create or []
+    assert isinstance(hook, pulumi.ResourceHook)
     assert hook.opts
     assert hook.opts.on_dry_run
     full = f"urn:pulumi:dev::p::{kind}::{urn}"
