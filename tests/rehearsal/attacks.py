@@ -38,7 +38,6 @@ BASE: Config = {"llm-gateway:protect": True, "llm-gateway:secrets": {"saltCopy":
 _SECRET, _VERSION = "gcp:secretmanager/secret:Secret", "gcp:secretmanager/secretVersion:SecretVersion"
 _VALUE = "random:index/randomPassword:RandomPassword"
 _EXTERNAL_SECRET = "kubernetes:external-secrets.io/v1:ExternalSecret"
-_POOL = f"projects/{PROJECT}/locations/europe-west4/clusters/platform-dev/nodePools/llm-gpu"
 _ADOPT = {
     "litellm-master-key": "masterKey",
     "litellm-db-password": "databasePassword",
