@@ -39,6 +39,7 @@ OTHERS = {
     "virtual_keys.0.readers": "",
     "postgres.backups.method": "gateway-backups-bucket",
     "litellm.shared_state.kind": "gateway-valkey-server",
+    "secrets.salt_copy": "-salt-copy",
     "secrets.existing_vllm_api_key": "gateway-secrets-vllm-api-key",
 }
 """Another secret, tenant or part than before: what is gone from the program, if anything."""
@@ -79,6 +80,8 @@ def texts(section: Section, path: Path = ()) -> Iterator[Path]:
         elif isinstance(value, list) and value and isinstance(value[0], Section):
             for index, item in enumerate(value):
                 yield from texts(item, (*here, index))
+        elif name.endswith("_size"):
+            continue  # a quantity, which names nothing
         elif isinstance(value, str | list) or (value is None and "str" in str(field.annotation)):
             yield here
 
@@ -141,8 +144,9 @@ def test_what_cannot_be_moved_is_refused(preview: Any, key: str) -> None:
 
 @pytest.mark.parametrize(("key", "moved"), ANEW.items())
 def test_what_is_made_anew_is_what_the_guard_asks_about(preview: Any, key: str, moved: str) -> None:
+    """A database's access to its backups goes with it."""
     gone, others = preview(PATHS[key])
-    assert not gone
+    assert not [each for each in gone if not each.startswith("BucketIAMMember gateway-backups-")]
     assert moved in others
 
 

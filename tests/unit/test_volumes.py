@@ -85,5 +85,6 @@ def test_what_it_can_do_is_not(
 def test_the_hook_runs_before_updates() -> None:
     program = run_program()
     for kind, name, _ in (POSTGRES, SERVING):
-        (hook,) = program.one(kind, name).request.hooks.before_update
-        assert hook in program.hooks
+        hooks = program.one(kind, name).request.hooks.before_update
+        assert [hook for hook in hooks if hook.endswith("-volumes")] == [f"{name.rpartition('-')[0]}-volumes"]
+        assert {*hooks} <= {*program.hooks}
