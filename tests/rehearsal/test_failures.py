@@ -43,8 +43,8 @@ def test_missing_toleration(own_dev: Sandbox) -> None:
 def test_missing_iam_binding(empty: Sandbox) -> None:
     empty.patch(
         "components/llm_gateway.py",
-        "cluster.member(settings.namespaces.external_secrets,",
-        'cluster.member("elsewhere",',
+        "settings.namespaces.external_secrets, reader_account(",
+        '"elsewhere", reader_account(',
     )
     engine, why = parted(empty.up(config=FAST).failed().text)
     # The gate's own words, on a first sync, too.

@@ -134,7 +134,7 @@ def test_a_replaced_database_is_stopped_before_anything_is_touched(deployed: San
 
 def test_a_generated_value_in_an_output_is_stopped_once_it_is_known(deployed: Sandbox) -> None:
     original = (deployed.root / "components/gateway_secrets.py").read_text()
-    made = "[self._no_second_value(secret_id, generation)]),\n            ),\n        )\n"
+    made = "[self._no_second_value(secret_id, generation)]\n                ),\n            ),\n        )\n"
     leak = "        pulumi.export(secret_id, pulumi.Output.unsecret(value.result))\n"
     deployed.patch("components/gateway_secrets.py", made, made + leak)
     result, operation = previewed(deployed, "dev")

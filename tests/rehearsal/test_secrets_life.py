@@ -245,7 +245,7 @@ def test_adoption(empty: Sandbox) -> None:
         "litellm-master-key": ["sk-given-up", "sk-made-by-other-means"],
         "litellm-salt-key": ["a salt of any form"],
         "litellm-db-password": ["made-elsewhere"],
-        "vllm-api-key": ["another key"],
+        "vllm-api-key": ["another-key"],
     }
     for secret, payloads in existing.items():
         name = f"projects/{empty.project}/secrets/{secret}"
