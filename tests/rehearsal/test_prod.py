@@ -133,10 +133,12 @@ def test_dev_to_prod_and_back_keeps_all_data(own_dev: Sandbox) -> None:
     assert "guard: gateway-backups-bucket" in own_dev.run("up", config=disks).failed().text
     allowed = " ".join([*LEFT_OUT_OF_DEV, "gateway-backups-bucket", "gateway-backups-object-store"])
     own_dev.run("up", "--allow", allowed, config=disks).succeeded()
-    # The bucket leaves the state only.
+    # The bucket and the salt's second copy leave the state only.
+    copy = "gateway-secrets-example-llm-vault.llm-gateway-prod-salt-salt-copy"
     lost = {name for kind, name in gone(own_dev) if kind in DATA}
-    assert lost == {*LEFT_OUT_OF_DEV, "gateway-backups-bucket"}
+    assert lost == {*LEFT_OUT_OF_DEV, "gateway-backups-bucket", copy}
     assert own_dev.cloud.list("bucket")
+    assert own_dev.cloud.list("secretVersion", "projects/example-llm-vault/")
 
     assert {secret: own_dev.secret(secret) for secret in SECRETS} == before
     after = own_dev.namespaced("clusters", GATEWAY, "litellm-pg", group="postgresql.cnpg.io/v1")

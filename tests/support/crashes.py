@@ -63,7 +63,7 @@ MOST_UPS = 5
 _WAIT = 180.0  # seconds
 _PATIENCE = 60.0
 """Seconds for which an `up` may go on after the crash: Helm waits long for an API server that is gone."""
-_ANNOTATE = re.compile(r"kubectl annotate .*? llm-gateway/recorded\S*-(?= )")
+ANNOTATE = re.compile(r"kubectl annotate .*? llm-gateway/recorded\S*-(?= )")
 """Commands that a message of the program asks for."""
 
 
@@ -169,7 +169,7 @@ def suffer(sandboxes: Sandboxes, case: Crash, texts: list[str]) -> list[str]:
             (sandbox.home.state / FILLER).unlink()
         ups, also = 0, ""
         while ups < MOST_UPS and (ups == 0 or result.code):
-            for command in _ANNOTATE.findall(result.text.replace("\n", " ")) if ups else ():
+            for command in ANNOTATE.findall(result.text.replace("\n", " ")) if ups else ():
                 sandbox.run("exec", "--", *shlex.split(command)).succeeded()
                 also += " + annotate"
             if copy := re.search(r"\(cp (\S+) (\S+)\)", result.text):

@@ -21,6 +21,7 @@ def said(result: str, *errors: str) -> str:
         ("failed", "Detected that pulumi-resource-gcp exited prematurely.", "A provider's process ended"),
         ("interrupted", "", "takes over what it made"),
         ("canceled", "", "goes on from there"),
+        ("failed", "update canceled", "goes on from there"),
         ("succeeded", "an error", "although an error was shown"),
     ],
 )

@@ -26,7 +26,9 @@ def notes(operation: Operation) -> Iterator[str]:
     """The sentences that an operation's end asks for."""
     errors = "\n".join(each.message for each in operation.diagnostics if each.severity == "error")
     yield from (sentence for words, sentence in _WORDS.items() if words in errors)
-    if operation.result in _RESULTS:
+    if "update canceled" in errors:  # an update's result is then "failed"
+        yield _RESULTS["canceled"]
+    elif operation.result in _RESULTS:
         yield _RESULTS[operation.result]
     elif operation.succeeded and errors:
         yield "It succeeded although an error was shown: the state is as it should be only if `pulumi preview` changes nothing."
