@@ -187,7 +187,7 @@ def suffer(sandboxes: Sandboxes, case: Crash, texts: list[str]) -> list[str]:
                 shutil.copy(*copy.groups())
                 also += " + cp"
             if ups and "tools.mend" in result.text:
-                sandbox.mend()
+                texts.append(sandbox.mend().text)
                 also += " + mend"
             result = sandbox.up(config=config | recovering)
             texts.append(result.text)
