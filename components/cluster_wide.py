@@ -88,6 +88,6 @@ def refuse_other_releases(crd: Mapping[str, Any], release: Mapping[str, Any]) ->
         f"The cluster has {release['name']} already: its CRD {crd['metadata']['name']} belongs to the Helm release "
         f"{namespace}/{name}, of another stack or of the cluster's own. Helm would refuse a second one half-way. {without}"
         "Use another cluster, or that namespace if it is this stack's. If only the CRDs are left of that release, give them "
-        f"to this one: kubectl annotate crds --overwrite {_HELM}namespace={release['namespace']} {_HELM}name={release['name']} "
-        "<each of its CRDs>"
+        "to this one: kubectl annotate crds <each of its CRDs> --overwrite "
+        f"{_HELM}namespace={release['namespace']} {_HELM}name={release['name']}"
     )
