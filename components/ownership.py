@@ -275,8 +275,10 @@ def _said(live: Mapping[str, Any]) -> str:
 def _lost(live: Mapping[str, Any], annotation: str) -> str:
     metadata = live["metadata"]
     namespace = f" --namespace {metadata['namespace']}" if metadata.get("namespace") else ""
+    group = live["apiVersion"].rpartition("/")[0]
+    kind = live["kind"].lower() + (f".{group}" if group else "")
     return (
         "If its state was lost, run `pulumi up` with llm-gateway:recover: true. If this `up` is to replace it: it cannot be "
         "replaced under its own name. If it was deleted from the state of a stack that is otherwise complete: kubectl "
-        f"annotate{namespace} {live['kind'].lower()} {metadata['name']} {annotation}-"
+        f"annotate{namespace} {kind} {metadata['name']} {annotation}-"
     )
