@@ -62,7 +62,7 @@ class LlmGateway(pulumi.ComponentResource):
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=looked_at))
         super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
         charts, timeouts, protect = settings.charts, settings.timeouts, settings.protect
-        shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
+        backups = settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
         # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
@@ -218,11 +218,12 @@ class LlmGateway(pulumi.ComponentResource):
             )
 
         valkey = None
-        if shared_state.kind == "valkey":
+        if secrets.redis_password:
             valkey = Valkey(
                 f"{name}-valkey",
                 ValkeyArgs(
                     namespace=namespaces.gateway,
+                    password=secrets.redis_password,
                     secret=synced.litellm,  # it starts only with its password
                     timeout=timeouts.valkey,
                 ),

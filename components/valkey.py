@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.gateway_secrets import StoredSecret
 from components.secret_sync import SyncedSecret
 from components.workload import named
 from settings.gateway import REDIS_PASSWORD
@@ -21,9 +22,13 @@ USER = 999
 
 @dataclass(frozen=True, kw_only=True)
 class ValkeyArgs:
-    """Arguments of Valkey. `secret` holds its password under REDIS_PASSWORD. `timeout` is in seconds."""
+    """Arguments of Valkey.
+
+    `password` is in Secret Manager, and `secret` holds it under REDIS_PASSWORD. `timeout` is in seconds.
+    """
 
     namespace: pulumi.Input[str]
+    password: StoredSecret
     secret: SyncedSecret
     timeout: int
 
@@ -52,7 +57,11 @@ class Valkey(pulumi.ComponentResource):
                 strategy=kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate"),
                 selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels=labels),
                 template=kubernetes.core.v1.PodTemplateSpecArgs(
-                    metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels),
+                    metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                        labels=labels,
+                        # The pod reads its password when it starts: another one restarts it, as it does the proxies.
+                        annotations={"llm-gateway/password-version": args.password.version},
+                    ),
                     spec=kubernetes.core.v1.PodSpecArgs(
                         automount_service_account_token=False,
                         security_context=kubernetes.core.v1.PodSecurityContextArgs(
