@@ -222,10 +222,14 @@ class GatewaySecrets(pulumi.ComponentResource):
                 return
             if version := await newest_version(self._args.settings.gcp.project, self._id(secret_id), self):
                 key = self._adoptions()[secret_id][0]
+                another = (
+                    "To have another one, add it as a version and write that one's number."
+                    if secret_id == REDIS_PASSWORD  # no setting raises its generation
+                    else f"To make another one, raise its generation above {generation}."
+                )
                 raise RuntimeError(
-                    f"{self._id(secret_id)} has a value, version {version}, which the state has lost: another one would be made "
-                    f"in its place, unasked. To keep it, write llm-gateway:{key}: {version}. To make another one, raise "
-                    f"its generation above {generation}. "
+                    f"{self._id(secret_id)} has a value, version {version}, which the state has lost: another one "
+                    f"would be made in its place, unasked. To keep it, write llm-gateway:{key}: {version}. {another} "
                     'docs/operations.md says more under "A value is gone from the state".'
                 )
 
