@@ -319,7 +319,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret_id=secret.secret_id,
             version=pulumi.Output.all(version.version, version.enabled).apply(readable),
             name=secret.name,
-            access=self._access(f"{SALT_KEY}-reader", secret.secret_id, self._args.reader),
+            access=self._access(f"{secret_id}-reader", secret.secret_id, self._args.reader),
         )
         self.salt = pulumi.Output.concat(secret.name, "/versions/", stored.version)
         return stored
@@ -449,7 +449,8 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret_id=secret.secret_id,
             version=version.version,
             name=secret.name,
-            access=self._access(f"{secret_id}-reader", secret.secret_id, self._args.reader),
+            # With the prefix: a secret of another stack, which is only read, may be called the same without it.
+            access=self._access(f"{self._id(secret_id)}-reader", secret.secret_id, self._args.reader),
         )
 
     def _existing(self, secret_id: str) -> StoredSecret:

@@ -295,6 +295,15 @@ def test_every_secret_says_whose_it_is_and_takes_the_prefix() -> None:
         assert inputs["annotations"][OWNER] == "llm-gateway/dev"
 
 
+def test_another_stacks_key_is_read_beside_an_own_one_of_that_name() -> None:
+    """A second stack calls the first as an upstream, with a virtual key that the first has made."""
+    upstream = {"url": "http://first.example/v1", "model": "m", "apiKeySecret": "litellm-key-app"}
+    models = [*SETTINGS["models"], {"alias": "first", "free": True, "endpoint": upstream}]
+    settings = {"secrets": {"prefix": "eu-"}, "models": models, "virtualKeys": [{"name": "app"}]}
+    readable = [secret for secret, _, _ in granted(run_program(settings))]
+    assert {"litellm-key-app", "eu-litellm-key-app"} <= set(readable)
+
+
 def test_a_renamed_stack_keeps_its_mark() -> None:
     changes: dict[str, Any] = {
         "owner": "llm-gateway/former",
