@@ -1,4 +1,4 @@
-"""What there is once per cluster and another stack has is seen in the preview already.
+"""Looks, in the preview already, for cluster-wide objects of this stack's names that another stack has.
 
 Everything else that a stack makes in the cluster is in its own namespaces.
 """
@@ -31,9 +31,9 @@ _HELM = "meta.helm.sh/release-"
 
 
 def looked_at(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> pulumi.ResourceTransformation:
-    """A transformation that has what a preview would create looked for in the cluster, where others may have it.
+    """A transformation that looks in the cluster for each cluster-wide object and operator that would be created.
 
-    Whoever may view the cluster may do this; what they may not view, the `up` looks at.
+    It needs the right to view the cluster, and passes over what it may not view: the `up` looks at that.
 
     Args:
         name: prefix of the hook's name, unique in the program.

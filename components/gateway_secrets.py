@@ -40,8 +40,9 @@ _LENGTH, _SALT_LENGTH = 33, 43
 class GatewaySecretsArgs:
     """Arguments of GatewaySecrets.
 
-    `project` is the settings' own, once the stack is known to be made in it; it is asked for when nothing is refused. `reader` is the IAM member that may
-    read each secret, `cluster` has the database.
+    `project` gives the settings' project, known once the stack is known to be made in it. It is called once nothing is
+    refused, as it registers a resource. `reader` is the IAM member that may read each secret. The database is in
+    `cluster`.
     """
 
     settings: Settings

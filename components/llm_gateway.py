@@ -85,8 +85,12 @@ class LlmGateway(pulumi.ComponentResource):
 
         @cache
         def unmoved() -> pulumi.Output[Any]:
+            early = "no `up` of this stack came as far as its operators"
             return pulumi.Output.all(
-                *(fixed_settings.fix(f"{name}-fixed-{part}", keys, self) for part, keys in fixed.items())
+                *(
+                    fixed_settings.fix(f"{name}-fixed-{part}", keys, self, free_if=early)
+                    for part, keys in fixed.items()
+                )
             )
 
         # It refuses what would make a second salt before anything is registered.

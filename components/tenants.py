@@ -75,8 +75,6 @@ class Tenants(pulumi.ComponentResource):
     new run. The Job stays when it is done (no ttl): it is the record of the last run.
     """
 
-    job: kubernetes.batch.v1.Job
-
     def __init__(self, name: str, args: TenantsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:tenants:Tenants", name, None, opts)
         for team in args.teams:
@@ -93,7 +91,7 @@ class Tenants(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.job = kubernetes.batch.v1.Job(
+        kubernetes.batch.v1.Job(
             f"{name}-reconcile",
             # No fixed name: after a lost state the Job of before is there, and takes no other template.
             metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=RECONCILER.labels),
