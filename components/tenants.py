@@ -12,6 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.litellm import LiteLLM
+from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
 from settings import tenants
@@ -207,12 +208,7 @@ def _pod(args: TenantsArgs, declared: pulumi.Input[str]) -> kubernetes.core.v1.P
                 resources=kubernetes.core.v1.ResourceRequirementsArgs(
                     requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "256Mi"}
                 ),
-                security_context=kubernetes.core.v1.SecurityContextArgs(
-                    read_only_root_filesystem=True,
-                    allow_privilege_escalation=False,
-                    capabilities=kubernetes.core.v1.CapabilitiesArgs(drop=["ALL"]),
-                    seccomp_profile=kubernetes.core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-                ),
+                security_context=RESTRICTED,
                 # The Job's events then show what the script said last.
                 termination_message_policy="FallbackToLogsOnError",
             )

@@ -8,6 +8,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.gateway_secrets import StoredSecret
+from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
 from settings.gateway import REDIS_PASSWORD
@@ -122,10 +123,5 @@ def _container(args: ValkeyArgs) -> kubernetes.core.v1.ContainerArgs:
         resources=kubernetes.core.v1.ResourceRequirementsArgs(
             requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "256Mi"}
         ),
-        security_context=kubernetes.core.v1.SecurityContextArgs(
-            read_only_root_filesystem=True,
-            allow_privilege_escalation=False,
-            capabilities=kubernetes.core.v1.CapabilitiesArgs(drop=["ALL"]),
-            seccomp_profile=kubernetes.core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-        ),
+        security_context=RESTRICTED,
     )
