@@ -219,8 +219,8 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None) -> dict[str,
     params: dict[str, object] = {
         "tpm": model.tpm,
         "rpm": model.rpm,
-        # Here they are numbers to LiteLLM even as Helm writes them: YAML 1.1 reads 5e-08 as text. Without any, it has
-        # the prices of its own map, of every kind; with one, no other of the map counts.
+        # LiteLLM makes numbers of these, also of 5e-08, which Helm writes and YAML 1.1 reads as text. With one price
+        # here it uses none of its own map; without any it uses all of them.
         **model.prices,
     }
     if model.api_key_secret:

@@ -125,6 +125,16 @@ def test_what_a_live_stack_was_told_is_known_when_the_state_forgot_the_first(liv
             preview(forgetful, changes)
 
 
+def test_a_bucket_that_google_never_made_may_be_made_elsewhere(live: State) -> None:
+    """Google may refuse a location, while everything else of that `up` is made."""
+    backups = EVERYTHING["postgres"]["backups"] | {"bucketLocation": "europe-west1"}
+    forgotten = (
+        r"If the bucket was never made, .* pulumi state delete 'urn:\S+::gateway-backups-fixed-location'"
+    )
+    with pytest.raises(pulumi.RunError, match=forgotten):
+        preview(live, {"postgres": {**EVERYTHING["postgres"], "backups": backups}})
+
+
 def test_a_first_up_that_failed_early_says_how_it_is_forgotten(live: State) -> None:
     with pytest.raises(pulumi.RunError, match=r"pulumi state delete 'urn:\S+::gateway-fixed-settings'"):
         preview(live, {"namespaces": {"serving": "other"}})

@@ -200,6 +200,16 @@ def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None
     assert container["image"].startswith("valkey/valkey:")
 
 
+def test_another_version_of_its_password_restarts_valkey_and_no_other_secret_does(prod: Recording) -> None:
+    """A pod reads the password when it starts: proxies with another one would be refused by a pod with the old."""
+    server = prod.one("Deployment", "gateway-valkey-server")
+    pod = server.inputs["spec"]["template"]["metadata"]
+    assert pod["annotations"] == {"llm-gateway/password-version": "3"}
+    versions = {version.urn for version in prod.all("SecretVersion")}
+    password = prod.one("SecretVersion", "gateway-secrets-litellm-redis-password")
+    assert prod.direct_dependencies(server) & versions == {password.urn}
+
+
 def test_a_redis_elsewhere_is_used_as_it_is() -> None:
     state = {"kind": "redis", "host": "10.0.0.3", "port": 6380, "passwordSecret": "redis-password"}
     recording = run_program({"litellm": {"replicas": 2, "sharedState": state}})

@@ -1,17 +1,27 @@
 """The salt is never lost, and no secret's value is anywhere but in Secret Manager."""
 
+import asyncio
 import json
 import math
 import re
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pulumi
 import pytest
 
+from components import gateway_secrets
 from components.gateway_secrets import GENERATION, OWNER, SALT_VERSION
 from sandbox.operators.external_secrets.controller import allowed_namespace
-from tests.support.engine import EVERYTHING, SETTINGS, Mocks, Recording, run_program, secret_marker
+from tests.support.engine import (
+    EVERYTHING,
+    SETTINGS,
+    Mocks,
+    Recording,
+    RecordingCallbacks,
+    run_program,
+    secret_marker,
+)
 
 SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -224,6 +234,39 @@ def test_a_value_is_made_after_a_look_at_google_and_its_generation_is_said_there
         assert value.urn in program.waits_for(kept)
 
 
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        (
+            "litellm-master-key",
+            "write llm-gateway:secrets.adopt.masterKey: 4. To make another one, raise its generation above 1.",
+        ),
+        ("litellm-key-app", "write llm-gateway:virtualKeys[0].adopt: 4. To make another one, raise its"),
+        # It has no generation that could be raised.
+        (
+            "litellm-redis-password",
+            "write llm-gateway:secrets.adopt.redisPassword: 4. To have another one, add it as a version and",
+        ),
+    ],
+)
+def test_a_value_that_the_state_lost_is_not_made_again_and_the_ways_on_are_there(
+    monkeypatch: pytest.MonkeyPatch, secret: str, said: str
+) -> None:
+    async def newest(*_: Any) -> str:
+        return "4"
+
+    hooks: dict[str, pulumi.ResourceHook] = {}
+    monkeypatch.setattr(gateway_secrets, "newest_version", newest)
+    monkeypatch.setattr(
+        RecordingCallbacks, "register_resource_hook", lambda _, hook: hooks.update({hook.name: hook})
+    )
+    settings = {"litellm": EVERYTHING["litellm"], "virtualKeys": [{"name": "app"}]}
+    run_program(settings, Mocks({secret: OURS}))
+    with pytest.raises(RuntimeError, match="has a value, version 4, which the state has lost") as refused:
+        asyncio.run(cast(Any, hooks[f"gateway-secrets-{secret}-new-value"].callback)(None))
+    assert said in str(refused.value)
+
+
 @pytest.mark.parametrize("secret", ROTATING)
 @pytest.mark.parametrize("adopt", [None, 1])
 @pytest.mark.parametrize(("annotations", "said"), [(OTHERS, "secrets.prefix"), ({}, "llm-gateway-owner=")])
@@ -250,6 +293,15 @@ def test_every_secret_says_whose_it_is_and_takes_the_prefix() -> None:
         inputs = second.one("Secret", f"gateway-secrets-{secret}").inputs
         assert inputs["secretId"] == f"eu-{secret}"
         assert inputs["annotations"][OWNER] == "llm-gateway/dev"
+
+
+def test_another_stacks_key_is_read_beside_an_own_one_of_that_name() -> None:
+    """A second stack calls the first as an upstream, with a virtual key that the first has made."""
+    upstream = {"url": "http://first.example/v1", "model": "m", "apiKeySecret": "litellm-key-app"}
+    models = [*SETTINGS["models"], {"alias": "first", "free": True, "endpoint": upstream}]
+    settings = {"secrets": {"prefix": "eu-"}, "models": models, "virtualKeys": [{"name": "app"}]}
+    readable = [secret for secret, _, _ in granted(run_program(settings))]
+    assert {"litellm-key-app", "eu-litellm-key-app"} <= set(readable)
 
 
 def test_a_renamed_stack_keeps_its_mark() -> None:

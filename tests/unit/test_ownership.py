@@ -21,6 +21,7 @@ ARGS = cast(
         new_inputs={"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "n"}},
     ),
 )
+LIVE = {"apiVersion": "v1", "kind": "ConfigMap"}
 OURS = {"llm-gateway/owner": "p/s/gateway-x"}
 
 
@@ -28,7 +29,7 @@ def admit(
     monkeypatch: pytest.MonkeyPatch, annotations: dict[str, str] | None, recover: bool = False
 ) -> str | None:
     metadata = {"name": "x", "namespace": "n", "annotations": annotations}
-    monkeypatch.setattr(ownership, "live_object", lambda *_: {"kind": "ConfigMap", "metadata": metadata})
+    monkeypatch.setattr(ownership, "live_object", lambda *_: LIVE | {"metadata": metadata})
     return ownership.admit(cast(Any, None), ARGS, "p/s", recover)
 
 
@@ -61,6 +62,25 @@ def test_what_the_state_lost_is_taken_over_only_to_recover(
     with pytest.raises(pulumi.RunError, match=message):
         admit(monkeypatch, annotations)
     assert admit(monkeypatch, annotations, recover=True)
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "resource"),
+    [
+        ("v1", "ConfigMap", "configmap"),
+        # Other operators have a Cluster, too: by its kind alone, kubectl may look for one of theirs.
+        ("postgresql.cnpg.io/v1", "Cluster", "cluster.postgresql.cnpg.io"),
+    ],
+)
+def test_the_command_for_what_left_the_state_names_the_object_as_kubectl_does(
+    monkeypatch: pytest.MonkeyPatch, api_version: str, kind: str, resource: str
+) -> None:
+    monkeypatch.setitem(LIVE, "apiVersion", api_version)
+    monkeypatch.setitem(LIVE, "kind", kind)
+    with pytest.raises(pulumi.RunError) as refused:
+        admit(monkeypatch, {**OURS, "llm-gateway/recorded": "true"})
+    command = f"kubectl annotate --namespace n {resource} x llm-gateway/recorded-"
+    assert str(refused.value).endswith(command)
 
 
 @pytest.mark.parametrize("owner", ["p/other/gateway-x", "p/s/gateway-y", "q/s/gateway-x"])
@@ -129,7 +149,11 @@ def test_a_release_that_is_not_left_over_is_kept(
     monkeypatch.setattr(
         ownership,
         "live_object",
-        lambda *_: {"kind": "Namespace", "metadata": {"name": "n", "annotations": namespace}},
+        lambda *_: {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "n", "annotations": namespace},
+        },
     )
     cluster = Secrets("deployed")
     with pytest.raises(pulumi.RunError, match=message):

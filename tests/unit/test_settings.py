@@ -396,6 +396,7 @@ def test_other_namespaces_are_left_alone() -> None:
         hosted(apiKeySecret=KEY),
         hosted(apiKeySecret=f"{KEY}+/="),
         hosted(apiKeySecret=KEY.removeprefix("sk-ant-api03-") + "9f8e7d6c5b"),
+        hosted(apiKeySecret="hf_" + KEY.removeprefix("sk-ant-api03-")),
         endpoint(apiKeySecret=KEY),
         model(vllm=None, hosted={"model": "a/b", "apiKey": KEY}),
         {"secrets": {"adopt": {"masterKey": KEY}}},
@@ -410,7 +411,19 @@ def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
     assert "pass.word" not in message
 
 
-@pytest.mark.parametrize("name", ["anthropic-api-key", "openai-key-2", "team_Search-Prod-2024", "sk"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anthropic-api-key",
+        "openai-key-2",
+        "team_Search-Prod-2024",
+        "sk",
+        "hf-token-for-production-models",
+        "disk-api-key-for-search-team",
+        "OPENAI_API_KEY_EUROPE_WEST4",
+        "team_search_openai_api_key_v2",
+    ],
+)
 def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
     entries = {**SETTINGS, **hosted(apiKeySecret=name)}
     parsed = settings.parse(
