@@ -39,6 +39,8 @@ def test_a_state_without_a_whole_copy_is_lost(tmp_path: Path, copy: bytes | None
     state.with_name("dev.json.bak").unlink()
     if copy is not None:
         state.with_name("dev.json.bak").write_bytes(copy)
-    with pytest.raises(SandboxError, match=r'the state is lost; .*"The state is lost" in docs/operations\.md') as refused:
+    with pytest.raises(
+        SandboxError, match=r'the state is lost; .*"The state is lost" in docs/operations\.md'
+    ) as refused:
         other_stack.is_ours(Home(tmp_path), STACK)
     assert "put the engine's copy back" not in str(refused.value)
