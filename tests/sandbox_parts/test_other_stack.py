@@ -11,7 +11,6 @@ from sandbox import other_stack
 from sandbox.errors import SandboxError
 from sandbox.paths import Home
 
-
 STACK = "organization/llm-gateway/dev"
 
 

@@ -1,0 +1,36 @@
+"""What the sandbox's commands say where they cannot do what they are asked for."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+
+import pytest
+
+from sandbox import cli
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def dispatch(options: argparse.Namespace) -> int:
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["sandbox", "up"])
+    monkeypatch.setattr(cli, "dispatch", dispatch)
+
+
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    failing(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    assert cli.main() == 1
+    assert capsys.readouterr().err.startswith(
+        "error: the disk is full: make room (`df -h`), and run it again"
+    )
+    failing(monkeypatch, PermissionError(errno.EACCES, "Permission denied"))
+    with pytest.raises(PermissionError):
+        cli.main()
+
+
+@pytest.mark.parametrize("scale", ["much", "-1", "nan"])
+def test_a_latency_that_is_no_factor_is_refused(scale: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.parse(["up", f"--latency={scale}"])
+    assert f"{scale} is not a factor: give 0 (no latency)" in capsys.readouterr().err
