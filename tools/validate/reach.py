@@ -158,6 +158,7 @@ class Kubectl:
         )
         assert self._tunnel.stdout  # noqa: S101 - a pipe, for the type checker
         late = threading.Timer(TUNNEL, self._tunnel.terminate)
+        late.daemon = True
         late.start()
         said: list[str] = []
         port = None
