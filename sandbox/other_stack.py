@@ -1,6 +1,6 @@
 """The stack whose outputs name the cluster (`cluster.stack`): its outputs, in the sandbox's own backend.
 
-It holds no resource: only a StackReference can be made to it. A stack that was run in the sandbox speaks for itself.
+It holds no resource: only a StackReference can be made to it. A stack that was run in the sandbox has its own outputs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _VERSION = "sandbox"
 
 
 def is_ours(home: Home, stack: str) -> bool:
-    """Whether `organization/<project>/<stack>` is absent, or but outputs that were written here.
+    """Whether nobody has run `organization/<project>/<stack>` here: it is absent, or its outputs were written here.
 
     Raises SandboxError where the engine could write only a part of it.
     """
@@ -33,7 +33,7 @@ def is_ours(home: Home, stack: str) -> bool:
 
 
 def forget(home: Home, stack: str) -> None:
-    """Make way for the stack itself."""
+    """Delete the outputs that were written here, before the stack itself is made."""
     if is_ours(home, stack):
         _file(home, stack).unlink(missing_ok=True)
 

@@ -341,7 +341,7 @@ def why_invalid(store: Json) -> str | None:
 
 
 def is_referent(store: Json) -> bool:
-    """Does the store read as a service account of the namespace that asks? Then it is Ready unseen."""
+    """Does the store read as a service account of the namespace that asks? Such a store is Ready without a check."""
     identity = store["spec"]["provider"]["gcpsm"].get("auth", {}).get("workloadIdentity")
     return identity is not None and "namespace" not in identity["serviceAccountRef"]
 
