@@ -75,6 +75,19 @@ def down(home: Home) -> int:
     return 0
 
 
+def down_all(root: Path) -> int:
+    """Stop every sandbox of a program's folder; one that cannot be stopped keeps no other one running."""
+    left: list[str] = []
+    for folder in sorted((root / ".sandbox").glob("*/")):
+        try:
+            down(Home(folder))
+        except SandboxError as error:
+            left.append(str(error))
+    if left:
+        raise SandboxError("\n".join(left))
+    return 0
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--stack", help="which Pulumi.<stack>.yaml (default: dev; down: all)")
@@ -139,7 +152,7 @@ def dispatch(options: argparse.Namespace) -> int:
     if os.environ.get(HOME_VARIABLE):
         raise SandboxError("this is a sandbox's shell: use plain pulumi here, or `exit` first.")
     if options.command == "down" and not (options.home or options.stack):
-        return max((down(Home(folder)) for folder in sorted((root / ".sandbox").glob("*/"))), default=0)
+        return down_all(root)
     stack = options.stack or "dev"
     home = Home((options.home or root / ".sandbox" / stack).resolve(), stack_file.project_of(root))
     if any(character.isspace() for character in str(home.root)):

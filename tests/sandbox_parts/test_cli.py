@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+from pathlib import Path
 
 import pytest
 
 from sandbox import cli
+from sandbox.errors import SandboxError
+from sandbox.paths import Home
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -34,3 +37,22 @@ def test_a_latency_that_is_no_factor_is_refused(scale: str, capsys: pytest.Captu
     with pytest.raises(SystemExit):
         cli.parse(["up", f"--latency={scale}"])
     assert f"{scale} is not a factor: give 0 (no latency)" in capsys.readouterr().err
+
+
+def test_a_sandbox_that_cannot_be_stopped_keeps_no_other_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+
+    def stop(home: Home) -> list[str]:
+        if home.root.name == "dev":
+            raise SandboxError("could not stop etcd (pid 1)")
+        stopped.append(home.root.name)
+        return []
+
+    monkeypatch.setattr(cli, "stop", stop)
+    for name in ("dev", "prod"):
+        (tmp_path / ".sandbox" / name).mkdir(parents=True)
+    with pytest.raises(SandboxError, match="could not stop etcd"):
+        cli.down_all(tmp_path)
+    assert stopped == ["prod"]
