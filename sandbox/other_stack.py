@@ -29,7 +29,9 @@ def is_ours(home: Home, stack: str) -> bool:
         state = json.loads(file.read_bytes())
     except ValueError as error:
         raise SandboxError(_cut_off(home, file)) from error
-    return state["checkpoint"]["latest"]["manifest"]["version"] == _VERSION
+    # A `pulumi stack init` that was killed leaves a state with nothing in it.
+    latest = state["checkpoint"].get("latest")
+    return not latest or latest["manifest"]["version"] == _VERSION
 
 
 def forget(home: Home, stack: str) -> None:

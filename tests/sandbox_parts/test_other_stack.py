@@ -43,3 +43,12 @@ def test_a_state_without_a_whole_copy_is_lost(tmp_path: Path, copy: bytes | None
     ) as refused:
         other_stack.is_ours(Home(tmp_path), STACK)
     assert "put the engine's copy back" not in str(refused.value)
+
+
+def test_what_a_killed_stack_init_leaves_makes_way(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    state = home.checkpoint("dev")
+    state.parent.mkdir(parents=True)
+    state.write_text(f'{{"version":3,"checkpoint":{{"stack":"{STACK}"}}}}')
+    other_stack.forget(home, STACK)
+    assert not state.exists()
