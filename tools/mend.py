@@ -94,7 +94,11 @@ def _pulumi(stack: str, *arguments: str, given: str | None = None) -> str:
     except FileNotFoundError:
         raise MendError("pulumi is not on PATH: install it, or in a sandbox use `make mend`.") from None
     if done.returncode:
-        raise MendError(f"`pulumi {' '.join(arguments[:4])}` failed:\n{done.stdout}{done.stderr}")
+        said = done.stdout
+        if said.startswith("{"):  # of --json: the errors are a few lines of thousands
+            notes = json.loads(said).get("diagnostics", [])
+            said = "".join(note["message"] for note in notes if note["severity"] == "error")
+        raise MendError(f"`pulumi {' '.join(arguments[:4])}` failed:\n{said}{done.stderr}")
     return done.stdout
 
 

@@ -100,3 +100,21 @@ def test_without_pulumi_it_says_so(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert mend.main(["--stack", "dev"]) == 1
     assert "pulumi is not on PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        json.dumps({"steps": [{}], "diagnostics": [{"severity": "error", "message": "no such cluster\n"}]}),
+        "no such cluster",
+    ],
+)
+def test_a_preview_that_fails_is_told_by_its_errors(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi = tmp_path / "pulumi"
+    pulumi.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\nexit 255\n")
+    pulumi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert mend.main(["--stack", "dev"]) == 1
+    assert capsys.readouterr().err == "`pulumi preview --json` failed:\nno such cluster\n\n"
