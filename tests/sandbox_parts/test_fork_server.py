@@ -54,6 +54,10 @@ def test_a_fork_starts_with_every_library_loaded(home: Home) -> None:
     assert done.stdout.startswith("{'module'}\n")
 
 
+def test_only_its_user_may_have_programs_run(home: Home) -> None:
+    assert home.fork_socket.stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize(("argument", "code"), [("pass", 0), ("1 / 0", 1), ("--no-such-option", 2)])
 def test_exit_codes(line: list[str], argument: str, code: int) -> None:
     assert run(line, argument, env=ENVIRONMENT).returncode == code

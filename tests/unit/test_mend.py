@@ -94,6 +94,14 @@ def test_a_secret_whose_value_the_state_lost_is_left_alone(
     assert pulumi.left_pending is None
 
 
+def test_without_pulumi_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert mend.main(["--stack", "dev"]) == 1
+    assert "pulumi is not on PATH" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "said",
     [

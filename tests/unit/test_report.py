@@ -104,10 +104,26 @@ def test_edges_are_those_of_dependencies_and_properties_and_parents(tmp_path: Pa
     assert state.outputs == {"url": "http://a", "key": "[secret]"}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "exact", "text"),
+    [
+        (0.04, True, "0.0 s"),
+        (59.96, True, "1 min 00 s"),
+        (59.6, False, "1 min 00 s"),
+        (119.7, True, "2 min 00 s"),
+    ],
+)
+def test_a_duration_never_has_sixty_seconds(seconds: float, exact: bool, text: str) -> None:
+    assert page.duration(seconds, exact) == text
+
+
 def test_what_is_no_state_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     file.write_text("{}")
     with pytest.raises(ValueError, match="pulumi stack export"):
+        graph.read(file)
+    file.write_bytes(STATE.read_bytes()[:1000] + b"\xc3")
+    with pytest.raises(ValueError, match=r"state\.json is cut off, .* make room and run `up` again"):
         graph.read(file)
 
 
@@ -238,6 +254,14 @@ def test_arrival_times_are_those_of_the_lines(tmp_path: Path) -> None:
     assert all(start - 0.01 <= time < start + 0.25 for time in times[:5])
     assert last - 0.01 <= times[5]
     assert event_times.read(log)[1]
+
+
+def test_times_that_cannot_be_written_are_done_without(tmp_path: Path) -> None:
+    log, over = tmp_path / "up.jsonl", Event()
+    log.write_text(EVENTS.read_text())
+    event_times.beside(log).mkdir()
+    over.set()
+    event_times.note(log, over)
 
 
 def test_times_of_another_log_are_not_used(tmp_path: Path) -> None:
