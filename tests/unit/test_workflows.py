@@ -159,7 +159,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     recorder.chmod(0o700)
     for command in ("gcloud", "gh", "kubectl", "pulumi", "jq"):
         (tmp_path / command).symlink_to(recorder)
-    names = {"STACK": "prod", "PROJECT": "p", "REPOSITORY": "o/r", "NUMBER": "1", "TEAM": "7", "BUCKET": "b"}
+    names = {"STACK": "prod", "PROJECT": "p", "REPOSITORY": "o/r", "NUMBER": "1", "TEAM": "7", "BUCKET": "b", "KEY": "k"}
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     script = "\n".join(scripts)
     names |= {"COPY": "c", "COPY_PROJECT": "other", "LOCATION": "l", "NODES": "n"}
