@@ -406,11 +406,11 @@ Written by this command, from real `up`s in sandboxes. The seed draws the attack
 python -m tests.rehearsal.attacks --seed {seed} --count {count} --out docs/attacks.md
 ```
 
-The attacks meet a stack that is up, with `protect: true` and a second copy of the salt, and what the one before left. Somebody does the deeds, with the stock
-CLI or at Google, and then runs `up` under the changed settings, with neither policies nor guard. Then the settings are put back, and `up`
-is run up to two times. The last column says what it took beyond that, in the words of [operations.md](operations.md): *recover* is
-what stands under "The state is lost". The salt is *kept* if Secret Manager never held another value that this program made, and pods were
-never given another one.
+The attacks meet one stack, with `protect: true` and a second copy of the salt. Each attack begins with what the attack before it left. Somebody
+does the deeds, with the stock CLI or at Google, and then runs `up` under the changed settings, with neither policies nor guard: that is "its
+`up`". Then the settings are put back, and `up` is run up to two times. "Way back" says what it took beyond that, in the words of
+[operations.md](operations.md); *recover* is what stands under "The state is lost". The salt is *kept* if Secret Manager never held another
+value that this program made, and pods were never given another one.
 
 {table}"""
 

@@ -72,7 +72,7 @@ def test_the_first_backup_is_taken_at_once(prod: Sandbox) -> None:
 def test_the_guides_restore(own_prod: Sandbox) -> None:
     backup_yaml, restore_yaml, *_ = blocks("yaml")
     look, unprotect, delete = blocks("sh")
-    settings = yaml.safe_load(restore_yaml)["llm-gateway:postgres"]
+    settings = yaml.safe_load(restore_yaml)["llm-gateway:postgres"] | {"walStorageSize": "5Gi"}  # smaller than it was
     password = own_prod.cloud.get("databaseRole", f"{NAMESPACE}/litellm-pg/litellm")["password"]
 
     own_prod.run("start").succeeded()
@@ -107,6 +107,8 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
     ]
     used = own_prod.cloud.get("databaseRole", f"{NAMESPACE}/litellm-pg-2/litellm")["password"]
     assert used == password == own_prod.secret("litellm-db-password")
+    disk = own_prod.namespaced("persistentvolumeclaims", NAMESPACE, "litellm-pg-2-1-wal")
+    assert disk["spec"]["resources"]["requests"]["storage"] == "5Gi"
     proxy = own_prod.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
     env = {entry["name"]: entry for entry in proxy["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert env["DATABASE_HOST"]["value"] == f"litellm-pg-2-rw.{NAMESPACE}.svc.cluster.local"
