@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from sandbox.cluster import control_plane
 from sandbox.operators.cloudnativepg import database
 from sandbox.paths import REPOSITORY
 from tests.support.driver import UNCHANGED, Sandbox
+from tests.support.waiting import wait_for
 
 NAMESPACE = "llm-gateway"
 CNPG = "postgresql.cnpg.io/v1"
@@ -26,14 +26,6 @@ def blocks(language: str) -> list[str]:
     """The code blocks of docs/restore.md in a language, without their indent."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", GUIDE, re.MULTILINE | re.DOTALL)
     return ["".join(line.removeprefix(indent) for line in text.splitlines(True)) for indent, text in found]
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
-    return found
 
 
 def test_a_drain_leaves_the_primary_and_a_standby(prod: Sandbox) -> None:
@@ -72,7 +64,8 @@ def test_the_first_backup_is_taken_at_once(prod: Sandbox) -> None:
 def test_the_guides_restore(own_prod: Sandbox) -> None:
     backup_yaml, restore_yaml, *_ = blocks("yaml")
     look, unprotect, delete = blocks("sh")
-    settings = yaml.safe_load(restore_yaml)["llm-gateway:postgres"] | {"walStorageSize": "5Gi"}  # smaller than it was
+    settings = yaml.safe_load(restore_yaml)["llm-gateway:postgres"]
+    settings["walStorageSize"] = "5Gi"  # smaller than it was
     password = own_prod.cloud.get("databaseRole", f"{NAMESPACE}/litellm-pg/litellm")["password"]
 
     own_prod.run("start").succeeded()
