@@ -26,7 +26,7 @@ from sandbox.stack_file import merged
 from tests.rehearsal.test_secrets_life import cluster, database_role, in_cluster
 from tests.support.crashes import ANNOTATE
 from tests.support.driver import PROJECT, Sandbox
-from tests.support.sandboxes import Sandboxes
+from tests.support.sandboxes import Sandboxes, TemporaryFolders
 
 Config = dict[str, Any]
 _MOST_UPS = 2
@@ -415,19 +415,6 @@ value that this program made, and pods were never given another one.
 {table}"""
 
 
-class Folders:
-    """Temporary folders, as pytest has them."""
-
-    def __init__(self, base: Path) -> None:
-        self._base = base
-
-    def getbasetemp(self) -> Path:
-        return self._base
-
-    def mktemp(self, basename: str) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"{basename}-", dir=self._base))
-
-
 def under_attack(sandboxes: Sandboxes, attacks: Iterator[tuple[list[str], str]]) -> Iterator[Row]:
     """The outcome of each attack. They meet one stack, so that what one leaves meets the next; a lost one is made anew."""
     for first in attacks:
@@ -454,7 +441,7 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
-        sandboxes = Sandboxes(Folders(options.folder or Path(folder)))
+        sandboxes = Sandboxes(TemporaryFolders(options.folder or Path(folder)))
         try:
             attacks = iter(drawn(options.seed, options.count)[options.first - 1 :])
             for row in under_attack(sandboxes, attacks):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,24 @@ STACKS = {"empty": "dev", "dev": "dev", "prod": "prod"}
 
 
 class Folders(Protocol):
-    """What makes temporary folders: pytest's TempPathFactory, or a command's own."""
+    """What makes temporary folders: pytest's TempPathFactory, or TemporaryFolders."""
 
     def getbasetemp(self) -> Path: ...
 
     def mktemp(self, basename: str) -> Path: ...
+
+
+class TemporaryFolders:
+    """Folders of a command under one folder, which the command removes or keeps."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+
+    def getbasetemp(self) -> Path:
+        return self._base
+
+    def mktemp(self, basename: str) -> Path:
+        return Path(tempfile.mkdtemp(prefix=f"{basename}-", dir=self._base))
 
 
 class Sandboxes:
