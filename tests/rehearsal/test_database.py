@@ -79,13 +79,19 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
 
     wait_for(lambda: phase() == "completed")
     own_prod.run("exec", "--", "sh", "-ec", look).succeeded()
+    # targetTime has whole seconds.
     time.sleep(1)
     database.write(own_prod.cloud, NAMESPACE, "litellm-pg", "after the backup")
     time.sleep(1)
     settings["restore"]["targetTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     time.sleep(2)
     database.write(own_prod.cloud, NAMESPACE, "litellm-pg", "after the target")
-    time.sleep(3)  # archived
+
+    def archived() -> list[str]:
+        wal = own_prod.cloud.get("bucketObject", f"{BUCKET}/litellm-pg/wals")
+        return [row["text"] for row in wal["content"]["rows"]]
+
+    wait_for(lambda: "after the target" in archived())
 
     restored = {"llm-gateway:postgres": settings}
     assert "protect" in own_prod.run("up", config=restored).failed().text
