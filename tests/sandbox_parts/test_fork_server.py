@@ -24,7 +24,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     home = Home(tmp_path_factory.mktemp("home"))
     make_directories(home)
     fork_server.start(home, {**ENVIRONMENT, "LLM_GATEWAY_SANDBOX": str(home.root)})
-    wait_for(lambda: fork_server.answers(home), 120)  # a busy machine imports the SDKs for more than a minute
+    wait_for(lambda: fork_server.answers(home), 120)  # on a busy machine, too
     yield home
     stop(home)
 

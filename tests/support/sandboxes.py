@@ -20,6 +20,7 @@ from sandbox.plugins import fork_server
 from sandbox.processes import fork_command, stop
 from sandbox.toolchain.cache import locked
 from tests.support.driver import Sandbox
+from tests.support.waiting import wait_for
 from tests.support.watcher import Watcher
 
 STACKS = {"empty": "dev", "dev": "dev", "prod": "prod"}
@@ -57,6 +58,8 @@ class Sandboxes:
         self._server = Home(factory.mktemp("fork-server"))
         make_directories(self._server)
         fork_server.start(self._server, environment(self._server, "none"))
+        # A busy machine may import the SDKs for longer than a user is made to wait.
+        wait_for(lambda: fork_server.answers(self._server), 300)
         Sandbox.program = fork_command(self._server, "sandbox")
 
     def close(self) -> None:
