@@ -145,4 +145,5 @@ def test_a_crash_loses_nothing_and_the_next_up_goes_on(sandboxes: Sandboxes, cas
     texts: list[str] = []
     row = suffer(sandboxes, case, texts)
     assert not is_bad(row), "\n".join([*row, *texts])
+    assert "(not hit)" not in row[1]
     assert words in texts[0]

@@ -288,7 +288,7 @@ class TestDiff:
         assert diff("kubernetes:core/v1:ConfigMap", old, new).changes is False
 
 
-class FakeCluster:
+class Lists:
     """Answers list calls from `items`, by kind."""
 
     def __init__(self, **items: list[dict[str, Any]]) -> None:
@@ -302,7 +302,7 @@ class FakeCluster:
 
 
 def unready(live: dict[str, Any], **items: list[dict[str, Any]]) -> str | None:
-    return awaits.unready(cast(Cluster, FakeCluster(**items)), live)
+    return awaits.unready(cast(Cluster, Lists(**items)), live)
 
 
 class TestReadiness:
@@ -387,13 +387,13 @@ class TestWaitFor:
         live = body("ExternalSecret", "external-secrets.io/v1", status={"conditions": [condition]})
         live["metadata"] |= {"uid": "u", "annotations": {awaits.WAIT_FOR: "condition=Ready"}}
         with pytest.raises(awaits.NotReady) as raised:
-            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, -1, threading.Event())
+            awaits.wait_ready(cast(Cluster, Lists()), live, live, -1, threading.Event())
         assert str(raised.value) == "timed out waiting for the condition"
 
     def test_a_timeout_of_a_workload_names_no_cause(self) -> None:
         live = body("Deployment", "apps/v1", status={})
         with pytest.raises(awaits.NotReady) as raised:
-            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, -1, threading.Event())
+            awaits.wait_ready(cast(Cluster, Lists()), live, live, -1, threading.Event())
         assert str(raised.value) == "'x' timed out waiting to be Ready"
 
     @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ class TestWaitFor:
         cancelled = threading.Event()
         cancelled.set()
         with pytest.raises(awaits.NotReady) as raised:
-            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, 60, cancelled)
+            awaits.wait_ready(cast(Cluster, Lists()), live, live, 60, cancelled)
         assert str(raised.value) == said
 
 

@@ -26,16 +26,15 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import pytest
 import yaml
 
 from sandbox.google.cloud import CloudError
 from sandbox.operators.cloudnativepg import database
 from sandbox.processes import running
 from tests.support.driver import Result, Sandbox
-from tests.support.sandboxes import Sandboxes
+from tests.support.sandboxes import Sandboxes, TemporaryFolders
 
 PHASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "first up": ("empty", {}, 70),
@@ -291,19 +290,6 @@ def fill(sandbox: Sandbox) -> None:
             file.write(bytes(1 << 20))
 
 
-class _Factory:
-    """What Sandboxes asks of pytest's factory of folders."""
-
-    def __init__(self, base: Path) -> None:
-        self._base = base
-
-    def getbasetemp(self) -> Path:
-        return self._base
-
-    def mktemp(self, name: str) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._base))
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.crashes", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
@@ -317,7 +303,7 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         base = options.folder or Path(folder)
-        sandboxes = Sandboxes(cast(pytest.TempPathFactory, _Factory(base)))
+        sandboxes = Sandboxes(TemporaryFolders(base))
         try:
             for number in range(options.first, options.first + options.count):
                 case, texts = crash(options.seed, number), list[str]()

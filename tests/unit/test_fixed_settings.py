@@ -76,7 +76,7 @@ def test_what_cannot_be_moved_is_refused_in_the_preview(
     [{}, {"postgres": {"name": "other"}}, {"gpuPool": {"name": "other"}}, {"protect": True}],
     ids=str,
 )
-def test_what_can_be_made_anew_in_place_is_not(live: State, changes: dict[str, Any]) -> None:
+def test_what_a_live_stack_can_make_anew_passes(live: State, changes: dict[str, Any]) -> None:
     preview(live, changes)
 
 

@@ -132,7 +132,7 @@ def of_helm(namespace: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "crd", [CRD, of_helm("external-secrets", "external-secrets")], ids=["Helm's no", "ours"]
+    "crd", [CRD, of_helm("external-secrets", "external-secrets")], ids=["not Helm's", "ours"]
 )
 def test_an_operators_crds_may_be_there(crd: dict[str, Any]) -> None:
     cluster_wide.refuse_other_releases(crd, RELEASE)

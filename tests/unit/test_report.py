@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from threading import Event, Thread
@@ -19,6 +18,7 @@ import pytest
 
 from tests.support import graph_page
 from tests.support.recorded import EVENTS, REASON, STATE, TITLE, write_failed
+from tests.support.waiting import wait_for
 from tools.report import event_times, graph, page
 from tools.report.drawing import SIGNS, draw
 from tools.report.graph import Resource
@@ -233,26 +233,33 @@ def test_every_state_has_a_sign_of_its_own() -> None:
     assert len(set(SIGNS.values())) == len(SIGNS)
 
 
-def test_arrival_times_are_those_of_the_lines(tmp_path: Path) -> None:
-    log = tmp_path / "up.jsonl"
+class Clock:
+    """In the place of the module `time`; it is asked once per look at the log."""
+
+    now, asked = 0.0, 0
+
+    def time(self) -> float:
+        self.asked += 1
+        return self.now
+
+
+def test_arrival_times_are_those_of_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, over, clock = tmp_path / "up.jsonl", Event(), Clock()
     events = EVENTS.read_text().splitlines(keepends=True)
-    over = Event()
+    monkeypatch.setattr(event_times, "time", clock)
     noting = Thread(target=event_times.note, args=(log, over))
     noting.start()
     try:
-        start = time.time()
-        log.write_text("".join(events[:5]) + events[5][:40])
-        time.sleep(0.3)
-        with log.open("a") as file:
-            file.write(events[5][40:])
-        last = time.time()
+        for now, text in ((100.0, "".join(events[:5]) + events[5][:40]), (200.5, events[5][40:])):
+            clock.now = now
+            with log.open("a") as file:
+                file.write(text)
+            looks = clock.asked + 2
+            wait_for(lambda looks=looks: clock.asked >= looks)
     finally:
         over.set()
         noting.join()
-    times = list(map(float, event_times.beside(log).read_text().split()))
-    assert len(times) == 6
-    assert all(start - 0.01 <= time < start + 0.25 for time in times[:5])
-    assert last - 0.01 <= times[5]
+    assert event_times.beside(log).read_text().split() == [*["100.000"] * 5, "200.500"]
     assert event_times.read(log)[1]
 
 
