@@ -30,12 +30,15 @@ def managers(cluster: Cluster, name: str) -> list[tuple[str, str]]:
     return [(entry["manager"], entry["operation"]) for entry in live["metadata"]["managedFields"]]
 
 
-def test_the_stand_in_creates_and_moves_ownership_as_the_real_provider_does(
-    dev: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cluster(dev: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setenv(HOME_VARIABLE, str(dev.home.root))
     monkeypatch.setenv("PATH", f"{dev.home.bin}:{os.environ['PATH']}")
-    cluster, never = Cluster(dev.home.kubeconfig.read_text()), threading.Event()
+    return Cluster(dev.home.kubeconfig.read_text())
+
+
+def test_the_stand_in_creates_and_moves_ownership_as_the_real_provider_does(cluster: Cluster) -> None:
+    never = threading.Event()
     made, fewer = settings("posted", a="1", b="2"), settings("posted", a="1")
 
     def create(upsert: bool) -> None:
@@ -55,6 +58,26 @@ def test_the_stand_in_creates_and_moves_ownership_as_the_real_provider_does(
     would_be = objects.dry_run(cluster, fewer, "m", new=False, force=False)
     assert would_be is not None
     assert would_be["data"] == {"a": "1"}
+
+
+def test_what_the_state_has_is_recorded_in_the_cluster(dev: Sandbox, cluster: Cluster) -> None:
+    """A create that finds what is not recorded takes it over: a replacement under its own name would then delete it."""
+    for resource in dev.resources():
+        if not resource["type"].startswith("kubernetes:") or resource.get("external"):
+            continue
+        made = resource["outputs"]
+        if resource["type"].endswith(":Release"):
+            first = cluster.get("v1", "Secret", made["namespace"], f"sh.helm.release.v1.{made['name']}.v1")
+            assert first
+            key, value = f"llm-gateway/recorded-{made['name']}", first["metadata"]["uid"]
+            place = ("v1", "Namespace", None, made["namespace"])
+        else:
+            metadata = made["metadata"]
+            key, value = "llm-gateway/recorded", "true"
+            place = (made["apiVersion"], made["kind"], metadata.get("namespace"), metadata["name"])
+        live = cluster.get(*place)
+        assert live
+        assert live["metadata"]["annotations"].get(key) == value, resource["urn"]
 
 
 def kill_engine(sandbox: Sandbox, when: Callable[[], Any], config: dict[str, Any] | None = None) -> None:

@@ -49,6 +49,17 @@ def test_backups_go_to_a_private_bucket(prod: Sandbox) -> None:
     assert member.endswith(f"/{prod.project}.svc.id.goog/subject/ns/{NAMESPACE}/sa/litellm-pg")
 
 
+def test_a_buckets_location_changes_with_its_name_alone(prod: Sandbox) -> None:
+    def preview(**backups: str) -> str:
+        config = {"llm-gateway:postgres": {"backups": {"bucketLocation": "europe-west1", **backups}}}
+        return prod.run("preview", config=config).failed().text
+
+    assert "postgres.backups.bucketLocation: made with europe-west4, now europe-west1" in preview()
+    text = preview(bucket="example-llm-prod-backups")  # another bucket, which only `protect` stops
+    assert "bucketLocation" not in text
+    assert "gateway-backups-bucket" in text
+
+
 def test_the_first_backup_is_taken_at_once(prod: Sandbox) -> None:
     def done() -> Any:
         backups = prod.namespaced("backups", NAMESPACE, group=CNPG)["items"]

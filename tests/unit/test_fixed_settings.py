@@ -80,6 +80,13 @@ def test_what_a_live_stack_can_make_anew_passes(live: State, changes: dict[str, 
     preview(live, changes)
 
 
+def test_the_location_is_compared_for_one_bucket() -> None:
+    """Another bucket replaces the Stash, and may be elsewhere."""
+    recording = preview(State(), {})
+    trigger = recording.one("Stash", "gateway-backups-fixed-location").request.replacement_trigger
+    assert trigger.string_value == recording.one("Bucket", "gateway-backups-bucket").inputs["name"]
+
+
 def test_a_stack_that_recovers_may_go_on_recovering() -> None:
     state = State()
     for changes in ({"recover": True}, {"recover": True}, {}):

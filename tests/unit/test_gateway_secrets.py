@@ -1,27 +1,18 @@
 """The salt is never lost, and no secret's value is anywhere but in Secret Manager."""
 
-import asyncio
 import json
 import math
 import re
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pulumi
 import pytest
+from pulumi.runtime import mocks
 
-from components import gateway_secrets
 from components.gateway_secrets import GENERATION, OWNER, SALT_VERSION
 from sandbox.operators.external_secrets.controller import allowed_namespace
-from tests.support.engine import (
-    EVERYTHING,
-    SETTINGS,
-    Mocks,
-    Recording,
-    RecordingCallbacks,
-    run_program,
-    secret_marker,
-)
+from tests.support.engine import EVERYTHING, SETTINGS, Mocks, Recording, run_program, secret_marker
 
 SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -217,6 +208,27 @@ def test_no_salt_is_made_where_there_is_a_copy_of_one(annotations: dict[str, str
     assert not [kind for kind in google.made if not kind.startswith(("pulumi:", "llmgateway:"))]
 
 
+@pytest.mark.parametrize("kept", ["the salt", "the salt of another stack"])
+def test_a_copy_of_another_salt_is_refused(kept: str) -> None:
+    """Values that Google has: the engine reads them when it imports the versions."""
+
+    class Google(Mocks):
+        def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+            made, state = super().new_resource(args)
+            values = {SALT: "the salt", THE_COPY: kept} if args.typ.endswith(":SecretVersion") else {}
+            return made, state | ({"secretData": values[args.name]} if args.name in values else {})
+
+    google = Google(
+        {"litellm-salt-key": OURS | {SALT_VERSION: "1"}}, [("litellm-salt-key", "1"), ("copy", "1")]
+    )
+    if kept == "the salt":
+        run_program(WITH_COPY, google)
+    else:
+        with pytest.raises(pulumi.RunError, match=f"{COPY}, version 1, is no copy") as refused:
+            run_program(WITH_COPY, google)
+        assert kept not in str(refused.value)
+
+
 def test_a_secret_for_the_copy_that_is_missing_is_named_before_anything_is_registered() -> None:
     google = Mocks(missing=["copy"])
     with pytest.raises(pulumi.RunError, match=f"saltCopy: {COPY} could not be looked up.*Error 403"):
@@ -250,21 +262,44 @@ def test_a_value_is_made_after_a_look_at_google_and_its_generation_is_said_there
     ],
 )
 def test_a_value_that_the_state_lost_is_not_made_again_and_the_ways_on_are_there(
-    monkeypatch: pytest.MonkeyPatch, secret: str, said: str
+    secret: str, said: str
 ) -> None:
-    async def newest(*_: Any) -> str:
-        return "4"
-
-    hooks: dict[str, pulumi.ResourceHook] = {}
-    monkeypatch.setattr(gateway_secrets, "newest_version", newest)
-    monkeypatch.setattr(
-        RecordingCallbacks, "register_resource_hook", lambda _, hook: hooks.update({hook.name: hook})
-    )
     settings = {"litellm": EVERYTHING["litellm"], "virtualKeys": [{"name": "app"}]}
-    run_program(settings, Mocks({secret: OURS}))
+    program = run_program(settings, Mocks({secret: OURS}, [(secret, "4")]))
+    made = pulumi.ResourceHookArgs("urn", "", secret, "random")
     with pytest.raises(RuntimeError, match="has a value, version 4, which the state has lost") as refused:
-        asyncio.run(cast(Any, hooks[f"gateway-secrets-{secret}-new-value"].callback)(None))
+        program.run_hook(f"gateway-secrets-{secret}-new-value", made)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("generation", "annotations", "versions", "refused"),
+    [
+        (2, {GENERATION: "2"}, "12", True),
+        (1, {}, "1", True),  # the first generation, and nothing says so
+        (3, {GENERATION: "2"}, "12", False),
+        (2, {GENERATION: "2"}, "", False),  # an `up` was interrupted before it made the version
+        (1, None, "", False),
+    ],
+    ids=["made", "made first", "raised", "interrupted", "new"],
+)
+def test_a_value_that_google_has_is_not_made_again_in_its_generation(
+    generation: int, annotations: dict[str, str] | None, versions: str, refused: bool
+) -> None:
+    secret = "litellm-master-key"
+    there = {} if annotations is None else {secret: OURS | annotations}
+    google = Mocks(there, [(secret, version) for version in versions])
+    program = run_program({"secrets": {"masterKeyGeneration": generation}}, google)
+    name, made = f"gateway-secrets-{secret}-new-value", pulumi.ResourceHookArgs("urn", "", secret, "random")
+    options = program.hooks[name].opts
+    assert options
+    assert options.on_dry_run
+    if refused:
+        said = f"value, version {versions[-1]}, .* write llm-gateway:secrets.adopt.masterKey: {versions[-1]}"
+        with pytest.raises(RuntimeError, match=said):
+            program.run_hook(name, made)
+    else:
+        program.run_hook(name, made)
 
 
 @pytest.mark.parametrize("secret", ROTATING)

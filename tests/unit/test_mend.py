@@ -44,8 +44,9 @@ class Pulumi:
     """A `pulumi` whose stack would create some resources, of which Google has some."""
 
     def __init__(self, created: list[dict[str, Any]], exist: set[str], pending: list[str]) -> None:
-        self._preview = {"steps": [{"op": "create", "newState": each} for each in created]}
-        self._exist = exist
+        known = {"op": "same", "newState": resource(BUCKET, "known", name="known")}
+        self._preview = {"steps": [known, *({"op": "create", "newState": each} for each in created)]}
+        self._exist = {"known", *exist}
         self._pending = [{"type": type_, "resource": {}} for type_ in pending]
         self.imported: list[str] = []
         self.left_pending: list[str] | None = None
