@@ -39,7 +39,7 @@ def streamed(response: httpx.Response) -> str:
 
 def routes(pod: Pod) -> dict[str, dict[str, Any]]:
     models = yaml.safe_load(pod.config)["model_list"]
-    return {route["model_name"]: route["litellm_params"] for route in models}
+    return {route["model_name"]: route for route in models}
 
 
 def test_the_version_under_test_is_the_one_we_deploy() -> None:
@@ -103,9 +103,9 @@ def test_hosted_model_is_asked_of_its_provider(every_proxy: Proxy) -> None:
 
 def test_costs_are_the_settings(every_proxy: Proxy, every_model: Pod) -> None:
     for alias in ("qwen-local", "llama", "open"):
-        params = routes(every_model)[alias]
-        expected = PROMPT_TOKENS * float(params["input_cost_per_token"])
-        expected += COMPLETION_TOKENS * float(params["output_cost_per_token"])
+        told = routes(every_model)[alias]["model_info"]
+        expected = PROMPT_TOKENS * float(told["input_cost_per_token"])
+        expected += COMPLETION_TOKENS * float(told["output_cost_per_token"])
         answer = completion(every_proxy, alias)
         assert float(answer.headers["x-litellm-response-cost"]) == pytest.approx(expected)
         assert expected > 0
