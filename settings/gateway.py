@@ -339,9 +339,11 @@ class EndpointModel(Section):
 
 
 class OtherCosts(Section):
-    """What tokens of other kinds cost, and what is not sold by the token: with a price by the image, second or search a model
-    needs no costs per token, and its tokens cost nothing. LiteLLM counts no price of one's own per request of a chat, per
-    image of a prompt or for speech."""
+    """What tokens of other kinds cost, and what is not sold by the token.
+
+    With a price by the image, second or search a model needs no costs per token; without them its tokens cost
+    nothing. LiteLLM counts no price of one's own per request of a chat, per image of a prompt or for speech.
+    """
 
     otherwise = "budgets would count another price than the bill"
 
@@ -520,7 +522,8 @@ class Model(Section):
         None,
         ge=0,
         allow_inf_nan=False,
-        about="USD per prompt token. Unset for a hosted model that LiteLLM knows: its own prices, of every kind.",
+        about="USD per prompt token. Unset for a hosted model that LiteLLM knows: its own prices, of every kind; and for a "
+        "model that otherCosts gives a price by the image, second or search.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="inputCostPerToken: 0.00000005",
     )
@@ -528,7 +531,7 @@ class Model(Section):
         None,
         ge=0,
         allow_inf_nan=False,
-        about="USD per completion token; 0 for embeddings. Unset for a hosted model that LiteLLM knows: its own price.",
+        about="USD per completion token; 0 for embeddings. Unset as inputCostPerToken is.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="outputCostPerToken: 0.0000002",
     )

@@ -87,10 +87,11 @@ def completed(prices: Prices) -> dict[str, float]:
     written = full.setdefault("cache_creation_input_token_cost", prompt)
     # Who charges more for writing charges double for an hour: Anthropic, also where others host its models.
     full.setdefault(_HOUR, max(written, 2 * prompt) if written > prompt else written)
-    for above in ("above_200k_tokens", "above_272k_tokens"):
-        if dear := full.get(f"input_cost_per_token_{above}"):
-            for name in ("cache_read_input_token_cost", "cache_creation_input_token_cost"):
-                full.setdefault(f"{name}_{above}", max(dear, full[name]))
+    # LiteLLM reads no price of what is written to a cache above 272,000 tokens.
+    for above, names in (("200k", ("cache_read", "cache_creation")), ("272k", ("cache_read",))):
+        if dear := full.get(f"input_cost_per_token_above_{above}_tokens"):
+            for name in (f"{name}_input_token_cost" for name in names):
+                full.setdefault(f"{name}_above_{above}_tokens", max(dear, full[name]))
     return full
 
 
