@@ -503,9 +503,9 @@ _BY_THE_PIECE = ("image", "video_second", "audio_second", "rerank")
 """Of `otherCosts`: with one of these a model needs no costs per token."""
 
 
-def _far(given: float, listed: float | None) -> bool:
-    """Whether no discount and no surcharge makes the one price of the other."""
-    return bool(listed) and not 0.01 <= given / listed <= 100
+def _far(given: float, listed: float | None, most: float = 100) -> bool:
+    """Whether no discount and no surcharge makes the one price of the other, at `most` times it or a part of it."""
+    return bool(listed) and not 1 / most <= given / listed <= most
 
 
 class Model(Section):
@@ -712,6 +712,22 @@ class Model(Section):
                 else "a few requests would use up every budget",
                 f"{key}: {prices.meant(given, listed)}",
             )
+
+    @rule
+    def other_costs_are_near_the_listed_ones(self) -> Iterator[Violation]:
+        for price, field in _OTHER_PRICES.items():
+            given, listed = getattr(self.other_costs, field), self.listed_prices.get(price)
+            if (
+                given and listed and _far(given, listed, most=30)
+            ):  # a price per minute is 60 times one per second
+                key = to_camel(field)
+                yield Violation(
+                    f"otherCosts.{key}",
+                    f"{prices.plain(given)} USD, and LiteLLM knows {prices.plain(listed)}",
+                    "budgets would count another price than the bill",
+                    f"{key}: {prices.plain(listed)}, which is LiteLLM's price, or leave it out",
+                )
+                return
 
     @rule
     def is_in_one_place(self) -> Iterator[Violation]:

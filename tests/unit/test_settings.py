@@ -97,6 +97,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:models[0].otherCosts.audioSecond",
         "audioSecond: 0.0001",
     ),
+    (
+        unsold("openai/whisper-1", otherCosts={"audioSecond": 0.006}),  # per minute
+        "llm-gateway:models[0].otherCosts.audioSecond",
+        "audioSecond: 0.0001, which is LiteLLM's price",
+    ),
     (unsold("jina_ai/rerank", otherCosts={"rerank": 0.1}), "otherCosts.rerank", "inputCostPerToken and"),
     (unsold("gemini/gemini-9-image", otherCosts={"image": 0.1}), "otherCosts.image", "inputCostPerToken and"),
     (unsold("openrouter/image-9", otherCosts={"image": 0.1}), "otherCosts.image", "inputCostPerToken and"),
