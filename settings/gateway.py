@@ -458,7 +458,7 @@ class OtherCosts(Section):
         None,
         gt=0,
         le=1,
-        about="USD per search of a rerank, for models of cohere and azure_ai; the others sell tokens.",
+        about="USD per search of a rerank, for models of cohere, azure_ai and bedrock; the others sell tokens.",
         write="rerank: 0.002",
     )
     web_search: float | None = setting(
@@ -501,6 +501,12 @@ _OTHER_PRICES = {
 """Of `otherCosts`, by LiteLLM's name of each price."""
 _BY_THE_PIECE = ("image", "video_second", "audio_second", "rerank")
 """Of `otherCosts`: with one of these a model needs no costs per token."""
+
+
+_UNCOUNTED = ("huggingface", "lemonade", "replicate", "together_ai")
+"""Providers for which LiteLLM counts no price of one's own: nothing, its own, or one by the size that it reads in a name."""
+_FLAT = ("databricks", "fireworks_ai")
+"""Providers for which LiteLLM counts all tokens of a prompt alike, and all of a completion."""
 
 
 def _far(given: float, listed: float | None, most: float = 100) -> bool:
@@ -613,7 +619,8 @@ class Model(Section):
         """What LiteLLM is told of the price; empty where it uses its own prices."""
         if self.free:
             return {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
-        if not self.has_costs and not prices.gaps(self.listed_prices):
+        uncounted = self.provider in _UNCOUNTED
+        if uncounted or not (self.has_costs or prices.gaps(self.listed_prices)):
             return {}
         search = self.other_costs.web_search
         told: dict[str, float | prices.Prices] = {
@@ -621,6 +628,11 @@ class Model(Section):
             **(prices.tables(self.hosted.model) if self.hosted else {}),
         }
         return told if search is None else {**told, **prices.searches(search)}
+
+    @property
+    def provider(self) -> str:
+        """LiteLLM's name of who hosts the model; empty where it is not hosted."""
+        return self.hosted.model.partition("/")[0] if self.hosted else ""
 
     @property
     def listed_prices(self) -> prices.Prices:
@@ -644,6 +656,15 @@ class Model(Section):
             "outputCostPerToken": self.output_cost_per_token,
         }
         by_the_piece = not self.vllm and any(getattr(self.other_costs, field) for field in _BY_THE_PIECE)
+        if self.provider in _UNCOUNTED:
+            if self.has_costs or not self.listed_prices:
+                yield Violation(
+                    "hosted.model",
+                    f"LiteLLM {LITELLM_CHART.version} counts no price of one's own for {self.provider}",
+                    nothing,
+                    "the provider's OpenAI-compatible URL as an endpoint, with the costs",
+                )
+            return
         if not self.listed_prices and not (by_the_piece and set(own.values()) == {None}):
             for key, example in (("inputCostPerToken", "0.00000005"), ("outputCostPerToken", "0.0000002")):
                 if own[key] is None:
@@ -667,34 +688,46 @@ class Model(Section):
     def litellm_counts_the_costs(self) -> Iterator[Violation]:
         """What the pinned version takes and does not count, without a word (tests/litellm/test_spend.py)."""
         model, litellm = self.hosted.model if self.hosted else "", f"LiteLLM {LITELLM_CHART.version}"
-        provider, _, name = model.partition("/")
+        provider, name = self.provider, model.partition("/")[2]
         google = provider in ("gemini", "vertex_ai")
         mode, other = prices.mode(model), self.other_costs
         refused: list[tuple[str, str, str]] = []
         by_token = "inputCostPerToken and outputCostPerToken"
         if self.vllm and (other.image or other.video_second or other.rerank):
             refused.append(("otherCosts", "vLLM sells tokens, no images, videos or searches", by_token))
-        elif other.rerank and provider not in ("cohere", "azure_ai"):
+        elif other.rerank and provider not in ("cohere", "azure_ai", "bedrock"):
             refused.append(
-                ("otherCosts.rerank", f"{litellm} counts searches for cohere and azure_ai", by_token)
+                (
+                    "otherCosts.rerank",
+                    f"{litellm} counts no searches of {provider or 'an endpoint'}",
+                    by_token,
+                )
             )
         elif other.image and (provider == "openrouter" or (google and name.startswith("gemini"))):
             refused.append(
-                ("otherCosts.image", f"{litellm} counts the tokens of this model's images", by_token)
+                ("otherCosts.image", f"{litellm} counts only the tokens of this model's images", by_token)
             )
+        cached = (self.cache_read_cost_per_token, self.cache_write_cost_per_token)
+        kinds = [
+            getattr(self.other_costs, field) for field in set(_OTHER_PRICES.values()) - set(_BY_THE_PIECE)
+        ]
+        if (provider in (*_FLAT, "perplexity") and cached != (None, None)) or (
+            provider in _FLAT and any(price is not None for price in kinds)
+        ):
+            refused.append(("", f"{litellm} counts all tokens of {provider}'s prompts alike", by_token))
         own = "no costs, for LiteLLM's own"
         if self.given_prices and mode == "audio_speech":
-            refused.append(("", f"{litellm} counts its own prices of speech", own))
+            refused.append(("", f"{litellm} counts only its own prices of speech", own))
         elif self.given_prices and mode.startswith("image") and not google and not other.image:
             refused.append(
                 (
                     "",
-                    f"{litellm} counts its own prices of an image's tokens",
+                    f"{litellm} counts only its own prices of an image's tokens",
                     f"otherCosts: {{image: 0.04}}, or {own}",
                 )
             )
         for key, problem, write in refused:
-            yield Violation(key, f"{problem} only", "budgets would count another price than the bill", write)
+            yield Violation(key, problem, "budgets would count another price than the bill", write)
 
     @rule
     def a_model_costs_that_much(self) -> Iterator[Violation]:
@@ -715,19 +748,21 @@ class Model(Section):
 
     @rule
     def other_costs_are_near_the_listed_ones(self) -> Iterator[Violation]:
-        for price, field in _OTHER_PRICES.items():
-            given, listed = getattr(self.other_costs, field), self.listed_prices.get(price)
-            if (
-                given and listed and _far(given, listed, most=30)
-            ):  # a price per minute is 60 times one per second
-                key = to_camel(field)
+        known = {
+            field: self.listed_prices[price]
+            for price, field in _OTHER_PRICES.items()
+            if price in self.listed_prices
+        }
+        for field, listed in known.items():
+            given, key = getattr(self.other_costs, field), to_camel(field)
+            # A price per minute is 60 times one per second.
+            if given and listed and _far(given, listed, most=30):
                 yield Violation(
                     f"otherCosts.{key}",
                     f"{prices.plain(given)} USD, and LiteLLM knows {prices.plain(listed)}",
                     "budgets would count another price than the bill",
                     f"{key}: {prices.plain(listed)}, which is LiteLLM's price, or leave it out",
                 )
-                return
 
     @rule
     def is_in_one_place(self) -> Iterator[Violation]:

@@ -102,6 +102,18 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:models[0].otherCosts.audioSecond",
         "audioSecond: 0.0001, which is LiteLLM's price",
     ),
+    (unsold("huggingface/a/b"), "llm-gateway:models[0].hosted.model", "OpenAI-compatible URL as an endpoint"),
+    (priced("together_ai/a/b"), "llm-gateway:models[0].hosted.model", "OpenAI-compatible URL as an endpoint"),
+    (
+        priced("fireworks_ai/a", otherCosts={"promptAbove128K": 1e-6}),
+        "llm-gateway:models[0]: LiteLLM",
+        "inputCostPerToken and",
+    ),
+    (
+        priced("perplexity/sonar-of-next-year", cacheReadCostPerToken=1e-8),
+        "llm-gateway:models[0]: LiteLLM",
+        "inputCostPerToken and",
+    ),
     (unsold("jina_ai/rerank", otherCosts={"rerank": 0.1}), "otherCosts.rerank", "inputCostPerToken and"),
     (unsold("gemini/gemini-9-image", otherCosts={"image": 0.1}), "otherCosts.image", "inputCostPerToken and"),
     (unsold("openrouter/image-9", otherCosts={"image": 0.1}), "otherCosts.image", "inputCostPerToken and"),
