@@ -144,4 +144,5 @@ def setting(
 
 def section(of: type[Section]) -> Any:
     """A field that is a whole section with defaults of its own, described by the section's docstring."""
-    return setting(default_factory=of, about=of.__doc__ or "", otherwise=Section.otherwise, write="a mapping")
+    about = " ".join((of.__doc__ or "").split())
+    return setting(default_factory=of, about=about, otherwise=Section.otherwise, write="a mapping")
