@@ -91,7 +91,11 @@ def _pulumi(stack: str, *arguments: str, given: str | None = None) -> str:
     command = ["pulumi", *arguments, "--stack", stack, "--non-interactive"]
     done = subprocess.run(command, input=given, capture_output=True, text=True)
     if done.returncode:
-        raise MendError(f"`pulumi {' '.join(arguments[:4])}` failed:\n{done.stdout}{done.stderr}")
+        said = done.stdout
+        if said.startswith("{"):  # of --json: the errors are a few lines of thousands
+            notes = json.loads(said).get("diagnostics", [])
+            said = "".join(note["message"] for note in notes if note["severity"] == "error")
+        raise MendError(f"`pulumi {' '.join(arguments[:4])}` failed:\n{said}{done.stderr}")
     return done.stdout
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from sandbox.paths import REPOSITORY
 from sandbox.stack_file import merged
 from tests.rehearsal.test_secrets_life import cluster, database_role, in_cluster
-from tests.support.crashes import ANNOTATE
+from tests.support.crashes import ADOPTED, ANNOTATE
 from tests.support.driver import PROJECT, Sandbox
 from tests.support.sandboxes import Sandboxes
 
@@ -40,11 +40,6 @@ BASE: Config = {"llm-gateway:protect": True, "llm-gateway:secrets": {"saltCopy":
 _SECRET, _VERSION = "gcp:secretmanager/secret:Secret", "gcp:secretmanager/secretVersion:SecretVersion"
 _VALUE = "random:index/randomPassword:RandomPassword"
 _EXTERNAL_SECRET = "kubernetes:external-secrets.io/v1:ExternalSecret"
-_ADOPT = {
-    "litellm-master-key": "masterKey",
-    "litellm-db-password": "databasePassword",
-    "vllm-api-key": "vllmApiKey",
-}
 
 
 @dataclass
@@ -175,7 +170,7 @@ def _adopt(attack: Attack) -> None:
     there = {
         resource["urn"].rpartition("::")[2] for resource in sandbox.resources() if resource["type"] == _VALUE
     }
-    adopt = {key: 1 for secret, key in _ADOPT.items() if f"gateway-secrets-{secret}" not in there}
+    adopt = {key: 1 for key, secret in ADOPTED.items() if f"gateway-secrets-{secret}" not in there}
     config: Config = {"llm-gateway:secrets": {"adopt": adopt}} if adopt else {}
     if "gateway-secrets-litellm-key-search-app" not in there:
         key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}

@@ -100,6 +100,28 @@ def pending(sandbox: Sandbox, release: str, status: str) -> bool:
     return bool(secrets)
 
 
+def test_mend_imports_a_secret_that_has_no_value_yet(empty: Sandbox) -> None:
+    empty.run("start").succeeded()
+    made = {"secretId": "litellm-master-key", "annotations": {"llm-gateway-owner": "llm-gateway/dev"}}
+    name = f"projects/{empty.project}/secrets/litellm-master-key"
+    empty.cloud.create("secret", name, {"project": empty.project, "replication": {"auto": {}}} | made)
+    assert "python -m tools.mend" in empty.up().failed().text
+    assert "gateway-secrets-litellm-master-key: imported" in empty.mend().text
+    empty.up().succeeded()
+    assert empty.secret("litellm-master-key")
+
+
+def test_what_does_not_exist_cannot_be_imported(own_dev: Sandbox) -> None:
+    """An engine takes an answer that has properties, even none, for a resource that exists."""
+    own_dev.run("start").succeeded()
+    for kind, identity in (
+        ("gcp:secretmanager/secret:Secret", f"projects/{own_dev.project}/secrets/nothing"),
+        ("kubernetes:core/v1:ConfigMap", "default/nothing"),
+    ):
+        command = ("pulumi", "import", kind, "nothing", identity, "--yes", "--stack", "dev")
+        assert f"resource '{identity}' does not exist" in own_dev.run("exec", "--", *command).failed().text
+
+
 def test_a_release_that_was_being_installed_is_installed_over_its_objects(empty: Sandbox) -> None:
     empty.run("start").succeeded()
     kill_engine(empty, lambda: pending(empty, "cnpg", "pending-install"))

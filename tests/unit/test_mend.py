@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,3 +93,21 @@ def test_a_secret_whose_value_the_state_lost_is_left_alone(
     assert pulumi.imported == [f"{secret}without"]
     assert "with: left alone" in capsys.readouterr().out
     assert pulumi.left_pending is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        json.dumps({"steps": [{}], "diagnostics": [{"severity": "error", "message": "no such cluster\n"}]}),
+        "no such cluster",
+    ],
+)
+def test_a_preview_that_fails_is_told_by_its_errors(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi = tmp_path / "pulumi"
+    pulumi.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\nexit 255\n")
+    pulumi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert mend.main(["--stack", "dev"]) == 1
+    assert capsys.readouterr().err == "`pulumi preview --json` failed:\nno such cluster\n\n"
