@@ -175,8 +175,12 @@ class Recording:
 
     def run_hook(self, name: str, args: pulumi.ResourceHookArgs) -> None:
         """Run a hook as the engine would, once the program has ended; raises what the hook raises."""
-        if looking := self.hooks[name].callback(args):
-            self.context.run(asyncio.run, looking)
+
+        async def hooked() -> None:
+            if done := self.hooks[name].callback(args):
+                await done
+
+        self.context.run(asyncio.run, hooked())
 
     def all(self, kind: str) -> list[Registration]:
         """The registrations whose type's last part is `kind`."""
