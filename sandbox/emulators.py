@@ -25,6 +25,7 @@ from sandbox.operators.cert_manager import CertManager
 from sandbox.operators.cloudnativepg.backups import PostgresBackups
 from sandbox.operators.cloudnativepg.controller import CloudNativePG
 from sandbox.operators.external_secrets.controller import ExternalSecrets
+from sandbox.nodes.pods_daemon import runs
 from sandbox.paths import Home
 
 _TICK_SECONDS = 1.0
@@ -51,7 +52,7 @@ def main() -> None:
         emulators: list[Emulator] = [
             Webhooks(api, cloud, socket),
             Disks(api),
-            Kubelet(api),
+            Kubelet(api, runs(home)),
             NodePools(api, cloud),
             ExternalSecrets(api, cloud),
             CertManager(api),

@@ -119,6 +119,35 @@ class Home:
         return self.logs / "daemon.log"
 
     @property
+    def pods(self) -> Path:
+        """A folder per pod that runs: its volumes, logs and what its containers write."""
+        return self.root / "pods"
+
+    @property
+    def claims(self) -> Path:
+        """A folder per volume claim of pods that run."""
+        return self.root / "claims"
+
+    @property
+    def pods_mode(self) -> Path:
+        """Says whether pods are run or played in this home, from its first start on."""
+        return self.root / "pods-mode"
+
+    @property
+    def pods_ready(self) -> Path:
+        """Written by the node runtime once it serves."""
+        return self.root / "pods.ready"
+
+    @property
+    def pods_log(self) -> Path:
+        return self.logs / "pods.log"
+
+    @property
+    def gateway_port(self) -> Path:
+        """The gateway's port on 127.0.0.1."""
+        return self.root / "gateway-port"
+
+    @property
     def crds(self) -> Path:
         """The operators' CRDs, one YAML file a group."""
         return self.root / "crds"

@@ -1,7 +1,7 @@
 """The processes of one sandbox: told by their command line, so that a stale pid never hits someone else's process.
 
 Every binary runs from a link inside the home; Python processes carry the home in a `-X sandbox=` option (see
-`python_command`). Nothing else is ever signalled: not the user's shell, not an editor open on a log.
+`python_command`); the processes of containers carry it in their environment. Nothing else is ever signalled: not the user's shell, not an editor open on a log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
 
+CONTAINER = "LLM_GATEWAY_CONTAINER"
+"""Variable of every process of a container: the sandbox's home, a colon, pod and container."""
 _START_TIMEOUT = 30.0  # seconds
+PODS = "sandbox.nodes.pods"
+"""The node runtime's module."""
 _STOP_TIMEOUT = 5.0  # seconds, before and after the kill
 
 
@@ -68,11 +72,29 @@ def is_ours(command: Sequence[str], home: Home) -> bool:
 def running(home: Home) -> dict[int, str]:
     """The sandbox's live processes: pid to program name."""
     commands = _commands_linux() if Path("/proc/self/cmdline").exists() else _commands_ps()
-    return {
+    return _containers(home) | {
         pid: Path(command[0]).name if Path(command[0]).is_relative_to(home.root) else command[-1]
         for pid, command in commands.items()
         if is_ours(command, home)
     }
+
+
+def stop_containers(home: Home) -> None:
+    """Kill what is left of containers' processes."""
+    for pid in _containers(home):
+        _signal(pid, signal.SIGKILL)
+
+
+def _containers(home: Home) -> dict[int, str]:
+    """The processes of containers: pid to pod and container. Linux alone runs any."""
+    found: dict[int, str] = {}
+    mark = f"{CONTAINER}={home.root}:".encode()
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            for variable in entry.read_bytes().split(b"\0"):
+                if variable.startswith(mark):
+                    found[int(entry.parent.name)] = variable.removeprefix(mark).decode()
+    return found
 
 
 def stop(home: Home, names: Set[str] | None = None) -> list[str]:
@@ -84,8 +106,8 @@ def stop(home: Home, names: Set[str] | None = None) -> list[str]:
 
     wanted = set(running(home).values()) if names is None else names
     stopped = sorted(name for name in running(home).values() if name in wanted)
-    # etcd last: an API server that lost it takes long to stop.
-    for group in (wanted - {"etcd"}, wanted):
+    # The node runtime first: it stops its containers. etcd last: an API server that lost it takes long to stop.
+    for group in (wanted & {PODS}, wanted - {"etcd"}, wanted):
         if survivors := _stop(home, group):
             listed = ", ".join(f"{name} (pid {pid})" for pid, name in survivors.items())
             raise SandboxError(f"could not stop {listed}: end them by hand, then run `make down` again.")

@@ -25,6 +25,7 @@ import yaml
 from sandbox.cluster.client import Client
 from sandbox.cluster.egress import api_server_arguments
 from sandbox.errors import SandboxError
+from sandbox.network.addresses import PLAYED
 from sandbox.paths import Home, write_atomically
 from sandbox.plugins.shims import link_program
 from sandbox.processes import running, stop
@@ -116,6 +117,8 @@ def _start_once(
         "kube-scheduler=leader-elect=false",
         # Nor do the nodes of a killed kwok run pods before its leases on them, by default 200 s, are over.
         "kwok-controller=node-lease-duration-seconds=8",
+        # Apart from the Services' addresses, and from those of pods that run.
+        f"kwok-controller=cidr={PLAYED}",
         # An etcd of another sandbox on a port taken meanwhile must look empty, not shared.
         f"kube-apiserver=etcd-prefix=/{directory.name}",
         # What pods reach the API server at is GKE's to say (base_objects), not this machine's address and port.

@@ -13,7 +13,7 @@ import versions
 from sandbox.cluster import control_plane
 from sandbox.errors import SandboxError
 from tests.support.driver import Sandbox
-from tests.support.policies import End, Policies
+from sandbox.network.policies import End, Policies
 from tests.support.watcher import Watcher
 
 NAMESPACES = ("llm-gateway", "vllm", "cnpg-system", "external-secrets")

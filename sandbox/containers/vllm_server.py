@@ -1,0 +1,261 @@
+"""vLLM's OpenAI-compatible server, played with a real model of 135 million parameters on llama.cpp.
+
+    python -m sandbox.containers.vllm_server serve MODEL [vLLM's options]
+
+It answers under the served model's name, whatever model that names: with SmolLM2-135M-Instruct. Refusals, of a wrong key,
+another model, too long a prompt, are vLLM 0.23.0's in status and words (vllm/entrypoints/openai). What it is not: vLLM. It
+has no GPU, no batching worth measuring, no adapters, tools, images, embeddings, logprobs or guided decoding; it takes the
+options in OPTIONS and ends with argparse's words at any other, known to vLLM or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NoReturn
+
+import sandbox.containers.hooks.network  # noqa: F401 - the pod's network
+
+VERSION = "0.23.0"
+_LONGEST = 8192
+"""Tokens that the model behind was trained for."""
+_FLAGS = ("enable-prefix-caching", "enable-chunked-prefill", "enable-auto-tool-choice", "trust-remote-code", "enforce-eager")
+OPTIONS: dict[str, type] = {
+    "host": str,
+    "port": int,
+    "api-key": str,
+    "dtype": str,
+    "max-model-len": int,
+    "max-num-seqs": int,
+    "max-num-batched-tokens": int,
+    "gpu-memory-utilization": float,
+    "tensor-parallel-size": int,
+    "pipeline-parallel-size": int,
+    "revision": str,
+    "tokenizer": str,
+    "quantization": str,
+    "kv-cache-dtype": str,
+    "seed": int,
+    "swap-space": float,
+    "tool-call-parser": str,
+    "reasoning-parser": str,
+    "chat-template": str,
+    "runner": str,
+    "convert": str,
+    "load-format": str,
+    "download-dir": str,
+    "generation-config": str,
+}
+Send = Callable[[dict[str, Any]], None]
+
+
+class Parser(argparse.ArgumentParser):
+    """vLLM takes options with dashes and with underscores."""
+
+    def parse(self, words: list[str]) -> argparse.Namespace:
+        def dashed(word: str) -> str:
+            name, equals, value = word.partition("=")
+            return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
+
+        return self.parse_args([dashed(word) for word in words])
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The options of `vllm serve`. Ends the process with argparse's words at one that is not known."""
+    parser = Parser(prog="vllm", allow_abbrev=False)
+    serve = parser.add_subparsers(dest="command", required=True, parser_class=argparse.ArgumentParser).add_parser(
+        "serve", allow_abbrev=False
+    )
+    serve.add_argument("model_tag", nargs="?")
+    serve.add_argument("--model", default="Qwen/Qwen3-0.6B")
+    serve.add_argument("--served-model-name", nargs="+")
+    for name, kind in OPTIONS.items():
+        serve.add_argument(f"--{name}", type=kind)
+    for name in _FLAGS:
+        serve.add_argument(f"--{name}", action=argparse.BooleanOptionalAction)
+    return parser.parse(words)
+
+
+class Refusal(Exception):
+    """A request that vLLM refuses."""
+
+    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"message": message, "type": kind, "param": param, "code": status}}
+
+
+class Engine:
+    """The model, and the names that it is served under."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        sys.path.append(os.environ["SANDBOX_PROGRAMS"])
+        import xllamacpp
+
+        self.model: str = options.model_tag or options.model
+        self.names: list[str] = options.served_model_name or [self.model]
+        self.longest = min(options.max_model_len or _LONGEST, _LONGEST)
+        self.keys = {key for key in (options.api_key, os.environ.get("VLLM_API_KEY")) if key}
+        self.requests = 0
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = os.environ["SANDBOX_MODEL"]
+        parameters.n_ctx = min(self.longest, 2048) * 2
+        parameters.n_parallel = 2
+        # One thread: more of them wait for each other in busy loops, which takes seconds where others want the CPU.
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
+        parameters.warmup = False
+        parameters.api_keys = [secrets.token_hex(16)]  # it also listens itself, where nobody asks it
+        self._server = xllamacpp.Server(parameters)
+        self._slots = threading.Semaphore(2)
+
+    def complete(self, chat: bool, body: dict[str, Any], send: Send | None) -> dict[str, Any]:
+        """Answer a request; with `send` in chunks. Raises Refusal."""
+        if body.get("model") not in self.names:
+            raise Refusal(404, "NotFoundError", f"The model `{body.get('model')}` does not exist.", "model")
+        if chat and not isinstance(body.get("messages"), list):
+            raise Refusal(400, "BadRequestError", "[{'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'}]")
+        asked = body.get("max_completion_tokens") or body.get("max_tokens") or (None if chat else 16)
+        if asked is not None and asked >= self.longest:
+            raise Refusal(
+                400,
+                "BadRequestError",
+                f"'max_tokens' or 'max_completion_tokens' is too large: {asked}. This model's maximum context length is "
+                f"{self.longest} tokens.",
+                "max_tokens",
+            )
+        self.requests += 1
+        wanted = {key: value for key, value in body.items() if key not in ("model", "user", "metadata")}
+        wanted["max_tokens"] = min(asked or 256, 1024)
+        identity = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
+        handle = self._server.handle_chat_completions if chat else self._server.handle_completions
+
+        def dressed(answer: dict[str, Any]) -> dict[str, Any]:
+            answer.pop("timings", None)
+            answer.pop("system_fingerprint", None)
+            return {**answer, "id": identity, "model": body["model"]}
+
+        with self._slots:
+            try:
+                if send is None:
+                    return dressed(handle(wanted))
+                handle({**wanted, "stream": True}, lambda chunk: send(dressed(chunk)))
+            except ValueError as error:
+                raise Refusal(400, "BadRequestError", str(error)) from error
+        return {}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """vLLM's routes, as far as the stack's clients use them."""
+
+    protocol_version = "HTTP/1.1"
+    engine: Engine
+
+    def do_GET(self) -> None:
+        engine = self.engine
+        match self.path.partition("?")[0]:
+            case "/health" | "/ping":
+                self._answer(200, None)
+            case "/version":
+                self._answer(200, {"version": VERSION})
+            case "/metrics":
+                name = f'model_name="{engine.names[0]}"'
+                text = f"vllm:num_requests_running{{{name}}} 0.0\nvllm:num_requests_waiting{{{name}}} 0.0\n"
+                self._answer(200, text)
+            case "/v1/models":
+                if self._authorized():
+                    made = [
+                        {
+                            "id": name,
+                            "object": "model",
+                            "created": int(time.time()),
+                            "owned_by": "vllm",
+                            "root": engine.model,
+                            "parent": None,
+                            "max_model_len": engine.longest,
+                            "permission": [],
+                        }
+                        for name in engine.names
+                    ]
+                    self._answer(200, {"object": "list", "data": made})
+            case _:
+                self._answer(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        text = self.rfile.read(int(self.headers.get("content-length", 0)))
+        chat = {"/v1/chat/completions": True, "/v1/completions": False}.get(self.path.partition("?")[0])
+        if self.path.startswith("/v1") and not self._authorized():
+            return
+        if chat is None:
+            self._answer(404, {"detail": "Not Found"})
+            return
+        try:
+            body = json.loads(text)
+            if body.get("stream"):
+                self._stream(chat, body)
+            else:
+                self._answer(200, self.engine.complete(chat, body, None))
+        except ValueError as error:
+            self._answer(400, {"error": {"message": str(error), "type": "Bad Request", "param": None, "code": 400}})
+        except Refusal as refusal:
+            self._answer(refusal.status, refusal.body)
+
+    def _authorized(self) -> bool:
+        kind, _, key = self.headers.get("authorization", "").partition(" ")
+        if not self.engine.keys or (kind.lower() == "bearer" and key in self.engine.keys):
+            return True
+        self._answer(401, {"error": "Unauthorized"})
+        return False
+
+    def _stream(self, chat: bool, body: dict[str, Any]) -> None:
+        begun = False
+
+        def send(text: str) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                self.send_response(200)
+                self.send_header("content-type", "text/event-stream; charset=utf-8")
+                self.send_header("transfer-encoding", "chunked")
+                self.end_headers()
+            data = f"data: {text}\n\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+        self.engine.complete(chat, body, lambda chunk: send(json.dumps(chunk)))
+        send("[DONE]")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _answer(self, status: int, content: Any) -> None:
+        kind = "text/plain; version=0.0.4" if isinstance(content, str) else "application/json"
+        data = b"" if content is None else content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        print(f'INFO:     {self.client_address[0]}:{self.client_address[1]} - {format % args}', flush=True)
+
+
+def main() -> NoReturn:
+    options = parse(sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    Handler.engine = Engine(options)
+    server = ThreadingHTTPServer((options.host or "0.0.0.0", options.port or 8000), Handler)  # noqa: S104
+    server.daemon_threads = True
+    print("INFO:     Application startup complete.", flush=True)
+    server.serve_forever()
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The gateway that runs in a sandbox, for who calls it from this machine: its URL, its keys, and two requests to try.
+
+On 127.0.0.1 listens what `kubectl port-forward` to the proxy's Service would be on GKE; in the cluster itself, addresses and
+policies are the cluster's (sandbox/network).
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import time
+
+from sandbox.errors import SandboxError
+from sandbox.google.cloud import Cloud
+from sandbox.nodes import pods_daemon
+from sandbox.paths import Home
+from sandbox.phases import say
+from sandbox.start import Sandbox
+
+_WAIT_SECONDS = 180.0
+
+
+def url(home: Home) -> str:
+    """The gateway's URL on loopback. Raises SandboxError where none runs."""
+    if not pods_daemon.runs(home):
+        raise SandboxError(f"no gateway runs in {home.root}: its pods are played, or nothing was deployed yet.")
+    if not pods_daemon.is_up(home) or not home.gateway_port.exists():
+        raise SandboxError(f"no gateway runs in {home.root}: `make up` starts it.")
+    return f"http://127.0.0.1:{home.gateway_port.read_text()}"
+
+
+def key(box: Sandbox, name: str) -> str:
+    """The value of a declared virtual key, as Secret Manager has it. Raises SandboxError."""
+    secrets = _outputs(box).get("virtualKeySecrets", {})
+    if name not in secrets:
+        raise SandboxError(f"stack {box.stack} declares no virtual key {name!r}; it has {', '.join(secrets) or 'none'}.")
+    rows = Cloud(box.home.cloud).list("secretVersion", f"{secrets[name]}/versions/")
+    return base64.b64decode(rows[-1]["payload"]).decode()
+
+
+def show(box: Sandbox) -> None:
+    """Wait until the gateway answers, and say how to call it."""
+    outputs = _outputs(box)
+    names, models = outputs.get("virtualKeySecrets") or {}, outputs.get("models") or {}
+    start = time.monotonic()
+    while not _answers(box.home):
+        if time.monotonic() - start > _WAIT_SECONDS:
+            say(f"the gateway does not answer yet; `kubectl get pods -A` in `make shell` says why. Log: {box.home.pods_log}")
+            return
+        time.sleep(0.5)
+    say(f"gateway: {url(box.home)} answers")
+    stack = "" if box.stack == "dev" else f" STACK={box.stack}"
+    if not names or not models:
+        return
+    name, model = next(iter(names)), next(iter(models))
+    call = f"curl -s $(make -s url{stack})"
+    bearer = f'-H "Authorization: Bearer $(make -s key NAME={name}{stack})"'
+    body = json.dumps({"model": model, "max_tokens": 32, "messages": [{"role": "user", "content": "Say hello."}]})
+    say(f"  {call}/v1/chat/completions {bearer} -H \"Content-Type: application/json\" -d '{body}'")
+    say(f"  {call}/key/info {bearer}")
+
+
+def _outputs(box: Sandbox) -> dict[str, dict[str, str]]:
+    checkpoint = box.home.checkpoint(box.stack)
+    if not checkpoint.exists():
+        raise SandboxError(f"stack {box.stack} was not brought up here: `make up STACK={box.stack}` does that.")
+    resources = json.loads(checkpoint.read_text())["checkpoint"]["latest"].get("resources", [])
+    return resources[0].get("outputs", {}) if resources else {}
+
+
+def _answers(home: Home) -> bool:
+    if not home.gateway_port.exists():
+        return False
+    connection = http.client.HTTPConnection("127.0.0.1", int(home.gateway_port.read_text()), timeout=5)
+    try:
+        connection.request("GET", "/health/readiness")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,240 @@
+"""One container of a pod: its process, log, state and probes' results.
+
+Its process group ends with it. Where the sandbox has root and the spec names a user, the process runs as that user, with the
+right to read what root can (its folders lie below root's). What it does not do: limits of CPU and memory, capabilities,
+seccomp, a root file system of its own, read-only or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from sandbox.cluster.client import Json
+from sandbox.cluster.status import timestamp
+from sandbox.processes import CONTAINER
+
+_FIRST_BACK_OFF, _LONGEST_BACK_OFF, _FORGOTTEN_AFTER = 10.0, 300.0, 600.0
+_MESSAGE_BYTES = 2048
+_KEPT_LOGS = 2
+
+
+class Program(NamedTuple):
+    """What to run: argv of this machine, all variables, and the folder to run in."""
+
+    words: list[str]
+    variables: Mapping[str, str]
+    directory: Path
+
+
+class StartError(Exception):
+    """A program cannot be started; the message is the container runtime's."""
+
+
+@dataclass
+class Container:
+    """One container; `folder` holds its logs and what it sees as its root folder."""
+
+    spec: Json
+    folder: Path
+    mark: str
+    restarts: int = 0
+    played: bool = False
+    init: bool = False
+    state: Json = field(default_factory=lambda: {"waiting": {"reason": "ContainerCreating"}})
+    last_state: Json = field(default_factory=dict)
+    started: bool = False
+    ready: bool = False
+    not_before: float = 0.0
+    program: Program | None = None
+    _process: subprocess.Popen[bytes] | None = None
+    _back_off: float = 0.0
+    _ran_since: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.spec["name"]
+
+    @property
+    def sidecar(self) -> bool:
+        """Whether it is an init container that goes on beside the others."""
+        return self.init and self.spec.get("restartPolicy") == "Always"
+
+    @property
+    def running(self) -> bool:
+        return "running" in self.state
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of the last run, once it is over."""
+        over = self.state.get("terminated") or self.last_state.get("terminated")
+        return over["exitCode"] if over else None
+
+    @property
+    def root(self) -> Path:
+        """What stands for the container's own file system: a folder to run in and to write to."""
+        return self.folder / "root"
+
+    def log(self, back: int = 0) -> Path:
+        """The log of this run, or of one before."""
+        return self.folder / f"{self.restarts - back}.log"
+
+    def start(self, program: Program, user: int | None, groups: list[int]) -> None:
+        """Start the process. Raises StartError."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.folder.joinpath(f"{self.restarts - _KEPT_LOGS}.log").unlink(missing_ok=True)
+        self.program = program
+        try:
+            with self.log().open("ab") as log:
+                self._process = _spawn(program, self.mark, user, groups, log)
+        except OSError as error:
+            raise StartError(
+                "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
+                f'failed: unable to start container process: exec: "{program.words[0]}": {error.strerror}'
+            ) from error
+        self._ran_since = time.monotonic()
+        self.state = {"running": {"startedAt": timestamp()}}
+
+    def play(self) -> None:
+        """Be running, or done where it is an init container, without a process."""
+        now = timestamp()
+        done = {"exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now}
+        self.state = {"terminated": done} if self.init and not self.sidecar else {"running": {"startedAt": now}}
+
+    def ended(self) -> bool:
+        """Whether the process has ended since the last look; its state tells how."""
+        if self._process is None:
+            return False
+        code = self._process.poll()
+        if code is None:
+            return False
+        _signal_group(self._process.pid, signal.SIGKILL)
+        self._process = None
+        self.over(128 - code if code < 0 else code)
+        return True
+
+    def over(self, code: int, reason: str | None = None, message: str | None = None) -> None:
+        """Note the end of a run."""
+        running = self.state.get("running", {})
+        terminated = {
+            "exitCode": code,
+            "reason": reason or ("Completed" if code == 0 else "Error"),
+            "startedAt": running.get("startedAt", timestamp()),
+            "finishedAt": timestamp(),
+        }
+        if code and message is None and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            message = self.tail()
+        if message:
+            terminated["message"] = message
+        self.started = self.ready = False
+        self.state = {"terminated": terminated}
+        if time.monotonic() - self._ran_since > _FORGOTTEN_AFTER:
+            self._back_off = 0.0
+
+    def schedule_restart(self) -> None:
+        """Choose when the next run starts: at once after the first, then after 10 s, 20 s, ... as the kubelet."""
+        self.not_before = time.monotonic() + self._back_off
+        self._back_off = min(max(self._back_off * 2, _FIRST_BACK_OFF), _LONGEST_BACK_OFF)
+
+    def wait_for_restart(self, pod: Json) -> None:
+        """Be in CrashLoopBackOff."""
+        delay = max(self._back_off / 2, _FIRST_BACK_OFF)
+        metadata = pod["metadata"]
+        where = f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})"
+        message = f"back-off {_go(delay)} restarting failed container={self.name} pod={where}"
+        if "terminated" in self.state:
+            self.last_state = self.state
+        self.state = {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
+
+    def again(self) -> None:
+        """Make ready for another run."""
+        if "terminated" in self.state:
+            self.last_state = self.state
+        self.restarts += 1
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the container's first process."""
+        if self._process and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """End the whole group at once."""
+        if self._process:
+            _signal_group(self._process.pid, signal.SIGKILL)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end of the first process; whether it ended."""
+        if self._process is None:
+            return True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(seconds, 0))
+            return True
+        return False
+
+    def execute(self, words: list[str], timeout: float) -> tuple[int, str]:
+        """Run a command beside the process, in its environment; exit code and output. Raises TimeoutError."""
+        assert self.program
+        variables = {**self.program.variables, CONTAINER: self.mark}
+        try:
+            done = subprocess.run(
+                words,
+                env=variables,
+                cwd=self.program.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError from error
+        except OSError as error:
+            return 127, f'exec: "{words[0]}": {error.strerror}'
+        return done.returncode, done.stdout.decode(errors="replace")
+
+    def tail(self) -> str:
+        """The end of the log, as much as a status takes."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = self.log().read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace").splitlines()[-80:]
+            return "\n".join(lines)
+        return ""
+
+
+def _spawn(
+    program: Program, mark: str, user: int | None, groups: list[int], log: object
+) -> subprocess.Popen[bytes]:
+    words = program.words
+    if user is not None and os.geteuid() == 0 and user != 0 and (setpriv := shutil.which("setpriv")):
+        group = groups[0] if groups else user
+        others = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+        rights = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        words = [setpriv, f"--reuid={user}", f"--regid={group}", others, *rights, "--", *words]
+        os.chown(program.directory, user, group)
+    return subprocess.Popen(
+        words,
+        env={**program.variables, CONTAINER: mark},
+        cwd=program.directory,
+        stdin=subprocess.DEVNULL,
+        stdout=log,  # pyright: ignore[reportArgumentType]
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _go(seconds: float) -> str:
+    """A duration as Go writes it."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
