@@ -117,13 +117,14 @@ def _start_once(
         "kube-scheduler=leader-elect=false",
         # Nor do the nodes of a killed kwok run pods before its leases on them, by default 200 s, are over.
         "kwok-controller=node-lease-duration-seconds=8",
-        # Apart from the Services' addresses, and from those of pods that run.
-        f"kwok-controller=cidr={PLAYED}",
         # An etcd of another sandbox on a port taken meanwhile must look empty, not shared.
         f"kube-apiserver=etcd-prefix=/{directory.name}",
         # What pods reach the API server at is GKE's to say (base_objects), not this machine's address and port.
         "kube-apiserver=endpoint-reconciler-type=none",
         *api_server_arguments(home),
+        # Apart from the Services' addresses, and from those of pods that run. Last: before another component's first
+        # argument, a second of one makes kwokctl 0.8.0 panic.
+        f"kwok-controller=cidr={PLAYED}",
     ):
         command += ["--extra-args", extra]
     answer = subprocess.run(

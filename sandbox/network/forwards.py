@@ -79,10 +79,11 @@ class _End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.ended = True
-        if not (self.other and self.other.transport) or self.other.ended:
-            return False  # closes this end, and with it the other
-        with contextlib.suppress(OSError, RuntimeError):
-            self.other.transport.write_eof()
+        if self.other and self.other.transport:
+            if self.other.ended:
+                return False  # closes this end, and with it the other
+            with contextlib.suppress(OSError, RuntimeError):
+                self.other.transport.write_eof()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -132,6 +133,8 @@ class _Client(_End):
         self.other, server.other = server, self
         for data in self.early:
             server.transport.write(data)
+        if self.ended:
+            server.transport.write_eof()
         if self.transport.is_closing():
             server.transport.close()
 

@@ -8,6 +8,7 @@ from sandbox.errors import SandboxError
 from sandbox.network.addresses import available
 from sandbox.paths import Home
 from sandbox.processes import PODS, python_command, running, start_daemon
+from sandbox.toolchain.cache import cache
 
 _RUN, _PLAYED = "run", "played"
 
@@ -45,6 +46,8 @@ def start(home: Home, environment: Mapping[str, str]) -> None:
     """Start the node runtime; returns once it serves. Raises SandboxError with the end of its log if it ends instead."""
     home.pods_ready.unlink(missing_ok=True)
     command = python_command(home, PODS)
+    # HOME is the sandbox's there: what containers run is in the user's cache.
+    environment = {**environment, "LLM_GATEWAY_CACHE": str(cache())}
     if not start_daemon(home, command, environment, home.pods_log, home.pods_ready.exists):
         tail = home.pods_log.read_text()[-1500:]
         raise SandboxError(f"the node runtime did not start; the end of {home.pods_log}:\n{tail}")

@@ -67,11 +67,14 @@ class Runtime:
             if uid not in present and not pod.thread.is_alive():
                 del self._pods[uid]
                 shutil.rmtree(pod.folder, ignore_errors=True)
+        network_file.write_names(self._home, self._routes.names())
         for pod in objects:
             uid = pod["metadata"]["uid"]
             if marked_to_run(pod) and uid not in self._pods:
-                self._pods[uid] = Pod(pod, self._address(pod), self._home, self._api, self._network, self._programs)
-        network_file.write_names(self._home, self._routes.names())
+                made = Pod(pod, self._address(pod), self._home, self._api, self._network, self._programs)
+                self._pods[uid] = made
+                made.resolves = self._routes.resolves(made)
+                made.start()
         for pod in self._pods.values():
             pod.resolves = self._routes.resolves(pod)
         self._forwards.set(self._routes.routes())

@@ -36,7 +36,7 @@ _REFRESH_SECONDS = 60.0
 
 
 class Pod:
-    """Runs one pod in a thread of its own. `stop` ends it with the sandbox, and leaves the object as it is."""
+    """Runs one pod in a thread of its own, from `start` on. `stop` ends it with the sandbox, and leaves the object."""
 
     def __init__(
         self, pod: Json, address: str, home: Home, api: Watched, network: Network, programs: Containers
@@ -62,6 +62,9 @@ class Pod:
         self.inits = [self._container(spec, True) for spec in pod["spec"].get("initContainers", [])]
         self.containers = [self._container(spec, False) for spec in pod["spec"]["containers"]]
         self.thread = threading.Thread(target=self._run, name=f"pod-{self._key[1]}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
         self.thread.start()
 
     @property

@@ -92,6 +92,7 @@ class Container:
         self.root.mkdir(parents=True, exist_ok=True)
         self.folder.joinpath(f"{self.restarts - _KEPT_LOGS}.log").unlink(missing_ok=True)
         self.program = program
+        self._ran_since = time.monotonic()
         try:
             with self.log().open("ab") as log:
                 self._process = _spawn(program, self.mark, user, groups, log)
@@ -100,7 +101,6 @@ class Container:
                 "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
                 f'failed: unable to start container process: exec: "{program.words[0]}": {error.strerror}'
             ) from error
-        self._ran_since = time.monotonic()
         self.state = {"running": {"startedAt": timestamp()}}
 
     def play(self) -> None:
@@ -136,7 +136,7 @@ class Container:
             terminated["message"] = message
         self.started = self.ready = False
         self.state = {"terminated": terminated}
-        if time.monotonic() - self._ran_since > _FORGOTTEN_AFTER:
+        if self._ran_since and time.monotonic() - self._ran_since > _FORGOTTEN_AFTER:
             self._back_off = 0.0
 
     def schedule_restart(self) -> None:

@@ -47,8 +47,7 @@ def status(
     return {
         "phase": over,
         "conditions": [*others, *own],
-        "hostIP": host,
-        "hostIPs": [{"ip": host}],
+        **({"hostIP": host, "hostIPs": [{"ip": host}]} if host else {}),  # kwok's nodes have no address
         "podIP": address,
         "podIPs": [{"ip": address}],
         "startTime": pod["status"].get("startTime") or timestamp(),
