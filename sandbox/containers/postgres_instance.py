@@ -14,6 +14,7 @@ owner's password from its Secret, and answers the probes on port 8000. Differenc
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import signal
@@ -28,7 +29,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from sandbox.cluster import control_plane
-from sandbox.cluster.client import ApiError, Client, Json, Unreachable
+from sandbox.cluster.client import MERGE, ApiError, Client, Json, Unreachable
+from sandbox.cluster.status import timestamp
 from sandbox.network.addresses import Network
 from sandbox.paths import Home
 
@@ -100,8 +102,11 @@ class Instance:
         signal.signal(signal.SIGTERM, _interrupt)
         cluster = self.cluster()
         self.data.chmod(0o700)
-        if cluster["status"].get("targetPrimary") != self.name:
-            (self.data / "standby.signal").touch()
+        if cluster["status"].get("targetPrimary") != self.name and not (self.data / "standby.signal").exists():
+            # It was the primary: its last WAL may be nobody else's.
+            print(f"{self.name} is no longer the primary: copying the new one", flush=True)
+            if code := self.join():
+                return code
         self._configure(cluster)
         _Probes.instance = self
         probes = ThreadingHTTPServer((self.address, STATUS_PORT), _Probes)
@@ -124,6 +129,10 @@ class Instance:
         done = subprocess.run([*words, "-d", "postgres"], input=statement, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
+    def position(self) -> int:
+        """How much of the WAL a standby has, in bytes."""
+        return int(self.query("SELECT COALESCE(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_current_wal_lsn()) - '0/0'"))
+
     def accepts(self) -> bool:
         """Whether the server takes connections."""
         words = ["pg_isready", "-q", "-h", self._sockets, "-U", "postgres", "-d", "postgres"]
@@ -140,6 +149,7 @@ class Instance:
             if primary and standby:
                 print(f"promoting {self.name}", flush=True)
                 self.query("SELECT pg_promote()")
+                self._become_primary()
             elif primary:
                 self._take_password(cluster)
             self._configure(cluster)
@@ -148,6 +158,12 @@ class Instance:
             if words != self._said:
                 print(f"instance manager: {words}", flush=True)
             self._said = words
+
+    def _become_primary(self) -> None:
+        """Tell the operator that the promotion is done."""
+        path = f"/apis/postgresql.cnpg.io/v1/namespaces/{self._namespace}/clusters/{self._cluster}/status"
+        status = {"currentPrimary": self.name, "currentPrimaryTimestamp": timestamp()}
+        self.api.send("PATCH", path, {"status": status}, MERGE)
 
     def _take_password(self, cluster: Json) -> None:
         initdb = cluster["spec"].get("bootstrap", {})
@@ -231,9 +247,13 @@ class _Probes(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         well = self.path == "/healthz" or self.instance.accepts()
+        text = b""
+        if self.path == "/pg/status" and well:
+            text = json.dumps({"position": self.instance.position()}).encode()
         self.send_response(200 if well else 500)
-        self.send_header("content-length", "0")
+        self.send_header("content-length", str(len(text)))
         self.end_headers()
+        self.wfile.write(text)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

@@ -76,7 +76,7 @@ class Network:
 
 def runs(address: str) -> bool:
     """Whether an address of the API is that of a pod that runs."""
-    return ip_address(address) in PODS and int(address.split(".")[2]) >= 128
+    return bool(address) and ip_address(address) in PODS and int(address.split(".")[2]) >= 128
 
 
 def free_address(taken: Set[str]) -> str:

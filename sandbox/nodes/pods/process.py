@@ -1,7 +1,7 @@
 """One container of a pod: its process, log, state and probes' results.
 
-Its process group ends with it. Where the sandbox has root and the spec names a user, the process runs as that user, with the
-right to read what root can (its folders lie below root's). What it does not do: limits of CPU and memory, capabilities,
+Its process group ends with it. Where the sandbox has root and the spec names a user, the process runs as that user, or as
+nobody where this machine does not know it, with the right to read what root can (its folders lie below root's). What it does not do: limits of CPU and memory, capabilities,
 seccomp, a root file system of its own, read-only or not.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -214,6 +215,8 @@ def _spawn(
     words = program.words
     if user is not None and os.geteuid() == 0 and user != 0 and (setpriv := shutil.which("setpriv")):
         group = groups[0] if groups else user
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam("nobody").pw_uid if not _is_known(user) else user
         others = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
         rights = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
         words = [setpriv, f"--reuid={user}", f"--regid={group}", others, *rights, "--", *words]
@@ -227,6 +230,14 @@ def _spawn(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def _is_known(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

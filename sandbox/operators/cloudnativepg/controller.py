@@ -11,8 +11,10 @@ where the operator only lets its Job fail again and again; and a Secret whose us
 which lacks a key) leaves the Cluster unready with the instance manager's words as its phaseReason. The
 operator writes them to the primary's log only, reports a healthy cluster and never sets the password.
 
-What it does not do: run PostgreSQL, replicate, fail over or switch over (an instance that goes is made again
-on its volume), recover from or back up to volume snapshots, run other plugins than Barman Cloud, manage roles
+Where pods run, so do PostgreSQL and its replication, in them (sandbox/containers/postgres_instance.py), and a standby
+takes over from a primary that is not ready (failover.py). Where they are played, no instance ever fails.
+
+What it does not do: switch over by plan (an instance that goes is made again on its volume), recover from or back up to volume snapshots, run other plugins than Barman Cloud, manage roles
 or services, poolers, tablespaces, separate WAL volumes, image catalogs, certificates, superuser access. It
 refuses each of these by name in the Cluster's phaseReason.
 """
@@ -29,7 +31,7 @@ from sandbox.cluster.status import holds, moment, timestamp, with_condition
 from sandbox.cluster.watched import Json, Watched, available, controlled_by
 from sandbox.google.cloud import Cloud, CloudError
 from sandbox.latency import seconds
-from sandbox.operators.cloudnativepg import database, objects
+from sandbox.operators.cloudnativepg import database, failover, objects
 from sandbox.operators.cloudnativepg.barman import BarmanError
 from sandbox.operators.cloudnativepg.barman_plugin import PLUGIN, BarmanPlugin, archives, uses_plugin
 
@@ -128,6 +130,7 @@ class CloudNativePG:
             operator = objects.Operator(image, self._plugin.sidecar(cluster, sidecar_image))
         self._make_shared_objects(cluster)
         found = self._find(cluster)
+        failover.label_roles(self._api, cluster, found.pods)
         phase = self._next(cluster, found, operator)
         self._register(cluster, found, phase)
         if (
@@ -187,6 +190,11 @@ class CloudNativePG:
             failure = self._fill(cluster)
             if failure:
                 return Phase("Setting up primary", f"while restoring a backup: {failure}")
+        failing = failover.failing_over(cluster, found.pods)
+        if failing:
+            self._tell(cluster, "FailingOver", f"Failing over from {status['currentPrimary']} to {failing}")
+            target = {"targetPrimary": failing, "targetPrimaryTimestamp": timestamp()}
+            return Phase("Failing over", f"Failing over from {status['currentPrimary']} to {failing}", target)
         if self._start_instances(cluster, found, operator):
             return None
         if any(not _active(pod) for pod in found.pods):
@@ -197,7 +205,7 @@ class CloudNativePG:
         primary = status.get("targetPrimary")
         if not all(_ready(pod) for pod in found.pods):
             return None
-        if status.get("currentPrimary") != primary:
+        if not status.get("currentPrimary"):  # later ones say themselves that they were promoted
             return Phase(
                 status["phase"],
                 status.get("phaseReason", ""),
