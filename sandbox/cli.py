@@ -196,7 +196,12 @@ def dispatch(options: argparse.Namespace) -> int:
         case operation:
             skip_preview = getattr(options, "skip_preview", False)
             code = operate(box, operation, getattr(options, "allow", ()), preview_first=not skip_preview)
-            if operation == "up" and code == 0 and pods_daemon.runs(home) and stack_file.is_gateway(_copy(copy)):
+            if (
+                operation == "up"
+                and code == 0
+                and pods_daemon.runs(home)
+                and stack_file.is_gateway(_copy(copy))
+            ):
                 gateway.show(box)
             return code
 

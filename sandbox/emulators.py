@@ -21,11 +21,11 @@ from sandbox.google.cloud import Cloud
 from sandbox.nodes.disks import Disks
 from sandbox.nodes.kubelet import Kubelet
 from sandbox.nodes.node_pools import NodePools
+from sandbox.nodes.pods_daemon import runs
 from sandbox.operators.cert_manager import CertManager
 from sandbox.operators.cloudnativepg.backups import PostgresBackups
 from sandbox.operators.cloudnativepg.controller import CloudNativePG
 from sandbox.operators.external_secrets.controller import ExternalSecrets
-from sandbox.nodes.pods_daemon import runs
 from sandbox.paths import Home
 
 _TICK_SECONDS = 1.0

@@ -24,7 +24,9 @@ _WAIT_SECONDS = 180.0
 def url(home: Home) -> str:
     """The gateway's URL on loopback. Raises SandboxError where none runs."""
     if not pods_daemon.runs(home):
-        raise SandboxError(f"no gateway runs in {home.root}: its pods are played, or nothing was deployed yet.")
+        raise SandboxError(
+            f"no gateway runs in {home.root}: its pods are played, or nothing was deployed yet."
+        )
     if not pods_daemon.is_up(home) or not home.gateway_port.exists():
         raise SandboxError(f"no gateway runs in {home.root}: `make up` starts it.")
     return f"http://127.0.0.1:{home.gateway_port.read_text()}"
@@ -34,7 +36,9 @@ def key(box: Sandbox, name: str) -> str:
     """The value of a declared virtual key, as Secret Manager has it. Raises SandboxError."""
     secrets = _outputs(box).get("virtualKeySecrets", {})
     if name not in secrets:
-        raise SandboxError(f"stack {box.stack} declares no virtual key {name!r}; it has {', '.join(secrets) or 'none'}.")
+        raise SandboxError(
+            f"stack {box.stack} declares no virtual key {name!r}; it has {', '.join(secrets) or 'none'}."
+        )
     rows = Cloud(box.home.cloud).list("secretVersion", f"{secrets[name]}/versions/")
     return base64.b64decode(rows[-1]["payload"]).decode()
 
@@ -46,7 +50,9 @@ def show(box: Sandbox) -> None:
     start = time.monotonic()
     while not _answers(box.home):
         if time.monotonic() - start > _WAIT_SECONDS:
-            say(f"the gateway does not answer yet; `kubectl get pods -A` in `make shell` says why. Log: {box.home.pods_log}")
+            say(
+                f"the gateway does not answer yet; `kubectl get pods -A` in `make shell` says why. Log: {box.home.pods_log}"
+            )
             return
         time.sleep(0.5)
     say(f"gateway: {url(box.home)} answers")
@@ -56,7 +62,9 @@ def show(box: Sandbox) -> None:
     name, model = next(iter(names)), next(iter(models))
     call = f"curl -s $(make -s url{stack})"
     bearer = f'-H "Authorization: Bearer $(make -s key NAME={name}{stack})"'
-    body = json.dumps({"model": model, "max_tokens": 32, "messages": [{"role": "user", "content": "Say hello."}]})
+    body = json.dumps(
+        {"model": model, "max_tokens": 32, "messages": [{"role": "user", "content": "Say hello."}]}
+    )
     say(f"  {call}/v1/chat/completions {bearer} -H \"Content-Type: application/json\" -d '{body}'")
     say(f"  {call}/key/info {bearer}")
 
@@ -64,7 +72,9 @@ def show(box: Sandbox) -> None:
 def _outputs(box: Sandbox) -> dict[str, dict[str, str]]:
     checkpoint = box.home.checkpoint(box.stack)
     if not checkpoint.exists():
-        raise SandboxError(f"stack {box.stack} was not brought up here: `make up STACK={box.stack}` does that.")
+        raise SandboxError(
+            f"stack {box.stack} was not brought up here: `make up STACK={box.stack}` does that."
+        )
     resources = json.loads(checkpoint.read_text())["checkpoint"]["latest"].get("resources", [])
     return resources[0].get("outputs", {}) if resources else {}
 

@@ -52,7 +52,7 @@ class Instance:
         self.address = os.environ["SANDBOX_ADDRESS"]
         self._cluster = os.environ["CLUSTER_NAME"]
         self._namespace = os.environ["NAMESPACE"]
-        self._sockets = tempfile.mkdtemp(prefix="pg-", dir="/tmp")  # noqa: S108 - a socket's path must be short
+        self._sockets = tempfile.mkdtemp(prefix="pg-", dir="/tmp")
         self._server: subprocess.Popen[bytes] | None = None
         self._taken = ""
         self._said = ""
@@ -102,7 +102,10 @@ class Instance:
         signal.signal(signal.SIGTERM, _interrupt)
         cluster = self.cluster()
         self.data.chmod(0o700)
-        if cluster["status"].get("targetPrimary") != self.name and not (self.data / "standby.signal").exists():
+        if (
+            cluster["status"].get("targetPrimary") != self.name
+            and not (self.data / "standby.signal").exists()
+        ):
             # It was the primary: its last WAL may be nobody else's.
             print(f"{self.name} is no longer the primary: copying the new one", flush=True)
             if code := self.join():
@@ -125,13 +128,31 @@ class Instance:
 
     def query(self, statement: str) -> str:
         """What psql prints for a statement of the superuser. Raises CalledProcessError."""
-        words = ["psql", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h", self._sockets, "-U", "postgres"]
-        done = subprocess.run([*words, "-d", "postgres"], input=statement, capture_output=True, text=True, check=True)
+        words = [
+            "psql",
+            "-X",
+            "-q",
+            "-t",
+            "-A",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            self._sockets,
+            "-U",
+            "postgres",
+        ]
+        done = subprocess.run(
+            [*words, "-d", "postgres"], input=statement, capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
     def position(self) -> int:
         """How much of the WAL a standby has, in bytes."""
-        return int(self.query("SELECT COALESCE(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_current_wal_lsn()) - '0/0'"))
+        return int(
+            self.query(
+                "SELECT COALESCE(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_current_wal_lsn()) - '0/0'"
+            )
+        )
 
     def accepts(self) -> bool:
         """Whether the server takes connections."""
@@ -208,12 +229,16 @@ class Instance:
             if synchronous.get("dataDurability") == "preferred":
                 others, number = up, min(number, len(up))
             if number:
-                parameters["synchronous_standby_names"] = f"{synchronous['method'].upper()} {number} ({','.join(others)})"
+                parameters["synchronous_standby_names"] = (
+                    f"{synchronous['method'].upper()} {number} ({','.join(others)})"
+                )
         elif primary and primary != self.name and (address := self._address_of(primary)):
             parameters["primary_conninfo"] = (
                 f"host={address} port={_PORT} user=streaming_replica application_name={self.name}"
             )
-        lines = [f"{name} = '{str(value).replace(chr(39), chr(39) * 2)}'" for name, value in parameters.items()]
+        lines = [
+            f"{name} = '{str(value).replace(chr(39), chr(39) * 2)}'" for name, value in parameters.items()
+        ]
         text = "\n".join([*lines, ""])
         file = self.data / "postgresql.auto.conf"
         if not file.exists() or file.read_text() != text:

@@ -8,4 +8,10 @@ from sandbox.containers.launch import SANDBOX, SHELL, Image, Launch
 def image(launch: Launch) -> Image:
     server = launch.python("sandbox.containers.router_server")
     account = next((m.target for m in launch.mounts if m.path.endswith("/serviceaccount")), launch.folder)
-    return Image(["vllm-router"], [], {**SHELL, "vllm-router": server}, {**SANDBOX, "SANDBOX_ACCOUNT": str(account)}, "app")
+    return Image(
+        ["vllm-router"],
+        [],
+        {**SHELL, "vllm-router": server},
+        {**SANDBOX, "SANDBOX_ACCOUNT": str(account)},
+        "app",
+    )

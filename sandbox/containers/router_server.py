@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-import sandbox.containers.hooks.network  # noqa: F401 - the pod's network
+from sandbox.containers.hooks import network
 
 _LOOK_SECONDS = 2.0
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
@@ -69,9 +69,7 @@ class Engines:
     def serving(self, model: str) -> list[str]:
         """The addresses of the engines that serve a model."""
         return sorted(
-            address
-            for address, models in self._models.items()
-            if any(each["id"] == model for each in models)
+            address for address, models in self._models.items() if any(each["id"] == model for each in models)
         )
 
     def _follow(self) -> None:
@@ -99,7 +97,9 @@ class Engines:
         )
         selector = quote(self._options.k8s_label_selector)
         path = f"/api/v1/namespaces/{self._options.k8s_namespace}/pods?labelSelector={selector}"
-        connection.request("GET", path, headers={"authorization": f"Bearer {(account / 'token').read_text()}"})
+        connection.request(
+            "GET", path, headers={"authorization": f"Bearer {(account / 'token').read_text()}"}
+        )
         answer = json.loads(connection.getresponse().read())
         connection.close()
         if "items" not in answer:
@@ -116,7 +116,10 @@ class Engines:
             connection.request("GET", "/v1/models", headers={"authorization": f"Bearer {key}"} if key else {})
             return json.loads(connection.getresponse().read())["data"]
         except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
-            print(f"ERROR: Failed to get model names from http://{address}:{self._options.k8s_port}: {error}", flush=True)
+            print(
+                f"ERROR: Failed to get model names from http://{address}:{self._options.k8s_port}: {error}",
+                flush=True,
+            )
             return []
 
 
@@ -181,11 +184,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
-        print(f'INFO:     {self.client_address[0]} - {format % args}', flush=True)
+        print(f"INFO:     {self.client_address[0]} - {format % args}", flush=True)
 
 
 def main() -> NoReturn:
     options = parse(sys.argv[1:])
+    network.install()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     Handler.engines, Handler.port = Engines(options), options.k8s_port
     server = ThreadingHTTPServer((options.host, options.port), Handler)

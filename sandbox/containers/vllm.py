@@ -7,5 +7,9 @@ from sandbox.containers.launch import SANDBOX, SHELL, Image, Launch
 
 def image(launch: Launch) -> Image:
     server = launch.python("sandbox.containers.vllm_server")
-    variables = {**SANDBOX, "SANDBOX_MODEL": str(launch.programs.model), "SANDBOX_PROGRAMS": str(launch.programs.programs)}
+    variables = {
+        **SANDBOX,
+        "SANDBOX_MODEL": str(launch.programs.model),
+        "SANDBOX_PROGRAMS": str(launch.programs.programs),
+    }
     return Image(["vllm", "serve"], [], {**SHELL, "vllm": server}, variables, "vllm-workspace")

@@ -23,12 +23,18 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NoReturn
 
-import sandbox.containers.hooks.network  # noqa: F401 - the pod's network
+from sandbox.containers.hooks import network
 
 VERSION = "0.23.0"
 _LONGEST = 8192
 """Tokens that the model behind was trained for."""
-_FLAGS = ("enable-prefix-caching", "enable-chunked-prefill", "enable-auto-tool-choice", "trust-remote-code", "enforce-eager")
+_FLAGS = (
+    "enable-prefix-caching",
+    "enable-chunked-prefill",
+    "enable-auto-tool-choice",
+    "trust-remote-code",
+    "enforce-eager",
+)
 OPTIONS: dict[str, type] = {
     "host": str,
     "port": int,
@@ -72,9 +78,9 @@ class Parser(argparse.ArgumentParser):
 def parse(words: list[str]) -> argparse.Namespace:
     """The options of `vllm serve`. Ends the process with argparse's words at one that is not known."""
     parser = Parser(prog="vllm", allow_abbrev=False)
-    serve = parser.add_subparsers(dest="command", required=True, parser_class=argparse.ArgumentParser).add_parser(
-        "serve", allow_abbrev=False
-    )
+    serve = parser.add_subparsers(
+        dest="command", required=True, parser_class=argparse.ArgumentParser
+    ).add_parser("serve", allow_abbrev=False)
     serve.add_argument("model_tag", nargs="?")
     serve.add_argument("--model", default="Qwen/Qwen3-0.6B")
     serve.add_argument("--served-model-name", nargs="+")
@@ -99,7 +105,7 @@ class Engine:
 
     def __init__(self, options: argparse.Namespace) -> None:
         sys.path.append(os.environ["SANDBOX_PROGRAMS"])
-        import xllamacpp
+        import xllamacpp  # pyright: ignore[reportMissingImports]
 
         self.model: str = options.model_tag or options.model
         self.names: list[str] = options.served_model_name or [self.model]
@@ -122,7 +128,11 @@ class Engine:
         if body.get("model") not in self.names:
             raise Refusal(404, "NotFoundError", f"The model `{body.get('model')}` does not exist.", "model")
         if chat and not isinstance(body.get("messages"), list):
-            raise Refusal(400, "BadRequestError", "[{'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'}]")
+            raise Refusal(
+                400,
+                "BadRequestError",
+                "[{'type': 'missing', 'loc': ('body', 'messages'), 'msg': 'Field required'}]",
+            )
         asked = body.get("max_completion_tokens") or body.get("max_tokens") or (None if chat else 16)
         if asked is not None and asked >= self.longest:
             raise Refusal(
@@ -204,7 +214,9 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(200, self.engine.complete(chat, body, None))
         except ValueError as error:
-            self._answer(400, {"error": {"message": str(error), "type": "Bad Request", "param": None, "code": 400}})
+            self._answer(
+                400, {"error": {"message": str(error), "type": "Bad Request", "param": None, "code": 400}}
+            )
         except Refusal as refusal:
             self._answer(refusal.status, refusal.body)
 
@@ -235,7 +247,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, content: Any) -> None:
         kind = "text/plain; version=0.0.4" if isinstance(content, str) else "application/json"
-        data = b"" if content is None else content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        data = (
+            b""
+            if content is None
+            else content.encode()
+            if isinstance(content, str)
+            else json.dumps(content).encode()
+        )
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
@@ -243,11 +261,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
-        print(f'INFO:     {self.client_address[0]}:{self.client_address[1]} - {format % args}', flush=True)
+        print(f"INFO:     {self.client_address[0]}:{self.client_address[1]} - {format % args}", flush=True)
 
 
 def main() -> NoReturn:
     options = parse(sys.argv[1:])
+    network.install()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     Handler.engine = Engine(options)
     server = ThreadingHTTPServer((options.host or "0.0.0.0", options.port or 8000), Handler)  # noqa: S104

@@ -60,8 +60,9 @@ class Forwards:
 class _End(asyncio.Protocol):
     """One end of a forwarded connection: what comes in goes out at the other."""
 
+    transport: asyncio.Transport
+
     def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
         self.other: _End | None = None
         self.early: list[bytes] = []
         self.ended = False
@@ -72,14 +73,14 @@ class _End(asyncio.Protocol):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
-        if self.other and self.other.transport:
+        if self.other:
             self.other.transport.write(data)
         else:
             self.early.append(data)
 
     def eof_received(self) -> bool:
         self.ended = True
-        if self.other and self.other.transport:
+        if self.other:
             if self.other.ended:
                 return False  # closes this end, and with it the other
             with contextlib.suppress(OSError, RuntimeError):
@@ -87,15 +88,15 @@ class _End(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.other and self.other.transport:
+        if self.other:
             self.other.transport.abort() if exc else self.other.transport.close()
 
     def pause_writing(self) -> None:
-        if self.other and self.other.transport:
+        if self.other:
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.other and self.other.transport and not self.other.transport.is_closing():
+        if self.other and not self.other.transport.is_closing():
             self.other.transport.resume_reading()
 
 
@@ -129,7 +130,6 @@ class _Client(_End):
         except OSError:
             self._reset()
             return
-        assert self.transport and server.transport
         self.other, server.other = server, self
         for data in self.early:
             server.transport.write(data)
@@ -139,7 +139,6 @@ class _Client(_End):
             server.transport.close()
 
     def _reset(self) -> None:
-        assert self.transport
         connection = cast(socket.socket, self.transport.get_extra_info("socket"))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         self.transport.abort()

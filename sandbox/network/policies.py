@@ -35,7 +35,9 @@ class Policies:
     def allow(self, source: End, target: End, port: int, protocol: str = "TCP") -> bool:
         """Whether `source` may open a connection to `target`."""
         wanted = (target, port, protocol)
-        return self._passes("Egress", source, target, wanted) and self._passes("Ingress", target, source, wanted)
+        return self._passes("Egress", source, target, wanted) and self._passes(
+            "Ingress", target, source, wanted
+        )
 
     def selecting(self, pod: End) -> list[str]:
         """The names of the policies that hold for a pod."""

@@ -150,7 +150,7 @@ def _install_prisma(directory: Path, environment: Path) -> None:
     shutil.copytree(site / "prisma", directory / "python" / "prisma")
     schema = directory / "schema.prisma"
     # Deeper types serve type checkers, and importing them costs each proxy ten seconds.
-    generator = '\\g<0>\n  recursive_type_depth = -1'
+    generator = "\\g<0>\n  recursive_type_depth = -1"
     text = (site / "litellm" / "proxy" / "schema.prisma").read_text()
     schema.write_text(re.sub('provider = "prisma-client-py"', generator, text))
     engine = str(programs / "query-engine")
@@ -183,7 +183,9 @@ def _node() -> tuple[Path, list[str | Path]]:
     return own, [own, root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
 
 
-def _run(command: list[str | Path], cwd: Path | None = None, changes: Mapping[str, str] | None = None) -> None:
+def _run(
+    command: list[str | Path], cwd: Path | None = None, changes: Mapping[str, str] | None = None
+) -> None:
     environment = {**os.environ, "SANDBOX_CONTAINERS": str(MANIFESTS), **(changes or {})}
     done = subprocess.run(
         command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -9,9 +9,9 @@ import httpx
 import pytest
 import yaml
 
+from sandbox.toolchain.containers import LITELLM
 from tests.litellm.conftest import Pod, rendered
 from tests.litellm.driver import Proxy
-from sandbox.toolchain.containers import LITELLM
 from tests.litellm.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, Call
 from versions import LITELLM_CHART, LITELLM_IMAGE
 

@@ -12,8 +12,8 @@ import pytest
 import versions
 from sandbox.cluster import control_plane
 from sandbox.errors import SandboxError
-from tests.support.driver import Sandbox
 from sandbox.network.policies import End, Policies
+from tests.support.driver import Sandbox
 from tests.support.watcher import Watcher
 
 NAMESPACES = ("llm-gateway", "vllm", "cnpg-system", "external-secrets")

@@ -108,9 +108,8 @@ def test_a_forward_leads_on_and_the_server_sees_the_client(echo: Place) -> None:
 def test_what_is_not_let_through_is_reset(route: Callable[[str], Place | None]) -> None:
     forwards, place = Forwards(), ("127.201.0.6", 4321)
     forwards.set({place: route})
-    with pytest.raises(ConnectionError):
-        asked(place, "127.201.128.1", b"x" * 100)
-        raise ConnectionResetError("closed without an answer")
+    with pytest.raises(ConnectionResetError):
+        asked(place, "127.201.128.1")
 
 
 @linux
@@ -125,7 +124,7 @@ def test_a_service_without_pods_refuses(echo: Place) -> None:
 
 PROGRAM = """
 import asyncio, json, runpy, socket, sys
-runpy.run_path(sys.argv[1])
+runpy.run_path(sys.argv[1], run_name="sandbox_network")
 found = {}
 def tried(name, what):
     try:

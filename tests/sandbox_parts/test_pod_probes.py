@@ -19,7 +19,11 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/slow":
             threading.Event().wait(1)
-        self.send_response({"/well": 200, "/moved": 302, "/header": 200 if self.headers.get("X") == "y" else 400}.get(self.path, 503))
+        self.send_response(
+            {"/well": 200, "/moved": 302, "/header": 200 if self.headers.get("X") == "y" else 400}.get(
+                self.path, 503
+            )
+        )
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -72,7 +76,9 @@ def test_nobody_listens() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     refused = f"dial tcp 10.8.128.1:{port}: connect: connection refused"
-    assert tried({"httpGet": {"path": "/", "port": port}}) == Try(False, f'Get "http://10.8.128.1:{port}/": {refused}')
+    assert tried({"httpGet": {"path": "/", "port": port}}) == Try(
+        False, f'Get "http://10.8.128.1:{port}/": {refused}'
+    )
     assert tried({"tcpSocket": {"port": port}}) == Try(False, refused)
 
 
@@ -87,7 +93,10 @@ def test_tcp(port: int) -> None:
 def test_commands() -> None:
     assert tried({"exec": {"command": ["true"]}}) == Try(True, "fine")
     assert tried({"exec": {"command": ["false"]}}) == Try(False, "no file")
-    assert tried({"exec": {"command": ["slow"]}, "timeoutSeconds": 2}).output == 'command timed out: "slow" timed out after 2s'
+    assert (
+        tried({"exec": {"command": ["slow"]}, "timeoutSeconds": 2}).output
+        == 'command timed out: "slow" timed out after 2s'
+    )
 
 
 def test_grpc_is_refused_by_name() -> None:

@@ -74,7 +74,10 @@ def ref(kind: str, name: str, key: str, **more: Any) -> Json:
         ({"name": "V", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, "10.8.128.1"),
         ({"name": "V", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a/b']"}}}, "c"),
         ({"name": "V", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu"}}}, "1"),
-        ({"name": "V", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}}, "250"),
+        (
+            {"name": "V", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}},
+            "250",
+        ),
         ({"name": "V", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}}, "67108864"),
         ({"name": "V", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}, "4"),
     ],
@@ -98,7 +101,10 @@ def test_variables_are_put_in_in_order_and_what_is_unknown_stays() -> None:
         (ref("secretKeyRef", "none", "MASTER"), 'secret "none" not found'),
         (ref("secretKeyRef", "keys", "none"), "couldn't find key none in Secret n/keys"),
         (ref("configMapKeyRef", "none", "level"), 'configmap "none" not found'),
-        ({"name": "V", "valueFrom": {"fieldRef": {"fieldPath": "spec.none"}}}, "unsupported fieldPath: spec.none"),
+        (
+            {"name": "V", "valueFrom": {"fieldRef": {"fieldPath": "spec.none"}}},
+            "unsupported fieldPath: spec.none",
+        ),
         ({"name": "V", "valueFrom": {"fileKeyRef": {}}}, "fileKeyRef is not emulated"),
     ],
 )
@@ -130,11 +136,17 @@ def test_services_of_the_namespace_are_variables_unless_the_pod_has_no_links() -
 
 
 def test_own_variables_hide_those_of_services() -> None:
-    assert made({"name": "LITELLM_PG_RW_PORT", "value": "1"}, enableServiceLinks=True)["LITELLM_PG_RW_PORT"] == "1"
+    assert (
+        made({"name": "LITELLM_PG_RW_PORT", "value": "1"}, enableServiceLinks=True)["LITELLM_PG_RW_PORT"]
+        == "1"
+    )
 
 
 def test_commands_take_variables() -> None:
-    container = {"command": ["valkey-server"], "args": ["--requirepass", "$(PASSWORD)", "$(NONE)", "$$(PASSWORD)"]}
+    container = {
+        "command": ["valkey-server"],
+        "args": ["--requirepass", "$(PASSWORD)", "$(NONE)", "$$(PASSWORD)"],
+    }
     words, arguments = command(container, {"PASSWORD": "pw"})
     assert (words, arguments) == (["valkey-server"], ["--requirepass", "pw", "$(NONE)", "$(PASSWORD)"])
 

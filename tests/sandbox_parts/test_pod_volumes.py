@@ -27,14 +27,18 @@ def volumes(folder: Path, *declared: Json, mounts: list[Json] | None = None) -> 
         "spec": {"volumes": list(declared), "containers": [container]},
         "status": {},
     }
-    return Volumes(pod, folder, folder / "claims", API, lambda projection: f"token for {projection['path']}"), container
+    return Volumes(
+        pod, folder, folder / "claims", API, lambda projection: f"token for {projection['path']}"
+    ), container
 
 
 def written(folder: Path, declared: Json) -> dict[str, str]:
     made, _ = volumes(folder, {"name": "v", **declared})
     made.write()
     root = folder / "volumes" / "v"
-    return {str(path.relative_to(root)): path.read_bytes().decode() for path in root.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(root)): path.read_bytes().decode() for path in root.rglob("*") if path.is_file()
+    }
 
 
 def test_a_secret_is_files(tmp_path: Path) -> None:
@@ -71,7 +75,10 @@ def test_projections_lie_together(tmp_path: Path) -> None:
     ("declared", "says"),
     [
         ({"secret": {"secretName": "none"}}, 'secret "none" not found'),
-        ({"configMap": {"name": "settings", "items": [{"key": "no", "path": "x"}]}}, "references non-existent config key: no"),
+        (
+            {"configMap": {"name": "settings", "items": [{"key": "no", "path": "x"}]}},
+            "references non-existent config key: no",
+        ),
         ({"persistentVolumeClaim": {"claimName": "none"}}, 'persistentvolumeclaim "none" not found'),
     ],
 )

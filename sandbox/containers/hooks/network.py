@@ -14,7 +14,6 @@ import os
 import socket
 from typing import Any
 
-_POD = os.environ["SANDBOX_POD"]
 _known: dict[str, Any] = {}
 _LOOPBACK = ("", "0.0.0.0", "::", "::1", "localhost", "127.0.0.1")  # noqa: S104
 _connect, _connect_ex, _bind = socket.socket.connect, socket.socket.connect_ex, socket.socket.bind
@@ -22,7 +21,7 @@ _getaddrinfo = socket.getaddrinfo
 
 
 def _pod() -> dict[str, Any]:
-    return _read(_POD)
+    return _read(os.environ["SANDBOX_POD"])
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -82,7 +81,9 @@ def _target(sock: socket.socket, address: Any) -> Any:
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
     found = here(resolve(address[0])[0], address[1])
     if sock.getsockname()[1] == 0:
-        sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: the port is chosen with the target
+        sock.setsockopt(
+            socket.IPPROTO_IP, 24, 1
+        )  # IP_BIND_ADDRESS_NO_PORT: the port is chosen with the target
         _bind(sock, (_pod()["address"], 0))
     return found
 
@@ -131,16 +132,20 @@ def gethostbyname(host: str) -> str:
 
 def _hook_uvloop() -> None:
     try:
-        import uvloop
+        import uvloop  # pyright: ignore[reportMissingImports]
     except ImportError:
         return
     loop: Any = uvloop.Loop
     plain_connection, plain_server = loop.create_connection, loop.create_server
 
-    async def resolved(self: Any, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
+    async def resolved(
+        self: Any, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> Any:
         return await self.run_in_executor(None, getaddrinfo, host, port, family, type, proto, flags)
 
-    async def create_connection(self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+    async def create_connection(
+        self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
         if host is None:
             return await plain_connection(self, factory, host, port, **options)
         if options.get("ssl") and not options.get("server_hostname"):
@@ -149,7 +154,9 @@ def _hook_uvloop() -> None:
         options["local_addr"] = (_pod()["address"], 0)
         return await plain_connection(self, factory, address, number, **options)
 
-    async def create_server(self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+    async def create_server(
+        self: Any, factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
         if options.get("sock") is None:
             host, port = here(host if host else "127.0.0.1", port or 0)
         return await plain_server(self, factory, host, port, **options)
@@ -157,7 +164,15 @@ def _hook_uvloop() -> None:
     loop.getaddrinfo, loop.create_connection, loop.create_server = resolved, create_connection, create_server
 
 
-socket.socket.connect, socket.socket.connect_ex, socket.socket.bind = connect, connect_ex, bind  # type: ignore[method-assign]
-socket.getaddrinfo, socket.gethostbyname = getaddrinfo, gethostbyname
-socket.gethostname = lambda: _pod()["hostname"]
-_hook_uvloop()
+def install() -> None:
+    """Put all this into force."""
+    plain: Any = socket.socket
+    plain.connect, plain.connect_ex, plain.bind = connect, connect_ex, bind
+    module: Any = socket
+    module.getaddrinfo, module.gethostbyname = getaddrinfo, gethostbyname
+    module.gethostname = lambda: _pod()["hostname"]
+    _hook_uvloop()
+
+
+if __name__ == "sandbox_network":  # run by LiteLLM's environment (sandbox/toolchain/containers.py)
+    install()

@@ -21,9 +21,7 @@ def names(home: Home) -> Path:
     return home.pods / "names.json"
 
 
-def write(
-    folder: Path, pod: Json, address: str, network: Network, home: Home, resolves: bool
-) -> None:
+def write(folder: Path, pod: Json, address: str, network: Network, home: Home, resolves: bool) -> None:
     """Write a pod's file, where something in it changed; `resolves` is whether it may ask for names."""
     content = {
         "hostname": pod["spec"].get("hostname") or pod["metadata"]["name"],

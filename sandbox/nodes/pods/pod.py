@@ -330,11 +330,9 @@ class Pod:
         node = self._api.get("Node", "", self._pod["spec"]["nodeName"])
         host = next((each["address"] for each in node["status"].get("addresses", [])), "") if node else ""
         made = status.status(self._pod, self.inits, self.containers, self.address, host)
-        if all(self._pod["status"].get(key) == value for key, value in made.items() if value is not None):
-            return
-        if made != self._sent or self._pod["status"].get("phase") != made["phase"]:
-            if self._api.patch("Pod", self._pod, {"status": made}, "/status"):
-                self._sent = made
+        changed = made != self._sent or self._pod["status"].get("phase") != made["phase"]
+        if changed and self._api.patch("Pod", self._pod, {"status": made}, "/status"):
+            self._sent = made
 
     def _say(self, reason: str, message: str, normal: bool = False, again: bool = False) -> None:
         if not again and (reason, message) in self._said:
@@ -354,4 +352,3 @@ class Pod:
         if "audience" in projection:
             spec["audiences"] = [projection["audience"]]
         return self._api.token(metadata["namespace"], account, spec)
-

@@ -26,7 +26,9 @@ class Probing:
 
     def __init__(self, spec: Json, attempt: Callable[[Json], Try]) -> None:
         self._attempt = attempt
-        self._probes = {kind: spec[f"{kind}Probe"] for kind in KINDS if f"{kind}Probe" in spec}
+        self._probes: dict[Kind, Json] = {
+            kind: spec[f"{kind}Probe"] for kind in KINDS if f"{kind}Probe" in spec
+        }
         self._tallies = {kind: Tally(probe) for kind, probe in self._probes.items()}
         now = time.monotonic()
         self._due = {kind: now + probe.get("initialDelaySeconds", 0) for kind, probe in self._probes.items()}

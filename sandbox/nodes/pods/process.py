@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from sandbox.cluster.client import Json
 from sandbox.cluster.status import timestamp
@@ -108,7 +108,9 @@ class Container:
         """Be running, or done where it is an init container, without a process."""
         now = timestamp()
         done = {"exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now}
-        self.state = {"terminated": done} if self.init and not self.sidecar else {"running": {"startedAt": now}}
+        self.state = (
+            {"terminated": done} if self.init and not self.sidecar else {"running": {"startedAt": now}}
+        )
 
     def ended(self) -> bool:
         """Whether the process has ended since the last look; its state tells how."""
@@ -183,7 +185,8 @@ class Container:
 
     def execute(self, words: list[str], timeout: float) -> tuple[int, str]:
         """Run a command beside the process, in its environment; exit code and output. Raises TimeoutError."""
-        assert self.program
+        if self.program is None:
+            return 126, "the container has not started"
         variables = {**self.program.variables, CONTAINER: self.mark}
         try:
             done = subprocess.run(
@@ -210,7 +213,7 @@ class Container:
 
 
 def _spawn(
-    program: Program, mark: str, user: int | None, groups: list[int], log: object
+    program: Program, mark: str, user: int | None, groups: list[int], log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     words = program.words
     if user is not None and os.geteuid() == 0 and user != 0 and (setpriv := shutil.which("setpriv")):
@@ -218,7 +221,11 @@ def _spawn(
         with contextlib.suppress(KeyError):
             user = pwd.getpwnam("nobody").pw_uid if not _is_known(user) else user
         others = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
-        rights = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        rights = [
+            "--securebits=+no_setuid_fixup",
+            "--inh-caps=+dac_read_search",
+            "--ambient-caps=+dac_read_search",
+        ]
         words = [setpriv, f"--reuid={user}", f"--regid={group}", others, *rights, "--", *words]
         os.chown(program.directory, user, group)
     return subprocess.Popen(
@@ -226,7 +233,7 @@ def _spawn(
         env={**program.variables, CONTAINER: mark},
         cwd=program.directory,
         stdin=subprocess.DEVNULL,
-        stdout=log,  # pyright: ignore[reportArgumentType]
+        stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )

@@ -114,7 +114,10 @@ class Routes:
         return End(pod.address, pod.namespace, pod.labels, pod.named_ports)
 
     def _policies(self) -> Policies:
-        labels = {each["metadata"]["name"]: each["metadata"].get("labels", {}) for each in self._api.list("Namespace")}
+        labels = {
+            each["metadata"]["name"]: each["metadata"].get("labels", {})
+            for each in self._api.list("Namespace")
+        }
         return Policies(self._api.list("NetworkPolicy"), labels)
 
 
@@ -122,7 +125,9 @@ def _targets(slices: list[Json], port: Json) -> Iterator[Place]:
     """The addresses and ports of a Service port's ready endpoints."""
     for each in slices:
         numbers = [
-            found["port"] for found in each.get("ports") or [] if (found.get("name") or "") == port.get("name", "")
+            found["port"]
+            for found in each.get("ports") or []
+            if (found.get("name") or "") == port.get("name", "")
         ]
         for endpoint in each.get("endpoints") or []:
             if endpoint.get("conditions", {}).get("ready", True):

@@ -103,7 +103,7 @@ def _container(container: Container) -> Json:
         "image": container.spec["image"],
         "imageID": container.spec["image"],
         "containerID": f"sandbox://{container.folder.parent.name}-{container.name}-{container.restarts}",
-        "ready": container.ready or container.exit_code == 0 and container.init,
+        "ready": container.ready or (container.exit_code == 0 and container.init),
         "started": container.started,
         "restartCount": container.restarts,
         "state": container.state,

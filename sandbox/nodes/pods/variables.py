@@ -156,9 +156,7 @@ def _all_of(source: Json, pod: Json, api: Objects) -> dict[str, str]:
     return {}
 
 
-def _value_from(
-    source: Json, pod: Json, container: Json, api: Objects, node: Json | None
-) -> str | None:
+def _value_from(source: Json, pod: Json, container: Json, api: Objects, node: Json | None) -> str | None:
     if "fieldRef" in source:
         return field(pod, source["fieldRef"]["fieldPath"])
     if "resourceFieldRef" in source:

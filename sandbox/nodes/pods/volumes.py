@@ -85,7 +85,7 @@ class Volumes:
             volume = volumes[mount["name"]]
             below = mount.get("subPath") or expand(mount.get("subPathExpr", ""), variables)
             if below and (below.startswith("/") or ".." in PurePosixPath(below).parts):
-                raise ConfigError(f"failed to prepare subPath for volumeMount \"{mount['name']}\" of container")
+                raise ConfigError(f'failed to prepare subPath for volumeMount "{mount["name"]}" of container')
             target = self.folder(volume) / below if below else self.folder(volume)
             if not target.exists():
                 target.mkdir(parents=True)
@@ -121,7 +121,8 @@ class Volumes:
                 return
             raise ConfigError(f'{kind.lower()} "{reference["name"]}" not found')
         data = data_of(kind, found)
-        for item in reference.get("items") or [{"key": key, "path": key} for key in data]:
+        items: list[Json] = reference.get("items") or [{"key": key, "path": key} for key in data]
+        for item in items:
             if item["key"] in data:
                 yield Item(item["path"], data[item["key"]], item.get("mode", mode))
             elif not reference.get("optional"):

@@ -52,7 +52,9 @@ def label_roles(api: Watched, cluster: Json, pods: Sequence[Json]) -> None:
 def position(pod: Json) -> int:
     """How much of the WAL an instance has, in bytes; -1 where it does not say."""
     number = int((Home.from_env().root / "network").read_text())
-    connection = http.client.HTTPConnection(Network(number).process(pod["status"]["podIP"]), _STATUS_PORT, timeout=2)
+    connection = http.client.HTTPConnection(
+        Network(number).process(pod["status"]["podIP"]), _STATUS_PORT, timeout=2
+    )
     try:
         connection.request("GET", "/pg/status")
         return json.loads(connection.getresponse().read())["position"]

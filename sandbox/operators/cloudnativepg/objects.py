@@ -157,7 +157,11 @@ def pod(cluster: Json, serial: int, primary: bool, operator: Operator) -> Json:
         {"name": "metrics", "containerPort": 9187, "protocol": "TCP"},
         {"name": "status", "containerPort": 8000, "protocol": "TCP"},
     ]
-    for probe, path in (("startupProbe", "/startupz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")):
+    for probe, path in (
+        ("startupProbe", "/startupz"),
+        ("readinessProbe", "/readyz"),
+        ("livenessProbe", "/healthz"),
+    ):
         spec["containers"][0][probe] = {"httpGet": {"path": path, "port": 8000}, **_PROBED}
     spec["terminationGracePeriodSeconds"] = cluster["spec"].get("stopDelay", 1800)
     role = "primary" if primary else "replica"

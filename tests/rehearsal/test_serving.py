@@ -1,0 +1,166 @@
+"""The dev stack for real: its pods run, and the gateway answers, counts and refuses."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.network.addresses import Network, available
+from sandbox.processes import running
+from tests.support.driver import Result, Sandbox
+from tests.support.sandboxes import Sandboxes
+
+pytestmark = pytest.mark.skipif(
+    not available(), reason="pods run where loopback addresses beyond 127.0.0.1 can be had"
+)
+
+MODEL = "qwen-local"
+INPUT, OUTPUT = 0.00000005, 0.0000002
+"""Dev's costs in USD per token."""
+
+
+@pytest.fixture(scope="module")
+def served(sandboxes: Sandboxes) -> Iterator[tuple[Sandbox, Result]]:
+    """Dev, brought up with pods that run, and what that printed."""
+    sandbox = sandboxes.new(played=False)
+    try:
+        yield sandbox, sandbox.up().succeeded()
+    finally:
+        sandbox.run("down").succeeded()
+
+
+@pytest.fixture(scope="module")
+def client(served: tuple[Sandbox, Result]) -> Iterator[httpx.Client]:
+    """Calls the gateway with the declared key."""
+    sandbox, _ = served
+    key = sandbox.run("key", "search-app").succeeded().text.strip()
+    url = sandbox.run("url").succeeded().text.strip()
+    with httpx.Client(
+        base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=120, trust_env=False
+    ) as made:
+        yield made
+
+
+def ask(client: httpx.Client, key: str | None = None, **more: Any) -> httpx.Response:
+    body = {"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "Say hello."}], **more}
+    headers = {"authorization": f"Bearer {key}"} if key is not None else {}
+    return client.post("/v1/chat/completions", json=body, headers=headers)
+
+
+def eventually(found: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return value
+
+
+def test_an_up_ends_with_what_to_call(served: tuple[Sandbox, Result], client: httpx.Client) -> None:
+    _, up = served
+    url = str(client.base_url).rstrip("/")
+    lines = up.text.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.startswith("gateway: ")]
+    assert lines[at] == f"gateway: {url} answers"
+    assert [line.split()[:2] for line in lines[at + 1 : at + 3]] == [["curl", "-s"]] * 2
+    assert "key NAME=search-app" in lines[at + 1]
+    assert client.headers["authorization"].removeprefix("Bearer ") not in up.text
+
+
+def test_the_declared_key_sees_the_declared_model(client: httpx.Client) -> None:
+    answer = client.get("/v1/models").raise_for_status().json()
+    assert [model["id"] for model in answer["data"]] == [MODEL]
+
+
+def test_a_completion(client: httpx.Client) -> None:
+    answer = ask(client).raise_for_status().json()
+    assert answer["choices"][0]["message"]["content"]
+    assert answer["usage"]["completion_tokens"] > 0
+
+
+def test_a_streamed_completion(client: httpx.Client) -> None:
+    body = {
+        "model": MODEL,
+        "max_tokens": 8,
+        "messages": [{"role": "user", "content": "Say hello."}],
+        "stream": True,
+    }
+    with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        lines = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
+    assert answer.status_code == 200
+    assert lines[-1] == "[DONE]"
+    chunks = [json.loads(line) for line in lines[:-1]]
+    assert "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+    assert chunks[-1]["usage"]["completion_tokens"] > 0
+
+
+@pytest.mark.parametrize("key", ["sk-wrong", ""])
+def test_without_a_key_or_with_a_wrong_one(client: httpx.Client, key: str) -> None:
+    assert ask(client, key).status_code == 401
+
+
+def test_a_model_that_is_not_declared(client: httpx.Client) -> None:
+    assert ask(client, model="gpt-4o").status_code in (400, 401, 403, 404)
+
+
+def test_a_key_is_refused_once_its_budget_is_spent(
+    served: tuple[Sandbox, Result], client: httpx.Client
+) -> None:
+    sandbox, _ = served
+    master = {"authorization": f"Bearer {sandbox.secret('litellm-master-key')}"}
+    low, high = (
+        client.post("/key/generate", json={"max_budget": budget}, headers=master)
+        .raise_for_status()
+        .json()["key"]
+        for budget in (0.000001, 10)
+    )
+    usage = ask(client, low).raise_for_status().json()["usage"]
+    refused = eventually(lambda: (found := ask(client, low)).is_error and found)
+    assert "Budget has been exceeded" in refused.text
+    ask(client, high).raise_for_status()
+
+    def spend() -> float:
+        return client.get("/key/info", params={"key": low}, headers=master).json()["info"]["spend"]
+
+    cost = usage["prompt_tokens"] * INPUT + usage["completion_tokens"] * OUTPUT
+    assert eventually(lambda: spend() >= cost * 0.99), spend()
+
+
+def test_policies_hold_for_running_pods(served: tuple[Sandbox, Result]) -> None:
+    """The database's Service takes the proxy's connections and no one else's."""
+    sandbox, _ = served
+    number = int((sandbox.home.root / "network").read_text())
+    service = sandbox.namespaced("services", "llm-gateway", "litellm-pg-rw")["spec"]["clusterIP"]
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://{Network(number).service(service)}:5432/", trust_env=False)
+
+
+def test_down_leaves_nothing_and_what_was_spent_is_there_after_it(
+    served: tuple[Sandbox, Result], client: httpx.Client
+) -> None:
+    sandbox, _ = served
+
+    def spend() -> float:
+        answer = client.get("/key/info")
+        return answer.json()["info"]["spend"] if answer.is_success else 0
+
+    ask(client).raise_for_status()
+    before = eventually(spend)
+    assert any("/litellm" in name for name in running(sandbox.home).values())
+    sandbox.run("down").succeeded()
+    assert running(sandbox.home) == {}
+    with pytest.raises(httpx.ConnectError):
+        client.get("/health/liveliness")
+    sandbox.run("start").succeeded()
+
+    def answers() -> bool:
+        try:
+            return client.get("/health/readiness").is_success
+        except httpx.TransportError:
+            return False
+
+    assert eventually(answers, 180)
+    assert spend() >= before > 0
