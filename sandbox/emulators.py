@@ -50,7 +50,7 @@ def main() -> None:
         cloud, api = Cloud(home.cloud), Watched(control_plane.api(home))
         failures: dict[Emulator, str] = {}
         emulators: list[Emulator] = [
-            Webhooks(api, cloud, socket),
+            Webhooks(api, cloud, socket, home.kubelet_socket),
             Disks(api),
             Kubelet(api, runs(home)),
             NodePools(api, cloud),

@@ -110,6 +110,11 @@ class Home:
         return self.socket("fork-server")
 
     @property
+    def kubelet_socket(self) -> Path:
+        """Where the node runtime serves the kubelet's API."""
+        return self.socket("kubelet")
+
+    @property
     def daemon_ready(self) -> Path:
         """Written by the emulators once they serve."""
         return self.root / "daemon.ready"

@@ -19,8 +19,9 @@ from sandbox.cluster.watched import Watched
 from sandbox.network.addresses import Network, free_address, runs
 from sandbox.network.forwards import Forwards
 from sandbox.nodes.kubelet import marked_to_run
-from sandbox.nodes.pods import network_file
+from sandbox.nodes.pods import kubelet_api, network_file
 from sandbox.nodes.pods.pod import Pod
+from sandbox.nodes.pods.process import Container
 from sandbox.nodes.pods.routes import Routes
 from sandbox.paths import Home
 from sandbox.processes import stop_containers
@@ -58,6 +59,7 @@ class Runtime:
         self._pods: dict[str, Pod] = {}
         self._forwards = Forwards()
         self._routes = Routes(self._api, self._network, self._pods, home)
+        kubelet_api.serve(home, self._container)
 
     def reconcile(self) -> None:
         """Start and forget pods, and bring names and forwards up to date."""
@@ -78,6 +80,17 @@ class Runtime:
         for pod in self._pods.values():
             pod.resolves = self._routes.resolves(pod)
         self._forwards.set(self._routes.routes())
+
+    def _container(self, namespace: str, name: str, container: str) -> Container | None:
+        for pod in list(self._pods.values()):
+            if (pod.namespace, pod.name) == (namespace, name):
+                each = [
+                    each
+                    for each in [*pod.containers, *pod.inits]
+                    if each.name == container and not each.played
+                ]
+                return next(iter(each), None)
+        return None
 
     def run(self) -> None:
         """Until a signal comes."""

@@ -72,6 +72,10 @@ class Pod:
         return self._key[0]
 
     @property
+    def name(self) -> str:
+        return self._key[1]
+
+    @property
     def labels(self) -> dict[str, str]:
         return self._pod["metadata"].get("labels", {})
 
