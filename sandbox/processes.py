@@ -72,11 +72,12 @@ def is_ours(command: Sequence[str], home: Home) -> bool:
 def running(home: Home) -> dict[int, str]:
     """The sandbox's live processes: pid to program name."""
     commands = _commands_linux() if Path("/proc/self/cmdline").exists() else _commands_ps()
-    return _containers(home) | {
+    found = {
         pid: Path(command[0]).name if Path(command[0]).is_relative_to(home.root) else command[-1]
         for pid, command in commands.items()
         if is_ours(command, home)
     }
+    return found | _containers(home)
 
 
 def stop_containers(home: Home) -> None:

@@ -74,7 +74,7 @@ class Launch:
         arguments = list(self.arguments) or ([] if self.words else image.command)
         if not words:
             words, arguments = arguments[:1], arguments[1:]
-        start = inside(image, words)
+        start = inside(image, [words[0], *(translated(word, self.mounts) for word in words[1:])])
         seen = {name: translated(value, self.mounts) for name, value in self.variables.items()}
         directory = self.folder / (self.container.get("workingDir", image.directory).lstrip("/"))
         directory.mkdir(parents=True, exist_ok=True)
