@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import time
+from typing import Any
 
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import Cloud
@@ -46,7 +47,7 @@ def key(box: Sandbox, name: str) -> str:
 def show(box: Sandbox) -> None:
     """Wait until the gateway answers, and say how to call it."""
     outputs = _outputs(box)
-    names, models = outputs.get("virtualKeySecrets") or {}, outputs.get("models") or {}
+    names, models = outputs.get("virtualKeySecrets") or {}, outputs.get("modelAliases") or []
     start = time.monotonic()
     while not _answers(box.home):
         if time.monotonic() - start > _WAIT_SECONDS:
@@ -59,17 +60,15 @@ def show(box: Sandbox) -> None:
     stack = "" if box.stack == "dev" else f" STACK={box.stack}"
     if not names or not models:
         return
-    name, model = next(iter(names)), next(iter(models))
+    name, model = next(iter(names)), models[0]
     call = f"curl -s $(make -s url{stack})"
     bearer = f'-H "Authorization: Bearer $(make -s key NAME={name}{stack})"'
-    body = json.dumps(
-        {"model": model, "max_tokens": 32, "messages": [{"role": "user", "content": "Say hello."}]}
-    )
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Say hello."}]})
     say(f"  {call}/v1/chat/completions {bearer} -H \"Content-Type: application/json\" -d '{body}'")
     say(f"  {call}/key/info {bearer}")
 
 
-def _outputs(box: Sandbox) -> dict[str, dict[str, str]]:
+def _outputs(box: Sandbox) -> dict[str, Any]:
     checkpoint = box.home.checkpoint(box.stack)
     if not checkpoint.exists():
         raise SandboxError(
