@@ -48,7 +48,7 @@ def client(served: tuple[Sandbox, Result]) -> Iterator[httpx.Client]:
 
 def ask(client: httpx.Client, key: str | None = None, **more: Any) -> httpx.Response:
     body = {"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "Say hello."}], **more}
-    headers = {"authorization": f"Bearer {key}"} if key is not None else {}
+    headers = {"authorization": key and f"Bearer {key}"} if key is not None else {}
     return client.post("/v1/chat/completions", json=body, headers=headers)
 
 

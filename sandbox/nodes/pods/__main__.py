@@ -81,15 +81,11 @@ class Runtime:
             pod.resolves = self._routes.resolves(pod)
         self._forwards.set(self._routes.routes())
 
-    def _container(self, namespace: str, name: str, container: str) -> Container | None:
+    def _container(self, namespace: str, name: str, container: str) -> tuple[Pod, Container] | None:
         for pod in list(self._pods.values()):
-            if (pod.namespace, pod.name) == (namespace, name):
-                each = [
-                    each
-                    for each in [*pod.containers, *pod.inits]
-                    if each.name == container and not each.played
-                ]
-                return next(iter(each), None)
+            for each in [*pod.containers, *pod.inits]:
+                if (pod.namespace, pod.name, each.name) == (namespace, name, container) and not each.played:
+                    return pod, each
         return None
 
     def run(self) -> None:

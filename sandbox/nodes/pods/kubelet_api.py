@@ -1,7 +1,9 @@
-"""The kubelet's own API, as far as the API server asks it for `kubectl logs`: of this run, of the one before, and following.
+"""The kubelet's own API, as far as the API server asks it for `kubectl logs` (of this run, of the one before, following) and
+`kubectl exec`.
 
 It listens on a socket in the sandbox's home, to which the cluster network leads the API server (sandbox/cluster/webhooks.py).
-What it does not do: exec, attach, port-forward (they speak SPDY), metrics, timestamps of lines. It refuses these by name.
+Streams come as WebSockets, since the nodes declare the feature for it. What it does not do: attach, port-forward (SPDY within
+a WebSocket; the gateway is on 127.0.0.1 without it), metrics, timestamps of lines. It refuses these by name.
 """
 
 from __future__ import annotations
@@ -19,11 +21,16 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import trustme
 
+from sandbox.containers.launch import NotFoundError
+from sandbox.nodes.pods import remote_command
+from sandbox.nodes.pods.pod import Pod
 from sandbox.nodes.pods.process import Container
+from sandbox.nodes.pods.websocket import WebSocket
 from sandbox.paths import Home
+from sandbox.processes import CONTAINER
 
-Find = Callable[[str, str, str], Container | None]
-"""A container by namespace, pod and name, where its pod runs."""
+Find = Callable[[str, str, str], tuple[Pod, Container] | None]
+"""A container that runs, and its pod, by namespace, pod and name."""
 _NOT_EMULATED = ("timestamps", "sinceSeconds", "sinceTime", "stream")
 _LOOK_SECONDS = 0.2
 
@@ -55,10 +62,8 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     def get_request(self) -> tuple[Any, Any]:
         connection, _ = super().get_request()
         connection.settimeout(30)
-        return self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), (
-            "kubelet",
-            0,
-        )
+        wrapped = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return wrapped, ("kubelet", 0)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # the API server went away
@@ -68,21 +73,32 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         parts = [unquote(part) for part in url.path.strip("/").split("/")]
-        asked = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        if parts[0] != "containerLogs" or len(parts) != 4:
-            self._refuse(
-                501, f"{parts[0]} is not emulated by the sandbox: it runs pods, and serves their logs"
-            )
-            return
+        query = parse_qs(url.query)
+        asked = {name: values[-1] for name, values in query.items()}
+        if parts[0] == "exec" and len(parts) in (4, 5):
+            self._exec(parts, query.get("command", []), asked)
+        elif parts[0] == "containerLogs" and len(parts) == 4:
+            self._log(parts, asked)
+        else:
+            self._refuse(501, f"{parts[0]} of pods is not emulated by the sandbox")
+
+    do_POST = do_GET
+
+    def _find(self, parts: list[str]) -> tuple[Pod, Container] | None:
+        found = cast(_Server, self.server).find(parts[1], parts[2], parts[-1])
+        if found is None:
+            text = f'container "{parts[-1]}" in pod "{parts[2]}" is not run by the sandbox: it is played'
+            self._refuse(404, text)
+        return found
+
+    def _log(self, parts: list[str], asked: dict[str, str]) -> None:
         if unknown := [name for name in _NOT_EMULATED if asked.get(name) not in (None, "false", "All")]:
             self._refuse(501, f"{', '.join(unknown)} of logs is not emulated by the sandbox")
             return
-        container = cast(_Server, self.server).find(*parts[1:])
-        if container is None:
-            self._refuse(
-                404, f'container "{parts[3]}" in pod "{parts[2]}" is not run by the sandbox: it is played'
-            )
+        found = self._find(parts)
+        if found is None:
             return
+        _, container = found
         log = container.log(1 if asked.get("previous") == "true" else 0)
         if not log.exists():
             self._refuse(400, f'previous terminated container "{parts[3]}" in pod "{parts[2]}" not found')
@@ -93,7 +109,25 @@ class _Handler(BaseHTTPRequestHandler):
         for data in read(log, asked, container):
             self.wfile.write(data)
 
-    do_POST = do_GET
+    def _exec(self, parts: list[str], words: list[str], asked: dict[str, str]) -> None:
+        found = self._find(parts)
+        if found is None:
+            return
+        if remote_command.PROTOCOL not in self.headers.get("sec-websocket-protocol", ""):
+            self._refuse(501, f"exec is emulated over WebSockets only ({remote_command.PROTOCOL})")
+            return
+        pod, container = found
+        if container.program is None or not container.running:
+            self._refuse(500, f'container not found ("{container.name}")')
+            return
+        self.connection.settimeout(None)
+        socket = WebSocket(self, remote_command.PROTOCOL)
+        try:
+            words = pod.command(container, words)
+        except NotFoundError as error:
+            remote_command.outcome(socket, 126, str(error))
+            return
+        remote_command.run(socket, container.program, words, {CONTAINER: container.mark}, asked)
 
     def _refuse(self, status: int, message: str) -> None:
         data = message.encode()

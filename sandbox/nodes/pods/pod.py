@@ -99,6 +99,10 @@ class Pod:
         for each in [*self.containers, *self.inits]:
             each.signal(signal.SIGTERM)
 
+    def command(self, each: Container, words: list[str]) -> list[str]:
+        """A command in a running container as one of this machine. Raises NotFoundError."""
+        return images.command(self._launches[each.name], words)
+
     def finish(self, deadline: float) -> None:
         """Wait until the processes have ended, at most until the monotonic time `deadline`, then kill them."""
         for each in [*self.containers, *self.inits]:
@@ -258,7 +262,7 @@ class Pod:
 
     def _execute(self, each: Container, words: list[str], timeout: float) -> tuple[int, str]:
         try:
-            return each.execute(images.command(self._launches[each.name], words), timeout)
+            return each.execute(self.command(each, words), timeout)
         except NotFoundError as error:
             return 126, str(error)
 
