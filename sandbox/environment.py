@@ -26,6 +26,8 @@ def environment(home: Home, stack: str, ambient: Mapping[str, str] = os.environ)
         "HOME": str(home.user),
         "PATH": os.pathsep.join([str(home.bin), user_path(ambient)]),
         "KUBECONFIG": str(home.kubeconfig),
+        # An API server starts with a third less work when Go collects its garbage less often; it takes 0.4 GB more.
+        "GOGC": "400",
         "CLOUDSDK_CONFIG": str(home.user / "gcloud"),
         "HELM_CACHE_HOME": str(home.user / "helm" / "cache"),
         "HELM_CONFIG_HOME": str(home.user / "helm" / "config"),

@@ -76,8 +76,14 @@ def rule(method: Callable[[Any], Iterator[Violation]]) -> Callable[[Any], Iterat
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values are frozen, keys are camelCase in the file."""
 
+    # Built when it first reads settings: who imports these files for a table of facts does not wait for it.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, alias_generator=to_camel, populate_by_name=False
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=to_camel,
+        populate_by_name=False,
+        defer_build=True,
     )
     otherwise: ClassVar[str] = "it could not be read"
     """What would happen were a wrong value let through, for the settings that say nothing of their own."""

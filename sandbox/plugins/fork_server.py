@@ -29,7 +29,9 @@ MODULE = "sandbox.plugins.fork_server"
 LIBRARIES = (
     "grpc.aio",
     "jinja2",
-    "kubernetes.client",
+    "difflib",
+    "http.server",
+    "kubernetes.client.api.custom_objects_api",
     "kubernetes.config",
     "pulumi.automation",
     "pulumi.provider.experimental.server",
@@ -40,15 +42,24 @@ LIBRARIES = (
     "pulumi_kubernetes.apiextensions",
     "pulumi_kubernetes.apps.v1",
     "pulumi_kubernetes.batch.v1",
+    "pulumi_kubernetes.batch.v1beta1",
+    "pulumi_kubernetes.batch.v2alpha1",
     "pulumi_kubernetes.core.v1",
     "pulumi_kubernetes.discovery.v1",
+    "pulumi_kubernetes.discovery.v1beta1",
     "pulumi_kubernetes.helm.v3",
+    "pulumi_kubernetes.helm.v4",
     "pulumi_kubernetes.meta.v1",
     "pulumi_kubernetes.networking.v1",
+    "pulumi_kubernetes.networking.v1alpha1",
+    "pulumi_kubernetes.networking.v1beta1",
     "pulumi_policy",
     "pulumi_random",
-    "pydantic",
+    "pydantic.alias_generators",
+    "pydantic.validate_call_decorator",
+    "pygraphviz",
     "rich.table",
+    "sqlite3",
     "trustme",
     "yaml",
 )
@@ -76,7 +87,8 @@ def start(home: Home, environment: dict[str, str]) -> None:
 def serve(path: Path) -> None:
     """Fork a program per connection, until what was imported is outdated or this process is stopped."""
     for library in LIBRARIES:
-        dir(importlib.import_module(library))  # Pulumi's SDKs load a module when it is first looked into
+        # Pulumi's SDKs load a module when it is first asked for something that is not its name, path or __dict__.
+        hasattr(importlib.import_module(library), "__all__")
     gc.collect()
     gc.freeze()  # the collector would copy the pages that the forks share
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

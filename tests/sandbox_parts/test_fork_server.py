@@ -47,6 +47,13 @@ def test_streams_folder_environment_and_arguments(line: list[str], tmp_path: Pat
     assert run(line, "import sys; sys.stderr.write('err')", env=ENVIRONMENT).stderr == "err"
 
 
+def test_a_fork_starts_with_every_library_loaded(home: Home) -> None:
+    """Pulumi's SDKs put a placeholder, of a class of its own, where a module is not loaded yet."""
+    statement = f"import sys; print({{type(sys.modules[name]).__name__ for name in {fork_server.LIBRARIES}}})"
+    done = run([*fork_command(home, "timeit"), "-n", "1", "-r", "1"], statement, env=ENVIRONMENT)
+    assert done.stdout.startswith("{'module'}\n")
+
+
 @pytest.mark.parametrize(("argument", "code"), [("pass", 0), ("1 / 0", 1), ("--no-such-option", 2)])
 def test_exit_codes(line: list[str], argument: str, code: int) -> None:
     assert run(line, argument, env=ENVIRONMENT).returncode == code
