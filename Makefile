@@ -60,9 +60,10 @@ why: $(if $(EVENTS),packages,ready) ## why the last `make up` failed, and what t
 	@$(if $(EVENTS),$(VENV) -m tools.explain --events "$(EVENTS)" $(OPTIONS),$(SANDBOX) exec --stack $(STACK) -- \
 		$(CURDIR)/$(VENV) -m tools.explain --events $(CURDIR)/.sandbox/$(STACK)/events/llm-gateway/$(STACK)-up.jsonl)
 
-validate: packages ## check a real installation: keys, budgets, limits, spend; URL= where it answers; docs/validate.md
+validate: packages ## check an installation: keys, budgets, limits, spend; URL= where it answers; docs/validate.md
 	@echo "Validating the installation of stack $(STACK)."
-	@$(VENV) -m tools.validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
+	@$(if $(URL),,if [ -e .sandbox/$(STACK)/pods.ready ]; then exec $(SANDBOX) validate --stack $(STACK) -- $(OPTIONS); fi;) \
+		$(VENV) -m tools.validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."

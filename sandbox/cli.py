@@ -1,4 +1,4 @@
-"""The sandbox's commands: `python -m sandbox start|up|preview|refresh|destroy|down|shell|exec|status|report|url|key|stockout`.
+"""The sandbox's commands: `python -m sandbox start|up|preview|refresh|destroy|down|shell|exec|status|report|url|key|validate|stockout`.
 
 An operation reads the stack's settings anew, with what --charts and --config-overlay make of them; `shell` and `exec`
 work with those of the last operation.
@@ -127,6 +127,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("url", parents=[common], help="print the gateway's URL on this machine")
     reading = commands.add_parser("key", parents=[common], help="print a declared virtual key's value")
     reading.add_argument("name", help="the key's name in the settings")
+    validate = commands.add_parser("validate", parents=[common], help="check the gateway that runs in it")
+    validate.add_argument(
+        "arguments", nargs="*", metavar="OPTION", help="of `python -m tools.validate`, after --"
+    )
     commands.add_parser("report", parents=[common], help="write the page about the last up anew")
     execute = commands.add_parser("exec", parents=[common], help="run one command in it: exec -- COMMAND")
     execute.add_argument("arguments", nargs="+", metavar="COMMAND")
@@ -191,6 +195,8 @@ def dispatch(options: argparse.Namespace) -> int:
             return status(box)
         case "shell":
             return shell(box)
+        case "validate":
+            return gateway.validate(box, options.arguments)
         case "exec":
             return run(options.arguments, box.env, root)
         case operation:

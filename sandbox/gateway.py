@@ -10,13 +10,16 @@ import base64
 import http.client
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import Cloud
 from sandbox.nodes import pods_daemon
-from sandbox.paths import Home
+from sandbox.operations import run
+from sandbox.paths import REPOSITORY, Home
 from sandbox.phases import say
+from sandbox.processes import fork_command
 from sandbox.start import Sandbox
 
 _WAIT_SECONDS = 180.0
@@ -40,8 +43,7 @@ def key(box: Sandbox, name: str) -> str:
         raise SandboxError(
             f"stack {box.stack} declares no virtual key {name!r}; it has {', '.join(secrets) or 'none'}."
         )
-    rows = Cloud(box.home.cloud).list("secretVersion", f"{secrets[name]}/versions/")
-    return base64.b64decode(rows[-1]["payload"]).decode()
+    return _payload(box, secrets[name])
 
 
 def show(box: Sandbox) -> None:
@@ -66,6 +68,28 @@ def show(box: Sandbox) -> None:
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Say hello."}]})
     say(f"  {call}/v1/chat/completions {bearer} -H \"Content-Type: application/json\" -d '{body}'")
     say(f"  {call}/key/info {bearer}")
+
+
+def validate(box: Sandbox, arguments: Sequence[str]) -> int:
+    """Have the project's validation look at the gateway, with the sandbox's kubeconfig and the master key; its exit code."""
+    url(box.home)
+    secret = _outputs(box)["secretNames"]["masterKey"]
+    env = {**box.env, "PYTHONPATH": str(REPOSITORY), "LITELLM_MASTER_KEY": _payload(box, secret)}
+    context = json.loads(box.home.kubeconfig.read_text())["current-context"]
+    command = [
+        *fork_command(box.home, "tools.validate"),
+        "--stack",
+        box.stack,
+        "--context",
+        context,
+        *arguments,
+    ]
+    return run(command, env, box.root)
+
+
+def _payload(box: Sandbox, secret: str) -> str:
+    rows = Cloud(box.home.cloud).list("secretVersion", f"{secret}/versions/")
+    return base64.b64decode(rows[-1]["payload"]).decode()
 
 
 def _outputs(box: Sandbox) -> dict[str, Any]:

@@ -13,7 +13,11 @@ def image(launch: Launch) -> Image:
     manager = launch.python("sandbox.containers.postgres_instance")
     binaries = launch.programs.postgres
     programs = {name: [str(binaries / name)] for name in ("psql", "pg_isready", "postgres", "pg_controldata")}
+    uid = launch.pod["metadata"]["uid"]
     variables = {
+        # Where the server listens for the superuser; a socket's path must be short.
+        "PGHOST": f"/tmp/llm-gateway-pg-{uid[:8]}",  # noqa: S108
+        "PGUSER": "postgres",
         **SANDBOX,
         "PATH": f"{binaries}:/usr/local/bin:/usr/bin:/bin",
         "SANDBOX_HOME": str(launch.home),

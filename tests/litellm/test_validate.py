@@ -16,12 +16,10 @@ from typing import Any
 
 import pytest
 
-from sandbox.paths import HOME_VARIABLE
 from tests.litellm.double import configuration
 from tests.litellm.driver import Double, double
 from tools.validate.__main__ import options, validate
 from tools.validate.checks import CHECKS
-from tools.validate.errors import ValidateError
 
 OUTPUTS = {
     "modelAliases": ["small", "large"],
@@ -234,9 +232,3 @@ def test_a_model_without_cost_fails(tmp_path: Path, capsys: Any) -> None:
     with double(config=config) as free:
         passed, verdicts = checked(free, tmp_path, capsys, None, *only("high", "low"))
     assert (passed, verdicts["high"], verdicts["low"], verdicts["cleanup"]) == (False, "pass", "fail", "pass")
-
-
-def test_a_sandbox_has_nothing_to_validate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(HOME_VARIABLE, "/nowhere")
-    with pytest.raises(ValidateError, match="no container runs"):
-        validate(options(["--stack", "dev"]))

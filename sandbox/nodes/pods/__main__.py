@@ -59,7 +59,7 @@ class Runtime:
         self._pods: dict[str, Pod] = {}
         self._forwards = Forwards()
         self._routes = Routes(self._api, self._network, self._pods, home)
-        kubelet_api.serve(home, self._container)
+        kubelet_api.serve(home, self._container, self._pod)
 
     def reconcile(self) -> None:
         """Start and forget pods, and bring names and forwards up to date."""
@@ -81,11 +81,15 @@ class Runtime:
             pod.resolves = self._routes.resolves(pod)
         self._forwards.set(self._routes.routes())
 
+    def _pod(self, namespace: str, name: str) -> Pod | None:
+        found = (pod for pod in list(self._pods.values()) if (pod.namespace, pod.name) == (namespace, name))
+        return next(found, None)
+
     def _container(self, namespace: str, name: str, container: str) -> tuple[Pod, Container] | None:
-        for pod in list(self._pods.values()):
-            for each in [*pod.containers, *pod.inits]:
-                if (pod.namespace, pod.name, each.name) == (namespace, name, container) and not each.played:
-                    return pod, each
+        pod = self._pod(namespace, name)
+        for each in [*pod.containers, *pod.inits] if pod else []:
+            if each.name == container and not each.played:
+                return pod, each
         return None
 
     def run(self) -> None:

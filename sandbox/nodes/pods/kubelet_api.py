@@ -1,9 +1,9 @@
-"""The kubelet's own API, as far as the API server asks it for `kubectl logs` (of this run, of the one before, following) and
-`kubectl exec`.
+"""The kubelet's own API, as far as the API server asks it for `kubectl logs` (of this run, of the one before, following),
+`kubectl exec` and `kubectl port-forward`.
 
 It listens on a socket in the sandbox's home, to which the cluster network leads the API server (sandbox/cluster/webhooks.py).
-Streams come as WebSockets, since the nodes declare the feature for it. What it does not do: attach, port-forward (SPDY within
-a WebSocket; the gateway is on 127.0.0.1 without it), metrics, timestamps of lines. It refuses these by name.
+Streams come as WebSockets, since the nodes declare the feature for it. What it does not do: attach, metrics, timestamps of
+lines. It refuses these by name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import trustme
 
 from sandbox.containers.launch import NotFoundError
-from sandbox.nodes.pods import remote_command
+from sandbox.nodes.pods import port_forward, remote_command
 from sandbox.nodes.pods.pod import Pod
 from sandbox.nodes.pods.process import Container
 from sandbox.nodes.pods.websocket import WebSocket
@@ -31,11 +31,13 @@ from sandbox.processes import CONTAINER
 
 Find = Callable[[str, str, str], tuple[Pod, Container] | None]
 """A container that runs, and its pod, by namespace, pod and name."""
+FindPod = Callable[[str, str], Pod | None]
+"""A pod that runs, by namespace and name."""
 _NOT_EMULATED = ("timestamps", "sinceSeconds", "sinceTime", "stream")
 _LOOK_SECONDS = 0.2
 
 
-def serve(home: Home, find: Find) -> None:
+def serve(home: Home, find: Find, find_pod: FindPod) -> None:
     """Serve in a thread until the process ends."""
     path = home.kubelet_socket
     path.unlink(missing_ok=True)
@@ -44,13 +46,14 @@ def serve(home: Home, find: Find) -> None:
         server = _Server(str(path), _Handler)
     finally:
         os.umask(mask)
-    server.find = find
+    server.find, server.find_pod = find, find_pod
     threading.Thread(target=server.serve_forever, name="kubelet-api", daemon=True).start()
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     find: Find
+    find_pod: FindPod
 
     def __init__(self, path: str, handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(path, handler)
@@ -77,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
         asked = {name: values[-1] for name, values in query.items()}
         if parts[0] == "exec" and len(parts) in (4, 5):
             self._exec(parts, query.get("command", []), asked)
+        elif parts[0] == "portForward" and len(parts) in (3, 4):
+            self._port_forward(parts)
         elif parts[0] == "containerLogs" and len(parts) == 4:
             self._log(parts, asked)
         else:
@@ -128,6 +133,17 @@ class _Handler(BaseHTTPRequestHandler):
             remote_command.outcome(socket, 126, str(error))
             return
         remote_command.run(socket, container.program, words, {CONTAINER: container.mark}, asked)
+
+    def _port_forward(self, parts: list[str]) -> None:
+        pod = cast(_Server, self.server).find_pod(parts[1], parts[2])
+        if pod is None:
+            self._refuse(404, f'pod "{parts[2]}" is not run by the sandbox: it is played')
+            return
+        if port_forward.PROTOCOL not in self.headers.get("sec-websocket-protocol", ""):
+            self._refuse(501, f"port-forward is emulated over WebSockets only ({port_forward.PROTOCOL})")
+            return
+        self.connection.settimeout(None)
+        port_forward.Session(WebSocket(self, port_forward.PROTOCOL), pod.process_address).run()
 
     def _refuse(self, status: int, message: str) -> None:
         data = message.encode()

@@ -72,6 +72,11 @@ class Pod:
         return self._key[0]
 
     @property
+    def process_address(self) -> str:
+        """Where its processes listen."""
+        return self._network.process(self.address)
+
+    @property
     def name(self) -> str:
         return self._key[1]
 
