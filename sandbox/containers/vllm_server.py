@@ -114,8 +114,9 @@ class Engine:
         self.requests = 0
         parameters = xllamacpp.CommonParams()
         parameters.model.path = os.environ["SANDBOX_MODEL"]
-        parameters.n_ctx = min(self.longest, 2048) * 2
+        parameters.n_ctx = self.longest
         parameters.n_parallel = 2
+        parameters.kv_unified = True
         # One thread: more of them wait for each other in busy loops, which takes seconds where others want the CPU.
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
         parameters.warmup = False
