@@ -129,6 +129,21 @@ def test_a_key_is_refused_once_its_budget_is_spent(
     assert eventually(lambda: spend() >= cost * 0.99), spend()
 
 
+def kubectl(sandbox: Sandbox, *words: str) -> Result:
+    return sandbox.run("exec", "--", "kubectl", "--namespace", "llm-gateway", *words)
+
+
+def test_kubectl_reaches_running_pods(served: tuple[Sandbox, Result]) -> None:
+    sandbox, _ = served
+    assert "Application startup complete" in kubectl(sandbox, "logs", "deploy/litellm").succeeded().text
+    query = ["psql", "-d", "litellm", "-tAc", 'SELECT count(*) FROM "LiteLLM_TeamTable"']
+    counted = kubectl(sandbox, "exec", "litellm-pg-1", "-c", "postgres", "--", *query).succeeded()
+    assert counted.text.strip() == "1"
+    assert kubectl(sandbox, "exec", "deploy/litellm", "--", "sh", "-c", "exit 3").code == 3
+    refused = kubectl(sandbox, "exec", "deploy/litellm", "--", "no-such-program").failed()
+    assert "executable file not found in $PATH" in refused.text
+
+
 def test_policies_hold_for_running_pods(served: tuple[Sandbox, Result]) -> None:
     """The database's Service takes the proxy's connections and no one else's."""
     sandbox, _ = served
