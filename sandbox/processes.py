@@ -80,6 +80,14 @@ def running(home: Home) -> dict[int, str]:
     return found | _containers(home)
 
 
+def began_at(pid: int) -> str:
+    """When a process began, in the kernel's own count. Raises OSError where none of that number runs."""
+    state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if state == "Z":
+        raise ProcessLookupError(pid)
+    return rest[18]
+
+
 def stop_containers(home: Home) -> None:
     """Kill what is left of containers' processes."""
     for pid in _containers(home):
@@ -87,8 +95,17 @@ def stop_containers(home: Home) -> None:
 
 
 def _containers(home: Home) -> dict[int, str]:
-    """The processes of containers: pid to pod and container. Linux alone runs any."""
+    """The processes of containers: pid to pod and container. Linux alone runs any.
+
+    By their environment, which their children have, too; the first of each also by the note of its start, as some programs
+    write over their environment.
+    """
     found: dict[int, str] = {}
+    for note in home.pods.glob("*/*/process"):
+        with contextlib.suppress(OSError, ValueError):
+            pid, began, name = note.read_text().split()
+            if began == began_at(int(pid)):
+                found[int(pid)] = name
     mark = f"{CONTAINER}={home.root}:".encode()
     for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):

@@ -52,7 +52,6 @@ class Instance:
         self._cluster = os.environ["CLUSTER_NAME"]
         self._namespace = os.environ["NAMESPACE"]
         self._sockets = os.environ["PGHOST"]
-        Path(self._sockets).mkdir(mode=0o700, exist_ok=True)
         self._server: subprocess.Popen[bytes] | None = None
         self._taken = ""
         self._said = ""
@@ -123,8 +122,6 @@ class Instance:
         except KeyboardInterrupt:
             self._stop()
             return 0
-        finally:
-            shutil.rmtree(self._sockets, ignore_errors=True)
 
     def query(self, statement: str) -> str:
         """What psql prints for a statement of the superuser. Raises CalledProcessError."""

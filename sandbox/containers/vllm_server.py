@@ -4,8 +4,8 @@
 
 It answers under the served model's name, whatever model that names: with SmolLM2-135M-Instruct. Refusals, of a wrong key,
 another model, too long a prompt, are vLLM 0.23.0's in status and words (vllm/entrypoints/openai). What it is not: vLLM. It
-has no GPU, no batching worth measuring, no adapters, tools, images, embeddings, logprobs or guided decoding; it takes the
-options in OPTIONS and ends with argparse's words at any other, known to vLLM or not.
+has no GPU, no batching worth measuring, no adapters, tools, images, embeddings, logprobs or guided decoding. It takes the
+options of that version (vllm_options.py), looks at few of them, and ends at any other with argparse's words.
 """
 
 from __future__ import annotations
@@ -24,71 +24,48 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NoReturn
 
 from sandbox.containers.hooks import network
+from sandbox.containers.vllm_options import OPTIONS
 
 VERSION = "0.23.0"
 _LONGEST = 8192
 """Tokens that the model behind was trained for."""
-_FLAGS = (
-    "enable-prefix-caching",
-    "enable-chunked-prefill",
-    "enable-auto-tool-choice",
-    "trust-remote-code",
-    "enforce-eager",
-)
-OPTIONS: dict[str, type] = {
-    "host": str,
-    "port": int,
-    "api-key": str,
-    "dtype": str,
-    "max-model-len": int,
-    "max-num-seqs": int,
-    "max-num-batched-tokens": int,
-    "gpu-memory-utilization": float,
-    "tensor-parallel-size": int,
-    "pipeline-parallel-size": int,
-    "revision": str,
-    "tokenizer": str,
-    "quantization": str,
-    "kv-cache-dtype": str,
-    "seed": int,
-    "swap-space": float,
-    "tool-call-parser": str,
-    "reasoning-parser": str,
-    "chat-template": str,
-    "runner": str,
-    "convert": str,
-    "load-format": str,
-    "download-dir": str,
-    "generation-config": str,
-}
 Send = Callable[[dict[str, Any]], None]
 
 
-class Parser(argparse.ArgumentParser):
-    """vLLM takes options with dashes and with underscores."""
-
-    def parse(self, words: list[str]) -> argparse.Namespace:
-        def dashed(word: str) -> str:
-            name, equals, value = word.partition("=")
-            return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
-
-        return self.parse_args([dashed(word) for word in words])
-
-
 def parse(words: list[str]) -> argparse.Namespace:
-    """The options of `vllm serve`. Ends the process with argparse's words at one that is not known."""
-    parser = Parser(prog="vllm", allow_abbrev=False)
-    serve = parser.add_subparsers(
-        dest="command", required=True, parser_class=argparse.ArgumentParser
-    ).add_parser("serve", allow_abbrev=False)
+    """The options of `vllm serve`, with dashes or underscores. Ends the process as argparse does at one that is wrong."""
+    parser = argparse.ArgumentParser(prog="vllm", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", allow_abbrev=False)
     serve.add_argument("model_tag", nargs="?")
-    serve.add_argument("--model", default="Qwen/Qwen3-0.6B")
-    serve.add_argument("--served-model-name", nargs="+")
-    for name, kind in OPTIONS.items():
-        serve.add_argument(f"--{name}", type=kind)
-    for name in _FLAGS:
-        serve.add_argument(f"--{name}", action=argparse.BooleanOptionalAction)
-    return parser.parse(words)
+    for name, kind in json.loads(OPTIONS.read_text()).items():
+        match kind:
+            case "flag":
+                serve.add_argument(f"--{name}", action="store_true")
+            case "bool":
+                serve.add_argument(f"--{name}", action=argparse.BooleanOptionalAction)
+            case "list":
+                serve.add_argument(f"--{name}", nargs="*")
+            case "int":
+                serve.add_argument(f"--{name}", type=integer)
+            case "float":
+                serve.add_argument(f"--{name}", type=float)
+            case "text":
+                serve.add_argument(f"--{name}")
+            case choices:
+                serve.add_argument(f"--{name}", choices=choices)
+
+    def dashed(word: str) -> str:
+        name, equals, value = word.partition("=")
+        return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
+
+    return parser.parse_args([dashed(word) for word in words])
+
+
+def integer(text: str) -> int:
+    """vLLM takes 1k for 1,000 and 1K for 1,024."""
+    factors = {"k": 1000, "m": 10**6, "g": 10**9, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    return int(float(text[:-1]) * factors[text[-1]]) if text[-1:] in factors else int(text)
 
 
 class Refusal(Exception):
@@ -107,10 +84,10 @@ class Engine:
         sys.path.append(os.environ["SANDBOX_PROGRAMS"])
         import xllamacpp  # pyright: ignore[reportMissingImports]
 
-        self.model: str = options.model_tag or options.model
+        self.model: str = options.model_tag or options.model or "Qwen/Qwen3-0.6B"
         self.names: list[str] = options.served_model_name or [self.model]
         self.longest = min(options.max_model_len or _LONGEST, _LONGEST)
-        self.keys = {key for key in (options.api_key, os.environ.get("VLLM_API_KEY")) if key}
+        self.keys = {key for key in options.api_key or [os.environ.get("VLLM_API_KEY")] if key}
         self.requests = 0
         parameters = xllamacpp.CommonParams()
         parameters.model.path = os.environ["SANDBOX_MODEL"]

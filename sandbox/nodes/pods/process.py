@@ -21,7 +21,7 @@ from typing import IO, NamedTuple
 
 from sandbox.cluster.client import Json
 from sandbox.cluster.status import timestamp
-from sandbox.processes import CONTAINER
+from sandbox.processes import CONTAINER, began_at
 
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF, _FORGOTTEN_AFTER = 10.0, 300.0, 600.0
 _MESSAGE_BYTES = 2048
@@ -102,6 +102,9 @@ class Container:
                 "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
                 f'failed: unable to start container process: exec: "{program.words[0]}": {error.strerror}'
             ) from error
+        pid = self._process.pid
+        note = f"{pid} {began_at(pid)} {self.mark.rpartition(':')[2]}"
+        (self.folder / "process").write_text(note)
         self.state = {"running": {"startedAt": timestamp()}}
 
     def play(self) -> None:
