@@ -60,7 +60,7 @@ def status(box: Sandbox) -> int:
     say(f"  emulators: {'up' if emulators_daemon.is_up(box.home) else 'down'}")
     if pods_daemon.runs(box.home):
         say(f"  node runtime: {'up' if pods_daemon.is_up(box.home) else 'down'}")
-    say(f"  processes: {', '.join(sorted(running(box.home).values())) or 'none'}")
+    say(f"  processes: {', '.join(sorted(set(running(box.home).values()))) or 'none'}")
     return 0 if up else 3
 
 

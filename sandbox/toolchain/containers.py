@@ -85,20 +85,27 @@ def ensure(phases: Phases | None = None) -> Containers:
 
 def litellm(phases: Phases | None = None) -> Path:
     """The virtual environment with the real LiteLLM (600 MB), apart from ours: their pins do not agree. Raises SandboxError."""
-    directory = cache() / "litellm" / fingerprint(_pins(LITELLM), platform.python_version())
+    pins = fingerprint(_pins(LITELLM), _SITE, platform.python_version())
+    directory = cache() / "litellm" / pins
     complete = directory / "complete"
-    # The lock's folder is not the environment's: making that clears it.
-    with locked(directory.parent):
-        if not complete.exists():
-            with (phases or Phases()).phase("LiteLLM"):
-                _run([sys.executable, "-m", "venv", "--clear", directory])
-                _run([directory / "bin" / "python", "-m", "pip", "install", *_PIP, "--requirement", LITELLM])
-            complete.touch()
-        (site,) = directory.glob("lib/python*/site-packages")
-        hook = site / "sitecustomize.py"
-        if not hook.exists() or hook.read_text() != _SITE:
-            hook.write_text(_SITE)
+    if not complete.exists():
+        # The lock's folder is not the environment's: making that clears it.
+        with locked(directory.parent):
+            if not complete.exists():
+                with (phases or Phases()).phase("LiteLLM"):
+                    _install_litellm(directory)
+                complete.touch()
     return directory
+
+
+def _install_litellm(directory: Path) -> None:
+    python = directory / "bin" / "python"
+    _run([sys.executable, "-m", "venv", "--clear", directory])
+    _run([python, "-m", "pip", "install", *_PIP, "--requirement", LITELLM])
+    (site,) = directory.glob("lib/python*/site-packages")
+    (site / "sitecustomize.py").write_text(_SITE)
+    # Compiles what a proxy imports, which its first start would do otherwise.
+    _run([python, "-c", "import litellm.proxy.proxy_server"], None, {"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
 
 def _pins(locked: Path) -> str:
