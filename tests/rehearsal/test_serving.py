@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sandbox.cluster import control_plane
 from sandbox.network.addresses import Network, available
 from sandbox.processes import running
 from tests.support.driver import Result, Sandbox
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.skipif(
     not available(), reason="pods run where loopback addresses beyond 127.0.0.1 can be had"
 )
 
+Json = dict[str, Any]
 MODEL = "qwen-local"
 INPUT, OUTPUT = 0.00000005, 0.0000002
 """Dev's costs in USD per token."""
@@ -142,6 +145,50 @@ def test_kubectl_reaches_running_pods(served: tuple[Sandbox, Result]) -> None:
     assert kubectl(sandbox, "exec", "deploy/litellm", "--", "sh", "-c", "exit 3").code == 3
     refused = kubectl(sandbox, "exec", "deploy/litellm", "--", "no-such-program").failed()
     assert "executable file not found in $PATH" in refused.text
+
+
+def like_the_engine(sandbox: Sandbox, name: str, arguments: list[str], port: int) -> Json:
+    """Make a pod from the engine's template, with these arguments and probed at this port."""
+    (deployment,) = [
+        each
+        for each in sandbox.namespaced("deployments", "vllm", group="apps/v1")["items"]
+        if each["metadata"]["name"].endswith("deployment-vllm")
+    ]
+    spec = deployment["spec"]["template"]["spec"]
+    container = {**spec["containers"][0], "resources": {}}
+    container["command"] = [*container["command"], *arguments]
+    container["startupProbe"] = {
+        "httpGet": {"path": "/health", "port": port},
+        "periodSeconds": 1,
+        "failureThreshold": 3,
+    }
+    spec = {**spec, "containers": [container], "affinity": {}, "terminationGracePeriodSeconds": 1}
+    pod = {"metadata": {"name": name, "labels": {"test": name}}, "spec": spec}
+    control_plane.api(sandbox.home).create("/api/v1/namespaces/vllm/pods", pod)
+
+    def failed() -> Json | None:
+        statuses = sandbox.namespaced("pods", "vllm", name)["status"].get("containerStatuses", [])
+        return next((each for each in statuses if each.get("lastState", {}).get("terminated")), None)
+
+    return eventually(failed)
+
+
+def test_what_is_wrong_fails_its_pod_in_its_own_words(served: tuple[Sandbox, Result]) -> None:
+    sandbox, _ = served
+    misspelt = like_the_engine(sandbox, "misspelt", ["--max-modl-len", "4096"], 8000)
+    assert misspelt["lastState"]["terminated"]["exitCode"] == 2
+    logged = sandbox.run("exec", "--", "kubectl", "--namespace", "vllm", "logs", "misspelt").succeeded()
+    assert "unrecognized arguments: --max-modl-len 4096" in logged.text
+    wrong_port = like_the_engine(sandbox, "wrong-port", [], 8001)
+    assert wrong_port["restartCount"] >= 1
+    events = sandbox.namespaced("events", "vllm")["items"]
+    said = {each["message"] for each in events if each["involvedObject"]["name"] == "wrong-port"}
+    assert any(
+        re.match(r"Startup probe failed: .*:8001: connect: connection refused", text) for text in said
+    ), said
+    assert "Container vllm failed startup probe, will be restarted" in said
+    for name in ("misspelt", "wrong-port"):
+        sandbox.run("exec", "--", "kubectl", "--namespace", "vllm", "delete", "pod", name).succeeded()
 
 
 def test_policies_hold_for_running_pods(served: tuple[Sandbox, Result]) -> None:

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 API = Objects(
     Secret={"keys": secret(master="sk-1", other="x")},
     ConfigMap={"settings": {"data": {"config.yaml": "a: 1"}, "binaryData": {"b": "AAE="}}},
-    PersistentVolumeClaim={"data": {"metadata": {"uid": "claim-1"}}},
+    PersistentVolumeClaim={"data": {"metadata": {}, "spec": {"volumeName": "pvc-claim-1"}}},
 )
 
 

@@ -37,6 +37,7 @@ _KINDS = {
     "Namespace",
     "NetworkPolicy",
     "Node",
+    "PersistentVolume",
     "PersistentVolumeClaim",
     "Pod",
     "Secret",
@@ -69,6 +70,10 @@ class Runtime:
             if uid not in present and not pod.thread.is_alive():
                 del self._pods[uid]
                 shutil.rmtree(pod.folder, ignore_errors=True)
+        volumes = {volume["metadata"]["name"] for volume in self._api.list("PersistentVolume")}
+        for folder in self._home.claims.iterdir():
+            if folder.name not in volumes:
+                shutil.rmtree(folder, ignore_errors=True)
         network_file.write_names(self._home, self._routes.names())
         for pod in objects:
             uid = pod["metadata"]["uid"]

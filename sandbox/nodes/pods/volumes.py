@@ -42,7 +42,7 @@ class Mount(NamedTuple):
 
 
 class Volumes:
-    """The volumes of one pod, below `folder`; `claims` is the folder of all claims' data."""
+    """The volumes of one pod, below `folder`; `claims` is the folder of the PersistentVolumes."""
 
     def __init__(self, pod: Json, folder: Path, claims: Path, api: Objects, token: Token) -> None:
         self._pod = pod
@@ -74,7 +74,10 @@ class Volumes:
             found = self._api.get("PersistentVolumeClaim", namespace, claim["claimName"])
             if found is None:
                 raise ConfigError(f'persistentvolumeclaim "{claim["claimName"]}" not found')
-            return self._claims / f"pvc-{found['metadata']['uid']}"
+            volume_name = found["spec"].get("volumeName")
+            if not volume_name:
+                raise ConfigError(f'persistentvolumeclaim "{claim["claimName"]}" is not bound')
+            return self._claims / volume_name
         return self._folder / "volumes" / volume["name"]
 
     def mounts(self, container: Json, variables: dict[str, str]) -> list[Mount]:
