@@ -92,10 +92,10 @@ class Runtime:
 
     def _container(self, namespace: str, name: str, container: str) -> tuple[Pod, Container] | None:
         pod = self._pod(namespace, name)
-        for each in [*pod.containers, *pod.inits] if pod else []:
-            if each.name == container and not each.played:
-                return pod, each
-        return None
+        if pod is None:
+            return None
+        runs = (each for each in [*pod.containers, *pod.inits] if each.name == container and not each.played)
+        return next(((pod, each) for each in runs), None)
 
     def run(self) -> None:
         """Until a signal comes."""

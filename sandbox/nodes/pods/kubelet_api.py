@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             words = pod.command(container, words)
         except NotFoundError as error:
-            remote_command.outcome(socket, 126, str(error))
+            remote_command.refuse(socket, str(error))
             return
         remote_command.run(socket, container.program, words, {CONTAINER: container.mark}, asked)
 

@@ -40,7 +40,7 @@ def run(
             start_new_session=True,
         )
     except OSError as error:
-        outcome(socket, 126, f'exec: "{words[0]}": {error.strerror}')
+        refuse(socket, f'exec: "{words[0]}": {error.strerror}')
         return
     if tty:
         os.close(terminal)
@@ -79,14 +79,25 @@ def _pass_on(socket: WebSocket, output: int, stream: int) -> None:
             socket.send(bytes([stream]) + data)
 
 
-def outcome(socket: WebSocket, code: int, message: str = "") -> None:
+def outcome(socket: WebSocket, code: int) -> None:
     """Say how a command ended."""
     status: dict[str, object] = {"metadata": {}, "status": "Success"}
     if code:
-        text = message or f"command terminated with non-zero exit code: exit status {code}"
+        text = f"command terminated with non-zero exit code: exit status {code}"
         causes = [{"reason": "ExitCode", "message": str(code)}]
         status = {"metadata": {}, "status": "Failure", "message": text}
         status |= {"reason": "NonZeroExitCode", "details": {"causes": causes}}
+    _end(socket, status)
+
+
+def refuse(socket: WebSocket, message: str) -> None:
+    """Say why a command was not started, as containerd's kubelet does."""
+    text = f"Internal error occurred: error executing command in container: {message}"
+    status = {"metadata": {}, "status": "Failure", "message": text, "reason": "InternalError", "code": 500}
+    _end(socket, status)
+
+
+def _end(socket: WebSocket, status: dict[str, object]) -> None:
     with contextlib.suppress(OSError):
         socket.send(bytes([_OUTCOME]) + json.dumps(status).encode())
         socket.close()
