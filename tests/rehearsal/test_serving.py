@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 
 from sandbox.cluster import control_plane
 from sandbox.network.addresses import Network, available
+from sandbox.paths import REPOSITORY
 from sandbox.processes import running
+from tests.support.documents import blocks
 from tests.support.driver import Result, Sandbox
 from tests.support.sandboxes import Sandboxes
 
@@ -71,6 +74,20 @@ def test_an_up_ends_with_what_to_call(served: tuple[Sandbox, Result], client: ht
     assert [line.split()[:2] for line in lines[at + 1 : at + 3]] == [["curl", "-s"]] * 2
     assert "key NAME=search-app" in lines[at + 1]
     assert client.headers["authorization"].removeprefix("Bearer ") not in up.text
+
+
+def test_the_readmes_requests_are_answered(client: httpx.Client) -> None:
+    """As they stand there, but for `make`, which acts on the clone's own sandbox."""
+    (block,) = [each for each in blocks(REPOSITORY / "README.md", "sh") if "curl" in each.text]
+    key = client.headers["authorization"].removeprefix("Bearer ")
+    url = str(client.base_url).rstrip("/")
+    make = f'make() {{ case "$*" in "-s url") echo {url};; "-s key NAME=search-app") echo {key};; esac; }}'
+    done = subprocess.run(["bash", "-c", f"{make}\n{block.text}"], capture_output=True, text=True)
+    decoder = json.JSONDecoder()
+    completion, end = decoder.raw_decode(done.stdout)
+    info, _ = decoder.raw_decode(done.stdout[end:].lstrip())
+    assert completion["choices"][0]["message"]["content"]
+    assert (info["info"]["key_alias"], info["info"]["team_id"]) == ("search-app", "search")
 
 
 def test_the_declared_key_sees_the_declared_model(client: httpx.Client) -> None:
