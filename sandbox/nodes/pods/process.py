@@ -103,8 +103,9 @@ class Container:
                 f'failed: unable to start container process: exec: "{program.words[0]}": {error.strerror}'
             ) from error
         pid = self._process.pid
-        note = f"{pid} {began_at(pid)} {self.mark.rpartition(':')[2]}"
-        (self.folder / "process").write_text(note)
+        with contextlib.suppress(OSError):  # it may be over already
+            note = f"{pid} {began_at(pid)} {self.mark.rpartition(':')[2]}"
+            (self.folder / "process").write_text(note)
         self.state = {"running": {"startedAt": timestamp()}}
 
     def play(self) -> None:
