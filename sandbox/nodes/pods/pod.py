@@ -59,6 +59,7 @@ class Pod:
         self._stopping = threading.Event()
         self.resolves = False
         """Whether it may ask for names."""
+        self._told_resolves: bool | None = None
         self.inits = [self._container(spec, True) for spec in pod["spec"].get("initContainers", [])]
         self.containers = [self._container(spec, False) for spec in pod["spec"]["containers"]]
         self.thread = threading.Thread(target=self._run, name=f"pod-{self._key[1]}", daemon=True)
@@ -155,8 +156,11 @@ class Pod:
     def _step(self) -> None:
         if status.phase(self._pod, self.inits, self.containers) in ("Succeeded", "Failed"):
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        network_file.write(self.folder, self._pod, self.address, self._network, self._home, self.resolves)
+        resolves = self.resolves
+        if resolves != self._told_resolves:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            network_file.write(self.folder, self._pod, self.address, self._network, self._home, resolves)
+            self._told_resolves = resolves
         if time.monotonic() - self._refreshed > _REFRESH_SECONDS or not self._refreshed:
             self._volumes.write()
             self._refreshed = time.monotonic()

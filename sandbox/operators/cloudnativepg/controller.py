@@ -12,7 +12,8 @@ which lacks a key) leaves the Cluster unready with the instance manager's words 
 operator writes them to the primary's log only, reports a healthy cluster and never sets the password.
 
 Where pods run, so do PostgreSQL and its replication, in them (sandbox/containers/postgres_instance.py), and a standby
-takes over from a primary that is not ready (failover.py). Where they are played, no instance ever fails.
+takes over from a primary that is not ready (failover.py); what is archived and backed up is still the emulated database, and
+a recovery's Job fails. Where they are played, no instance ever fails.
 
 What it does not do: switch over by plan (an instance that goes is made again on its volume), recover from or back up to volume snapshots, run other plugins than Barman Cloud, manage roles
 or services, poolers, tablespaces, separate WAL volumes, image catalogs, certificates, superuser access. It
