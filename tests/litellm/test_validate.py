@@ -169,16 +169,16 @@ def test_a_request_lost_in_a_restart_fails(paid: Double, tmp_path: Path, capsys:
 
 
 class OneReplica(FakeCluster):
-    """Its restart ends the double and starts another, on the store of `after`."""
+    """Its restart ends the double and starts another, on the database `after`."""
 
-    def __init__(self, running: contextlib.ExitStack, before: Path, after: Path) -> None:
-        super().__init__(running.enter_context(double(store=before)))
+    def __init__(self, running: contextlib.ExitStack, before: str, after: str) -> None:
+        super().__init__(running.enter_context(double(database=before)))
         self.running, self.after, self.beside = running, after, 0
 
     def restart(self) -> None:
         self.of.process.terminate()
         self.of.process.wait()
-        self.of = self.running.enter_context(double(store=self.after))
+        self.of = self.running.enter_context(double(database=self.after))
         self.url = self.of.url
 
 
@@ -187,7 +187,7 @@ def test_keys_and_spend_outlive_the_only_replica(
     tmp_path: Path, capsys: Any, after: str, verdict: str
 ) -> None:
     with contextlib.ExitStack() as running:
-        cluster = OneReplica(running, tmp_path / "before", tmp_path / after)
+        cluster = OneReplica(running, "before", after)
         first = cluster.of
         passed, verdicts = checked(first, tmp_path, capsys, cluster, *only("restart"))
         assert cluster.of is not first

@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -220,18 +220,8 @@ def _spawn(
     program: Program, mark: str, user: int | None, groups: list[int], log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     words = program.words
-    if user is not None and os.geteuid() == 0 and user != 0 and (setpriv := shutil.which("setpriv")):
-        group = groups[0] if groups else user
-        with contextlib.suppress(KeyError):
-            user = pwd.getpwnam("nobody").pw_uid if not _is_known(user) else user
-        others = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
-        rights = [
-            "--securebits=+no_setuid_fixup",
-            "--inh-caps=+dac_read_search",
-            "--ambient-caps=+dac_read_search",
-        ]
-        words = [setpriv, f"--reuid={user}", f"--regid={group}", others, *rights, "--", *words]
-        os.chown(program.directory, user, group)
+    if user is not None:
+        words = [*as_user(user, groups, program.directory), *words]
     return subprocess.Popen(
         words,
         env={**program.variables, CONTAINER: mark},
@@ -241,6 +231,24 @@ def _spawn(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+
+
+def as_user(user: int, groups: Sequence[int], directory: Path) -> list[str]:
+    """The start of a command that runs as a user, to whom a folder is given; nothing where this process is not root's."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0 or user == 0 or not setpriv:
+        return []
+    group = groups[0] if groups else user
+    with contextlib.suppress(KeyError):
+        user = user if _is_known(user) else pwd.getpwnam("nobody").pw_uid
+    os.chown(directory, user, group)
+    others = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    rights = [
+        "--securebits=+no_setuid_fixup",
+        "--inh-caps=+dac_read_search",
+        "--ambient-caps=+dac_read_search",
+    ]
+    return [setpriv, f"--reuid={user}", f"--regid={group}", others, *rights, "--"]
 
 
 def _is_known(user: int) -> bool:
