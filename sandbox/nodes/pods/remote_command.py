@@ -93,7 +93,8 @@ def outcome(socket: WebSocket, code: int) -> None:
 def refuse(socket: WebSocket, message: str) -> None:
     """Say why a command was not started, as containerd's kubelet does."""
     text = f"Internal error occurred: error executing command in container: {message}"
-    status = {"metadata": {}, "status": "Failure", "message": text, "reason": "InternalError", "code": 500}
+    status: dict[str, object] = {"metadata": {}, "status": "Failure", "message": text}
+    status |= {"reason": "InternalError", "code": 500}
     _end(socket, status)
 
 
