@@ -13,7 +13,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy measure url key report why validate down shell test test-unit test-rehearsal lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy measure url key report why validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ validate: packages ## check an installation: keys, budgets, limits, spend; URL= 
 	@echo "Validating the installation of stack $(STACK)."
 	@$(if $(URL),,if [ -e .sandbox/$(STACK)/pods.ready ]; then exec $(SANDBOX) validate --stack $(STACK) -- $(OPTIONS); fi;) \
 		$(VENV) -m tools.validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
+
+mend: ready ## after an `up` was killed: import what Google has and the state of the sandbox's stack does not
+	@echo "Mending the state of stack $(STACK) in its sandbox."
+	@$(SANDBOX) exec --stack $(STACK) -- $(CURDIR)/$(VENV) -m tools.mend --stack $(STACK)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."

@@ -18,8 +18,9 @@ gke = kubernetes.Provider(
     "gke",
     kubeconfig=cluster.kubeconfig,
     cluster_identifier=cluster.id,
-    upsert_existing_objects=stack.recover,
-    # A lost state takes the name of its field managers with it: what they set could never be changed again.
+    # Creates by server-side apply, so that a preview knows from the first update on what a dropped field leads to.
+    # What a create may find there is looked at before: components/ownership.py.
+    upsert_existing_objects=True,
     enable_patch_force=True,
 )
 random_provider = random.Provider("random")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
+from components import fixed_settings
 from components.cluster import ClusterHandle
+from components.owner import LABEL, refuse_what_is_not_ours
 from settings.postgres import Backups
 
 OBJECT_STORE = "litellm-pg-backups"
@@ -27,14 +28,16 @@ ROLES = {
 class BackupStoreArgs:
     """Arguments of BackupStore.
 
-    `project` is the bucket's. `writer` is the IAM member that the database's instances are. `plugin_ready`
-    says that the plugin's CRD is served. `protect` refuses to delete the bucket.
+    `project` is the bucket's. `owner` is the label of what belongs to this stack. `writers` are the IAM members that
+    the instances of each Cluster are, by the Cluster's name. `plugin_ready` says that the plugin's CRD is served.
+    `protect` refuses to delete the bucket.
     """
 
     project: str
+    owner: str
     cluster: ClusterHandle
     backups: Backups
-    writer: pulumi.Input[str]
+    writers: Mapping[str, pulumi.Input[str]]
     namespace: pulumi.Input[str]
     plugin_ready: pulumi.Resource
     protect: bool
@@ -52,12 +55,24 @@ class BackupStore(pulumi.ComponentResource):
     def __init__(self, name: str, args: BackupStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:backup_store:BackupStore", name, None, opts)
         backups = args.backups
+        self._owner, self._project = args.owner, args.project
+        bucket = args.cluster.name.apply(
+            lambda name: backups.bucket or _bucket_name(args.project, name)
+        ).apply(self._own)
+        key = "postgres.backups.bucketLocation"
+        location = fixed_settings.fix(
+            f"{name}-fixed-location",
+            {key: backups.bucket_location or args.cluster.location.apply(_region_of)},
+            self,
+            of=bucket,
+        ).apply(lambda fixed: fixed[key])
 
         self.bucket = gcp.storage.Bucket(
             f"{name}-bucket",
-            name=backups.bucket or args.cluster.name.apply(partial(_bucket_name, args.project)),
+            name=bucket,
             project=args.project,
-            location=backups.bucket_location or args.cluster.location.apply(_region_of),
+            location=location,
+            labels={LABEL: args.owner},
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
             # No lifecycle rule, no versions: Barman deletes what is past its retention, and only it knows
@@ -73,16 +88,20 @@ class BackupStore(pulumi.ComponentResource):
                 # Backups outlive the stack that took them.
                 retain_on_delete=True,
                 import_=backups.bucket if backups.adopt_bucket else None,
+                # An import knows no label as its own, and this one is there.
+                ignore_changes=["labels"] if backups.adopt_bucket else None,
             ),
         )
         access = [
             gcp.storage.BucketIAMMember(
-                f"{name}-{use}",
+                # Named after the Cluster: a restore adds the new one's and leaves those of the old one.
+                f"{name}-{cluster}-{use}",
                 bucket=self.bucket.name,
                 role=role,
-                member=args.writer,
+                member=writer,
                 opts=pulumi.ResourceOptions(parent=self),
             )
+            for cluster, writer in args.writers.items()
             for use, role in ROLES.items()
         ]
         object_store = kubernetes.apiextensions.CustomResource(
@@ -109,6 +128,28 @@ class BackupStore(pulumi.ComponentResource):
         )
         self.ready = [*access, object_store]
         self.register_outputs({})
+
+    async def _own(self, bucket: str) -> str:
+        """The bucket's name; raises pulumi.RunError where there is such a bucket that is not this stack's."""
+        token, options = "gcp:storage/getBucket:getBucket", pulumi.InvokeOptions(parent=self)
+        try:
+            found = await pulumi.runtime.invoke_async(token, {"name": bucket}, options)
+        except Exception as error:  # the SDK raises Exception itself
+            if "Error 404" in str(error):
+                return bucket
+            raise pulumi.RunError(
+                f"Whose the bucket {bucket} is could not be seen. If it is not in {self._project}, names of buckets being "
+                "one for all of Google's users, give this stack another: llm-gateway:postgres.backups.bucket. If it is, "
+                f"whoever runs this needs roles/storage.bucketViewer. Google's answer: {str(error)[:300]}"
+            ) from error
+        refuse_what_is_not_ours(
+            f"The bucket {bucket}",
+            found.get("labels") or {},
+            self._owner,
+            key="postgres.backups.bucket",
+            command=f"gcloud storage buckets update gs://{bucket} --update-labels=",
+        )
+        return bucket
 
 
 def _bucket_name(project: str, cluster: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import pulumi
 import pulumi_gcp as gcp
@@ -31,10 +33,20 @@ class ClusterHandle:
     """Range of the cluster's Services, CIDR."""
     workload_identity_pool: pulumi.Output[str]
     """Prefix of the IAM members that Kubernetes service accounts of this project's clusters are."""
+    node_pools: pulumi.Output[Mapping[str, Mapping[str, str]]]
+    """The labels at Google of the cluster's node pools, by the pools' names."""
 
-    def member(self, namespace: str, account: str) -> pulumi.Output[str]:
+    def member(self, namespace: str, account: pulumi.Input[str]) -> pulumi.Output[str]:
         """The IAM member that a Kubernetes service account is, by Workload Identity Federation for GKE."""
         return pulumi.Output.format("{0}/ns/{1}/sa/{2}", self.workload_identity_pool, namespace, account)
+
+    def once(self, known: pulumi.Output[object]) -> ClusterHandle:
+        """The same, known no sooner than `known`."""
+
+        def later(value: pulumi.Output[Any]) -> pulumi.Output[Any]:
+            return pulumi.Output.all(value, known).apply(lambda both: both[0])
+
+        return ClusterHandle(**{field.name: later(getattr(self, field.name)) for field in fields(self)})
 
 
 def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> ClusterHandle:
@@ -65,6 +77,7 @@ def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> Cl
             number,
             where.project,
         ),
+        node_pools=found.node_pools.apply(_labels),
     )
 
 
@@ -100,6 +113,12 @@ def _required(value: object, key: str, stack: str) -> str:
             "clusterName, clusterLocation and clusterProject there, or write name and location in place of stack."
         )
     return value
+
+
+def _labels(pools: Any) -> Mapping[str, Mapping[str, str]]:
+    """The labels of a cluster's node pools, by name."""
+    found: list[Any] = pools or []
+    return {pool.name: pool.node_configs[0].resource_labels for pool in found}
 
 
 def _kubeconfig(endpoint: str, ca_certificate: str) -> str:

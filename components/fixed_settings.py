@@ -1,38 +1,70 @@
 """What a stack cannot change in place, compared with what its first `up` was told.
 
 The state keeps that in a Stash, whose output stays what its first input was. A refusal comes from the program, so
-from every preview, whichever command runs it.
+from every preview, whichever command runs it; an `up` without a preview makes nothing before it has compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 
 from settings import PROJECT
 
+_NONE = '""'
+
 
 def fix(
     name: str,
     settings: Mapping[str, pulumi.Input[str]],
     parent: pulumi.Resource,
-    after: list[pulumi.Resource],
-) -> None:
-    """Refuse every later run whose settings differ from those of the run that makes this.
+    of: pulumi.Input[str] | None = None,
+) -> pulumi.Output[Mapping[str, str]]:
+    """The settings, known once they are compared with those of the run that made this.
+
+    What reads them from here is registered no sooner, and depends on nothing more.
 
     Args:
         name: the Stash's.
         settings: values that are no secrets, by key as the stack file has it.
         parent: the component that it is a child of.
-        after: what makes the settings final; a first `up` that fails before it may be repeated with others.
+        of: what they are settings of; for another one they may be others.
+
+    Raises:
+        pulumi.RunError: naming every key that differs.
+    """
+    stash = _stash(name, dict(settings), pulumi.ResourceOptions(parent=parent, replacement_trigger=of))
+
+    async def compared() -> Mapping[str, str]:
+        now: Mapping[str, str] | None = await pulumi.Output.all(**settings).future()
+        made = await stash.output.future()
+        if made and now and (said := _moved(made, now)):
+            raise pulumi.RunError(
+                f"{said} If no `up` of this stack came as far as its operators, let it forget what it was told: "
+                f"pulumi state delete '{await stash.urn.future()}'"
+            )
+        return now or {}
+
+    return pulumi.Output.from_input(compared())
+
+
+def fix_for_good(
+    name: str,
+    settings: Mapping[str, pulumi.Input[str]],
+    parent: pulumi.Resource,
+    after: list[pulumi.Resource],
+) -> None:
+    """The same once more as soon as `after` is made: from then on no state that forgot the first lets it move.
 
     Raises:
         pulumi.RunError: naming every key that differs, once the state is read.
     """
-    made = _stash(name, dict(settings), parent, after)
-    pulumi.Output.all(made, pulumi.Output.from_input(dict(settings))).apply(_compare)
+    made = _stash(name, dict(settings), pulumi.ResourceOptions(parent=parent, depends_on=after)).output
+    pulumi.Output.all(made, pulumi.Output.from_input(dict(settings))).apply(
+        lambda both: _refuse(_moved(*both))
+    )
 
 
 def recover_only_what_is_lost(
@@ -43,36 +75,38 @@ def recover_only_what_is_lost(
     Raises:
         pulumi.RunError: once the state is read.
     """
-    _stash(name, recover, parent, after).apply(lambda recovered: _check_recover(recover, recovered))
+    made = _stash(name, recover, pulumi.ResourceOptions(parent=parent, depends_on=after)).output
+    made.apply(lambda recovered: _refuse(_NOT_LOST if recover and not recovered else ""))
 
 
-def _stash(
-    name: str, value: Any, parent: pulumi.Resource, after: list[pulumi.Resource]
-) -> pulumi.Output[Any]:
-    options = pulumi.ResourceOptions(parent=parent, depends_on=after, ignore_changes=["input"])
-    return pulumi.Stash(name, input=value, opts=options).output
+_NOT_LOST = (
+    f"{PROJECT}:recover: this stack's state is not lost. It may have the objects under another name: `recover` "
+    "would take them over and then delete them. Remove `recover`; docs/troubleshooting.md says what else helps. "
+    "Nothing was touched."
+)
 
 
-def _check_recover(recover: bool, recovered: bool) -> None:
-    if recover and not recovered:
-        raise pulumi.RunError(
-            f"{PROJECT}:recover: this stack's state is not lost. It may have the objects under another name: `recover` "
-            "would take them over and then delete them. Remove `recover`; docs/troubleshooting.md says what else helps. "
-            "Nothing was touched."
-        )
+def _stash(name: str, value: Any, opts: pulumi.ResourceOptions) -> pulumi.Stash:
+    unchanged = pulumi.ResourceOptions(ignore_changes=["input"])
+    return pulumi.Stash(name, input=value, opts=pulumi.ResourceOptions.merge(opts, unchanged))
 
 
-def _compare(both: Sequence[Mapping[str, str]]) -> None:
-    made, now = both
+def _refuse(said: str) -> None:
+    if said:
+        raise pulumi.RunError(said)
+
+
+def _moved(made: Mapping[str, str], now: Mapping[str, str]) -> str:
     moved = [
-        f"\n  {PROJECT}:{key}: made with {made[key]}, now {value}"
+        f"\n  {PROJECT}:{key}: made with {made[key] or _NONE}, now {value or _NONE}"
         for key, value in now.items()
         if made.get(key, value) != value
     ]
-    if moved:
-        raise pulumi.RunError(
-            "These settings cannot be changed in place. What is there would be deleted, the database with it, or an `up` "
-            f"would end half-way.{''.join(moved)}\n"
-            'Write what the stack was made with, or move it as docs/operations.md says under "Move". '
-            "Nothing was touched."
-        )
+    if not moved:
+        return ""
+    return (
+        "These settings cannot be changed in place. What is there would be deleted, the database with it, or an `up` "
+        f"would end half-way.{''.join(moved)}\n"
+        'Write what the stack was made with, or move it as docs/operations.md says under "Move". '
+        "Nothing was touched."
+    )

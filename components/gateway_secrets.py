@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ import pulumi_random as random
 
 from components.cluster import ClusterHandle
 from components.owner import owner_of
+from components.salt_copy import find_copy, keep_copy
 from components.salt_gate import salt_of_database
-from components.secret_manager import FoundSecret, find_secrets, has_version
+from components.secret_manager import FoundSecret, find_secrets, has_version, newest_version
 from settings import Settings
 from settings.secrets import DATABASE_PASSWORD, MASTER_KEY, REDIS_PASSWORD, SALT_KEY, VLLM_API_KEY
 
@@ -24,7 +25,11 @@ KEY_READER = "virtual-key-reader"
 """The Kubernetes service account that reads virtual keys in a namespace of `virtualKeys[].readers`; its owner makes it."""
 OWNER = "llm-gateway-owner"
 SALT_VERSION = "llm-gateway-salt-version"
-"""Annotations at Google: the stack that a Secret belongs to; the one version that is the salt."""
+GENERATION = "llm-gateway-generation"
+"""Annotations at Google: the stack that a Secret belongs to; the one version that is the salt; the generation that was
+made last of a value that rotates."""
+_DESTROY_AFTER = f"{30 * 24 * 3600}s"
+"""How long the salt's version can be brought back once somebody destroys it. Deleting its Secret does not wait."""
 _FIRST = "1"
 _LETTERS = string.ascii_letters + string.digits
 # Letters and digits hold 5.95 bits each. Both are more than what LiteLLM and Postgres need, and safe in a URL.
@@ -33,9 +38,14 @@ _LENGTH, _SALT_LENGTH = 33, 43
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySecretsArgs:
-    """Arguments of GatewaySecrets. `reader` is the IAM member that may read each secret, `cluster` has the database."""
+    """Arguments of GatewaySecrets.
+
+    `project` is the settings' own, once the stack is known to be made in it; it is asked for when nothing is refused. `reader` is the IAM member that may
+    read each secret, `cluster` has the database.
+    """
 
     settings: Settings
+    project: Callable[[], pulumi.Output[str]]
     cluster: ClusterHandle
     reader: pulumi.Input[str]
 
@@ -61,9 +71,14 @@ class GatewaySecrets(pulumi.ComponentResource):
     this stack is refused, before anything is registered.
 
     The salt encrypts every credential LiteLLM stores: losing or changing it makes them unreadable. So its
-    Secret and SecretVersion are protected, ignore every change, and are left in place when they leave the state.
+    Secret and SecretVersion are protected, ignore every change, and are left in place when they leave the state:
+    that holds what Pulumi does, and nothing else. A version that is destroyed at Google can be brought back for 30
+    days; a Secret that is deleted there is gone at once, and only `secrets.saltCopy` has the value still.
     It is made only where Google has none; one that Google has is imported, in the version that its annotation
     names, whatever the state and the settings say. It has no random resource that could be made anew.
+
+    The others have one, and an annotation with the generation that was made last. A value that Google has is not
+    made a second time in the same generation, wherever it went in the state.
 
     Of the others the setting `protect` covers the Secrets alone. The engine refuses to replace what is
     protected, and rotation replaces value and version; an old version is disabled, which can be undone. A
@@ -168,16 +183,22 @@ class GatewaySecrets(pulumi.ComponentResource):
             length=_LENGTH,
             special=False,
             keepers={"generation": str(generation)},
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                hooks=pulumi.ResourceHookBinding(
+                    before_create=[self._no_second_value(secret_id, generation)]
+                ),
+            ),
         )
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
             project=self.project,
             secret_id=self._id(secret_id),
-            annotations={OWNER: self._owner},
+            annotations={OWNER: self._owner, GENERATION: str(generation)},
             replication=self._replication(),
             opts=pulumi.ResourceOptions(
                 parent=self,
+                depends_on=[value],  # the generation is said at Google once its value is in the state
                 protect=protect,
                 # Cannot change in place: another one would replace the secret, its versions with it.
                 ignore_changes=["replication"],
@@ -192,6 +213,26 @@ class GatewaySecrets(pulumi.ComponentResource):
         )
         return self._stored(secret_id, secret, version)
 
+    def _no_second_value(self, secret_id: str, generation: int) -> pulumi.ResourceHook:
+        """A hook that stops a value which Google has from being made anew because the state lost it."""
+
+        async def refuse(_: pulumi.ResourceHookArgs) -> None:
+            found = self._found.get(self._id(secret_id))
+            if found is None or found.annotations.get(GENERATION, _FIRST) != str(generation):
+                return
+            if version := await newest_version(self._args.settings.gcp.project, self._id(secret_id), self):
+                key = self._adoptions()[secret_id][0]
+                raise RuntimeError(
+                    f"{self._id(secret_id)} has a value, version {version}, which the state has lost: another one would be made "
+                    f"in its place, unasked. To keep it, write llm-gateway:{key}: {version}. To make another one, raise "
+                    f"its generation above {generation}. "
+                    'docs/operations.md says more under "A value is gone from the state".'
+                )
+
+        return pulumi.ResourceHook(
+            f"{self._name}-{secret_id}-new-value", refuse, pulumi.ResourceHookOptions(on_dry_run=True)
+        )
+
     def _salt(self) -> StoredSecret:
         """The write-once salt."""
         project, secret_id = self._args.settings.gcp.project, self._id(SALT_KEY)
@@ -205,12 +246,21 @@ class GatewaySecrets(pulumi.ComponentResource):
                 "that value nothing decrypts the credentials that LiteLLM has stored. Annotate the version that it is:\n"
                 f"  {self._annotate(SALT_KEY)}"
             )
+        place = self._args.settings.secrets.salt_copy
+        copy = find_copy(place, self) if place else None
+        if copy and copy.made and not kept:
+            raise pulumi.RunError(
+                f"{project} has no {secret_id}, and {copy.secret} has a copy of it: a new one would decrypt none of the "
+                'credentials that LiteLLM has stored. Bring it back as docs/operations.md says under "The salt is gone at '
+                "Google\". If it never was this stack's, name another Secret as llm-gateway:secrets.saltCopy."
+            )
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{SALT_KEY}",
-            project=project,
+            project=self._args.project(),
             secret_id=secret_id,
             annotations={OWNER: self._owner, SALT_VERSION: number},
             replication=self._replication(),
+            version_destroy_ttl=_DESTROY_AFTER,
             deletion_protection=True,
             deletion_policy="ABANDON",
             opts=self._write_once(
@@ -241,6 +291,8 @@ class GatewaySecrets(pulumi.ComponentResource):
                 ),
             ),
         )
+        if copy:
+            keep_copy(self._name, copy, version, self)
 
         where = pulumi.Output.concat(secret.project, "/", secret.secret_id)
         # A coroutine's output depends on nothing: who forgets the salt's Secret must not forget the others with it.
@@ -287,6 +339,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         import id.
         """
         name = f"projects/{self._args.settings.gcp.project}/secrets/{self._id(secret_id)}"
+        found = self._found[self._id(secret_id)]
         secret = gcp.secretmanager.Secret(
             f"{self._name}-{secret_id}",
             project=self.project,
@@ -297,8 +350,9 @@ class GatewaySecrets(pulumi.ComponentResource):
         kept = gcp.secretmanager.SecretVersion(
             f"{self._name}-{secret_id}",
             secret=secret.id,
-            # A later generation replaces it.
-            opts=self._write_once(protect=False, existing=f"{name}/versions/{version}"),
+            # A later generation replaces it. By the project's number, as the state has a version that this stack made:
+            # adopting that is no step.
+            opts=self._write_once(protect=False, existing=f"{found.name}/versions/{version}"),
         )
         return self._stored(secret_id, secret, kept)
 
@@ -310,7 +364,8 @@ class GatewaySecrets(pulumi.ComponentResource):
         if wrong := list(self._not_ours()):
             raise pulumi.RunError("\n".join(wrong))
 
-    def _not_ours(self) -> Iterator[str]:
+    def _adoptions(self) -> Mapping[str, tuple[str, int | None]]:
+        """The setting that adopts each secret, and the version that it names, by the secret's id without prefix."""
         settings = self._args.settings
         adopt = settings.secrets.adopt
         keys = (
@@ -327,7 +382,11 @@ class GatewaySecrets(pulumi.ComponentResource):
         asked = {secret_id: (f"secrets.adopt.{key}", version) for key, secret_id, version in keys}
         for index, key in enumerate(settings.virtual_keys or []):
             asked[key.secret_id] = (f"virtualKeys[{index}].adopt", key.adopt)
-        for own_id, (key, version) in asked.items():
+        return asked
+
+    def _not_ours(self) -> Iterator[str]:
+        settings = self._args.settings
+        for own_id, (key, version) in self._adoptions().items():
             secret_id = self._id(own_id)
             found = self._found.get(secret_id)
             if found is None:

@@ -9,6 +9,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from components.cluster import ClusterHandle
+from components.owner import LABEL, refuse_what_is_not_ours
 from settings.gke import GpuPool
 
 POOL_LABEL = "cloud.google.com/gke-nodepool"
@@ -21,12 +22,13 @@ RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 class GpuNodePoolArgs:
     """Arguments of GpuNodePool.
 
-    `protect` makes Pulumi and its provider refuse to delete the pool, also where a change would replace it.
+    `owner` is the label of what belongs to this stack. `protect` makes Pulumi and its provider refuse to delete the pool, also where a change would replace it.
     `timeout` is in seconds.
     """
 
     cluster: ClusterHandle
     pool: GpuPool
+    owner: str
     protect: bool
     timeout: int
 
@@ -47,7 +49,9 @@ class GpuNodePool(pulumi.ComponentResource):
 
         self.node_pool = gcp.container.NodePool(
             f"{name}-nodes",
-            name=pool.name,
+            name=pulumi.Output.all(
+                args.cluster.node_pools, args.cluster.name, args.cluster.location, args.cluster.project
+            ).apply(lambda found: _own_name(pool.name, args.owner, *found)),
             project=args.cluster.project,
             location=args.cluster.location,
             # The short name, not the full id: the provider replaces the pool when the spelling differs from
@@ -75,6 +79,7 @@ class GpuNodePool(pulumi.ComponentResource):
                 service_account=pool.service_account,
                 oauth_scopes=["https://www.googleapis.com/auth/cloud-platform"],
                 labels=pool.labels,
+                resource_labels={LABEL: args.owner},
                 metadata={"disable-legacy-endpoints": "true"},
                 guest_accelerators=[
                     gcp.container.NodePoolNodeConfigGuestAcceleratorArgs(
@@ -128,3 +133,18 @@ class GpuNodePool(pulumi.ComponentResource):
             {"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": [self.node_pool.name]}]}
         ]
         self.register_outputs({"nodePool": self.node_pool.name})
+
+
+def _own_name(name: str, owner: str, pools: Mapping[str, Mapping[str, str]], *cluster: str) -> str:
+    """The pool's name; raises pulumi.RunError where the cluster has such a pool that is not this stack's."""
+    if name in pools:
+        refuse_what_is_not_ours(
+            f"The node pool {name}",
+            pools[name],
+            owner,
+            key="gpuPool.name",
+            command="gcloud container node-pools update {} --cluster {} --location {} --project {} --labels=".format(
+                name, *cluster
+            ),
+        )
+    return name

@@ -124,6 +124,14 @@ class LiteLLM(pulumi.ComponentResource):
                 "envVars": {
                     # Without it a failed migration exits 0 and the proxy starts on an old schema.
                     "ENFORCE_PRISMA_MIGRATION_CHECK": "true",
+                    # Teams and keys are the stack's settings: nobody needs the UI, which would answer every client.
+                    "DISABLE_ADMIN_UI": "True",
+                    "NO_DOCS": "True",
+                    "NO_REDOC": "True",
+                    "NO_OPENAPI": "True",
+                    # Batches of 1,000 records per cleanup, every ten minutes: twice what comes in meanwhile, and
+                    # LiteLLM's default at least, for a retention that was lowered.
+                    "SPEND_LOG_RUN_LOOPS": str(max(500, 2 * args.litellm.requests_per_day // 144_000)),
                     "LITELLM_LOG": args.litellm.log_level,
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -153,12 +161,26 @@ def _spread() -> dict[str, object]:
 
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     """LiteLLM's own configuration, https://docs.litellm.ai/docs/proxy/config_settings."""
-    router: dict[str, object] = {}
+    router: dict[str, object] = {
+        "timeout": args.litellm.request_timeout,
+        "stream_timeout": args.litellm.stream_timeout,
+        "num_retries": args.litellm.retries,
+        # A hung upstream would be waited for once more with each retry.
+        "retry_policy": {"TimeoutErrorRetries": 0},
+        # An alias has one deployment: with it cooling down, one tenant's errors would refuse every tenant.
+        "disable_cooldowns": True,
+    }
+    settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
     config: dict[str, object] = {
         "model_list": [route(model, args.vllm_url) for model in args.models],
         "general_settings": {
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
+            # LiteLLM writes what fails into the same table. The default runs a day after each start, so never where
+            # pods live shorter.
+            "maximum_spend_logs_retention_period": args.litellm.spend_log_retention,
+            "maximum_spend_logs_cleanup_cron": "*/10 * * * *",
+            "database_connection_pool_limit": gateway.DATABASE_CONNECTIONS,
             # Where a client asks for no usage, LiteLLM would count tokens itself: a guess for budgets.
             "always_include_stream_usage": True,
         },
@@ -170,13 +192,11 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         router |= {f"redis_{key}": value for key, value in redis.items()}
         # Keys' and teams' limits and budgets are counted through the cache; without call types it caches no
         # answer.
-        config["litellm_settings"] = {
+        settings |= {
             "cache": True,
             "cache_params": {"type": "redis", "supported_call_types": [], **redis},
         }
-    if router:
-        config["router_settings"] = router
-    return config
+    return config | {"litellm_settings": settings, "router_settings": router}
 
 
 def _redis(args: LiteLLMArgs) -> dict[str, object]:

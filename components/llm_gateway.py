@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import pulumi
 
-from components import fixed_settings
+from components import cluster_wide, fixed_settings, ownership, recovery
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
@@ -20,9 +22,9 @@ from components.operators import (
     ExternalSecretsOperator,
     OperatorArgs,
 )
-from components.owner import owner_of
+from components.owner import owner_label, owner_of
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
-from components.secret_sync import READER, SecretSync, SecretSyncArgs
+from components.secret_sync import SecretSync, SecretSyncArgs, reader_account
 from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
 from components.vllm import Vllm, VllmArgs
@@ -52,25 +54,58 @@ class LlmGateway(pulumi.ComponentResource):
     """What other programs build on; none of it is secret."""
 
     def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        settings = args.settings
+        whose = (name, owner_of(settings), args.cluster, settings.recover)
+        looked_at = [ownership.marked(*whose), cluster_wide.looked_at(*whose)]
+        if settings.recover:
+            looked_at.append(recovery.only_what_is_lost(name, recovery.exported()))
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=looked_at))
         super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
-        settings, cluster = args.settings, args.cluster
         charts, timeouts, protect = settings.charts, settings.timeouts, settings.protect
         shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
-        # First: it refuses what would make a second salt before anything is registered.
+        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
+        fixed: dict[str, dict[str, pulumi.Input[str]]] = {
+            "settings": {
+                "gcp.project": settings.gcp.project,
+                "secrets.prefix": settings.secrets.prefix,
+                "cluster.project": args.cluster.project,
+                "cluster.location": args.cluster.location,
+                "cluster.name": args.cluster.name,
+                **{
+                    f"namespaces.{key}": namespace
+                    for key, namespace in settings.namespaces.model_dump(by_alias=True).items()
+                    if key != "certManager"
+                },
+            }
+        }
+        if backups.makes_cert_manager:
+            fixed["cert-manager"] = {"namespaces.certManager": settings.namespaces.cert_manager}
+
+        @cache
+        def unmoved() -> pulumi.Output[Any]:
+            return pulumi.Output.all(
+                *(fixed_settings.fix(f"{name}-fixed-{part}", keys, self) for part, keys in fixed.items())
+            )
+
+        # It refuses what would make a second salt before anything is registered.
         secrets = GatewaySecrets(
             f"{name}-secrets",
             GatewaySecretsArgs(
                 settings=settings,
-                cluster=cluster,
-                reader=cluster.member(settings.namespaces.external_secrets, READER),
+                project=lambda: unmoved().apply(lambda _: settings.gcp.project),
+                cluster=args.cluster,
+                reader=args.cluster.member(
+                    settings.namespaces.external_secrets, reader_account(args.cluster)
+                ),
             ),
             child,
         )
+        cluster = args.cluster.once(unmoved())
         namespaces = Namespaces(
             f"{name}-namespaces",
-            NamespacesArgs(settings=settings, service_addresses=cluster.service_addresses),
+            NamespacesArgs(settings=settings, unmoved=unmoved(), service_addresses=cluster.service_addresses),
             child,
         )
 
@@ -97,19 +132,9 @@ class LlmGateway(pulumi.ComponentResource):
             child,
         )
 
-        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
-        kept = settings.namespaces.model_dump(by_alias=True, exclude={"cert_manager"})
-        fixed_settings.fix(
-            f"{name}-fixed-settings",
-            {
-                "gcp.project": settings.gcp.project,
-                "cluster.project": cluster.project,
-                "cluster.location": cluster.location,
-                "cluster.name": cluster.name,
-                **{f"namespaces.{key}": namespace for key, namespace in kept.items()},
-            },
-            self,
-            [external_secrets.ready, cnpg.ready],  # from here on a move needs more than an `up`
+        # From here on a move needs more than an `up`.
+        fixed_settings.fix_for_good(
+            f"{name}-settings-final", fixed["settings"], self, [external_secrets.ready, cnpg.ready]
         )
 
         backups_ready: list[pulumi.Resource] = []
@@ -119,11 +144,8 @@ class LlmGateway(pulumi.ComponentResource):
                 cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
                 # Webhook answering: the plugin's chart has Certificates.
                 plugin_needs.append(cert_manager.ready)
-                fixed_settings.fix(
-                    f"{name}-fixed-cert-manager",
-                    {"namespaces.certManager": settings.namespaces.cert_manager},
-                    self,
-                    [cert_manager.ready],
+                fixed_settings.fix_for_good(
+                    f"{name}-cert-manager-final", fixed["cert-manager"], self, [cert_manager.ready]
                 )
             plugin = BarmanPlugin(
                 f"{name}-barman-plugin",
@@ -136,10 +158,14 @@ class LlmGateway(pulumi.ComponentResource):
                 f"{name}-backups",
                 BackupStoreArgs(
                     project=settings.gcp.project,
+                    owner=owner_label(settings),
                     cluster=cluster,
                     backups=backups,
                     # CloudNativePG names the ServiceAccount after its Cluster.
-                    writer=cluster.member(settings.namespaces.gateway, settings.postgres.name),
+                    writers={
+                        account: cluster.member(settings.namespaces.gateway, account)
+                        for account in settings.postgres.clusters
+                    },
                     namespace=namespaces.gateway,
                     plugin_ready=plugin.release,  # CRD served
                     protect=protect,
@@ -169,7 +195,11 @@ class LlmGateway(pulumi.ComponentResource):
             gpu_pool = GpuNodePool(
                 f"{name}-gpu-pool",
                 GpuNodePoolArgs(
-                    cluster=cluster, pool=settings.gpu_pool, protect=protect, timeout=timeouts.node_pool
+                    cluster=cluster,
+                    pool=settings.gpu_pool,
+                    owner=owner_label(settings),
+                    protect=protect,
+                    timeout=timeouts.node_pool,
                 ),
                 child,
             )

@@ -17,9 +17,14 @@ PodSecurity = Literal["restricted", "baseline"]
 
 @dataclass(frozen=True, kw_only=True)
 class NamespacesArgs:
-    """Arguments of Namespaces. `service_addresses` is the range of the cluster's Services, CIDR."""
+    """Arguments of Namespaces.
+
+    `unmoved` is known once the names are those that the stack was made with. `service_addresses` is the range of
+    the cluster's Services, CIDR.
+    """
 
     settings: Settings
+    unmoved: pulumi.Output[object]
     service_addresses: pulumi.Input[str]
 
 
@@ -47,7 +52,7 @@ class Namespaces(pulumi.ComponentResource):
             made = kubernetes.core.v1.Namespace(
                 f"{name}-{part}",
                 metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                    name=physical,
+                    name=args.unmoved.apply(lambda _: physical),
                     labels={
                         "pod-security.kubernetes.io/enforce": level,
                         # Only pods are enforced on; a Deployment that asks for too much shows by this

@@ -1,12 +1,53 @@
-"""Who owns what this stack makes: a mark on secrets, teams and virtual keys."""
+"""Who owns what this stack makes: a mark on secrets, teams and virtual keys, and a label where Google has labels only."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping
+
 import pulumi
 
-from settings import Settings
+from settings import PROJECT, Settings
+
+LABEL = "llm-gateway-owner"
+"""Label of the bucket and the node pool of a stack: `owner_label` of it."""
 
 
 def owner_of(settings: Settings) -> str:
     """The mark of this stack, `<project>/<stack>` unless the settings keep another one."""
     return settings.owner or f"{pulumi.get_project()}/{pulumi.get_stack()}"
+
+
+def owner_label(settings: Settings) -> str:
+    """The mark as a label's value, which has 63 small letters, digits, `-` and `_` at most: readable, and still one of a kind."""
+    owner = owner_of(settings)
+    readable = re.sub(r"[^a-z0-9_-]", "_", owner.lower())[:54]
+    return f"{readable}-{hashlib.sha256(owner.encode()).hexdigest()[:8]}"
+
+
+def refuse_what_is_not_ours(
+    what: str, labels: Mapping[str, str], ours: str, *, key: str, command: str
+) -> None:
+    """Raise pulumi.RunError where something has the name that this stack wants, and is another's or nobody's.
+
+    Args:
+        what: a sentence's subject, such as `The bucket x`.
+        labels: its labels at Google.
+        ours: this stack's `owner_label`.
+        key: the setting of the name.
+        command: what gives it a label, which is to be appended.
+    """
+    owner = labels.get(LABEL)
+    if owner == ours:
+        return
+    other_name = f"Give this stack another name: {PROJECT}:{key}."
+    if owner:
+        raise pulumi.RunError(
+            f"{what} is there, and belongs to the stack {owner}; this is {ours}. {other_name} If this stack was called "
+            f"so, or takes its place, keep that stack's mark: {PROJECT}:owner. Nothing was touched."
+        )
+    raise pulumi.RunError(
+        f"{what} is there, and no stack owns it. {other_name} If it is to be this stack's, say so at Google:\n"
+        f"  {command}{LABEL}={ours}"
+    )

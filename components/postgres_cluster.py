@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from components.backup_store import OBJECT_STORE
 from components.barman_plugin import PLUGIN
 from components.salt_gate import SALT
 from components.secret_sync import DATABASE_OWNER, SyncedSecret
+from components.volumes import Volume, volumes_only_grow
 from components.workload import Workload
 from settings.postgres import Postgres, Restore
 from versions import POSTGRES_IMAGE
@@ -84,6 +85,7 @@ class PostgresCluster(pulumi.ComponentResource):
                 # Read when the Cluster is first made and never again: a later change has no effect.
                 "bootstrap": _bootstrap(postgres.restore, args.credentials.name),
                 "storage": {"size": postgres.storage_size, "storageClass": postgres.storage_class},
+                **_wal(postgres),
                 "resources": {
                     "requests": {"cpu": postgres.cpu, "memory": postgres.memory},
                     "limits": {"memory": postgres.memory},
@@ -101,6 +103,9 @@ class PostgresCluster(pulumi.ComponentResource):
                 # A restore gives the Cluster a new name, which replaces it: the old one stays until someone
                 # has looked at the new one and deletes it by hand.
                 retain_on_delete=args.protect,
+                hooks=pulumi.ResourceHookBinding(
+                    before_update=[volumes_only_grow(f"{name}-volumes", volumes)]
+                ),
             ),
         )
         if postgres.backups.method != "none":
@@ -137,6 +142,37 @@ class PostgresCluster(pulumi.ComponentResource):
         )
 
 
+def _wal(postgres: Postgres) -> dict[str, Any]:
+    """A volume of its own for the WAL, so that WAL which nobody fetches leaves the data its room."""
+    if postgres.wal_storage_size is None:
+        return {}
+    return {"walStorage": {"size": postgres.wal_storage_size, "storageClass": postgres.storage_class}}
+
+
+def volumes(inputs: Mapping[str, Any]) -> dict[str, Volume | None]:
+    spec = inputs.get("spec", {})
+    return {
+        f"postgres.{key}": Volume(
+            spec[field]["size"],
+            f"of class {spec[field]['storageClass']}",
+            "restore a backup into a Cluster of another `name` (docs/restore.md)",
+        )
+        if field in spec
+        else None
+        for key, field in (("storageSize", "storage"), ("walStorageSize", "walStorage"))
+    }
+
+
+def _parameters(postgres: Postgres) -> dict[str, str]:
+    """PostgreSQL's own parameters; CloudNativePG keeps a replication slot per standby."""
+    return {
+        "max_connections": str(postgres.max_connections),
+        # A standby that is away keeps WAL on the primary by its slot, without end unless this ends it: the
+        # standby then fetches from the archive, or is made anew.
+        "max_slot_wal_keep_size": f"{int(postgres.slots_keep_gib * 1024)}MB",
+    }
+
+
 def _healthy(postgres: Postgres) -> str:
     """What is waited for: an `up` that succeeded has a database, and one whose WAL arrives in the bucket."""
     if postgres.backups.method != "objectStore":
@@ -160,9 +196,11 @@ def _bootstrap(restore: Restore | None, credentials: str) -> dict[str, Any]:
 
 
 def _replication(postgres: Postgres) -> dict[str, Any]:
+    postgresql: dict[str, Any] = {"parameters": _parameters(postgres)}
     if postgres.instances == 1:
-        return {}
+        return {"postgresql": postgresql}
     spec: dict[str, Any] = {
+        "postgresql": postgresql,
         # Not anti-affinity: preferred is only a wish, required forbids a fourth instance in three zones. The
         # selector takes in the Jobs, as a volume's zone is that of the Job that first writes to it.
         "topologySpreadConstraints": [
@@ -172,15 +210,13 @@ def _replication(postgres: Postgres) -> dict[str, Any]:
                 "whenUnsatisfiable": "DoNotSchedule",
                 "labelSelector": {"matchLabels": {"cnpg.io/cluster": postgres.name}},
             }
-        ]
+        ],
     }
     if postgres.synchronous_replicas:
-        spec["postgresql"] = {
-            "synchronous": {
-                "method": "any",
-                "number": postgres.synchronous_replicas,
-                "dataDurability": "preferred",
-            }
+        postgresql["synchronous"] = {
+            "method": "any",
+            "number": postgres.synchronous_replicas,
+            "dataDurability": "preferred",
         }
     return spec
 

@@ -41,3 +41,16 @@ def has_version(project: str, secret_id: str, version: str, parent: pulumi.Resou
             return False
         raise
     return True
+
+
+async def newest_version(project: str, secret_id: str, parent: pulumi.Resource) -> str | None:
+    """The number of a Secret's newest version, whatever its state; None where it has none."""
+    asked = {"project": project, "secret": secret_id, "fetchSecretData": False}
+    token = "gcp:secretmanager/getSecretVersion:getSecretVersion"
+    try:
+        found = await pulumi.runtime.invoke_async(token, asked, pulumi.InvokeOptions(parent=parent))
+    except Exception as error:  # what the SDK raises for every answer of a provider
+        if "Error 404" in str(error):
+            return None
+        raise
+    return found["version"]

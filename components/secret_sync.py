@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -16,9 +18,26 @@ from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
 STORE = "gcp-secret-manager"
-READER = "llm-gateway-secrets"
-"""The Kubernetes service account that the store reads as, in the operator's namespace."""
+# What a person put into Secret Manager comes as an editor or a shell wrote it: a line end at its end (LiteLLM would
+# send it in a header, and Postgres take it as part of the password), a byte order mark before it, quotes around it.
+TRIMMED = '(index . "{key}" | trimPrefix "\\ufeff" | trim)'
+ONE_WORD = "^[!#-&(-~]+$"
+"""A key: printable ASCII without spaces and quotes, what every HTTP header takes."""
+IN_A_URL = "^[A-Za-z0-9._~-]+$"
+"""LiteLLM's chart writes the database's password into a URL as it is."""
+ANYTHING = "(?s)."
+"""A password of somebody else's server: only not empty."""
 DATABASE_OWNER = "litellm"
+
+
+def reader_account(cluster: ClusterHandle) -> pulumi.Output[str]:
+    """The Kubernetes service account that the store reads as, in the operator's namespace.
+
+    It is named after the cluster, because accounts of one name in one namespace are one IAM member for all clusters of
+    a project: a stack on another cluster could read these secrets, and its end would take the access to a secret that
+    both use (https://cloud.google.com/kubernetes-engine/docs/concepts/workload-identity#identity_sameness).
+    """
+    return pulumi.Output.format("llm-gateway-secrets-{0}-{1}", cluster.location, cluster.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +103,9 @@ class SecretSync(pulumi.ComponentResource):
 
         reader = kubernetes.core.v1.ServiceAccount(
             f"{name}-reader",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=READER, namespace=args.operator),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                name=reader_account(args.cluster), namespace=args.operator
+            ),
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -140,12 +161,12 @@ class SecretSync(pulumi.ComponentResource):
             "litellm-pg-app",
             args.gateway,
             {"password": secrets.database_password},
+            form=IN_A_URL,
             template={
-                "engineVersion": "v2",
                 "type": "kubernetes.io/basic-auth",
                 # CloudNativePG reloads the password when a Secret with this label changes.
                 "metadata": {"labels": {"cnpg.io/reload": "true"}},
-                "data": {"username": DATABASE_OWNER, "password": "{{ .password }}"},
+                "data": {"username": DATABASE_OWNER},
             },
         )
         self.vllm = (
@@ -176,7 +197,8 @@ class SecretSync(pulumi.ComponentResource):
         secret_name: str,
         namespace: pulumi.Input[str],
         keys: Mapping[str, StoredSecret],
-        template: Mapping[str, object] | None = None,
+        template: Mapping[str, Any] | None = None,
+        form: str = ONE_WORD,
         refresh_interval: str = "1m",
     ) -> SyncedSecret:
         target: dict[str, object] = {
@@ -184,8 +206,12 @@ class SecretSync(pulumi.ComponentResource):
             "creationPolicy": "Owner",
             "deletionPolicy": "Retain",
         }
-        if template:
-            target["template"] = template
+        shaped = {
+            key: pulumi.Output.from_input(secret.secret_id).apply(partial(_shaped, key, _form(key, form)))
+            for key, secret in keys.items()
+        }
+        data = {**(template or {}).get("data", {}), **shaped}
+        target["template"] = {"engineVersion": "v2", **(template or {}), "data": data}
         versions = pulumi.Output.all(
             *(pulumi.Output.format("{0}={1}", secret.secret_id, secret.version) for secret in keys.values())
         ).apply(",".join)
@@ -237,3 +263,22 @@ class SecretSync(pulumi.ComponentResource):
             ),
         )
         return SyncedSecret(name=secret_name, versions=versions, ready=gate)
+
+
+def _form(key: str, form: str) -> str | None:
+    """The form that the value of a key must have; None where it is taken to the byte."""
+    # Credentials that LiteLLM has stored were encrypted with the salt as it is, a line end included.
+    return {"LITELLM_SALT_KEY": None, REDIS_PASSWORD: ANYTHING}.get(key, form)
+
+
+def _shaped(key: str, form: str | None, secret_id: str) -> str:
+    """A template of External Secrets' engine v2: the trimmed value, or a failed sync that says what is wrong."""
+    if form is None:
+        return f'{{{{ index . "{key}" }}}}'
+    value = TRIMMED.format(key=key)
+    wrong = (
+        f"secret {secret_id}: the value is empty, or has quotes, spaces, line ends or other characters that its "
+        f"reader does not take (wanted: {form}). Add a version with the bare value: "
+        f"printf %s VALUE | gcloud secrets versions add {secret_id} --data-file=-"
+    )
+    return f'{{{{ if regexMatch "{form}" {value} }}}}{{{{ {value} }}}}{{{{ else }}}}{{{{ fail "{wrong}" }}}}{{{{ end }}}}'

@@ -142,6 +142,9 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
                 "key_alias": key.name,
                 "team_id": key.team,
                 **_limits(key, args.owner),
+                # Models, and what the key may know of itself. LiteLLM's own group of such routes has /health in it,
+                # which sends a request to every model.
+                "allowed_routes": ["llm_api_routes", "/key/info", "/team/info"],
                 "expires": key.expires,
             }
             for key in args.virtual_keys

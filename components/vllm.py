@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -12,6 +13,7 @@ from components.charts import chart_inputs
 from components.gpu_node_pool import GpuNodePool
 from components.pod_security import ROOT_WITHOUT_RIGHTS
 from components.secret_sync import SyncedSecret
+from components.volumes import Volume, volumes_only_grow
 from components.workload import Workload
 from settings.deployment import Charts
 from settings.gateway import VllmModel
@@ -105,12 +107,29 @@ class Vllm(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[args.pool.node_pool, *(secret.ready for secret in secrets if secret)],
+                hooks=pulumi.ResourceHookBinding(
+                    before_update=[volumes_only_grow(f"{name}-volumes", volumes)]
+                ),
             ),
         )
         self.url = pulumi.Output.format(
             "http://{0}-router-service.{1}.svc.cluster.local/v1", RELEASE, args.namespace
         )
         self.register_outputs({"url": self.url})
+
+
+def volumes(inputs: Mapping[str, Any]) -> dict[str, Volume | None]:
+    """The claims of the chart: a model without one needs none."""
+    specs: list[dict[str, Any]] = inputs["values"]["servingEngineSpec"]["modelSpec"]
+    return {
+        f"models[alias {spec['name']}].vllm.cacheSize": Volume(
+            spec["pvcStorage"],
+            f"{spec['pvcAccessMode'][0]} of class {spec.get('storageClass', 'default')}",
+            "take the volume away first, with an `up` with `cache: ephemeral`: the weights are downloaded anew",
+        )
+        for spec in specs
+        if isinstance(spec.get("pvcStorage"), str)
+    }
 
 
 def _model_spec(alias: str, model: VllmModel, args: VllmArgs) -> dict[str, object]:
@@ -136,9 +155,15 @@ def _model_spec(alias: str, model: VllmModel, args: VllmArgs) -> dict[str, objec
         "vllmConfig": config,
         "nodeSelectorTerms": list(args.pool.node_selector_terms),
     }
-    if model.replicas:
+    if model.cache == "ephemeral":
+        # The chart mounts what it is given here as a volume, and makes a claim of text only.
+        spec["pvcStorage"] = {"emptyDir": {"sizeLimit": model.cache_size}}
+    elif model.replicas:
         # Without a pod no zone is chosen for the volume, and Helm would wait for it until its timeout.
-        spec |= {"pvcStorage": model.cache_size, "pvcAccessMode": ["ReadWriteOnce"]}
+        mode = "ReadWriteMany" if model.cache == "shared" else "ReadWriteOnce"
+        spec |= {"pvcStorage": model.cache_size, "pvcAccessMode": [mode]}
+        if model.cache_storage_class:
+            spec["storageClass"] = model.cache_storage_class
     if model.revision:
         spec["modelRevision"] = model.revision
     if model.hugging_face_token and args.hugging_face:

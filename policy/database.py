@@ -41,6 +41,11 @@ def _copies(cluster: Resource) -> Iterator[str]:
         yield f"{cluster.name} has {instances:g} instance(s): one failed zone can take the database down."
 
 
+def _wal_apart(cluster: Resource) -> Iterator[str]:
+    if not _spec(cluster).get("walStorage"):
+        yield f"{cluster.name} keeps WAL beside its data: WAL that is not archived or replicated fills both."
+
+
 def _may_be_disrupted(resource: Resource) -> bool:
     return _is_production_cluster(resource) or (resource.type == _RELEASE and _replicas(resource) > 1)
 
@@ -83,6 +88,14 @@ POLICIES = [
         f"`postgres.instances: {_LEAST_INSTANCES}` in the settings.",
         _is_production_cluster,
         _copies,
+    ),
+    resource_policy(
+        "production-wal-has-its-own-volume",
+        "In production WAL has a volume of its own: WAL that the archive or a standby has not fetched piles up, and must "
+        "not take the room of the data.",
+        "`postgres.walStorageSize: 10Gi` in the settings.",
+        _is_production_cluster,
+        _wal_apart,
     ),
     resource_policy(
         "disruptions-leave-some",

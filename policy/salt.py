@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from policy.base import SECRET, SECRET_VERSION, UNKNOWN, Resource, resource_policy, stack_policy
-from settings.secrets import SALT_KEY
+from settings.secrets import SALT_COPY, SALT_KEY
 
 GATEWAY = "llmgateway:litellm:LiteLLM"
 _SECRETS = "llmgateway:gateway_secrets:GatewaySecrets"
@@ -41,7 +41,23 @@ def _complete(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
         if salts[kind].props.get("deletionPolicy") != "ABANDON":
             yield salts[kind], f"{salts[kind].name} would be deleted at Google with its resource."
         if kind == SECRET and salts[kind].props.get("deletionProtection") is not True:
-            yield salts[kind], f"{salts[kind].name} can be deleted at Google."
+            yield salts[kind], f"{salts[kind].name} can be deleted by Pulumi, once its protection is gone."
+        if kind == SECRET and not salts[kind].props.get("versionDestroyTtl"):
+            yield salts[kind], f"A version of {salts[kind].name} that is destroyed at Google is gone at once."
+
+
+def _copied(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+    copies = (r for r in resources if r.type == SECRET_VERSION and r.name.endswith(SALT_COPY))
+    if not any(copies):
+        yield (
+            next(filter(_is_production, resources)),
+            "There is no second copy of the salt: whoever may delete its Secret at Google can have every credential "
+            "that LiteLLM has stored lost, at once and for good.",
+        )
+
+
+def _is_production(resource: Resource) -> bool:
+    return resource.type == GATEWAY and resource.in_production
 
 
 def _is_new(salt: Resource) -> bool:
@@ -88,10 +104,10 @@ POLICIES = [
     ),
     stack_policy(
         "salt-is-kept",
-        "LiteLLM's salt is in Secret Manager, and Google keeps it when its resource is deleted: without a salt, "
-        "LiteLLM encrypts with the master key, which rotates.",
+        "LiteLLM's salt is in Secret Manager, stays there when its resource is deleted, and a version that is destroyed "
+        "there can be brought back for a while: without a salt, LiteLLM encrypts with the master key, which rotates.",
         f'a Secret and a SecretVersion for `{SALT_KEY}`, both with `deletion_policy="ABANDON"`, the Secret also with '
-        "`deletion_protection=True`.",
+        "`deletion_protection=True` and a `version_destroy_ttl`.",
         lambda resource: resource.type == GATEWAY,
         _complete,
     ),
@@ -101,5 +117,13 @@ POLICIES = [
         f"the SecretVersion that exists, imported, and its number in the ExternalSecret's entry `{_VARIABLE}`.",
         lambda resource: resource.type == SECRET_VERSION and is_salt(resource),
         one_salt,
+    ),
+    stack_policy(
+        "production-salt-has-a-copy",
+        "In production the salt has a second copy, in a project where whoever deletes the first has no rights: nothing at "
+        "Google stops the deletion of a Secret, or undoes it.",
+        "`secrets.saltCopy: projects/<another project>/secrets/<id>` in the settings.",
+        _is_production,
+        _copied,
     ),
 ]

@@ -11,18 +11,28 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from sandbox.errors import SandboxError
 from sandbox.paths import Home, write_atomically
 
 _VERSION = "sandbox"
 
 
 def is_ours(home: Home, stack: str) -> bool:
-    """Whether `organization/<project>/<stack>` is absent, or but outputs that were written here."""
+    """Whether `organization/<project>/<stack>` is absent, or but outputs that were written here.
+
+    Raises SandboxError where the engine could write half of it only.
+    """
     file = _file(home, stack)
-    return (
-        not file.exists()
-        or json.loads(file.read_text())["checkpoint"]["latest"]["manifest"]["version"] == _VERSION
-    )
+    if not file.exists():
+        return True
+    try:
+        state = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise SandboxError(
+            f"{file} is cut off: the disk was full when the engine wrote it. Make room, put the engine's copy back "
+            f"(cp {file}.bak {file}), and run it again. Where the copy is cut off, too, the state is lost: docs/operations.md."
+        ) from error
+    return state["checkpoint"]["latest"]["manifest"]["version"] == _VERSION
 
 
 def forget(home: Home, stack: str) -> None:

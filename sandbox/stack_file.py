@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,13 @@ def google_projects(content: Settings) -> list[str]:
     """What any program's settings call `<project>:gcp.project`."""
     sections = [value for key, value in content["config"].items() if key.endswith(":gcp")]
     return [section["project"] for section in sections if isinstance(section, dict) and "project" in section]
+
+
+def salt_copy(content: Settings) -> str | None:
+    """`secrets.saltCopy` of the gateway's settings: a Secret that the stack expects in another project."""
+    secrets = content["config"].get(f"{PROJECT}:secrets")
+    copy = secrets.get("saltCopy") if isinstance(secrets, dict) else None
+    return copy if isinstance(copy, str) and re.fullmatch(r"projects/[^/]+/secrets/[^/]+", copy) else None
 
 
 def prepare(content: Settings, charts: Path | None, overlay: Settings) -> Settings:

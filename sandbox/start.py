@@ -118,6 +118,8 @@ def _seed_cloud(box: Sandbox, settings: stack_file.Settings, cluster: stack_file
     cloud.set_control_plane(endpoint, authority)
     for project in stack_file.google_projects(settings):
         cloud.ensure_project(project, bare=cluster is None)
+    if copy := stack_file.salt_copy(settings):
+        _seed_copy(cloud, copy)
     if not cluster:
         return
     cloud.ensure_cluster(cluster.project, cluster.location, cluster.name, endpoint, authority)
@@ -128,6 +130,17 @@ def _seed_cloud(box: Sandbox, settings: stack_file.Settings, cluster: stack_file
             "clusterProject": cluster.project,
         }
         other_stack.write_outputs(box.home, cluster.stack, named)
+
+
+def _seed_copy(cloud: Cloud, secret: str) -> None:
+    """The Secret that somebody else makes for the salt's copy, with its project: who deletes it later has deleted it."""
+    _, project, _, secret_id = secret.split("/")
+    if any(row["projectId"] == project for row in cloud.list("project")):
+        return
+    cloud.ensure_project(project)
+    replication, delay = {"auto": {}}, f"{30 * 24 * 3600}s"
+    body = {"project": project, "secretId": secret_id, "replication": replication, "versionDestroyTtl": delay}
+    cloud.create("secret", secret, body)
 
 
 def _init_stack(box: Sandbox) -> None:

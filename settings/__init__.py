@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,14 +19,28 @@ from settings.base import Section, Violation, gibibytes, repeated, rule, section
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
-from settings.gateway import REDIS_PASSWORD, LiteLLM, Model, VllmModel
+from settings.gateway import (
+    DATABASE_CONNECTIONS,
+    REDIS_PASSWORD,
+    ROLLOUT_PODS,
+    LiteLLM,
+    Model,
+    VllmModel,
+)
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
-from settings.postgres import Postgres
+from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
 
 PROJECT = "llm-gateway"
+SPEND_LOG_BYTES = 5 * 1024
+"""Of one record in LiteLLM_SpendLogs, with its five indexes: 3.9 kB of a hosted model, whose prices are in it, 2.6 kB of
+others and of failures (measured on Postgres 18), and a fifth more for deleted ones before autovacuum comes."""
+OTHER_CONNECTIONS = 15
+"""Of the migration, the standbys, CloudNativePG's manager and exporter, and Postgres' three for superusers."""
+IMAGE_GB = 25
+"""What vLLM's image, unpacked, and the node's own system take of its disk, rounded up."""
 
 
 class Settings(Section):
@@ -56,9 +71,9 @@ class Settings(Section):
     )
     recover: bool = setting(
         False,
-        about="Take over Kubernetes objects that exist under this stack's names. "
+        about="Take over Kubernetes objects and releases that a lost state knew, or that carry no stack's mark. "
         "Only to recover from a lost state (docs/operations.md).",
-        otherwise="an `up` would fail on existing objects, or take over another installation's",
+        otherwise="an `up` would fail on existing objects, or take over what somebody else made",
         write="recover: true",
     )
     owner: str | None = setting(
@@ -157,6 +172,24 @@ class Settings(Section):
                 )
 
     @rule
+    def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
+        pool = self.gpu_pool
+        for index, model in enumerate(self.models):
+            if not model.vllm or model.vllm.cache != "ephemeral":
+                continue
+            engines = max(1, pool.accelerator_count // model.vllm.gpus)
+            # A disk's GB are decimal; the kubelet evicts pods when less than a tenth of it is free.
+            needed = (engines * gibibytes(model.vllm.cache_size) * 2**30 / 1e9 + IMAGE_GB) / 0.9
+            if needed > pool.disk_size_gb:
+                yield Violation(
+                    f"models[{index}].vllm.cacheSize",
+                    f"{engines} engine(s) with {model.vllm.cache_size} of weights each, and the image's {IMAGE_GB} GB, "
+                    f"do not fit a node's disk of {pool.disk_size_gb} GB",
+                    "the node would run out of disk and evict the engine",
+                    f"gpuPool.diskSizeGb: {ceil(needed)}, a smaller cacheSize, or cache: disk",
+                )
+
+    @rule
     def engines_fit_the_pool(self) -> Iterator[Violation]:
         pool = self.gpu_pool
         asked = sum(model.vllm.gpus * model.vllm.replicas for model in self.models if model.vllm)
@@ -167,6 +200,38 @@ class Settings(Section):
                 f"{pool.max_nodes * pool.accelerator_count}",
                 "an engine would stay Pending and `up` would wait for it until its timeout",
                 f"maxNodes: {-(-asked // pool.accelerator_count)}, or fewer replicas",
+            )
+
+    @rule
+    def records_fit_the_database(self) -> Iterator[Violation]:
+        proxy, postgres = self.litellm, self.postgres
+        records, free = proxy.spend_logs * SPEND_LOG_BYTES / 2**30, 0.1
+        if postgres.wal_storage_size:
+            needed = records / (1 - free)
+        else:
+            needed = (records + MAX_WAL_GIB) / (1 - free - WAL_SHARE)
+        if needed > gibibytes(postgres.storage_size):
+            yield Violation(
+                "postgres.storageSize",
+                f"{proxy.requests_per_day} requests per day (litellm.requestsPerDay), kept for "
+                f"{proxy.spend_log_retention} (litellm.spendLogRetention), need {needed:.1f}Gi "
+                f"{'' if postgres.wal_storage_size else 'with WAL '}and a tenth of it free; the volume has "
+                f"{postgres.storage_size}",
+                "the database's volume would fill, and the gateway would refuse every request",
+                f"storageSize: {ceil(needed)}Gi, or a shorter spendLogRetention",
+            )
+
+    @rule
+    def connections_suffice(self) -> Iterator[Violation]:
+        needed = self.litellm.connections + OTHER_CONNECTIONS
+        if needed > self.postgres.max_connections:
+            yield Violation(
+                "postgres.maxConnections",
+                f"{self.litellm.replicas} replicas and the {ROLLOUT_PODS} more pods of a rollout, with "
+                f"{DATABASE_CONNECTIONS} connections each, and {OTHER_CONNECTIONS} for migrations, standbys and the "
+                f"operator, need {needed}",
+                "Postgres would refuse pods their connections, first during a rollout",
+                f"maxConnections: {needed}, or fewer litellm.replicas",
             )
 
     @rule
@@ -202,6 +267,16 @@ class Settings(Section):
                     "whoever may edit it could read the key; what runs there has its own secrets",
                     "the namespaces of applications only",
                 )
+
+    @rule
+    def the_salts_copy_is_elsewhere(self) -> Iterator[Violation]:
+        if (self.secrets.salt_copy or "").startswith(f"projects/{self.gcp.project}/"):
+            yield Violation(
+                "secrets.saltCopy",
+                f"{self.gcp.project} is the project of the salt itself",
+                "whoever may delete the salt there could delete its copy, too",
+                "saltCopy: projects/<another project>/secrets/<id>",
+            )
 
     @rule
     def own_secrets_stay_apart(self) -> Iterator[Violation]:

@@ -9,7 +9,7 @@ from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
 from settings import prices
-from settings.base import Bytes, Cpu, SecretId, Section, Violation, rule, section, setting
+from settings.base import Bytes, Cpu, DnsSubdomain, SecretId, Section, Violation, rule, section, setting
 from versions import LITELLM_CHART
 
 # vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
@@ -30,6 +30,12 @@ PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
 UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
 REDIS_PASSWORD = "REDIS_PASSWORD"
 """Environment variables of the proxy that hold the master key, vLLM's API key and the Redis password."""
+
+
+DATABASE_CONNECTIONS = 10
+"""Connections to Postgres per worker of the proxy; a pod has one worker."""
+ROLLOUT_PODS = 3
+"""Pods of a rollout beside the replicas: one that starts, in 45 s or more, and two that end, in 90 s at most."""
 
 
 class SharedState(Section):
@@ -97,9 +103,69 @@ class LiteLLM(Section):
         about="Memory request and limit per pod; LiteLLM recommends about 4Gi per worker.",
         otherwise="the pod would be killed for lack of memory",
     )
+    spend_log_retention: str = setting(
+        "30d",
+        pattern=r"^[1-9][0-9]{0,3}d$",
+        about="How long LiteLLM keeps its record of each request, errors included; budgets and the spend of keys and "
+        "teams are kept apart from it.",
+        otherwise="LiteLLM would never delete a record, and the database's volume would fill",
+        write="spendLogRetention: 90d",
+    )
+    requests_per_day: int = setting(
+        40_000,
+        ge=1,
+        le=100_000_000,
+        about="Requests that you expect per day, of all tenants together; with spendLogRetention it says how large "
+        "postgres.storageSize must be. It is no limit.",
+        otherwise="the database's volume could be too small for the records",
+        write="requestsPerDay: 500000",
+    )
+    request_timeout: int = setting(
+        600,
+        ge=1,
+        le=3600,
+        about="Longest wait for a whole answer of an upstream, s; then the client gets 408, and no retry follows. "
+        "LiteLLM's own default is 6,000.",
+        otherwise="an upstream that hangs would hold each request, its memory and its client for as long",
+    )
+    stream_timeout: int = setting(
+        120,
+        ge=1,
+        le=3600,
+        about="Longest wait for the first, or the next, part of a streamed answer, s; a model that thinks long "
+        "before its first token needs more.",
+        otherwise="an upstream that hangs would hold each request, its memory and its client for as long",
+    )
+    retries: int = setting(
+        2,
+        ge=0,
+        le=10,
+        about="How often a request is repeated that an upstream refused or failed; never after a timeout.",
+        otherwise="a failing upstream would get each request many times over",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "INFO", about="Log level (LITELLM_LOG).", otherwise="LiteLLM would not start"
     )
+
+    @property
+    def spend_logs(self) -> int:
+        """Records of requests that the database holds."""
+        return self.requests_per_day * int(self.spend_log_retention.removesuffix("d"))
+
+    @property
+    def connections(self) -> int:
+        """Connections to the database at most, those of a rollout's pods included."""
+        return (self.replicas + ROLLOUT_PODS) * DATABASE_CONNECTIONS
+
+    @rule
+    def streams_do_not_outwait_requests(self) -> Iterator[Violation]:
+        if self.stream_timeout > self.request_timeout:
+            yield Violation(
+                "streamTimeout",
+                f"streamTimeout {self.stream_timeout} is more than requestTimeout {self.request_timeout}",
+                "a client would wait longer for a part of an answer than for a whole one",
+                f"streamTimeout: {self.request_timeout}",
+            )
 
     @rule
     def replicas_count_together(self) -> Iterator[Violation]:
@@ -139,8 +205,8 @@ class VllmModel(Section):
         1,
         ge=0,
         le=100,
-        about="vLLM engines, each with GPUs that are paid for all the time, asked or not. 0: no GPU or cache volume is paid for, requests for the model fail, and the next "
-        "engine downloads the weights anew.",
+        about="vLLM engines, each with GPUs that are paid for all the time, asked or not. 0: no GPU or cache volume is "
+        "paid for, requests for the model fail, and the next engine downloads the weights anew.",
     )
     gpus: int = setting(
         1,
@@ -157,16 +223,59 @@ class VllmModel(Section):
         le=999_999,
         about="Longest context, tokens. The chart would write a million or more as 1e+06.",
     )
+    cache: Literal["ephemeral", "disk", "shared"] = setting(
+        "ephemeral",
+        about="Where an engine keeps the weights. ephemeral: on its node, downloaded anew with each new pod, in any "
+        "zone; disk: on a volume that outlives the pod, for one engine, which only runs in that volume's zone; "
+        "shared: on a volume that all engines of the model mount in any zone, of `cacheStorageClass`.",
+        otherwise="the engines would have no place to load the model from",
+        write="cache: disk",
+    )
     cache_size: Bytes = setting(
         "20Gi",
-        about="Size of the volume that keeps the model's weights between restarts.",
+        about="Room for the model's weights: on the node per engine, or the size of the volume, which can grow, "
+        "never shrink.",
         otherwise="the engine would run out of disk while downloading the model",
+    )
+    cache_storage_class: DnsSubdomain | None = setting(
+        None,
+        about="StorageClass of the volume; shared needs one whose volumes many nodes write to (ReadWriteMany), such as "
+        "GKE's standard-rwx (Filestore, 1Ti or more). Unset means the cluster's default one.",
+        otherwise="no volume could be made and the engines would stay Pending",
+        write="cacheStorageClass: standard-rwx",
     )
     extra_args: list[str] = setting(
         default_factory=list,
         about="More arguments of `vllm serve`.",
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
     )
+
+    @rule
+    def engines_can_share_the_cache(self) -> Iterator[Violation]:
+        if self.cache == "disk" and self.replicas > 1:
+            yield Violation(
+                "cache",
+                f"{self.replicas} engines, and a disk that one node can mount",
+                "the engines on other nodes would never start (Multi-Attach error)",
+                "cache: ephemeral, or cache: shared with a cacheStorageClass",
+            )
+
+    @rule
+    def cache_has_its_class(self) -> Iterator[Violation]:
+        if self.cache == "shared" and self.cache_storage_class is None:
+            yield Violation(
+                "cacheStorageClass",
+                "a shared cache needs a class whose volumes many nodes write to",
+                "the cluster's default class would refuse the volume, and the engines would stay Pending",
+                "cacheStorageClass: standard-rwx",
+            )
+        if self.cache == "ephemeral" and self.cache_storage_class:
+            yield Violation(
+                "cacheStorageClass",
+                "an ephemeral cache is on the node's own disk",
+                "the class would be ignored",
+                "cache: disk, or no cacheStorageClass",
+            )
 
     @rule
     def arguments_are_not_given_twice(self) -> Iterator[Violation]:

@@ -13,10 +13,18 @@ from settings.base import (
     Region,
     Section,
     Violation,
+    gibibytes,
     rule,
     section,
     setting,
 )
+
+MAX_WAL_GIB = 1
+"""PostgreSQL's max_wal_size: WAL between two checkpoints."""
+WAL_SHARE = 0.2
+"""Of a volume with data, at most for WAL that a replication slot keeps."""
+OWN_WAL_SHARE = 0.5
+"""Of a volume for WAL alone."""
 
 
 class Backups(Section):
@@ -116,7 +124,8 @@ class Backups(Section):
 
 
 class Restore(Section):
-    """Where a new Cluster's data comes from; read only when that Cluster is made."""
+    """Where a new Cluster's data comes from; read when that Cluster is made. While it stands here, the source may
+    still archive to the bucket."""
 
     source: DnsLabel = setting(
         about="Name of the Cluster whose backups are restored.",
@@ -174,10 +183,25 @@ class Postgres(Section):
         write="synchronousReplicas: 1",
     )
     storage_size: Bytes = setting("10Gi", about="Size of each instance's volume; it can grow, never shrink.")
+    wal_storage_size: Bytes | None = setting(
+        None,
+        about="Size of a volume of its own per instance for the write-ahead log (WAL); unset means that WAL shares "
+        "the volume of `storageSize`. It can be added and grow, never shrink or go.",
+        otherwise="WAL that a standby or the archive has not fetched would fill the database's volume",
+        write="walStorageSize: 10Gi",
+    )
     storage_class: DnsSubdomain = setting(
         "standard-rwo",
         about="StorageClass of the volumes.",
         otherwise="the volumes would stay Pending and the Cluster never become ready",
+    )
+    max_connections: int = setting(
+        100,
+        ge=25,
+        le=5000,
+        about="Connections that Postgres accepts (max_connections); a change restarts the instances one by one.",
+        otherwise="the proxy's pods would be refused connections, and with them requests",
+        write="maxConnections: 200",
     )
     cpu: Cpu = setting("500m", about="CPU request per instance.")
     memory: Bytes = setting("1Gi", about="Memory request and limit per instance.")
@@ -189,6 +213,18 @@ class Postgres(Section):
         write="restore: {source: litellm-pg}",
     )
 
+    @property
+    def slots_keep_gib(self) -> float:
+        """WAL that a replication slot may keep, GiB."""
+        if self.wal_storage_size:
+            return gibibytes(self.wal_storage_size) * OWN_WAL_SHARE
+        return gibibytes(self.storage_size) * WAL_SHARE
+
+    @property
+    def clusters(self) -> list[str]:
+        """The Clusters that archive to the bucket: the one in use, and the one that it was restored from."""
+        return [self.name, *([self.restore.source] if self.restore else [])]
+
     @rule
     def standbys_are_enough(self) -> Iterator[Violation]:
         if self.synchronous_replicas >= self.instances:
@@ -197,6 +233,18 @@ class Postgres(Section):
                 f"{self.synchronous_replicas} synchronous standbys of {self.instances} instance(s)",
                 "CloudNativePG would refuse the Cluster: the primary cannot wait for itself",
                 f"synchronousReplicas: {self.instances - 1}, or more instances",
+            )
+
+    @rule
+    def wal_fits_its_volume(self) -> Iterator[Violation]:
+        size = self.wal_storage_size
+        if size and self.slots_keep_gib + MAX_WAL_GIB > gibibytes(size) * 0.9:
+            yield Violation(
+                "walStorageSize",
+                f"{size}, of which replication slots may keep half and WAL between two checkpoints takes "
+                f"{MAX_WAL_GIB}Gi",
+                "WAL would fill its volume, and Postgres would stop",
+                "walStorageSize: 10Gi",
             )
 
     @rule

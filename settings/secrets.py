@@ -12,6 +12,8 @@ DATABASE_PASSWORD = "litellm-db-password"
 VLLM_API_KEY = "vllm-api-key"
 REDIS_PASSWORD = "litellm-redis-password"
 """Ids of the gateway's own secrets in Secret Manager."""
+SALT_COPY = "salt-copy"
+"""How the name of the resource ends that is a second copy of the salt."""
 
 
 class Adopt(Section):
@@ -66,6 +68,15 @@ class Secrets(Section):
         "Cannot be changed later.",
         otherwise="two stacks would share a master key and a salt",
         write="prefix: eu-",
+    )
+    salt_copy: str | None = setting(
+        None,
+        pattern=r"^projects/[a-z][a-z0-9-]{4,28}[a-z0-9]/secrets/[A-Za-z0-9_-]{1,255}$",
+        about="An existing secret of another project, which gets a second copy of the salt. Unset means no copy: then "
+        "whoever may delete the salt can lose every credential that LiteLLM has stored. The policies ask for it in "
+        "production.",
+        otherwise="the salt would have no second copy",
+        write="saltCopy: projects/example-llm-vault/secrets/llm-gateway-prod-salt",
     )
     replica_locations: list[Region] = setting(
         default_factory=list,

@@ -123,7 +123,7 @@ class VirtualKey(Tenant):
     generation: int = setting(
         1,
         ge=1,
-        about="Raise by one to rotate its value; the old one is refused from then on.",
+        about="Raise by one to rotate its value; the old one is refused a minute later at most.",
         otherwise="no new value would be made",
         write="generation: 2",
     )

@@ -92,7 +92,9 @@ def _cluster_errors(cluster: Json) -> Iterator[str]:
     archivers = [plugin["name"] for plugin in spec.get("plugins", []) if plugin.get("isWALArchiver")]
     if len(archivers) > 1:
         yield _invalid("spec.plugins", archivers, "Cannot enable more than one WAL archiver plugin")
-    yield from _storage_errors(spec.get("storage", {}))
+    yield from _storage_errors("storage", spec.get("storage", {}))
+    if "walStorage" in spec:
+        yield from _storage_errors("walStorage", spec["walStorage"])
     if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name):
         yield _invalid("metadata.name", name, "cluster name must be a valid DNS label")
     if len(name) > 50:
@@ -134,14 +136,14 @@ def _image_errors(image: str) -> Iterator[str]:
         yield _invalid("spec.imageName", image, "invalid version tag")
 
 
-def _storage_errors(storage: Json) -> Iterator[str]:
+def _storage_errors(field: str, storage: Json) -> Iterator[str]:
     size = storage.get("size", "")
     in_template = storage.get("pvcTemplate", {}).get("resources", {}).get("requests", {}).get("storage")
     if size and _quantity(size) is None:
-        yield _invalid("spec.storage.size", size, "Size value isn't valid")
+        yield _invalid(f"spec.{field}.size", size, "Size value isn't valid")
     if not size and not in_template:
         message = "Size not configured. Please add it, or a storage request in the pvcTemplate."
-        yield _invalid("spec.storage.size", size, message)
+        yield _invalid(f"spec.{field}.size", size, message)
 
 
 def _affinity_errors(affinity: Json) -> Iterator[str]:
@@ -168,11 +170,15 @@ def _resource_errors(resources: Json) -> Iterator[str]:
 
 
 def _cluster_changes(new: Json, old: Json) -> Iterator[str]:
-    before = old["spec"].get("storage", {}).get("size")
-    after = new["spec"].get("storage", {}).get("size")
-    smaller, larger = _quantity(after), _quantity(before)
-    if smaller is not None and larger is not None and smaller < larger:
-        yield _invalid("spec.storage", after, f"can't shrink existing storage from {before} to {after}")
+    if "walStorage" in old["spec"] and "walStorage" not in new["spec"]:
+        message = "walStorage cannot be disabled once the cluster is created"
+        yield _invalid("spec.walStorage", None, message)
+    for field in ("storage", "walStorage"):
+        before = old["spec"].get(field, {}).get("size")
+        after = new["spec"].get(field, {}).get("size")
+        smaller, larger = _quantity(after), _quantity(before)
+        if smaller is not None and larger is not None and smaller < larger:
+            yield _invalid(f"spec.{field}", after, f"can't shrink existing storage from {before} to {after}")
     for key, title in (("postgresGID", "GID"), ("postgresUID", "UID")):
         if new["spec"].get(key) != old["spec"].get(key):
             yield _invalid(f"spec.{key}", new["spec"].get(key), f"{title} is an immutable field in the spec")

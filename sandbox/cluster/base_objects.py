@@ -11,6 +11,7 @@ MACHINE_TYPE = "e2-standard-4"
 DECLARED_FEATURES = ["ExtendWebSocketsToKubelet"]
 """What the API server knows of the kubelets: it passes `kubectl exec` on as a WebSocket."""
 DISK_DRIVER = "pd.csi.storage.gke.io"
+FILESTORE_DRIVER = "filestore.csi.storage.gke.io"
 
 # What GKE leaves to pods on 4 vCPU and 16 GB:
 # https://cloud.google.com/kubernetes-engine/docs/concepts/plan-node-sizes
@@ -79,11 +80,15 @@ def api_server_endpoint() -> Manifest:
 
 
 def storage_classes() -> list[Manifest]:
-    """GKE's classes on the Compute Engine disk driver."""
+    """GKE's classes on the Compute Engine disk driver, and its first one on Filestore's."""
     return [
         _storage_class("standard", "kubernetes.io/gce-pd", "pd-standard", "Immediate"),
         _storage_class("standard-rwo", DISK_DRIVER, "pd-balanced", "WaitForFirstConsumer", default=True),
         _storage_class("premium-rwo", DISK_DRIVER, "pd-ssd", "WaitForFirstConsumer"),
+        {
+            **_storage_class("standard-rwx", FILESTORE_DRIVER, "", "WaitForFirstConsumer"),
+            "parameters": {"tier": "standard"},
+        },
     ]
 
 

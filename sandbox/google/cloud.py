@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +244,25 @@ class Cloud:
             db.execute("INSERT INTO resource VALUES ('secretVersion', ?, ?)", (name, json.dumps(body)))
         return body
 
+    def set_secret_version(self, name: str, state: str) -> Body:
+        """Have a secret's version ENABLED, DISABLED or DESTROYED, as Secret Manager's methods of these names do.
+
+        One whose secret has a versionDestroyTtl is not destroyed at once: it is disabled, and scheduled, which each
+        of the other two takes back. (Nothing here waits until that time comes.) Raises CloudError NOT_FOUND, or
+        FAILED_PRECONDITION for one that is destroyed.
+        """
+        version = self.get("secretVersion", name)
+        if version["state"] == "DESTROYED":
+            raise self._error("FAILED_PRECONDITION", "secretVersion", name, "is in DESTROYED state")
+        delay = (
+            self.get("secret", version["secret"]).get("versionDestroyTtl") if state == "DESTROYED" else None
+        )
+        if delay:
+            due = datetime.now(UTC) + timedelta(seconds=float(delay.removesuffix("s")))
+            return self.change("secretVersion", name, state="DISABLED", scheduledDestroyTime=_written(due))
+        gone = {"payload": "", "destroyTime": now()} if state == "DESTROYED" else {}
+        return self.change("secretVersion", name, state=state, scheduledDestroyTime="", **gone)
+
     def access_secret_version(
         self, project: str, secret: str, version: str, member: str
     ) -> tuple[str, bytes]:
@@ -296,7 +315,11 @@ class Cloud:
 
 def now() -> str:
     """This moment as the APIs write it."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return _written(datetime.now(UTC))
+
+
+def _written(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def project_number(project: str) -> int:

@@ -1,4 +1,4 @@
-"""The lookups getCluster, getProject, getSecret, getSecrets and getSecretVersion on the emulated cloud.
+"""The lookups getBucket, getCluster, getProject, getSecret, getSecrets and getSecretVersion on the emulated cloud.
 
 What they do not do: properties of the real results that the emulated cloud does not have are left empty.
 """
@@ -38,10 +38,55 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
             }
         ],
         "nodeLocations": zones_of(location),
+        "nodePools": [
+            {
+                "name": pool["pool"],
+                "nodeLocations": pool["zones"],
+                "nodeConfigs": [
+                    {
+                        "labels": pool["spec"]["nodeConfig"].get("labels", {}),
+                        "machineType": pool["spec"]["nodeConfig"]["machineType"],
+                        "resourceLabels": pool["spec"]["nodeConfig"].get("resourceLabels", {}),
+                    }
+                ],
+            }
+            for pool in cloud.list("nodePool", f"{row['name']}/nodePools/")
+        ],
         "workloadIdentityConfigs": [{"workloadPool": f"{row['project']}.svc.id.goog"}],
         "enableAutopilot": False,
         "network": row.get("spec", {}).get("network", f"projects/{row['project']}/global/networks/default"),
         "selfLink": f"https://container.googleapis.com/v1/{row['name']}",
+    }
+
+
+def get_bucket(cloud: Cloud, settings: Settings, args: Json) -> Json:
+    """gcp:storage/getBucket:getBucket. The account here may view the buckets of its own project alone."""
+    name = args["name"]
+    try:
+        row = cloud.get("bucket", name)
+    except CloudError as error:
+        raise SandboxError("googleapi: Error 404: The specified bucket does not exist., notFound") from error
+    if row["project"] != settings.project:
+        raise SandboxError(
+            "googleapi: Error 403: The caller does not have storage.buckets.get access to the Google Cloud Storage bucket. "
+            "Permission 'storage.buckets.get' denied on resource (or it may not exist)., forbidden"
+        )
+    return {
+        "id": name,
+        "name": name,
+        "project": row["project"],
+        "projectNumber": project_number(row["project"]),
+        "location": row["location"],
+        "labels": row["labels"],
+        "effectiveLabels": row["labels"],
+        "pulumiLabels": row["labels"],
+        "publicAccessPrevention": row["publicAccessPrevention"],
+        "storageClass": row["storageClass"],
+        "timeCreated": row["timeCreated"],
+        "updated": row["updated"],
+        "uniformBucketLevelAccess": row["uniformBucketLevelAccess"],
+        "selfLink": f"https://www.googleapis.com/storage/v1/b/{name}",
+        "url": f"gs://{name}",
     }
 
 
@@ -136,14 +181,16 @@ def get_secrets(cloud: Cloud, settings: Settings, args: Json) -> Json:
 def get_secret_version(cloud: Cloud, settings: Settings, args: Json) -> Json:
     """gcp:secretmanager/getSecretVersion:getSecretVersion, without the value.
 
-    As the real one, it calls a version that is disabled enabled.
+    As the real one, it finds the newest one where none is named, and calls a version that is disabled enabled.
     """
     if args.get("fetchSecretData", True):
         raise SandboxError("getSecretVersion with fetchSecretData is not emulated in the sandbox")
     secret = f"projects/{settings.need_project(args)}/secrets/{args['secret'].rpartition('/')[2]}"
     try:
         cloud.get("secret", secret)
-        row = cloud.get("secretVersion", f"{secret}/versions/{args['version']}")
+        numbers = [int(row["version"]) for row in cloud.list("secretVersion", f"{secret}/versions/")]
+        number = args.get("version") or max(numbers, default="latest")
+        row = cloud.get("secretVersion", f"{secret}/versions/{number}")
     except CloudError as error:
         raise SandboxError(
             "error retrieving available secret manager secret versions: googleapi: Error "
@@ -179,4 +226,5 @@ LOOKUPS: dict[str, Callable[[Cloud, Settings, Json], Json]] = {
     "gcp:secretmanager/getSecret:getSecret": get_secret,
     "gcp:secretmanager/getSecretVersion:getSecretVersion": get_secret_version,
     "gcp:secretmanager/getSecrets:getSecrets": get_secrets,
+    "gcp:storage/getBucket:getBucket": get_bucket,
 }

@@ -1,7 +1,7 @@
 """Secret Manager: Secret, SecretVersion and SecretIamMember on the emulated cloud.
 
 What they do not do: rotation, topics, expiry, tags, version aliases, write-only data, IAM conditions,
-customer-managed keys. Behaviour and wording: hashicorp/terraform-provider-google,
+customer-managed keys, destroying a version once its scheduled time has come. Behaviour and wording: hashicorp/terraform-provider-google,
 google/services/secretmanager.
 """
 
@@ -38,6 +38,9 @@ _VERSION = f"{_PARENT}/versions/<version>"
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _MAX_PAYLOAD = 64 * 1024
+# https://cloud.google.com/secret-manager/docs/delay-destruction-of-secret-versions
+_DAY = 24 * 3600
+_DESTROY_TTL = range(_DAY, 1000 * _DAY + 1)
 
 # Roles that can be granted on a secret: https://cloud.google.com/secret-manager/docs/access-control
 _ROLES = frozenset(
@@ -144,6 +147,12 @@ class Secret(Resource):
                 raise invalid(
                     "Error setting labels of Secret", f"The label [{key}: {value}] is not well-formed"
                 )
+        delay = inputs.get("versionDestroyTtl")
+        if delay and not (re.fullmatch(r"[0-9]+s", delay) and int(delay[:-1]) in _DESTROY_TTL):
+            raise invalid(
+                "Error setting version_destroy_ttl of Secret",
+                f"[{delay}] is no duration in seconds, from one day ({_DAY}s) to 1000 days ({1000 * _DAY}s).",
+            )
         return {
             "labels": self.settings.all_labels(inputs),
             "annotations": inputs.get("annotations", {}),
@@ -235,7 +244,7 @@ class SecretVersion(Resource):
         enabled = "ENABLED" if inputs.get("enabled", True) else "DISABLED"
         row = calling(
             "Error updating SecretVersion",
-            lambda: self.cloud.change("secretVersion", resource_id, state=enabled),
+            lambda: self.cloud.set_secret_version(resource_id, enabled),
         )
         return self._made(row, inputs)
 
@@ -243,13 +252,8 @@ class SecretVersion(Resource):
         if not self.may_delete(f"SecretVersion {resource_id!r}", state):
             return
         with suppress(CloudError):
-            secret = self.cloud.get("secret", resource_id.rpartition("/versions/")[0])
-            if state.get("deletionPolicy") == "DISABLE" or secret.get("versionDestroyTtl"):
-                self.cloud.change("secretVersion", resource_id, state="DISABLED")
-            else:
-                self.cloud.change(
-                    "secretVersion", resource_id, state="DESTROYED", payload="", destroyTime=now()
-                )
+            disable = state.get("deletionPolicy") == "DISABLE"
+            self.cloud.set_secret_version(resource_id, "DISABLED" if disable else "DESTROYED")
 
     def _made(self, row: Json, inputs: Json) -> Made:
         _, project, _, secret_id, _, version = row["name"].split("/")

@@ -7,7 +7,7 @@ once. In a stock-out of GPU machines the running nodes stay and no new one comes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -49,8 +49,8 @@ class _Slot:
     taints: list[Json]
     free: Resources
 
-    def refuses(self, pod: Json) -> list[str]:
-        return why_not(pod, self.labels, self.taints, self.free)
+    def refuses(self, pod: Json, volume_zones: Collection[str]) -> list[str]:
+        return why_not(pod, self.labels, self.taints, self.free, volume_zones)
 
     def take(self, pod: Json) -> None:
         for name, amount in requests(pod).items():
@@ -66,6 +66,7 @@ class _Look:
     pods: list[Json]
     stockout: bool
     now: float
+    volume_zones: Mapping[str, Collection[str]]
     decision: Decision = field(default_factory=Decision)
 
     def __post_init__(self) -> None:
@@ -79,6 +80,9 @@ class _Look:
 
     def exhausted(self, pool: Pool) -> bool:
         return self.stockout and bool(pool.gpus)
+
+    def zones(self, pod: Json) -> Collection[str]:
+        return self.volume_zones.get(pod["metadata"]["uid"], ())
 
 
 class Autoscaler:
@@ -95,10 +99,19 @@ class Autoscaler:
         self._empty_since: dict[str, float] = {}
 
     def decide(
-        self, pools: list[Pool], nodes: list[Json], pods: list[Json], stockout: bool, now: float
+        self,
+        pools: list[Pool],
+        nodes: list[Json],
+        pods: list[Json],
+        stockout: bool,
+        now: float,
+        volume_zones: Mapping[str, Collection[str]] | None = None,
     ) -> Decision:
-        """What to do, given all nodes and pods of the cluster; `now` is a monotonic time in seconds."""
-        look = _Look(pools, nodes, pods, stockout, now)
+        """What to do, given all nodes and pods of the cluster.
+
+        `now` is a monotonic time in seconds; `volume_zones` are the zones of a pod's volumes, by its uid.
+        """
+        look = _Look(pools, nodes, pods, stockout, now, volume_zones or {})
         by_name = {pool.name: pool for pool in pools}
         self._orders = [
             _Order(by_name[order.pool.name], order.zone, order.due)
@@ -145,7 +158,7 @@ class Autoscaler:
         slots += [_template(order.pool, order.zone) for order in self._orders]
         scalable = [pool for pool in look.pools if pool.autoscaled]
         for pod in waiting:
-            slot = next((slot for slot in slots if not slot.refuses(pod)), None)
+            slot = next((slot for slot in slots if not slot.refuses(pod, look.zones(pod))), None)
             reasons: list[str] = []
             for pool in scalable if slot is None else []:
                 slot = self._grow(pool, pod, look, reasons)
@@ -163,7 +176,7 @@ class Autoscaler:
     def _grow(self, pool: Pool, pod: Json, look: _Look, reasons: list[str]) -> _Slot | None:
         """Order a node of the pool for a pod; None, and why in `reasons` or an event, when it cannot be."""
         counts = self._counts(pool, look)
-        refusals = {zone: _template(pool, zone).refuses(pod) for zone in pool.zones}
+        refusals = {zone: _template(pool, zone).refuses(pod, look.zones(pod)) for zone in pool.zones}
         zone = next((zone for zone in pool.room(counts) if not refusals[zone]), None)
         if zone is None:
             anywhere = any(not refusal for refusal in refusals.values())

@@ -1,5 +1,7 @@
 """The kubelet's look at what a pod refers to: Secrets, ConfigMaps, their keys, and claims.
 
+A claim that is not ReadWriteMany is had by the pods of one node, the first that starts.
+
 A bound pod whose references are all there is marked by an annotation: to be played, which is what the pod-ready stage
 (stages.yaml) waits for, or to run, where the sandbox runs pods and knows an image of it (sandbox/nodes/pods). Of any other
 pod the status and an event say in the kubelet's words what is missing, and it is looked at again.
@@ -41,6 +43,10 @@ class Kubelet:
             missing = self._missing_volume(pod)
             if missing:
                 self._hold(uid, pod, None, "FailedMount", missing)
+                continue
+            elsewhere = self._attached_elsewhere(pod)
+            if elsewhere:
+                self._hold(uid, pod, None, "FailedAttachVolume", elsewhere)
                 continue
             blocked = next(self._missing_in_containers(pod), None)
             if blocked:
@@ -102,6 +108,28 @@ class Kubelet:
             if found["status"].get("phase") == "Bound"
             else f'persistentvolumeclaim "{claim}" is not bound'
         )
+
+    def _attached_elsewhere(self, pod: Json) -> str | None:
+        """The attach-detach controller's words for a volume that a pod on another node has, and one node can have."""
+        namespace, node = pod["metadata"]["namespace"], pod["spec"]["nodeName"]
+        for claim in _claims(pod):
+            found = self._api.get("PersistentVolumeClaim", namespace, claim)
+            if found is None or "ReadWriteMany" in found["spec"]["accessModes"]:
+                continue
+            users = [
+                other["metadata"]["name"]
+                for other in self._api.list("Pod", namespace)
+                if claim in _claims(other) and ANNOTATION in other["metadata"].get("annotations", {})
+                # A pod that has ended lets go of its volumes, one that is being ended does not yet.
+                if other["spec"].get("nodeName") not in (None, node)
+                if other["status"].get("phase") not in ("Succeeded", "Failed")
+            ]
+            if users:
+                return (
+                    f'Multi-Attach error for volume "{found["spec"].get("volumeName", claim)}" Volume is already used '
+                    f"by pod(s) {', '.join(users)}"
+                )
+        return None
 
     def _missing_in_containers(self, pod: Json) -> Iterator[tuple[str, str]]:
         namespace = pod["metadata"]["namespace"]
@@ -197,6 +225,15 @@ def waiting_status(pod: Json, blocked: tuple[str, str] | None) -> Json:
         "containerStatuses": waiting(
             spec["containers"], "PodInitializing" if at_init else "ContainerCreating"
         ),
+    }
+
+
+def _claims(pod: Json) -> set[str]:
+    volumes = pod["spec"].get("volumes", [])
+    return {
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in volumes
+        if "persistentVolumeClaim" in volume
     }
 
 

@@ -19,7 +19,7 @@ from sandbox.nodes.gke_nodes import Pool, owner, zone_of
 class NodePools:
     """Reconciles the cluster's nodes with the cloud's node pools. It can start from any state."""
 
-    kinds = frozenset({"Node", "Pod"})
+    kinds = frozenset({"Node", "PersistentVolume", "PersistentVolumeClaim", "Pod"})
 
     def __init__(self, api: Watched, cloud: Cloud) -> None:
         self._api = api
@@ -31,7 +31,8 @@ class NodePools:
         pools = [Pool(row) for row in self._cloud.list("nodePool")]
         nodes, pods = self._api.list("Node"), self._api.list("Pod")
         stockout = self._cloud.get_switch(GPU_STOCKOUT) == "true"
-        decision = self._autoscaler.decide(pools, nodes, pods, stockout, time.monotonic())
+        zones = {pod["metadata"]["uid"]: self._volume_zones(pod) for pod in pods}
+        decision = self._autoscaler.decide(pools, nodes, pods, stockout, time.monotonic(), zones)
         for manifest in decision.create:
             self._api.create("Node", manifest)
         for node in nodes:
@@ -43,6 +44,25 @@ class NodePools:
         for name, (status, message) in decision.status.items():
             with suppress(CloudError):  # deleted since we looked
                 self._cloud.change("nodePool", name, status=status, statusMessage=message)
+
+    def _volume_zones(self, pod: Json) -> set[str]:
+        """The zones of a pod's volumes; a claim without a volume, or one of Filestore, ties it to none."""
+        zones: set[str] = set()
+        for volume in pod["spec"].get("volumes", []):
+            name = volume.get("persistentVolumeClaim", {}).get("claimName", "")
+            claim = (
+                self._api.get("PersistentVolumeClaim", pod["metadata"]["namespace"], name) if name else None
+            )
+            bound = claim["spec"].get("volumeName") if claim else None
+            disk = self._api.get("PersistentVolume", "", bound) if bound else None
+            for term in (
+                (disk or {"spec": {}})["spec"]
+                .get("nodeAffinity", {})
+                .get("required", {})
+                .get("nodeSelectorTerms", [])
+            ):
+                zones.update(zone for rule in term["matchExpressions"] for zone in rule["values"])
+        return zones
 
     def _remove(self, node: Json, pods: list[Json]) -> None:
         # The node first: the scheduler must not send the pods' successors to it.

@@ -1,12 +1,12 @@
 """Would a pod fit a node? The scheduler's filters that a cluster autoscaler's simulation turns on.
 
-Looks at requests, node selector, required node affinity and taints. Does not look at pod (anti-)affinity,
-topology spread, host ports, volumes' zones or priorities. Pure functions on the API's JSON.
+Looks at requests, node selector, required node affinity, taints and the zones of volumes. Does not look at pod
+(anti-)affinity, topology spread, host ports or priorities. Pure functions on the API's JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -38,10 +38,16 @@ def requests(pod: Json) -> Resources:
     return {**_sum(total, quantities(pod["spec"].get("overhead", {}))), "pods": Decimal(1)}
 
 
-def why_not(pod: Json, labels: Mapping[str, str], taints: list[Json], free: Resources) -> list[str]:
+def why_not(
+    pod: Json,
+    labels: Mapping[str, str],
+    taints: list[Json],
+    free: Resources,
+    volume_zones: Collection[str] = (),
+) -> list[str]:
     """Why the pod would not fit a node with these labels, taints and free resources; empty when it would.
 
-    The words are the scheduler's.
+    `volume_zones` are the zones that its volumes lie in, nothing where it may go anywhere. The words are the scheduler's.
     """
     reasons = [
         f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
@@ -50,6 +56,8 @@ def why_not(pod: Json, labels: Mapping[str, str], taints: list[Json], free: Reso
     ][:1]
     if not _selected(pod, labels):
         reasons.append("node(s) didn't match Pod's node affinity/selector")
+    if set(volume_zones) - {labels.get("topology.kubernetes.io/zone")}:
+        reasons.append("node(s) had volume node affinity conflict")
     reasons += [
         "Too many pods" if name == "pods" else f"Insufficient {name}"
         for name, amount in sorted(requests(pod).items())

@@ -153,6 +153,8 @@ def _run(module: str) -> int:
             return (end.code or 0) & 255
         print(end.code, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130  # whoever pressed Ctrl-C wants no traceback
     except BaseException:
         traceback.print_exc()
         return 1

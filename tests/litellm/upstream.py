@@ -2,7 +2,8 @@
 
 As a proxy it takes requests for any host, so that configurations are used as they are. Every answer says `pong` and
 counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.include_usage` counts there. A model
-named `broken` is answered with 500; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
+named `broken` is answered with 500, one named `missing` with 404, `hung` after 20 s, and `stalled` by a stream that pauses
+for 20 s after its first part; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
 knows chat completions, embeddings and Anthropic's messages; no TLS: a CONNECT is refused.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ USAGE = {
     "completion_tokens": COMPLETION_TOKENS,
     "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
 }
+HUNG_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self._record(body)
         body["id"] = uuid.uuid4().hex
-        if body["model"] == "broken":
+        if body["model"] == "hung":
+            time.sleep(HUNG_SECONDS)
+        if body["model"] == "missing":
+            self._answer({"error": {"message": "missing", "type": "not_found"}}, 404)
+        elif body["model"] == "broken":
             self._answer({"error": {"message": "broken", "type": "server_error"}}, 500)
         elif urlsplit(self.path).path.endswith("/messages"):
             self._answer(_message(body) | _asked_usage(body))
@@ -114,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for event in [*map(json.dumps, events), "[DONE]"]:
             self.wfile.write(f"data: {event}\n\n".encode())
+            if body["model"] == "stalled":
+                time.sleep(HUNG_SECONDS)
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -118,10 +118,18 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
     changed = {step.type for step in own_prod.steps("up") if step.op not in UNCHANGED}
     assert not any("secretmanager" in type_ or type_.endswith(":Bucket") for type_ in changed)
 
-    # Taken out of the settings, `restore` replaces nothing.
+    # The old Cluster went on archiving; its access goes with `restore`, which replaces nothing.
+    accounts = {
+        each["member"].rpartition("/")[2] for each in own_prod.cloud.list("bucketIamMember", f"{BUCKET} ")
+    }
+    assert accounts == {"litellm-pg", "litellm-pg-2"}
     del settings["restore"]
-    own_prod.up(config=restored).succeeded()
-    assert {step.op for step in own_prod.steps("up")} <= UNCHANGED | {"update"}
+    own_prod.run("up", config=restored).succeeded()  # with a preview, whose dry run must not keep it
+    changed = {
+        step.op: step.type.rpartition(":")[2] for step in own_prod.steps("up") if step.op not in UNCHANGED
+    }
+    assert changed.pop("delete") == "BucketIAMMember"
+    assert changed.keys() <= {"update"}
     assert database.read(own_prod.cloud, NAMESPACE, "litellm-pg-2") == [
         "before the backup",
         "after the backup",
@@ -157,3 +165,21 @@ def test_missing_bucket_iam_is_named(empty: Sandbox) -> None:
     assert "storage.buckets.get" not in engine
     assert "Cluster llm-gateway/litellm-pg: the database may not look at the bucket" in why
     assert "example-llm-dev-platform-dev-litellm-pg" in why
+
+
+def test_a_preview_refuses_to_shrink_any_volume(own_dev: Sandbox) -> None:
+    model: dict[str, Any] = {
+        "alias": "qwen-local",
+        "inputCostPerToken": 0.00000005,
+        "outputCostPerToken": 0.0000002,
+        "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "cache": "disk", "cacheSize": "20Gi"},
+    }
+    few = {"llm-gateway:litellm": {"serveWithoutDatabase": True, "requestsPerDay": 1000}}
+    own_dev.up(config={**few, "llm-gateway:models": [model]}).succeeded()
+    smaller = {**model, "vllm": {**model["vllm"], "cacheSize": "10Gi"}}
+    text = own_dev.run("preview", config={**few, "llm-gateway:models": [smaller]}).failed().text
+    assert "models[alias qwen-local].vllm.cacheSize: 10Gi is less than the 20Gi" in text
+    shrunk = {**few, "llm-gateway:models": [model], "llm-gateway:postgres": {"storageSize": "8Gi"}}
+    text = own_dev.run("preview", config=shrunk).failed().text
+    assert "postgres.storageSize: 8Gi is less than the 10Gi" in text
+    own_dev.up(config={**few, "llm-gateway:models": [model]}).succeeded()

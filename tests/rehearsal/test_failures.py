@@ -5,7 +5,9 @@ The engine says no cause of most, as with the real providers: what explains a fa
 
 from __future__ import annotations
 
+import base64
 import re
+from typing import Any
 
 from tests.support.driver import Sandbox
 
@@ -41,8 +43,8 @@ def test_missing_toleration(own_dev: Sandbox) -> None:
 def test_missing_iam_binding(empty: Sandbox) -> None:
     empty.patch(
         "components/llm_gateway.py",
-        "cluster.member(settings.namespaces.external_secrets,",
-        'cluster.member("elsewhere",',
+        "settings.namespaces.external_secrets, reader_account(",
+        '"elsewhere", reader_account(',
     )
     engine, why = parted(empty.up(config=FAST).failed().text)
     # The gate's own words, on a first sync, too.
@@ -59,6 +61,23 @@ def test_missing_upstream_secret(empty: Sandbox) -> None:
     text = empty.up(config=config).failed().text
     assert "no-such-key" in text
     assert "not found" in text
+
+
+def test_a_value_made_by_hand(empty: Sandbox) -> None:
+    name = f"projects/{empty.project}/secrets/made-by-hand"
+    row = {"project": empty.project, "secretId": "made-by-hand", "replication": {"auto": {}}}
+    empty.cloud.create("secret", name, row | {"createTime": "2030-01-31T12:00:00Z"})
+    empty.cloud.add_secret_version(name, b'"sk-1"\n')
+    config: dict[str, Any] = {"llm-gateway:secrets": {"existingVllmApiKey": "made-by-hand"}}
+    engine, why = parted(empty.up(config=config | FAST).failed().text)
+    assert "was not synced within 10 s: SecretSyncedError" in engine
+    assert "the value of the secret made-by-hand is empty, or has quotes" in why
+    assert "sk-1" not in engine + why
+    # The byte order mark and the line end of an editor are no mistake.
+    empty.cloud.add_secret_version(name, b"\xef\xbb\xbfsk-1\r\n")
+    empty.up(config=config).succeeded()
+    data = empty.namespaced("secrets", "vllm", "vllm-api-key")["data"]
+    assert base64.b64decode(data["api-key"]) == b"sk-1"
 
 
 def test_bad_settings_touch_nothing(empty: Sandbox) -> None:
@@ -82,3 +101,29 @@ def test_gateway_comes_up_when_no_gpu_can_be_had(empty: Sandbox) -> None:
     assert "out of resources" not in engine
     assert "Google has no such machine or GPU in these zones now" in why
     assert "add zones to gpuPool.zones" in why
+
+
+def test_two_engines_of_a_model_come_up(empty: Sandbox) -> None:
+    """Each on a node of its own; with one disk for both, the second would never have it."""
+    model = {
+        "alias": "qwen-local",
+        "inputCostPerToken": 0.00000005,
+        "outputCostPerToken": 0.0000002,
+        "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 2},
+    }
+    config: dict[str, Any] = {
+        "llm-gateway:models": [model],
+        "llm-gateway:gpuPool": {"maxNodes": 2, "zones": ["europe-west4-a"]},
+        "llm-gateway:timeouts": {"vllm": 60},
+    }
+    empty.up(config=config).succeeded()
+    engine = empty.namespaced("deployments", "vllm", "vllm-qwen-local-deployment-vllm", group="apps/v1")
+    assert engine["status"]["readyReplicas"] == 2
+    assert empty.namespaced("persistentvolumeclaims", "vllm")["items"] == []
+    # One disk for both, past the rule that refuses it.
+    empty.patch("components/vllm.py", 'if model.cache == "ephemeral":', "if False:")
+    _, why = parted(empty.up(config=config).failed().text)
+    assert (
+        "a pod on another node has its volume, which one node can mount (FailedAttachVolume: Multi-Attach"
+        in why
+    )

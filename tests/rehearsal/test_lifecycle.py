@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -87,16 +89,84 @@ def test_an_upgraded_operator_is_proven_again_and_its_objects_stay(own_dev: Sand
     }
 
 
+def kept(sandbox: Sandbox) -> dict[str, str]:
+    """What the state has of what was made; what is only read, and providers, are as the last run found them."""
+    return {
+        # What is encrypted is so anew each time.
+        f"{resource['urn']} {resource.get('delete', False)}": re.sub(
+            r'"ciphertext": "[^"]*"', "", json.dumps([resource.get("inputs"), resource.get("outputs")])
+        )
+        for resource in sandbox.resources()
+        if resource["custom"]
+        and not resource.get("external")
+        and not resource["type"].startswith("pulumi:providers:")
+    }
+
+
 def test_a_live_stack_is_not_moved_nor_recovered(own_dev: Sandbox) -> None:
-    """Refused by the preview of `up`, with the key, and with nothing touched."""
+    """Refused by the preview, and by an `up` without one: with the key, and with nothing touched."""
     own_dev.run("start").succeeded()
-    before = own_dev.resources()
-    for key in ("gateway", "serving", "cnpg", "externalSecrets"):
-        text = own_dev.run("up", config={"llm-gateway:namespaces": {key: "other"}}).failed().text
+    own_dev.up().succeeded()  # the fork's API server has another address
+    before = kept(own_dev)
+    elsewhere = {"name": "platform-dev", "location": "europe-west1"}
+    for changes, key in (
+        *(
+            ({"namespaces": {part: "other"}}, f"namespaces.{part}")
+            for part in ("gateway", "serving", "cnpg", "externalSecrets")
+        ),
+        (
+            {"gcp": {"project": "example-llm-other"}, "cluster": {**elsewhere, "project": own_dev.project}},
+            "gcp.project",
+        ),
+        ({"secrets": {"prefix": "eu-"}}, "secrets.prefix"),
+    ):
+        config = {f"llm-gateway:{section}": value for section, value in changes.items()}
+        text = own_dev.up(config=config).failed().text
         assert "These settings cannot be changed in place" in text
-        assert f"llm-gateway:namespaces.{key}: made with " in text
+        assert f"llm-gateway:{key}: made with " in text
+        assert kept(own_dev) == before
+    assert (
+        "cannot be changed in place"
+        in own_dev.run("up", config={"llm-gateway:namespaces": {"serving": "other"}}).failed().text
+    )
     text = own_dev.run("up", config={"llm-gateway:recover": True}).failed().text
     assert "llm-gateway:recover: this stack's state is not lost" in text
-    assert own_dev.resources() == before
+    assert kept(own_dev) == before
     own_dev.up().succeeded()
+    assert own_dev.changed("up") == {}
+
+
+def test_recover_takes_over_nothing_that_the_state_has(own_dev: Sandbox) -> None:
+    """Where no `up` without `recover` came to its end yet."""
+    own_dev.run("start").succeeded()
+    own_dev.up().succeeded()
+    state = own_dev.export()
+    latest = state["checkpoint"]["latest"]
+    latest["resources"] = [r for r in latest["resources"] if not r["urn"].endswith("::gateway-complete")]
+    recover = {"llm-gateway:recover": True}
+
+    def write() -> None:
+        own_dev.home.checkpoint(own_dev.stack).write_text(json.dumps(state))
+
+    write()
+    named, anew = (
+        f'f"{{self._name}}-{{secret_name}}{end}",\n            api_version' for end in ("", "-anew")
+    )
+    own_dev.patch("components/secret_sync.py", named, anew)
+    text = own_dev.run("preview", config=recover).failed().text
+    assert "recover: ExternalSecret llm-gateway litellm-" in text
+    assert "is in this stack's state, as urn:" in text
+    own_dev.up(config=recover).failed()
+    assert own_dev.namespaced("externalsecrets", "llm-gateway", "litellm-secrets", "external-secrets.io/v1")
+
+    write()
+    own_dev.patch("components/secret_sync.py", anew, named)
+    (pending,) = [r for r in latest["resources"] if r["urn"].endswith("::gateway-namespaces-serving")]
+    latest["resources"].append({**pending, "delete": True})
+    write()
+    text = own_dev.up(config=recover).failed().text
+    assert "still to be deleted or replaced: gateway-namespaces-serving." in text
+    latest["resources"].pop()
+    write()
+    own_dev.up(config=recover).succeeded()
     assert own_dev.changed("up") == {}

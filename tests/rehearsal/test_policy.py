@@ -21,6 +21,8 @@ PRODUCTION = {
     "production-database-has-backups",
     "production-backups-are-scheduled",
     "production-database-has-three-instances",
+    "production-wal-has-its-own-volume",
+    "production-salt-has-a-copy",
 }
 OUTSIDE_PRODUCTION = {"gpu-pools-scale-to-zero"}
 # What each policy refuses of bad.py.
@@ -48,6 +50,8 @@ REFUSED = {
     "production-database-has-backups": {"production-database"},
     "production-backups-are-scheduled": {"production-database"},
     "production-database-has-three-instances": {"production-database"},
+    "production-wal-has-its-own-volume": {"production-database"},
+    "production-salt-has-a-copy": {"salt-is-kept-no-version"},
     "disruptions-leave-some": {"production-database", "disruptions-take-all"},
     "iam-is-per-secret": {"iam-every-secret", "iam-everyone"},
     "pods-are-unprivileged": {"pods-privileged", "pods-capable", "pods-on-the-host", "pods-in-values"},
@@ -130,7 +134,7 @@ def test_a_replaced_database_is_stopped_before_anything_is_touched(deployed: San
 
 def test_a_generated_value_in_an_output_is_stopped_once_it_is_known(deployed: Sandbox) -> None:
     original = (deployed.root / "components/gateway_secrets.py").read_text()
-    made = 'keepers={"generation": str(generation)},\n            opts=pulumi.ResourceOptions(parent=self),\n        )\n'
+    made = "[self._no_second_value(secret_id, generation)]\n                ),\n            ),\n        )\n"
     leak = "        pulumi.export(secret_id, pulumi.Output.unsecret(value.result))\n"
     deployed.patch("components/gateway_secrets.py", made, made + leak)
     result, operation = previewed(deployed, "dev")

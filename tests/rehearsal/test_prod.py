@@ -126,13 +126,19 @@ def test_dev_to_prod_and_back_keeps_all_data(own_dev: Sandbox) -> None:
     assert "protected" in own_dev.run("up").failed().text
     own_dev.up(config=of_prod | {"llm-gateway:protect": False}).succeeded()
     assert gone(own_dev) == set()
-    assert "guard: gateway-backups-bucket" in own_dev.run("up").failed().text
+    text = own_dev.run("up").failed().text
+    assert "postgres.walStorageSize" in text
+    sizes = {key: of_prod["llm-gateway:postgres"][key] for key in ("storageSize", "walStorageSize")}
+    disks = {"llm-gateway:postgres": sizes}  # a volume neither shrinks nor goes
+    assert "guard: gateway-backups-bucket" in own_dev.run("up", config=disks).failed().text
     allowed = " ".join([*LEFT_OUT_OF_DEV, "gateway-backups-bucket", "gateway-backups-object-store"])
-    own_dev.run("up", "--allow", allowed).succeeded()
-    # The bucket leaves the state only.
+    own_dev.run("up", "--allow", allowed, config=disks).succeeded()
+    # The bucket and the salt's second copy leave the state only.
+    copy = "gateway-secrets-example-llm-vault.llm-gateway-prod-salt-salt-copy"
     lost = {name for kind, name in gone(own_dev) if kind in DATA}
-    assert lost == {*LEFT_OUT_OF_DEV, "gateway-backups-bucket"}
+    assert lost == {*LEFT_OUT_OF_DEV, "gateway-backups-bucket", copy}
     assert own_dev.cloud.list("bucket")
+    assert own_dev.cloud.list("secretVersion", "projects/example-llm-vault/")
 
     assert {secret: own_dev.secret(secret) for secret in SECRETS} == before
     after = own_dev.namespaced("clusters", GATEWAY, "litellm-pg", group="postgresql.cnpg.io/v1")

@@ -10,7 +10,6 @@ from tests.support.driver import Sandbox
 
 SECRETS = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
 PROTECTED: dict[str, Any] = {"llm-gateway:protect": True}
-NAMESPACES = ("llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager")
 
 LITELLM_SECRETS = {
     ("ExternalSecret", "gateway-secret-sync-litellm-secrets"),
@@ -41,7 +40,8 @@ ROTATED = {
 
 
 def made_anew(secret: str) -> set[tuple[str, str]]:
-    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomPassword", "SecretVersion")}
+    """The Secret's annotation names the generation."""
+    return {(kind, f"gateway-secrets-{secret}") for kind in ("RandomPassword", "Secret", "SecretVersion")}
 
 
 def values(sandbox: Sandbox) -> dict[str, str]:
@@ -211,11 +211,14 @@ def test_the_salt_that_pods_read_stays_whatever_the_settings_and_the_state_say(o
         },
         "llm-gateway:protect": False,
     }
-    assert "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=moved).failed().text
-    prefixed = {"llm-gateway:secrets": {"prefix": "eu-"}}
-    assert (
-        "The salt of this stack is example-llm-dev" in own_dev.run("preview", config=prefixed).failed().text
-    )
+    for name in ("gateway-fixed-settings", "gateway-settings-final"):  # what would refuse it first
+        (urn,) = [
+            resource["urn"] for resource in own_dev.resources() if resource["urn"].endswith(f"::{name}")
+        ]
+        own_dev.run("exec", "--", "pulumi", "state", "delete", "--yes", urn).succeeded()
+    for settings in (moved, {"llm-gateway:secrets": {"prefix": "eu-"}}):
+        text = own_dev.run("preview", config=settings).failed().text
+        assert "The salt of this stack is example-llm-dev" in text
 
     assert salt_versions(own_dev) == {"1": salt, "2": "another value"}
     assert in_cluster(own_dev)["litellm-salt-key"] == salt
@@ -242,7 +245,7 @@ def test_adoption(empty: Sandbox) -> None:
         "litellm-master-key": ["sk-given-up", "sk-made-by-other-means"],
         "litellm-salt-key": ["a salt of any form"],
         "litellm-db-password": ["made-elsewhere"],
-        "vllm-api-key": ["another key"],
+        "vllm-api-key": ["another-key"],
     }
     for secret, payloads in existing.items():
         name = f"projects/{empty.project}/secrets/{secret}"
@@ -297,8 +300,8 @@ def test_adoption(empty: Sandbox) -> None:
     now = {row["name"]: row for row in stored(empty)}
     taken_over = f"projects/{empty.project}/secrets/litellm-master-key"
     for row in rows:
-        # The provider adds its label to the Secret that the stack now manages.
-        kept_keys = {*row} - {"labels"} if row["name"] == taken_over else {*row}
+        # The Secret that the stack now manages gets the provider's label, and says the generation of its value.
+        kept_keys = {*row} - {"labels", "annotations"} if row["name"] == taken_over else {*row}
         assert {key: now[row["name"]][key] for key in kept_keys} == {key: row[key] for key in kept_keys}
 
 
@@ -315,9 +318,6 @@ def test_lost_state(own_dev: Sandbox) -> None:
     database, litellm = pods(own_dev, *DATABASE_PODS), pods(own_dev, *LITELLM_PODS)
     own_dev.home.state.joinpath(".pulumi/stacks/llm-gateway/dev.json").unlink()
 
-    for namespace in NAMESPACES:
-        kubectl = ("kubectl", "--namespace", namespace, "delete", "secrets", "--selector", "owner=helm")
-        own_dev.run("exec", "--", *kubectl).succeeded()
     versions = dict.fromkeys(ADOPT, 1)
     key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}
     protect["llm-gateway:virtualKeys"] = [key]
@@ -326,16 +326,8 @@ def test_lost_state(own_dev: Sandbox) -> None:
     text = own_dev.up(config=recover).failed().text
     assert "llm-gpu" in text
     assert "gateway-gpu-pool-nodes" in text
-    pool = f"projects/{own_dev.project}/locations/europe-west4/clusters/platform-dev/nodePools/llm-gpu"
-    urn = "urn:pulumi:dev::llm-gateway::"
-    parent = f"{urn}llmgateway:llm_gateway:LlmGateway$llmgateway:gpu_node_pool:GpuNodePool::gateway-gpu-pool"
-    own_dev.run(
-        *("exec", "--", "pulumi", "import"),
-        *("gcp:container/nodePool:NodePool", "gateway-gpu-pool-nodes", pool),
-        *("--parent", f"pool={parent}"),
-        *("--provider", f"google={urn}pulumi:providers:gcp::google"),
-        *("--protect=false", "--generate-code=false", "--yes"),
-    ).succeeded()
+    assert "python -m tools.mend" in text
+    own_dev.mend()
     own_dev.up(config=recover).succeeded()
     assert not {step.op for step in own_dev.steps("up")} & {"replace", "create-replacement", "delete"}
 

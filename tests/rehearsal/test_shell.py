@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from components.ownership import FIELD_MANAGER
 from tests.support.driver import Sandbox
 
 PROGRAM = """
@@ -52,4 +53,5 @@ def test_the_state_keeps_what_the_real_kubernetes_provider_reads(first_up: Sandb
         assert outputs["__inputs"] == resource["inputs"], resource["urn"]
         if resource["type"] != "kubernetes:helm.sh/v3:Release":
             assert outputs["__initialApiVersion"] == outputs["apiVersion"]
-            assert outputs["__fieldManager"].startswith("pulumi-kubernetes")
+            # The real one keeps the manager that pulumi.com/patchFieldManager names.
+            assert outputs["__fieldManager"] == FIELD_MANAGER

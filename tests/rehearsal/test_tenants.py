@@ -101,7 +101,9 @@ def test_preview_shows_a_rotated_key_by_name(gateway: Sandbox) -> None:
     steps = changed(gateway, "preview")
     assert steps.keys() == {
         ("VirtualKey", "gateway-tenants-key-app"),
-        *of_key("app", "RandomPassword", "SecretVersion"),
+        *of_key(
+            "app", "RandomPassword", "Secret", "SecretVersion"
+        ),  # the Secret's annotation names the generation
         *VALUES_ANEW,
         ("Job", "gateway-tenants-reconcile"),
     }

@@ -144,15 +144,21 @@ def test_changing_every_input_of_the_salt_changes_nothing(own_dev: Sandbox) -> N
     )
     own_dev.patch(
         "components/gateway_secrets.py",
-        '            replication=self._replication(),\n            deletion_protection=True,\n            deletion_policy="ABANDON",',
+        '            version_destroy_ttl=_DESTROY_AFTER,\n            deletion_protection=True,\n            deletion_policy="ABANDON",',
+        '            version_destroy_ttl="86400s",\n'
+        '            labels={"changed": "yes"},\n'
+        "            deletion_protection=False,\n"
+        '            deletion_policy="DELETE",',
+    )
+    own_dev.patch(
+        "components/gateway_secrets.py",
+        "annotations={OWNER: self._owner, SALT_VERSION: number},\n            replication=self._replication(),",
+        "annotations={OWNER: self._owner, SALT_VERSION: number},\n"
         "            replication=gcp.secretmanager.SecretReplicationArgs(\n"
         "                user_managed=gcp.secretmanager.SecretReplicationUserManagedArgs(\n"
         '                    replicas=[{"location": "europe-west4"}]\n'
         "                )\n"
-        "            ),\n"
-        '            labels={"changed": "yes"},\n'
-        "            deletion_protection=False,\n"
-        '            deletion_policy="DELETE",',
+        "            ),",
     )
     own_dev.patch(
         "components/gateway_secrets.py",

@@ -67,6 +67,19 @@ def test_storage_does_not_shrink() -> None:
     assert admission.validate(CLUSTER, {"object": cluster(), "oldObject": request["object"]}) is None
 
 
+def test_wal_storage_comes_grows_and_stays() -> None:
+    small, large = cluster(walStorage={"size": "5Gi"}), cluster(walStorage={"size": "8Gi"})
+    assert admission.validate(CLUSTER, {"object": small, "oldObject": cluster()}) is None
+    assert admission.validate(CLUSTER, {"object": large, "oldObject": small}) is None
+    for after, cause in (
+        (small, "can't shrink existing storage from 8Gi to 5Gi"),
+        (cluster(), "cannot be disabled"),
+    ):
+        refusal = admission.validate(CLUSTER, {"object": after, "oldObject": large})
+        assert refusal is not None
+        assert cause in refusal.message
+
+
 def test_a_cluster_gets_its_defaults() -> None:
     request = {"uid": "u", "operation": "CREATE", "object": cluster(bootstrap={"initdb": {"database": "d"}})}
     response = respond("/mutate-postgresql-cnpg-io-v1-cluster", request)

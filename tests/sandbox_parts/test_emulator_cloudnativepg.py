@@ -131,6 +131,26 @@ def test_a_cluster_grows_by_replicas_and_shrinks_to_its_primary(world: World) ->
     assert world.step()["instanceNames"] == ["pg-1"]
 
 
+def test_wal_gets_volumes_of_its_own_also_later(world: World) -> None:
+    def claims() -> dict[str, str]:
+        found = world.cluster.list("PersistentVolumeClaim")
+        return {each["metadata"]["name"]: each["spec"]["resources"]["requests"]["storage"] for each in found}
+
+    world.secret(username="litellm", password="one")
+    world.cluster.add("Cluster", "pg", "ns", spec=spec(instances=2))
+    world.step()
+    assert claims() == {"pg-1": "10Gi", "pg-2": "10Gi"}
+    world.cluster.items["Cluster", "ns", "pg"]["spec"]["walStorage"] = {"size": "5Gi"}
+    assert world.step()["instanceNames"] == ["pg-1", "pg-2"]
+    assert claims() == {"pg-1": "10Gi", "pg-1-wal": "5Gi", "pg-2": "10Gi", "pg-2-wal": "5Gi"}
+    for name in ("pg-1", "pg-2"):
+        mounted = world.cluster.items["Pod", "ns", name]["spec"]["volumes"]
+        assert {"name": "pg-wal", "persistentVolumeClaim": {"claimName": f"{name}-wal"}} in mounted
+    world.cluster.items["Cluster", "ns", "pg"]["spec"] |= {"instances": 1, "walStorage": {"size": "8Gi"}}
+    world.step()
+    assert claims() == {"pg-1": "10Gi", "pg-1-wal": "8Gi"}
+
+
 def test_anti_affinity_is_the_operators() -> None:
     cluster: dict[str, Any] = {"metadata": {"name": "pg"}, "spec": spec(affinity={"topologyKey": "zone"})}
     affinity = objects.affinity(cluster)["podAntiAffinity"]
@@ -233,9 +253,9 @@ def test_a_recovery_that_finds_no_backup_says_so(archiving: World) -> None:
 
 
 def test_what_is_not_emulated_is_named() -> None:
-    refused = spec(walStorage={}, bootstrap={"recovery": {"backup": {}}}, enableSuperuserAccess=True)
+    refused = spec(tablespaces=[], bootstrap={"recovery": {"backup": {}}}, enableSuperuserAccess=True)
     assert list(not_emulated({"spec": refused})) == [
-        "spec.walStorage",
+        "spec.tablespaces",
         "spec.enableSuperuserAccess",
         "spec.bootstrap.recovery.backup",
     ]

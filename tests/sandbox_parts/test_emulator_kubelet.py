@@ -104,10 +104,44 @@ def test_a_volume_that_cannot_be_mounted(cluster: FakeCluster, volume: dict[str,
 
 
 def test_volumes_that_are_there(cluster: FakeCluster) -> None:
-    cluster.add("PersistentVolumeClaim", "d", "ns", status={"phase": "Bound"})
+    claim = {"accessModes": ["ReadWriteOnce"]}
+    cluster.add("PersistentVolumeClaim", "d", "ns", spec=claim, status={"phase": "Bound"})
     volumes = [
         {"name": "d", "persistentVolumeClaim": {"claimName": "d"}},
         {"name": "e", "emptyDir": {}},
         {"name": "s", "secret": {"secretName": "none", "optional": True}},
     ]
     assert starts(look(cluster, {}, volumes=volumes))
+
+
+def with_claim(cluster: FakeCluster, mode: str) -> dict[str, Any]:
+    """A pod on node n whose claim a pod on another node has."""
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
+    cluster.add(
+        "PersistentVolumeClaim",
+        "c",
+        "ns",
+        spec={"accessModes": [mode], "volumeName": "pvc-1"},
+        status={"phase": "Bound"},
+    )
+    cluster.add(
+        "Pod",
+        "first",
+        "ns",
+        metadata={"annotations": {ANNOTATION: "present"}},
+        spec={"nodeName": "other", "containers": [], "volumes": volumes},
+        status={"phase": "Running"},
+    )
+    return look(cluster, {}, volumes=volumes)
+
+
+def test_a_volume_of_one_node_is_not_had_by_a_second_one(cluster: FakeCluster) -> None:
+    assert not starts(with_claim(cluster, "ReadWriteOnce"))
+    said = 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) first'
+    assert cluster.events == [("Warning", "FailedAttachVolume", said)]
+    cluster.items["Pod", "ns", "first"]["status"]["phase"] = "Succeeded"
+    assert starts(look(cluster, {}))
+
+
+def test_a_volume_of_many_nodes_is(cluster: FakeCluster) -> None:
+    assert starts(with_claim(cluster, "ReadWriteMany"))

@@ -6,7 +6,8 @@ import pytest
 
 from sandbox.operators.external_secrets.template import TemplateError, render
 
-VALUES = {"password": "p&ss", "user": "litellm", "db-host": "pg"}
+VALUES = {"password": "p&ss", "user": "litellm", "db-host": "pg", "made-by-hand": "\ufeffsk-1\r\n"}
+VALUES["separated"] = " \x1fa\n"
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,11 @@ VALUES = {"password": "p&ss", "user": "litellm", "db-host": "pg"}
         ('{{ "a" | quote }}', '"a"'),
         ("a\n{{- .user -}}\nb", "alitellmb"),
         ("a\n{{ .user }}\nb", "a\nlitellm\nb"),
+        ('{{ (index . "made-by-hand" | trimPrefix "\\ufeff" | trim) }}', "sk-1"),
+        ('{{ if regexMatch "^[a-z]+$" .user }}{{ .user }}{{ else }}{{ fail "no" }}{{ end }}!', "litellm!"),
+        ('{{ if regexMatch "^x" .user }}a{{ end }}b', "b"),
+        ('{{ if regexMatch "^sk-1$" (index . "made-by-hand") }}a{{ else }}b{{ end }}', "b"),
+        ("{{ .separated | trim }}", "\x1fa"),
     ],
 )
 def test_renders_the_documented_subset(template: str, rendered: str) -> None:
@@ -35,7 +41,12 @@ def test_renders_the_documented_subset(template: str, rendered: str) -> None:
             'template: key:2: executing "key" at <.missing>: map has no entry for key "missing"',
         ),
         ("{{ .user | sha256sum }}", 'function "sha256sum" is not emulated by the sandbox'),
-        ("{{ if .user }}x{{ end }}", "{{ if .user }} is not emulated by the sandbox"),
+        ("{{ range .user }}x{{ end }}", "{{ range .user }} is not emulated by the sandbox"),
+        ("{{ if .user }}{{ else }}{{ .user | sha256sum }}{{ end }}", 'function "sha256sum" is not emulated'),
+        ('{{ if .user }}{{ fail "wrong" }}{{ end }}', 'at <fail "wrong">: error calling fail: wrong'),
+        ('{{ fail "wrong, and long" }}', 'at <fail "wrong, and lon...>: error calling fail: wrong, and long'),
+        ("{{ if .user }}x", "unexpected EOF"),
+        ("{{ $x := .user }}", "{{ $x := .user }} is not emulated by the sandbox"),
         ("{{ .user | b64dec }}", "unable to execute template at key key"),
     ],
 )

@@ -270,3 +270,14 @@ def test_allocatable_is_what_gke_publishes() -> None:
     four = allocatable(MACHINE_TYPES["e2-standard-4"])
     assert four["cpu"] == "3920m"
     assert 13 * 1024**2 < int(four["memory"].removesuffix("Ki")) < 14 * 1024**2
+
+
+def test_a_pod_whose_volume_lies_in_a_zone_gets_its_node_there() -> None:
+    asked, pools = pod(), [Pool(row(zones="abc"))]
+    found = autoscaler().decide(pools, [], [asked], False, 0, {"vllm": {"europe-west4-c"}})
+    (node,) = found.create
+    assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == "europe-west4-c"
+    elsewhere = autoscaler().decide(pools, [], [asked], False, 0, {"vllm": {"europe-west4-d"}})
+    assert elsewhere.create == []
+    (said,) = elsewhere.events
+    assert "volume node affinity conflict" in said.message

@@ -16,7 +16,7 @@ from pulumi.provider.experimental import provider
 from pulumi.provider.experimental.property_value import PropertyValue
 
 from sandbox.errors import SandboxError
-from sandbox.google.cloud import ACCESSOR_ROLE, Cloud
+from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, CloudError
 from sandbox.nodes.gke_nodes import Pool
 from sandbox.paths import HOME_VARIABLE
 from sandbox.plugins.gcp import Gcp
@@ -264,6 +264,41 @@ def test_deletion_policy_of_a_version(engine: Engine, policy: str, state: str) -
     assert engine.cloud.get("secretVersion", f"{NAME}/versions/1")["state"] == state
 
 
+def test_a_version_that_is_destroyed_with_a_delay_is_disabled_and_comes_back(engine: Engine) -> None:
+    engine.create(SECRET, {**AUTO, "versionDestroyTtl": "86400s"})
+    inputs = {"secret": NAME, "secretData": "x"}
+    resource_id, state = engine.create(VERSION, inputs)
+    name = f"{NAME}/versions/1"
+    engine.delete(VERSION, resource_id, state)
+    scheduled = engine.cloud.get("secretVersion", name)
+    assert (scheduled["state"], scheduled["payload"]) == ("DISABLED", "eA==")
+    assert scheduled["scheduledDestroyTime"] > scheduled["createTime"]
+    back = engine.cloud.set_secret_version(name, "ENABLED")
+    assert (back["state"], back["scheduledDestroyTime"]) == ("ENABLED", "")
+    assert plain_map(engine.read(VERSION, resource_id, inputs).properties) == plain_map(state)
+
+
+def test_a_version_that_is_destroyed_without_a_delay_never_comes_back(engine: Engine) -> None:
+    engine.create(SECRET, AUTO)
+    resource_id, state = engine.create(VERSION, {"secret": NAME, "secretData": "x"})
+    engine.delete(VERSION, resource_id, state)
+    with pytest.raises(CloudError, match="is in DESTROYED state"):
+        engine.cloud.set_secret_version(f"{NAME}/versions/1", "ENABLED")
+
+
+def test_deleting_a_secret_waits_for_nothing(engine: Engine) -> None:
+    engine.create(SECRET, {**AUTO, "versionDestroyTtl": "86400s", "deletionProtection": True})
+    engine.create(VERSION, {"secret": NAME, "secretData": "x"})
+    engine.cloud.delete("secret", NAME)  # by its API: deletionProtection is in the state alone
+    assert engine.cloud.list("secretVersion") == []
+
+
+@pytest.mark.parametrize("delay", ["86399s", "86400001s", "1d", "86400"])
+def test_a_delay_that_google_refuses(engine: Engine, delay: str) -> None:
+    with pytest.raises(SandboxError, match="from one day"):
+        engine.create(SECRET, {**AUTO, "versionDestroyTtl": delay})
+
+
 def test_protected_things_are_not_deleted(engine: Engine) -> None:
     secret = engine.create(SECRET, {**AUTO, "deletionProtection": True})
     with pytest.raises(SandboxError, match="without setting deletionProtection=false"):
@@ -400,6 +435,8 @@ def test_a_version_is_looked_up_without_its_value_and_is_called_enabled(engine: 
     engine.cloud.change("secretVersion", f"{name}/versions/1", state="DISABLED")
     found = engine.invoke(VERSION_LOOKUP, key_version("1"))
     assert (found["version"], found["enabled"], found["secretData"]) == ("1", True, "")
+    engine.cloud.add_secret_version(name, b"newer")
+    assert engine.invoke(VERSION_LOOKUP, {"secret": "key", "fetchSecretData": False})["version"] == "2"
     with pytest.raises(SandboxError, match="fetchSecretData"):
         engine.invoke(VERSION_LOOKUP, {"secret": "key"})
 

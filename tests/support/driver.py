@@ -97,7 +97,20 @@ class Sandbox:
 
     def run(self, command: str, *arguments: str, config: dict[str, Any] | None = None) -> Result:
         """Run one sandbox command; `config` is merged over the stack's settings for that run."""
-        line = [*self.program, command, "--stack", self.stack]
+        process = self.popen(command, *arguments, config=config)
+        text, _ = process.communicate()
+        return Result(process.returncode, text)
+
+    def popen(
+        self,
+        command: str,
+        *arguments: str,
+        config: dict[str, Any] | None = None,
+        alone: bool = False,
+    ) -> subprocess.Popen[str]:
+        """Start what `run` runs; `alone`, as a terminal does: no fork, and a process group that Ctrl-C goes to."""
+        program = [sys.executable, "-m", "sandbox"] if alone else self.program
+        line = [*program, command, "--stack", self.stack]
         line += ["--home", str(self.home.root), "--root", str(self.root)]
         if self._played and command in ("up", "preview", "refresh", "destroy", "start"):
             line += ["--played"]
@@ -105,16 +118,20 @@ class Sandbox:
             overlay = self.root / "overlay.yaml"
             overlay.write_text(yaml.safe_dump(config))
             line += ["--config-overlay", str(overlay)]
-        done = subprocess.run(
+        return subprocess.Popen(
             [*line, *arguments],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             stdin=subprocess.DEVNULL,
-            check=False,
+            start_new_session=alone,
         )
-        return Result(done.returncode, done.stdout)
+
+    def mend(self) -> Result:
+        """Run `tools.mend` as `make mend` does."""
+        line = ("env", f"PYTHONPATH={REPOSITORY}", sys.executable, "-m", "tools.mend", "--stack", self.stack)
+        return self.run("exec", "--", *line).succeeded()
 
     def patch(self, file: str, old: str, new: str) -> None:
         """Change the program's code; `old` must be there exactly once."""

@@ -93,10 +93,16 @@ EDGES = [
         for kind, fact in (("RandomPassword", "value made"), ("Secret", "secret exists"))
         if (kind, secret) != ("RandomPassword", "litellm-salt-key")
     ),
+    *(
+        _edge(f"Secret secrets-{secret}", f"RandomPassword secrets-{secret}", "value in the state")
+        for secret in _MADE
+        if secret != "litellm-salt-key"
+    ),
 ]
 
 TENANT_EDGES = [
     _edge(f"SecretVersion {_KEY}", f"RandomPassword {_KEY}", "value made"),
+    _edge(f"Secret {_KEY}", f"RandomPassword {_KEY}", "value in the state"),
     *_readable("litellm-tenant-keys", "litellm-key-search-app"),
     _edge("Job tenants-reconcile", "Release litellm-release", "admin API answers"),
     _edge("Job tenants-reconcile", "ConfigMap secret-sync-litellm-tenant-keys-synced", "key values synced"),
@@ -116,17 +122,22 @@ VALKEY_EDGES = [
 _PLUGIN = "Release barman-plugin-release"
 PROD_EDGES = [
     *VALKEY_EDGES,
+    _edge(
+        "SecretVersion secrets-example-llm-vault.llm-gateway-prod-salt-salt-copy",
+        "SecretVersion secrets-litellm-salt-key",
+        "value known",
+    ),
     _edge("Release cert-manager-release", "Namespace namespaces-cert-manager", "namespace exists"),
     _edge("ConfigMap cert-manager-webhook-open", "Release cert-manager-release", "cert-manager deployed"),
     _edge(_PLUGIN, "ConfigMap cert-manager-webhook-open", "webhook answers: the chart has Certificates"),
     _edge(_PLUGIN, "ConfigMap cnpg-webhook-open", "the operator it extends"),
     _edge("ObjectStore backups-object-store", _PLUGIN, "CRD served"),
-    _edge("BucketIAMMember backups-objects", "Bucket backups-bucket", "bucket exists"),
-    _edge("BucketIAMMember backups-lookup", "Bucket backups-bucket", "bucket exists"),
+    _edge("BucketIAMMember backups-litellm-pg-objects", "Bucket backups-bucket", "bucket exists"),
+    _edge("BucketIAMMember backups-litellm-pg-lookup", "Bucket backups-bucket", "bucket exists"),
     _edge("Cluster postgres-cluster", _PLUGIN, "plugin answers"),
     _edge("Cluster postgres-cluster", "ObjectStore backups-object-store", "store to archive to"),
-    _edge("Cluster postgres-cluster", "BucketIAMMember backups-objects", "IAM in force"),
-    _edge("Cluster postgres-cluster", "BucketIAMMember backups-lookup", "IAM in force"),
+    _edge("Cluster postgres-cluster", "BucketIAMMember backups-litellm-pg-objects", "IAM in force"),
+    _edge("Cluster postgres-cluster", "BucketIAMMember backups-litellm-pg-lookup", "IAM in force"),
     _edge("ScheduledBackup postgres-schedule", "Cluster postgres-cluster", "database healthy"),
 ]
 """What comes on top where, in addition, the database is backed up."""

@@ -43,6 +43,7 @@ EVERYTHING: Mapping[str, Any] = {
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
     "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
     "network": {"clientNamespaces": ["apps"]},
+    "secrets": {"saltCopy": "projects/example-llm-vault/secrets/llm-gateway-prod-salt"},
     "teams": [{"name": "search", "budget": 50}],
     "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "readers": ["apps"]}],
 }
@@ -61,16 +62,21 @@ def secret_marker(name: str) -> str:
 class Mocks(mocks.Mocks):
     """Outputs that the providers would compute.
 
-    `existing` is what Secret Manager has already: the annotations by secret id. `versions` are (id, version).
+    `existing` is what Secret Manager has already: the annotations by secret id. `versions` are (id, version),
+    `missing` ids of secrets made elsewhere that may not be seen. `node_pools` and `buckets` are what else there is at
+    Google, labels by name.
     """
 
     def __init__(
         self,
         existing: Mapping[str, Mapping[str, str]] | None = None,
         versions: Collection[tuple[str, str]] = (),
+        missing: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self.existing, self.versions = existing or {}, versions
+        self.existing, self.versions, self.missing = existing or {}, versions, missing
+        self.node_pools: Mapping[str, Mapping[str, str]] = {}
+        self.buckets: Mapping[str, Mapping[str, str]] = {}
         self.salt_version = "1"
         self.made: list[str] = []
 
@@ -104,11 +110,23 @@ class Mocks(mocks.Mocks):
                     "endpoint": "192.0.2.1",
                     "servicesIpv4Cidr": "34.118.224.0/20",
                     "masterAuths": [{"clusterCaCertificate": "Y2E="}],
+                    "nodePools": [
+                        {"name": name, "nodeConfigs": [{"resourceLabels": labels}]}
+                        for name, labels in self.node_pools.items()
+                    ],
                 }
+            case "gcp:storage/getBucket:getBucket":
+                if args.args["name"] not in self.buckets:
+                    return {}, [
+                        ("name", "googleapi: Error 404: The specified bucket does not exist., notFound")
+                    ]
+                return {"labels": self.buckets[args.args["name"]]}
             case "gcp:organizations/getProject:getProject":
                 return {"number": "123456789012"}
             case "gcp:secretmanager/getSecret:getSecret":
                 secret_id = args.args["secretId"]
+                if secret_id in self.missing:
+                    return {}, [("secretId", "googleapi: Error 403: Permission denied.")]
                 return {"name": f"projects/example-llm-dev/secrets/{secret_id}", "secretId": secret_id}
             case "gcp:secretmanager/getSecrets:getSecrets":
                 return {

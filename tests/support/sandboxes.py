@@ -10,9 +10,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import Any, Protocol
 
 from sandbox.cluster import base_objects, control_plane
 from sandbox.environment import environment, make_directories
@@ -27,10 +25,18 @@ STACKS = {"empty": "dev", "dev": "dev", "prod": "prod"}
 """The stack of each origin: nothing deployed, dev's settings up, prod's settings up."""
 
 
+class Folders(Protocol):
+    """What makes temporary folders: pytest's TempPathFactory, or a command's own."""
+
+    def getbasetemp(self) -> Path: ...
+
+    def mktemp(self, basename: str) -> Path: ...
+
+
 class Sandboxes:
     """Makes sandboxes, all of whose Python programs are forks of one process."""
 
-    def __init__(self, factory: pytest.TempPathFactory) -> None:
+    def __init__(self, factory: Folders) -> None:
         self._factory = factory
         base = factory.getbasetemp()
         self._origins = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "origins"

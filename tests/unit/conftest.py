@@ -1,11 +1,17 @@
 """Shared recordings: one run of the program serves every test that only reads it."""
 
 import gc
+import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from components import recovery
 from tests.support.engine import EVERYTHING, FAILED, Recording, run_program
+
+# A failed program leaves futures that nobody awaits; Pulumi's language host does not report them either.
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +26,14 @@ def leftovers() -> Iterator[None]:
         FAILED.clear()
         gc.collect()
         gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What `pulumi stack export` would say: an empty state, which a test may fill."""
+    resources: list[dict[str, Any]] = []
+    monkeypatch.setattr(recovery, "exported", lambda: resources)
+    return resources
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,8 @@ def test_dev_has_one_instance_and_no_backups(program: Recording) -> None:
     spec = cluster(program)
     assert spec["instances"] == 1
     assert spec["enablePDB"] is False
-    assert spec.keys().isdisjoint({"backup", "plugins", "postgresql", "topologySpreadConstraints"})
+    assert spec.keys().isdisjoint({"backup", "plugins", "topologySpreadConstraints", "walStorage"})
+    assert spec["postgresql"].keys() == {"parameters"}
     assert kinds(program).isdisjoint({"Bucket", "BucketIAMMember", "ObjectStore", "ScheduledBackup"})
     registration = program.one("Cluster", "gateway-postgres-cluster").request
     assert not registration.protect
@@ -48,6 +49,18 @@ def test_instances_are_spread_over_zones_and_commits_confirmed(prod: Recording) 
     assert spread["labelSelector"]["matchLabels"] == {"cnpg.io/cluster": "litellm-pg"}
     assert spec["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "preferred"}
     assert spec["enablePDB"] is True
+
+
+@pytest.mark.parametrize(("sizes", "kept"), [({}, "2048MB"), ({"walStorageSize": "20Gi"}, "10240MB")])
+def test_no_slot_keeps_wal_until_the_volume_is_full(sizes: dict[str, str], kept: str) -> None:
+    spec = cluster(database(**sizes))
+    assert spec["postgresql"]["parameters"]["max_slot_wal_keep_size"] == kept
+    assert spec.get("walStorage", {}).get("size") == sizes.get("walStorageSize")
+
+
+def test_postgres_takes_the_connections_it_is_told() -> None:
+    parameters = cluster(database(maxConnections=300))["postgresql"]["parameters"]
+    assert parameters["max_connections"] == "300"
 
 
 def test_the_database_and_its_bucket_are_protected(prod: Recording) -> None:
@@ -127,8 +140,19 @@ def test_a_restore_is_a_new_cluster_from_the_old_ones_backups() -> None:
     assert source["plugin"]["parameters"]["serverName"] == "litellm-pg"
     assert spec["plugins"][0]["parameters"].keys() == {"barmanObjectName"}
     assert recording.outputs["databaseHost"].startswith("litellm-pg-2-rw.")
-    member = recording.one("BucketIAMMember", "gateway-backups-objects").inputs["member"]
-    assert member.endswith("/sa/litellm-pg-2")
+
+
+def test_a_restore_leaves_the_old_clusters_access_as_it_is(prod: Recording) -> None:
+    def access(recording: Recording) -> dict[str, str]:
+        members = {key: each for key, each in recording.resources.items() if "BucketIAMMember" in key[0]}
+        return {name: each.inputs["member"].rpartition("/")[2] for (_, name), each in members.items()}
+
+    restored = database(
+        name="litellm-pg-2", backups={"method": "objectStore"}, restore={"source": "litellm-pg"}
+    )
+    before, after = access(prod), access(restored)
+    assert before.items() <= after.items()
+    assert sorted(after.values()) == ["litellm-pg", "litellm-pg", "litellm-pg-2", "litellm-pg-2"]
 
 
 def test_a_restore_from_a_snapshot() -> None:

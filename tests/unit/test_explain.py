@@ -118,11 +118,20 @@ class TestContainers:
         text = told(RecordedCluster([owner("Job"), pod(containerStatuses=[killed])]), resource(JOB, "n", "j"))
         assert "needed more memory than its limit" in text
 
-    def test_an_event_explains_a_pod_that_says_nothing(self) -> None:
-        found = [owner("Job"), pod(), event("u", "FailedMount", 'configmap "c" not found')]
-        assert "it needs the configmap c, which is not there" in told(
-            RecordedCluster(found), resource(JOB, "n", "j")
-        )
+    @pytest.mark.parametrize(
+        ("reason", "message", "wrong"),
+        [
+            ("FailedMount", 'configmap "c" not found', "it needs the configmap c, which is not there"),
+            (
+                "FailedAttachVolume",
+                'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) q',
+                "a pod on another node has its volume",
+            ),
+        ],
+    )
+    def test_an_event_explains_a_pod_that_says_nothing(self, reason: str, message: str, wrong: str) -> None:
+        found = [owner("Job"), pod(), event("u", reason, message)]
+        assert wrong in told(RecordedCluster(found), resource(JOB, "n", "j"))
 
     def test_a_pod_without_any_sign(self) -> None:
         assert "says no reason" in told(RecordedCluster([owner("Job"), pod()]), resource(JOB, "n", "j"))
@@ -211,6 +220,11 @@ class TestScheduling:
             ),
             ("FailedScaleUp", "GCE quota exceeded: QUOTA_EXCEEDED", "the project's quota"),
             ("NotTriggerScaleUp", "1 max node group size reached", "the node pool is at its maximum"),
+            (
+                "NotTriggerScaleUp",
+                "1 node(s) had volume node affinity conflict",
+                "its volume lies in a zone in which no node takes it",
+            ),
         ],
     )
     def test_the_autoscalers_reason_comes_first(self, reason: str, message: str, wrong: str) -> None:
@@ -265,6 +279,18 @@ class TestExternalSecret:
         assert text.startswith(f"ExternalSecret llm-gateway/s: {wrong}")
         assert "good" not in text
 
+    def test_a_value_that_its_reader_does_not_take_is_told_with_its_secret(self) -> None:
+        recorded = self.denied(
+            "could not apply template: could not execute template: unable to execute template at key A: template: A:1: "
+            'executing "A" at <fail "secret hf-toke...>: error calling fail: secret hf-token: the value is empty, or has '
+            "quotes, spaces, line ends or other characters that its reader does not take (wanted: ^[!#-&(-~]+$)."
+        )
+        text = told(recorded, gate("s"))
+        assert text.startswith(
+            "ExternalSecret llm-gateway/s: the value of the secret hf-token is empty, or has quotes"
+        )
+        assert "gcloud secrets versions add hf-token --data-file=-" in text
+
     def test_without_the_operator_nobody_copies(self) -> None:
         store = {"kind": "ClusterSecretStore", "metadata": {"name": "store", "uid": "st"}}
         assert "no pod of the External Secrets operator is ready" in told(self.denied("", store), gate("s"))
@@ -300,11 +326,26 @@ class TestDatabase:
         text = told(recorded, resource(self.CLUSTER, "n", "j"))
         assert text.startswith("Cluster n/j: the database may not look at the bucket of its backups")
 
-    def test_its_phase_where_nothing_else_says_more(self) -> None:
-        status = {"phase": "Setting up primary", "phaseReason": "Expected empty archive"}
+    @pytest.mark.parametrize(
+        ("phase", "reason", "wrong"),
+        [
+            (
+                "Setting up primary",
+                "Expected empty archive",
+                "the bucket holds backups of a Cluster of this name",
+            ),
+            (
+                "Not enough disk space",
+                "Insufficient disk space detected in one or more pods is preventing PostgreSQL from running.",
+                "a volume of the database is full",
+            ),
+        ],
+    )
+    def test_its_phase_where_nothing_else_says_more(self, phase: str, reason: str, wrong: str) -> None:
+        status = {"phase": phase, "phaseReason": reason}
         recorded = RecordedCluster([owner("Cluster", spec={}, status=status)])
         text = told(recorded, resource(self.CLUSTER, "n", "j"))
-        assert text.startswith("Cluster n/j: the bucket holds backups of a Cluster of this name")
+        assert text.startswith(f"Cluster n/j: {wrong}")
 
 
 def test_only_the_objects_of_a_release_are_followed() -> None:

@@ -86,15 +86,45 @@ def test_a_stack_that_recovers_may_go_on_recovering() -> None:
         preview(state, changes)
 
 
-def test_settings_are_final_once_the_operators_are_there() -> None:
-    """Not before: a first `up` that fails may be repeated with others. `recover` stays until the gateway is up."""
+def test_nothing_is_registered_before_the_settings_are_compared(live: State) -> None:
+    """So that an `up` without its preview touches nothing either."""
+    live.made.clear()
+    with pytest.raises(pulumi.RunError):
+        preview(live, {"namespaces": {"serving": "other"}})
+    made = {kind for kind in live.made if not kind.startswith(("pulumi:", "llmgateway:"))}
+    assert made == {
+        "random:index/randomPassword:RandomPassword",  # which is nowhere but in the state
+        "kubernetes:discovery.k8s.io/v1:EndpointSlice",  # which is only read
+    }
+
+
+def test_settings_are_final_for_good_once_the_operators_are_there() -> None:
+    """A first `up` that fails before it can be forgotten, and repeated with others."""
     recording = preview(State(), {})
     for stash, needed in (
-        ("gateway-fixed-settings", ("ConfigMap", "gateway-external-secrets-webhook-open")),
-        ("gateway-fixed-settings", ("ConfigMap", "gateway-cnpg-webhook-open")),
-        ("gateway-fixed-cert-manager", ("ConfigMap", "gateway-cert-manager-webhook-open")),
+        ("gateway-settings-final", ("ConfigMap", "gateway-external-secrets-webhook-open")),
+        ("gateway-settings-final", ("ConfigMap", "gateway-cnpg-webhook-open")),
+        ("gateway-cert-manager-final", ("ConfigMap", "gateway-cert-manager-webhook-open")),
         ("gateway-complete", ("Release", "gateway-litellm-release")),
     ):
         kept = recording.one("Stash", stash)
         assert list(kept.request.ignoreChanges) == ["input"]
         assert recording.one(*needed).urn in recording.direct_dependencies(kept)
+    for stash in ("gateway-fixed-settings", "gateway-fixed-cert-manager"):
+        first = recording.one("Stash", stash)
+        assert list(first.request.ignoreChanges) == ["input"]
+        assert not recording.direct_dependencies(first)
+        assert not [r for r in recording.resources.values() if first.urn in recording.direct_dependencies(r)]
+
+
+def test_what_a_live_stack_was_told_is_known_when_the_state_forgot_the_first(live: State) -> None:
+    forgetful = State()
+    forgetful.kept = {name: kept for name, kept in live.kept.items() if not name.startswith("gateway-fixed-")}
+    for changes in ({"namespaces": {"serving": "other"}}, {"namespaces": {"certManager": "other"}}):
+        with pytest.raises(pulumi.RunError, match="cannot be changed in place"):
+            preview(forgetful, changes)
+
+
+def test_a_first_up_that_failed_early_says_how_it_is_forgotten(live: State) -> None:
+    with pytest.raises(pulumi.RunError, match=r"pulumi state delete 'urn:\S+::gateway-fixed-settings'"):
+        preview(live, {"namespaces": {"serving": "other"}})

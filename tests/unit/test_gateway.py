@@ -40,6 +40,13 @@ PROD: Mapping[str, Any] = {
     "models": [QWEN, CLAUDE, LLAMA],
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
 }
+WAITS: Mapping[str, Any] = {
+    "timeout": 600,
+    "stream_timeout": 120,
+    "num_retries": 2,
+    "retry_policy": {"TimeoutErrorRetries": 0},
+    "disable_cooldowns": True,
+}
 OPEN = "/health/liveliness"
 CLOSED = "/health/readiness"
 
@@ -98,7 +105,30 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
 def test_limits_of_a_model_are_enforced(prod: Recording, program: Recording) -> None:
     router = values(prod, "litellm")["proxy_config"]["router_settings"]
     assert router["optional_pre_call_checks"] == ["enforce_model_rate_limits"]
-    assert "router_settings" not in values(program, "litellm")["proxy_config"]
+    assert values(program, "litellm")["proxy_config"]["router_settings"] == WAITS
+
+
+def test_records_are_deleted_and_connections_bounded() -> None:
+    busy = {"spendLogRetention": "7d", "requestsPerDay": 100_000_000}
+    recording = run_program({"litellm": busy, "postgres": {"storageSize": "5Ti"}})
+    assert values(recording, "litellm")["envVars"]["SPEND_LOG_RUN_LOOPS"] == "1388"
+    general = values(recording, "litellm")["proxy_config"]["general_settings"]
+    assert general["maximum_spend_logs_retention_period"] == "7d"
+    assert general["maximum_spend_logs_cleanup_cron"] == "*/10 * * * *"
+    assert general["database_connection_pool_limit"] == 10
+
+
+def test_the_admin_ui_is_off(program: Recording) -> None:
+    variables = values(program, "litellm")["envVars"]
+    assert {variables[name] for name in ("DISABLE_ADMIN_UI", "NO_DOCS", "NO_REDOC", "NO_OPENAPI")} == {"True"}
+
+
+def test_how_long_a_request_is_held_and_repeated_is_the_settings() -> None:
+    recording = run_program({"litellm": {"requestTimeout": 900, "streamTimeout": 300, "retries": 0}})
+    config = values(recording, "litellm")["proxy_config"]
+    waits = {**WAITS, "timeout": 900, "stream_timeout": 300, "num_retries": 0}
+    assert config["router_settings"] == waits
+    assert config["litellm_settings"]["request_timeout"] == 900
 
 
 def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
@@ -152,9 +182,10 @@ def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recordin
     config = values(prod, "litellm")["proxy_config"]
     host, password = "valkey.llm-gateway.svc.cluster.local", "os.environ/REDIS_PASSWORD"
     redis = {"redis_host": host, "redis_port": 6379, "redis_password": password}
-    assert config["router_settings"] == {"optional_pre_call_checks": ["enforce_model_rate_limits"], **redis}
+    checks = ["enforce_model_rate_limits"]
+    assert config["router_settings"] == {**WAITS, "optional_pre_call_checks": checks, **redis}
     cache = {"type": "redis", "supported_call_types": [], "host": host, "port": 6379, "password": password}
-    assert config["litellm_settings"] == {"cache": True, "cache_params": cache}
+    assert config["litellm_settings"] == {"request_timeout": 600, "cache": True, "cache_params": cache}
 
 
 def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None:
@@ -174,7 +205,8 @@ def test_a_redis_elsewhere_is_used_as_it_is() -> None:
     recording = run_program({"litellm": {"replicas": 2, "sharedState": state}})
     router = values(recording, "litellm")["proxy_config"]["router_settings"]
     password = "os.environ/REDIS_PASSWORD"
-    assert router == {"redis_host": "10.0.0.3", "redis_port": 6380, "redis_password": password}
+    redis = {"redis_host": "10.0.0.3", "redis_port": 6380, "redis_password": password}
+    assert router == {**WAITS, **redis}
     assert synced(recording, "litellm-secrets")["REDIS_PASSWORD"] == "redis-password"
     assert not names(recording, ["Deployment"])
     assert "gateway-secrets-litellm-redis-password" not in names(recording, ["Secret"])
@@ -183,7 +215,7 @@ def test_a_redis_elsewhere_is_used_as_it_is() -> None:
 def test_a_redis_without_a_password_is_asked_for_none() -> None:
     recording = run_program({"litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3"}}})
     config = values(recording, "litellm")["proxy_config"]
-    assert config["router_settings"] == {"redis_host": "10.0.0.3", "redis_port": 6379}
+    assert config["router_settings"] == {**WAITS, "redis_host": "10.0.0.3", "redis_port": 6379}
     assert "password" not in config["litellm_settings"]["cache_params"]
 
 
@@ -209,10 +241,23 @@ def engine(**changes: Any) -> tuple[Recording, dict[str, Any]]:
 
 
 def test_a_model_without_replicas_asks_for_no_volume() -> None:
-    recording, spec = engine(replicas=0)
+    recording, spec = engine(replicas=0, cache="disk")
     assert spec["replicaCount"] == 0
     assert "pvcStorage" not in spec
     assert "qwen-local" in routes(recording)
+
+
+def test_weights_are_kept_where_every_engine_can_have_them() -> None:
+    """By default no volume ties a model to one zone, or its second engine to the node of the first."""
+    _, spec = engine(replicas=2)
+    assert spec["pvcStorage"] == {"emptyDir": {"sizeLimit": "20Gi"}}
+    assert spec.keys().isdisjoint({"pvcAccessMode", "storageClass"})
+    _, spec = engine(cache="disk")
+    assert (spec["pvcStorage"], spec["pvcAccessMode"]) == ("20Gi", ["ReadWriteOnce"])
+    assert "storageClass" not in spec
+    _, spec = engine(cache="shared", cacheSize="1Ti", cacheStorageClass="standard-rwx", replicas=2)
+    assert (spec["pvcStorage"], spec["pvcAccessMode"]) == ("1Ti", ["ReadWriteMany"])
+    assert spec["storageClass"] == "standard-rwx"
 
 
 def test_an_engine_gets_its_arguments() -> None:

@@ -9,9 +9,9 @@ import grpc
 import pulumi
 import pytest
 
-from components.gateway_secrets import OWNER, SALT_VERSION
+from components.gateway_secrets import GENERATION, OWNER, SALT_VERSION
 from sandbox.operators.external_secrets.controller import allowed_namespace
-from tests.support.engine import SETTINGS, Mocks, Recording, run_program, secret_marker
+from tests.support.engine import EVERYTHING, SETTINGS, Mocks, Recording, run_program, secret_marker
 
 SALT = "gateway-secrets-litellm-salt-key"
 MADE = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -26,7 +26,10 @@ def test_salt_is_protected_on_the_resource_itself(program: Recording, kind: str)
     assert list(request.ignoreChanges) == ["*"]
 
 
-def test_salt_is_kept_by_google_too(program: Recording) -> None:
+def test_what_leaves_the_state_stays_at_google_and_what_is_destroyed_there_can_come_back(
+    program: Recording,
+) -> None:
+    assert program.one("Secret", SALT).inputs["versionDestroyTtl"] == "2592000s"
     assert program.one("Secret", SALT).inputs["deletionProtection"] is True
     assert program.one("Secret", SALT).inputs["deletionPolicy"] == "ABANDON"
     assert program.one("SecretVersion", SALT).inputs["deletionPolicy"] == "ABANDON"
@@ -115,8 +118,8 @@ def test_adopted_secrets_are_imported_as_they_are_and_have_no_random_value() -> 
     assert not [type_ for type_, _ in adopted.resources if type_.endswith("RandomPassword")]
     for secret, version in zip(MADE, (2, 7, 1, 3), strict=True):
         name = f"{PROJECT}/secrets/{secret}"
-        numbered = f"{NUMBER if secret == 'litellm-salt-key' else PROJECT}/secrets/{secret}"
-        for kind, imported in (("Secret", name), ("SecretVersion", f"{numbered}/versions/{version}")):
+        numbered = f"{NUMBER}/secrets/{secret}/versions/{version}"
+        for kind, imported in (("Secret", name), ("SecretVersion", numbered)):
             request = adopted.one(kind, f"gateway-secrets-{secret}").request
             assert request.importId == imported
             assert request.retainOnDelete is True
@@ -165,7 +168,60 @@ def test_another_salt_is_refused_before_anything_is_registered(
     with pytest.raises(pulumi.RunError) as refused:
         run_program(settings, google)
     assert said in str(refused.value)
+    assert not [
+        kind
+        for kind in google.made
+        if not kind.startswith(("pulumi:pulumi:", "pulumi:providers:", "llmgateway:"))
+    ]
+
+
+COPY = "projects/example-llm-vault/secrets/copy"
+WITH_COPY = {"secrets": {"saltCopy": COPY}}
+THE_COPY = "gateway-secrets-example-llm-vault.copy-salt-copy"
+
+
+def test_the_salts_copy_is_made_in_the_other_project_and_stays_there() -> None:
+    program = run_program(WITH_COPY)
+    copy = program.one("SecretVersion", THE_COPY)
+    assert copy.inputs["secret"] == COPY
+    assert copy.inputs["secretData"] == program.one("SecretVersion", SALT).inputs["secretData"]
+    assert copy.inputs["deletionPolicy"] == "ABANDON"
+    assert copy.request.retainOnDelete is True
+    assert list(copy.request.ignoreChanges) == ["*"]
+    assert not copy.request.importId
+
+
+def test_a_copy_that_is_there_is_not_made_again() -> None:
+    there = Mocks({"litellm-salt-key": THE_SALT}, [("litellm-salt-key", "7"), ("copy", "1")])
+    there.salt_version = "7"
+    copy = run_program(WITH_COPY, there).one("SecretVersion", THE_COPY)
+    assert copy.request.importId.endswith("/secrets/copy/versions/1")
+    assert "secretData" not in copy.inputs
+
+
+@pytest.mark.parametrize("annotations", [None, OURS | {SALT_VERSION: "1"}], ids=["no Secret", "no version"])
+def test_no_salt_is_made_where_there_is_a_copy_of_one(annotations: dict[str, str] | None) -> None:
+    google = Mocks({"litellm-salt-key": annotations} if annotations else {}, [("copy", "1")])
+    with pytest.raises(pulumi.RunError, match=f"{COPY} has a copy of it.*The salt is gone at Google"):
+        run_program(WITH_COPY, google)
     assert not [kind for kind in google.made if not kind.startswith(("pulumi:", "llmgateway:"))]
+
+
+def test_a_secret_for_the_copy_that_is_missing_is_named_before_anything_is_registered() -> None:
+    google = Mocks(missing=["copy"])
+    with pytest.raises(pulumi.RunError, match=f"saltCopy: {COPY} could not be looked up.*Error 403"):
+        run_program(WITH_COPY, google)
+    assert not [kind for kind in google.made if not kind.startswith(("pulumi:", "llmgateway:"))]
+
+
+def test_a_value_is_made_after_a_look_at_google_and_its_generation_is_said_there() -> None:
+    program = run_program({"secrets": {"masterKeyGeneration": 3}})
+    for secret, generation in zip(ROTATING, "311", strict=True):
+        value = program.one("RandomPassword", f"gateway-secrets-{secret}")
+        assert list(value.request.hooks.before_create) == [f"gateway-secrets-{secret}-new-value"]
+        kept = program.one("Secret", f"gateway-secrets-{secret}")
+        assert kept.inputs["annotations"][GENERATION] == generation
+        assert value.urn in program.waits_for(kept)
 
 
 @pytest.mark.parametrize("secret", ROTATING)
@@ -202,9 +258,8 @@ def test_a_renamed_stack_keeps_its_mark() -> None:
         "virtualKeys": [{"name": "app", "team": None, "budget": 1}],
     }
     renamed = run_program(changes, Mocks({secret: {OWNER: "llm-gateway/former"} for secret in ROTATING}))
-    assert renamed.one("Secret", "gateway-secrets-vllm-api-key").inputs["annotations"] == {
-        OWNER: "llm-gateway/former"
-    }
+    annotations = renamed.one("Secret", "gateway-secrets-vllm-api-key").inputs["annotations"]
+    assert annotations[OWNER] == "llm-gateway/former"
     (declared,) = [
         registration.inputs["data"]["declared.json"]
         for registration in renamed.resources.values()
@@ -240,13 +295,26 @@ def granted(recording: Recording) -> list[tuple[str, str, str]]:
 
 def test_access_is_granted_secret_by_secret_to_the_store_alone(program: Recording) -> None:
     """Never to the operator's own account: as that one reads a store without credentials, whoever made it."""
-    role, store = "roles/secretmanager.secretAccessor", "ns/external-secrets/sa/llm-gateway-secrets"
+    role = "roles/secretmanager.secretAccessor"
+    store = "ns/external-secrets/sa/llm-gateway-secrets-europe-west4-platform-dev"
     assert granted(program) == sorted((secret, role, store) for secret in MADE)
     identity = program.one("ClusterSecretStore", "gateway-secret-sync-store").inputs["spec"]["provider"]
     account = identity["gcpsm"]["auth"]["workloadIdentity"]["serviceAccountRef"]
     assert f"ns/{account['namespace']}/sa/{account['name']}" == store
     operator = program.one("Release", "gateway-external-secrets-release").inputs["values"]
     assert operator["serviceAccount"]["name"] != account["name"]
+
+
+def test_stacks_on_two_clusters_of_a_project_share_no_access() -> None:
+    """A secret that both name keeps the access of the one when the other ends: a member is there only once."""
+    models = {"models": EVERYTHING["models"]}
+    here = run_program(models)
+    there = run_program({**models, "cluster": {"name": "platform-dev", "location": "europe-west1"}})
+    shared, also = (
+        {grant for grant in granted(stack) if grant[0] == "anthropic-api-key"} for stack in (here, there)
+    )
+    assert shared
+    assert not shared & also
 
 
 def test_readers_read_their_key_and_no_other_secret() -> None:
@@ -279,13 +347,6 @@ def test_values_reach_the_engine_marked_secret(program: Recording) -> None:
     for secret in MADE:
         request = program.one("SecretVersion", f"gateway-secrets-{secret}").request
         assert rpc.is_rpc_secret(rpc.deserialize_properties(request.object)["secretData"])
-
-
-def test_existing_objects_are_taken_over_only_to_recover(program: Recording) -> None:
-    recovered = run_program({"recover": True})
-    for recording, expected in ((program, "false"), (recovered, "true")):
-        provider = recording.resources[("pulumi:providers:kubernetes", "gke")].inputs
-        assert provider["upsertExistingObjects"] == expected
 
 
 @pytest.mark.parametrize("settings", [{}, {"network": {"clientNamespaces": ["apps"]}}])

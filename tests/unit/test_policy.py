@@ -157,6 +157,12 @@ def test_production_is_told_by_the_stacks_name(stack: str) -> None:
     assert violations("production-database-has-three-instances", CLUSTER, {"spec": {}}, stack)
 
 
+def test_production_keeps_wal_apart() -> None:
+    policy = "production-wal-has-its-own-volume"
+    assert violations(policy, CLUSTER, {"spec": {"walStorage": {"size": "10Gi"}}}, "prod") == []
+    assert violations(policy, CLUSTER, {"spec": {}}, "prod")
+
+
 def test_backups_by_snapshot_count() -> None:
     spec = {"instances": 3, "backup": {"volumeSnapshot": {"online": False}}}
     assert violations("production-database-has-backups", CLUSTER, {"spec": spec}, "prod") == []
@@ -206,7 +212,7 @@ PASSWORD = "random:index/randomPassword:RandomPassword"
 
 
 def stack_violations(
-    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = ""
+    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = "", stack: str = "dev"
 ) -> list[str]:
     """What a stack policy reports about (kind, name, props); the type `made_by` is what each SecretVersion's data needs."""
     found: list[str] = []
@@ -215,7 +221,7 @@ def stack_violations(
         PolicyResource(
             kind,
             unknown_checking_proxy(props),
-            f"urn:pulumi:dev::llm-gateway::{kind}::{name}",
+            f"urn:pulumi:{stack}::llm-gateway::{kind}::{name}",
             name,
             options,
             None,
@@ -326,3 +332,31 @@ def test_there_is_one_salt(
     found = [text for _, text in one_salt([salt(SECRET, secret), salt(SECRET_VERSION, version), *others])]
     assert [wrong in text for text in found if wrong] == [True] * bool(wrong)
     assert bool(found) is bool(wrong)
+
+
+@pytest.mark.parametrize(
+    ("version", "stack", "refused"),
+    [("of-salt-copy", "prod", False), ("vllm-api-key", "prod", True), ("vllm-api-key", "dev", None)],
+)
+def test_production_has_a_second_copy_of_the_salt(version: str, stack: str, refused: bool | None) -> None:
+    resources = [(SECRET_VERSION, version, {}), ("llmgateway:litellm:LiteLLM", "gateway-litellm", {})]
+    if refused is None:
+        with pytest.raises(_NotApplicableError):
+            stack_violations("production-salt-has-a-copy", *resources, stack=stack)
+    else:
+        assert bool(stack_violations("production-salt-has-a-copy", *resources, stack=stack)) is refused
+
+
+@pytest.mark.parametrize("ttl", [None, "2592000s"])
+def test_a_new_salt_can_be_brought_back_once_destroyed(ttl: str | None) -> None:
+    kept = {"name": UNKNOWN_STRING_VALUE, "deletionPolicy": "ABANDON"}
+    secret = kept | {"deletionProtection": True} | ({"versionDestroyTtl": ttl} if ttl else {})
+    name = "gateway-secrets-litellm-salt-key"
+    found = stack_violations(
+        "salt-is-kept",
+        (SECRET, name, secret),
+        (SECRET_VERSION, name, kept),
+        ("llmgateway:litellm:LiteLLM", "gateway-litellm", {}),
+    )
+    assert len(found) == (0 if ttl else 1)
+    assert all("gone at once" in message for message in found)

@@ -175,6 +175,23 @@ def test_a_failed_up_shows_what_failed_and_what_was_not_reached(tmp_path: Path) 
     assert "did not finish" in text
 
 
+def test_a_component_of_components_whose_up_was_killed_is_not_finished() -> None:
+    tenants, team = urn("c:C", "tenants"), urn("c:C", "team")
+    metas = [
+        {"op": "create", "urn": name, "type": "c:C", "old": None, "new": {"parent": parent, "inputs": inputs}}
+        for name, parent, inputs in ((tenants, STACK, {}), (team, tenants, {"name": "search"}))
+    ]
+    kinds = ("resourcePreEvent", "resOutputsEvent")
+    operation = event_times.parse(
+        {"timestamp": 5, kind: {"metadata": meta}} for meta in metas for kind in kinds
+    )
+    state = graph.State(
+        [ROOT, resource("tenants", type_="c:C"), resource("team", type_="c:C", parent=tenants)], "v3.259.0"
+    )
+    assert summarize(state, operation).states == {tenants: "not finished"}
+    assert "not finished" in page.html(state, operation, TITLE, exact=False)
+
+
 def test_what_was_deleted_is_on_the_timeline_only() -> None:
     deleted = urn("k:v1:Thing", "gone")
     stack = {"parent": "", "outputs": {}}

@@ -37,4 +37,4 @@ def test_the_database_names_its_salt_and_what_leads_to_it_asks_for_it(program: R
     assert list(version.before_create) == ["gateway-secrets-new-salt"]
     for kind, name in (("ClusterSecretStore", "store"), ("ExternalSecret", "litellm-secrets")):
         hooks = program.one(kind, f"gateway-secret-sync-{name}").request.hooks
-        assert list(hooks.before_create) == list(hooks.before_update) == ["gateway-secret-sync-same-salt"]
+        assert "gateway-secret-sync-same-salt" in {*hooks.before_create} & {*hooks.before_update}

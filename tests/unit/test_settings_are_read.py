@@ -20,7 +20,15 @@ RUNS: list[Mapping[str, Any]] = [
         "cluster": {"stack": "organization/gke-cluster/dev"},
         "litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3", "passwordSecret": "redis-password"}},
         "models": [
-            *SETTINGS["models"],
+            {
+                **SETTINGS["models"][0],
+                "vllm": {
+                    "model": "a/b",
+                    "cache": "shared",
+                    "cacheSize": "1Ti",
+                    "cacheStorageClass": "standard-rwx",
+                },
+            },
             {key: value for key, value in HOSTED.items() if key != "hosted"}
             | {"endpoint": {"url": "https://models.example.com/v1", "model": "llama"}},
         ],

@@ -142,6 +142,7 @@ def test_the_declaration_speaks_litellms_language_and_holds_no_value() -> None:
             "models": [],
             "blocked": True,
             "metadata": {"a": "b", "managed_by": "llm-gateway/dev"},
+            "allowed_routes": ["llm_api_routes", "/key/info", "/team/info"],
             "expires": None,
         }
     ]
@@ -171,7 +172,7 @@ def test_an_existing_value_is_adopted() -> None:
     recording = run_program({"teams": [SEARCH], "virtualKeys": [{**APP, "adopt": 3}]}, google)
     name = "projects/example-llm-dev/secrets/litellm-key-app"
     version = recording.one("SecretVersion", "gateway-secrets-litellm-key-app").request
-    assert version.importId == f"{name}/versions/3"
+    assert version.importId == "projects/123456789012/secrets/litellm-key-app/versions/3"
     assert recording.one("Secret", "gateway-secrets-litellm-key-app").request.importId == name
     assert not [
         name for type_, name in recording.resources if type_.endswith("RandomPassword") and "key-app" in name

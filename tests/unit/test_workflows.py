@@ -162,7 +162,8 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     names = {"STACK": "prod", "PROJECT": "p", "REPOSITORY": "o/r", "NUMBER": "1", "TEAM": "7", "BUCKET": "b"}
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     script = "\n".join(scripts)
-    done = run(tmp_path, script, PATH=path, LOCATION="l", NODES="n", **names)
+    names |= {"COPY": "c", "COPY_PROJECT": "other", "LOCATION": "l", "NODES": "n"}
+    done = run(tmp_path, script, PATH=path, **names)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
 
@@ -184,12 +185,14 @@ def test_a_previews_identity_only_views(commands: list[list[str]]) -> None:
         ("projects", "roles/browser"),
         ("projects", "roles/container.viewer"),
         ("projects", "roles/secretmanager.viewer"),
+        ("secrets", "roles/secretmanager.viewer"),  # the salt's second copy, in another project
     }
     assert roles(commands, "preview") == viewer
     more = {("projects", "roles/iam.securityReviewer"), ("secrets", "roles/secretmanager.secretAccessor")}
     assert roles(commands, "drift") == viewer | more
-    read = [words[3] for words in commands if words[1:3] == ["secrets", "add-iam-policy-binding"]]
-    assert read == ["litellm-salt-key", "litellm-key-a"]
+    bound = [words for words in commands if words[1:3] == ["secrets", "add-iam-policy-binding"]]
+    read = {words[3] for words in bound if words[-1] == "roles/secretmanager.secretAccessor"}
+    assert read == {"litellm-salt-key", "litellm-key-a", "c"}
     in_cluster = [words for words in commands if words[0] == "kubectl"]
     assert {(*words[1:3], words[4]) for words in in_cluster} == {
         ("-n", "llm-gateway", "role"),

@@ -32,6 +32,12 @@ ADVICE = (
         "ask Google for more of it (for GPUs also of GPUS_ALL_REGIONS), then run `up` again",
     ),
     Advice(
+        "Error 409|resource - .* - already exists",
+        "Google has it, and the state does not know it",
+        "if an `up` was killed or lost its provider: `python -m tools.mend --stack <stack>` imports it (in a sandbox: "
+        "`make mend`). If not, somebody else made it, or the state was lost: docs/troubleshooting.md",
+    ),
+    Advice(
         "max node group size reached",
         "the node pool is at its maximum",
         "raise gpuPool.maxNodes, or ask for fewer replicas",
@@ -45,6 +51,21 @@ ADVICE = (
         "didn't match Pod's node affinity/selector",
         "no node has the labels that it asks for",
         "see that the node pool exists and was not changed by hand: `kubectl get nodes --show-labels`",
+    ),
+    Advice(
+        "volume node affinity conflict",
+        "its volume lies in a zone in which no node takes it",
+        "a model's weights need no zone with vllm.cache: ephemeral; anything else needs a node in the volume's zone",
+    ),
+    Advice(
+        "Multi-Attach error",
+        "a pod on another node has its volume, which one node can mount",
+        "a second engine needs vllm.cache: ephemeral or shared; if the other pod is ending, wait",
+    ),
+    Advice(
+        "Not enough disk space",
+        "a volume of the database is full",
+        "raise postgres.storageSize, or postgres.walStorageSize where WAL has a volume of its own: docs/troubleshooting.md",
     ),
     Advice(
         r"Insufficient ([\w./-]+)",
@@ -75,6 +96,12 @@ ADVICE = (
         "Expected empty archive",
         "the bucket holds backups of a Cluster of this name",
         "choose a new postgres.name: docs/restore.md",
+    ),
+    Advice(
+        r"secret (\S+): the value is empty, or has quotes",
+        "the value of the secret {0} is empty, or has quotes, spaces, line ends or characters that its reader does not take",
+        "`printf %s VALUE | gcloud secrets versions add {0} --data-file=-` with the bare value; where a setting names its "
+        "version (`adopt`), raise that to the new one; then run `up` again",
     ),
     Advice(
         "InvalidProviderConfig|unable to create client",

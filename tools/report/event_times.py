@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,8 @@ def read(log: Path) -> tuple[Operation, bool]:
 
 
 if __name__ == "__main__":
+    # Ctrl-C is for the engine, which ends its log before it goes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     over = Event()
     noting = Thread(target=note, args=(Path(sys.argv[1]), over))
     noting.start()

@@ -58,7 +58,11 @@ def summarize(state: State, operation: Operation) -> Up:
     ]
     built = graph.build([*state.resources, *unheard])
     steps = {step.urn: step for step in operation.steps}
-    outcomes = {row.name: row.outcome for row in components.rows(operation)}
+    # A component of components with inputs, such as tenants, is empty here and ready there before its Job has run.
+    outcomes = {
+        row.name: "not finished" if row.outcome == "ready" else row.outcome
+        for row in components.rows(operation)
+    }
     states = {
         urn: outcomes.get(node.name, "not reached")
         if node.empty_component

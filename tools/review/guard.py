@@ -52,7 +52,7 @@ def findings(operation: events.Operation, allow: Iterable[str] = ()) -> list[Fin
 
     `allow` are names or URNs of resources that may go, one or more per string, separated by spaces. A rotated
     secret's value and version are no finding: the version is disabled, which can be undone. Nor is the secret
-    of a removed virtual key: the preview names the removed tenant, and the key is refused from then on.
+    of a removed virtual key: the preview names the removed tenant, and the key is refused from a minute later on.
 
     What the state protects is found even if it is allowed: a change that deletes or replaces a resource must not
     be the one that takes its protection away.

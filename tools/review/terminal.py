@@ -11,6 +11,7 @@ from rich.table import Table
 from tools.review.components import rows
 from tools.review.events import Operation
 from tools.review.model import PAST, Line, Review, changes
+from tools.review.notes import notes
 
 _COLOURS = {
     "ready": "green",
@@ -39,6 +40,8 @@ def show(operation: Operation, review: Review) -> None:
         console.print(f"Touches what is protected: {names}", markup=False)
     if review.policies:
         console.print(review.policies)
+    for note in notes(operation):
+        console.print(note, markup=False)
     if operation.outputs and operation.succeeded:
         table = Table("output", "value", title="Outputs", title_justify="left")
         for name, content in sorted(operation.outputs.items()):

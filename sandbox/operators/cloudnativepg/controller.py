@@ -15,8 +15,9 @@ Where pods run, so do PostgreSQL and its replication, in them (sandbox/container
 takes over from a primary that is not ready (failover.py); what is archived and backed up is still the emulated database, and
 a recovery's Job fails. Where they are played, no instance ever fails.
 
-What it does not do: switch over by plan (an instance that goes is made again on its volume), recover from or back up to volume snapshots, run other plugins than Barman Cloud, manage roles
-or services, poolers, tablespaces, separate WAL volumes, image catalogs, certificates, superuser access. It
+What it does not do: switch over by plan (an instance that goes is made again on its volume), recover from or back up to
+volume snapshots, run other plugins than Barman Cloud, manage roles or services, poolers, tablespaces, image catalogs,
+certificates, superuser access. It
 refuses each of these by name in the Cluster's phaseReason.
 """
 
@@ -52,7 +53,6 @@ _REFUSED = frozenset(
         "serviceAccountName",
         "superuserSecret",
         "tablespaces",
-        "walStorage",
     }
 )
 _REFUSED_RECOVERY = frozenset({"backup", "volumeSnapshots"})
@@ -76,8 +76,11 @@ class Phase(NamedTuple):
 
 
 class Found(NamedTuple):
+    """What a Cluster has; `claims` are those of data, `wal` those of WAL."""
+
     pods: list[Json]
     claims: list[Json]
+    wal: list[Json]
     jobs: list[Json]
 
 
@@ -149,7 +152,8 @@ class CloudNativePG:
 
         claims = owned("PersistentVolumeClaim")
         claims = [claim for claim in claims if "deletionTimestamp" not in claim["metadata"]]
-        return Found(owned("Pod"), claims, owned("Job"))
+        wal = [each for each in claims if each["metadata"]["labels"].get(objects.PVC_ROLE) == "PG_WAL"]
+        return Found(owned("Pod"), [claim for claim in claims if claim not in wal], wal, owned("Job"))
 
     def _make_shared_objects(self, cluster: Json) -> None:
         namespace = cluster["metadata"]["namespace"]
@@ -183,10 +187,13 @@ class CloudNativePG:
         status, spec = cluster.get("status", {}), cluster["spec"]
         if not found.claims:
             return self._create_primary(cluster, operator)
+        self._make_wal_claims(cluster, found)
         if not all(_done(job) for job in found.jobs):
             return None
         for claim in found.claims:
-            self._grow(cluster, claim)
+            self._grow(spec["storage"], claim)
+        for claim in found.wal:
+            self._grow(spec["walStorage"], claim)
         if not database.exists(self._cloud, cluster):
             failure = self._fill(cluster)
             if failure:
@@ -299,7 +306,9 @@ class CloudNativePG:
         )
         name = victim["metadata"]["name"]
         self._tell(cluster, "ScaleDown", f"Scaling down - removing instance: {name}")
-        self._api.delete("PersistentVolumeClaim", victim)
+        for claim in (victim, *found.wal):
+            if claim["metadata"]["labels"][objects.INSTANCE] == name:
+                self._api.delete("PersistentVolumeClaim", claim)
         for pod in found.pods:
             if pod["metadata"]["name"] == name:
                 self._api.delete("Pod", pod)
@@ -329,8 +338,15 @@ class CloudNativePG:
             return phase
         return None
 
-    def _grow(self, cluster: Json, claim: Json) -> None:
-        storage = cluster["spec"]["storage"]
+    def _make_wal_claims(self, cluster: Json, found: Found) -> None:
+        """One per data volume, also where the Cluster got its WAL volumes later."""
+        there = {each["metadata"]["labels"][objects.INSTANCE] for each in found.wal}
+        for claim in found.claims if "walStorage" in cluster["spec"] else []:
+            if claim["metadata"]["name"] not in there:
+                serial = int(claim["metadata"]["annotations"][objects.SERIAL])
+                self._api.create("PersistentVolumeClaim", objects.claim(cluster, serial, "PG_WAL"))
+
+    def _grow(self, storage: Json, claim: Json) -> None:
         size = storage.get("size", claim["spec"]["resources"]["requests"]["storage"])
         if (
             storage.get("resizeInUseVolumes", True)
@@ -378,7 +394,7 @@ class CloudNativePG:
                 "instances": len(found.claims),
                 "instancesStatus": {"healthy": ready},
                 "jobCount": len(found.jobs),
-                "pvcCount": len(found.claims),
+                "pvcCount": len(found.claims) + len(found.wal),
                 "readService": f"{name}-r",
                 "readyInstances": len(ready),
                 "writeService": f"{name}-rw",

@@ -17,6 +17,7 @@ CLUSTER = "cnpg.io/cluster"
 INSTANCE = "cnpg.io/instanceName"
 INSTANCE_ROLE = "cnpg.io/instanceRole"
 POD_SPEC = "cnpg.io/podSpec"
+PVC_ROLE = "cnpg.io/pvcRole"
 SERIAL = "cnpg.io/nodeSerial"
 
 _PORT = 5432
@@ -38,6 +39,7 @@ _MOUNTS = [
     {"name": "scratch-data", "mountPath": "/controller"},
     {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 a path in the pod
 ]
+_WAL_MOUNT = {"name": "pg-wal", "mountPath": "/var/lib/postgresql/wal"}
 
 
 class Operator(NamedTuple):
@@ -111,16 +113,21 @@ def application_secret(cluster: Json, name: str, database: str, user: str) -> Js
     }
 
 
-def claim(cluster: Json, serial: int) -> Json:
-    """The claim of an instance's data volume, named as the instance."""
-    storage, name = cluster["spec"]["storage"], instance_name(cluster, serial)
+def claim(cluster: Json, serial: int, role: Literal["PG_DATA", "PG_WAL"] = "PG_DATA") -> Json:
+    """The claim of an instance's volume for data, named as the instance, or for WAL, named so with -wal."""
+    instance = instance_name(cluster, serial)
+    wal = role == "PG_WAL"
+    storage, name = (
+        cluster["spec"]["walStorage" if wal else "storage"],
+        f"{instance}-wal" if wal else instance,
+    )
     template = storage.get("pvcTemplate", {})
     spec: Json = {"accessModes": ["ReadWriteOnce"], **template}
     if storage.get("storageClass"):
         spec["storageClassName"] = storage["storageClass"]
     if storage.get("size"):
         spec["resources"] = {"requests": {"storage": storage["size"]}}
-    metadata = _metadata(cluster, name, {INSTANCE: name, "cnpg.io/pvcRole": "PG_DATA"})
+    metadata = _metadata(cluster, name, {INSTANCE: instance, PVC_ROLE: role})
     return {"metadata": {**metadata, "annotations": {SERIAL: str(serial)}}, "spec": spec}
 
 
@@ -214,8 +221,9 @@ def affinity(cluster: Json) -> Json:
 def _pod_spec(cluster: Json, instance: str, container: str, operator: Operator) -> Json:
     spec, metadata = cluster["spec"], cluster["metadata"]
     wanted = spec.get("affinity", {})
+    wal = "walStorage" in spec
     shared = {
-        "volumeMounts": _MOUNTS,
+        "volumeMounts": [*_MOUNTS, *([_WAL_MOUNT] if wal else [])],
         "resources": spec.get("resources", {}),
         "securityContext": CONTAINER_SECURITY,
     }
@@ -252,6 +260,7 @@ def _pod_spec(cluster: Json, instance: str, container: str, operator: Operator) 
         ],
         "volumes": [
             {"name": "pgdata", "persistentVolumeClaim": {"claimName": instance}},
+            *([{"name": "pg-wal", "persistentVolumeClaim": {"claimName": f"{instance}-wal"}}] if wal else []),
             {"name": "scratch-data", "emptyDir": {}},
             {"name": "shm", "emptyDir": {"medium": "Memory"}},
         ],

@@ -98,6 +98,19 @@ class Cluster:
         items = self._connected().get(f"{path}?{urlencode(selectors)}")["items"]
         return [{"apiVersion": api_version, "kind": kind, **item} for item in items]
 
+    def create(self, body: Object, manager: str) -> Object:
+        """POST with strict field validation; raises ApiError (AlreadyExists) where the object is there."""
+        path = self.path(body["apiVersion"], body["kind"], body["metadata"].get("namespace"))
+        query = urlencode({"fieldManager": manager, "fieldValidation": "Strict"})
+        return self._connected().send("POST", f"{path}?{query}", body)
+
+    def set_managers(self, live: Object, managers: list[Object]) -> None:
+        """Write the managedFields of an object that has not changed since it was read."""
+        metadata = live["metadata"]
+        path = self.path(live["apiVersion"], live["kind"], metadata.get("namespace"), metadata["name"])
+        patch = {"metadata": {"managedFields": managers, "resourceVersion": metadata["resourceVersion"]}}
+        self._connected().send("PATCH", path, patch, "application/merge-patch+json")
+
     def apply(self, body: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
         """Server-side apply with strict field validation; the object as the server has (or would have) it."""
         metadata = body["metadata"]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Generator
@@ -14,6 +17,12 @@ from typing import Any
 
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes.cluster import Cluster, private_directory
+
+# The real provider carries Helm in its own process: whatever kills it ends Helm at once, with a pending release.
+_MORTAL = (
+    "import ctypes, os, sys; libc = ctypes.CDLL(None); "
+    "hasattr(libc, 'prctl') and libc.prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 class HelmError(SandboxError):
@@ -25,18 +34,15 @@ def helm(arguments: list[str], *, stdin: str = "", cancelled: threading.Event | 
 
     A set `cancelled` interrupts helm, which then marks the release as failed.
     """
-    try:
-        process = subprocess.Popen(
-            ["helm", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    except FileNotFoundError as error:
-        raise HelmError(
-            "there is no helm on PATH: run this through the sandbox (`make up`, `make shell`)."
-        ) from error
+    if not shutil.which("helm"):
+        raise HelmError("there is no helm on PATH: run this through the sandbox (`make up`, `make shell`).")
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _MORTAL, "helm", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     given: str | None = stdin
     while True:
         try:
@@ -51,8 +57,17 @@ def helm(arguments: list[str], *, stdin: str = "", cancelled: threading.Event | 
         said = re.sub(
             r"^(INSTALLATION|UPGRADE) FAILED: ", "", f"\n{errors.strip()}".rpartition("\nError: ")[2]
         )
-        raise HelmError(said.strip() or f"helm ended with code {process.returncode}")
+        raise HelmError(said.strip() or _ended(process.returncode))
     return output
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        return (
+            f"Helm was ended by {signal.Signals(-code).name} before it was done: the machine ran out of memory, or somebody "
+            "ended it. Run `pulumi up` again: it goes on from what Helm left."
+        )
+    return f"Helm ended with code {code} and said nothing. Run `pulumi up` again."
 
 
 def helm_on(

@@ -17,6 +17,8 @@ from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, Object
 from sandbox.plugins.values import UNKNOWN
 
 FIELD_MANAGER = "__fieldManager"
+_CREATOR = "pulumi-kubernetes"
+"""The field manager, with operation Update, of what the real provider POSTs."""
 _INTERNAL = (FIELD_MANAGER, "__initialApiVersion")
 # The real provider tries a create five more times where a namespace or a kind is missing: 31 s in all.
 _RETRY_PAUSES = (1, 2, 4, 8, 16)
@@ -62,14 +64,19 @@ def create(
     """
 
     def attempt() -> Object:
-        if not upsert and _live(cluster, inputs):
+        if upsert:
+            return cluster.apply(inputs, manager, force=force or _forced(inputs), dry_run=False)
+        try:
+            return cluster.create(inputs, _CREATOR)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
             raise ApiError(
-                409,
-                "AlreadyExists",
-                f"{inputs['kind']} {identifier(inputs)} already exists in the cluster. Adopt it with `pulumi import`, "
-                "give this one another name, or set upsertExistingObjects on the provider.",
-            )
-        return cluster.apply(inputs, manager, force=force or _forced(inputs), dry_run=False)
+                error.status,
+                error.reason,
+                f"{inputs['kind']} {identifier(inputs)} already exists in the cluster ({error}). Adopt it with "
+                "`pulumi import`, give this one another name, or set upsertExistingObjects on the provider.",
+            ) from error
 
     live = _patiently(attempt, cancelled)
     return _settle(cluster, live, inputs, manager, timeout, cancelled)
@@ -79,10 +86,12 @@ def update(
     cluster: Cluster, inputs: Object, manager: str, timeout: float, *, force: bool, cancelled: threading.Event
 ) -> tuple[Object, str | None]:
     """The updated object's outputs and, if not ready in `timeout` seconds, why not. Raises ApiError."""
-    if _live(cluster, inputs) is None:
+    live = _live(cluster, inputs)
+    if live is None:
         raise ApiError(
             404, "NotFound", f"{inputs['kind']} {identifier(inputs)} is gone; `pulumi refresh` makes it anew."
         )
+    _take_ownership(cluster, live, manager)
     live = _apply(cluster, inputs, manager, force=force or _forced(inputs), dry_run=False)
     return _settle(cluster, live, inputs, manager, timeout, cancelled)
 
@@ -93,9 +102,12 @@ def dry_run(cluster: Cluster, inputs: Object, manager: str, *, new: bool, force:
     That is when the kind, the namespace or the cluster is still to come, or the name is taken.
     """
     try:
-        if new and _live(cluster, inputs):
+        live = _live(cluster, inputs)
+        if new and live:
             return None
-        live = _apply(cluster, inputs, manager, force=new or force or _forced(inputs), dry_run=True)
+        # What was POSTed keeps its owner until a real update: a field that the inputs lack now stays.
+        force = force or _forced(inputs) or live is None or any(map(_created, _managers(live)))
+        live = _apply(cluster, inputs, manager, force=force, dry_run=True)
     except (NoMatch, Unreachable):
         return None
     except ApiError as error:
@@ -184,6 +196,33 @@ def as_live(inputs: Any, would_be: Any, live: Any) -> Any:
 def _live(cluster: Cluster, inputs: Object) -> Object | None:
     metadata = inputs["metadata"]
     return cluster.get(inputs["apiVersion"], inputs["kind"], metadata.get("namespace"), metadata["name"])
+
+
+def _managers(live: Object) -> list[Object]:
+    return live["metadata"].get("managedFields") or []
+
+
+def _created(entry: Object) -> bool:
+    return (entry["manager"], entry["operation"], entry.get("subresource")) == (_CREATOR, "Update", None)
+
+
+def _take_ownership(cluster: Cluster, live: Object, manager: str) -> None:
+    """Give the fields that a POST set to the server-side apply manager, as the real provider's first update does."""
+    entries = _managers(live)
+    created = [entry for entry in entries if _created(entry)]
+    if not created:
+        return
+    applied = [entry for entry in entries if (entry["manager"], entry["operation"]) == (manager, "Apply")]
+    fields: Object = {}
+    for entry in (*created, *applied):
+        _merge(fields, entry["fieldsV1"])
+    own = {**created[0], "manager": manager, "operation": "Apply", "fieldsV1": fields}
+    cluster.set_managers(live, [own, *(entry for entry in entries if entry not in (*created, *applied))])
+
+
+def _merge(into: Object, more: Object) -> None:
+    for key, value in more.items():
+        _merge(into.setdefault(key, {}), value)
 
 
 def _forced(inputs: Object) -> bool:

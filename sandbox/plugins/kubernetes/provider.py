@@ -1,8 +1,8 @@
 """Stands in for pulumi-kubernetes 4.34 where that is not installed; talks to a loopback cluster only.
 
-Any kind goes through server-side apply with strict field validation; helm.sh/v3 Release through the helm
-binary on PATH. Unlike the real provider it:
-- creates by server-side apply, too, so that the object has one field manager from the start;
+Any kind is made by POST, or by server-side apply with upsertExistingObjects, and changed by server-side apply, all
+with strict field validation. The first real update, and no preview, gives that apply the fields of the POST.
+helm.sh/v3 Release goes through the helm binary on PATH. Unlike the real provider it:
 - compares inputs with inputs, and on refresh asks the server whether the old inputs would change anything;
 - fails on unknown fields of custom resources, where the real one warns;
 - keeps managedFields out of the state;

@@ -1,0 +1,126 @@
+"""What a killed engine leaves: the next `up` goes on from it, and nothing that is not this stack's is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox.cluster import control_plane
+from sandbox.cluster.client import ApiError
+from sandbox.paths import HOME_VARIABLE
+from sandbox.plugins.kubernetes import objects
+from sandbox.plugins.kubernetes.cluster import Cluster
+from tests.support.crashes import CTRL_C, Crash, is_bad, processes, suffer, wait_for
+from tests.support.driver import Sandbox
+from tests.support.sandboxes import Sandboxes
+
+
+def settings(name: str, **data: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def managers(cluster: Cluster, name: str) -> list[tuple[str, str]]:
+    live = cluster.get("v1", "ConfigMap", "default", name) or {}
+    return [(entry["manager"], entry["operation"]) for entry in live["metadata"]["managedFields"]]
+
+
+def test_the_stand_in_creates_and_moves_ownership_as_the_real_provider_does(
+    dev: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(dev.home.root))
+    monkeypatch.setenv("PATH", f"{dev.home.bin}:{os.environ['PATH']}")
+    cluster, never = Cluster(dev.home.kubeconfig.read_text()), threading.Event()
+    made, fewer = settings("posted", a="1", b="2"), settings("posted", a="1")
+
+    def create(upsert: bool) -> None:
+        objects.create(cluster, made, "m", 5, upsert=upsert, force=False, cancelled=never)
+
+    create(False)
+    assert managers(cluster, "posted") == [("pulumi-kubernetes", "Update")]
+    with pytest.raises(ApiError, match="already exists"):
+        create(False)
+    would_be = objects.dry_run(cluster, fewer, "m", new=False, force=False)
+    assert would_be is not None
+    assert would_be["data"] == {"a": "1", "b": "2"}
+    live, _ = objects.update(cluster, fewer, "m", 5, force=False, cancelled=never)
+    assert live["data"] == {"a": "1"}
+    assert managers(cluster, "posted") == [("m", "Apply")]
+    create(True)
+    would_be = objects.dry_run(cluster, fewer, "m", new=False, force=False)
+    assert would_be is not None
+    assert would_be["data"] == {"a": "1"}
+
+
+def kill_engine(sandbox: Sandbox, when: Callable[[], Any], config: dict[str, Any] | None = None) -> None:
+    """Start an `up` and kill its engine as soon as `when` says so."""
+    up = threading.Thread(target=sandbox.up, kwargs={"config": config})
+    up.start()
+    wait_for(when, up.is_alive)
+    (engine,) = processes(sandbox, "engine")
+    os.kill(engine, signal.SIGKILL)
+    up.join()
+
+
+def pending(sandbox: Sandbox, release: str, status: str) -> bool:
+    try:
+        secrets = sandbox.get(f"/api/v1/secrets?labelSelector=owner=helm,name={release},status={status}")[
+            "items"
+        ]
+    except Exception:
+        return False
+    return bool(secrets)
+
+
+def test_a_release_that_was_being_installed_is_installed_over_its_objects(empty: Sandbox) -> None:
+    empty.run("start").succeeded()
+    kill_engine(empty, lambda: pending(empty, "cnpg", "pending-install"))
+    text = empty.up().succeeded().text
+    assert "release cnpg-system/cnpg was left pending-install by an interrupted `up`" in text
+    empty.up().succeeded()
+    assert empty.changed("up") == {}
+
+
+def test_a_release_that_was_being_upgraded_is_upgraded_anew(own_dev: Sandbox) -> None:
+    own_dev.run("start").succeeded()
+    changed = {"llm-gateway:litellm": {"cpu": "750m"}}
+    kill_engine(own_dev, lambda: pending(own_dev, "litellm", "pending-upgrade"), changed)
+    text = own_dev.up(config=changed).succeeded().text
+    assert "release llm-gateway/litellm was left pending-upgrade by an interrupted `up`" in text
+
+
+def test_an_object_that_the_state_does_not_know_is_taken_over_by_its_mark(empty: Sandbox) -> None:
+    empty.run("start").succeeded()
+    api = control_plane.api(empty.home)
+    mark = {"llm-gateway/owner": "llm-gateway/dev/gateway-namespaces-gateway"}
+    api.create("/api/v1/namespaces", {"metadata": {"name": "llm-gateway", "annotations": mark}})
+    api.create("/api/v1/namespaces", {"metadata": {"name": "vllm"}})
+    text = empty.up().failed().text
+    assert "Namespace vllm already exists and carries no mark of a stack" in text
+    assert "Namespace llm-gateway was left by an interrupted `up` of this stack" in text
+    for owner in ("llm-gateway/other/gateway-namespaces-serving", "llm-gateway/dev/renamed"):
+        body = {"metadata": {"annotations": {"llm-gateway/owner": owner}}}
+        api.send("PATCH", "/api/v1/namespaces/vllm", body, "application/merge-patch+json")
+        text = empty.up(config={"llm-gateway:recover": True}).failed().text
+        assert f"Namespace vllm belongs to {owner} and is not taken over" in text
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (Crash("first up", "gcp", 14, 0.0), "A provider's process ended before its time"),
+        (Crash("first up", "etcd", 40, 0.0), ""),
+        (Crash("upgrade", CTRL_C, 2, 0.5), "It was interrupted, and ended what it had begun"),
+    ],
+    ids=lambda value: value.victim if isinstance(value, Crash) else "",
+)
+def test_a_crash_loses_nothing_and_the_next_up_goes_on(sandboxes: Sandboxes, case: Crash, words: str) -> None:
+    texts: list[str] = []
+    row = suffer(sandboxes, case, texts)
+    assert not is_bad(row), "\n".join([*row, *texts])
+    assert words in texts[0]

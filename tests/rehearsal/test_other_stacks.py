@@ -1,0 +1,97 @@
+"""A second stack beside a live one: nothing of the first is taken, and the preview says whose it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.cluster import control_plane
+from tests.support.driver import Sandbox
+
+BUCKET = "example-llm-dev-platform-dev-litellm-pg"
+NAMESPACES = ("gateway", "serving", "cnpg", "externalSecrets", "certManager")
+BACKUPS = {"llm-gateway:postgres": {"backups": {"method": "objectStore"}}}
+ELSEWHERE = {"llm-gateway:namespaces": {part: f"second-{part.lower()}" for part in NAMESPACES}}
+SECRETS = {"llm-gateway:secrets": {"prefix": "second-"}}
+POOL = {"llm-gateway:gpuPool": {"name": "second-gpu"}}
+
+
+def second_stack(first: Sandbox) -> Sandbox:
+    """Another stack of the program, with the first one's settings, in the same cloud and cluster."""
+    file = first.root / "Pulumi.second.yaml"
+    file.write_text((first.root / "Pulumi.dev.yaml").read_text())
+    second = Sandbox(first.root.parent, stack="second")
+    assert second.root == first.root
+    return second
+
+
+def merged(*settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for part in settings for key, value in part.items()}
+
+
+def seen(sandbox: Sandbox) -> Any:
+    """All that the first stack has, outside its state."""
+    names = ("secrets", "namespaces", "configmaps", "serviceaccounts")
+    objects = {name: sandbox.get(f"/api/v1/{name}")["items"] for name in names}
+    stores = sandbox.get("/apis/external-secrets.io/v1/clustersecretstores")["items"]
+    kinds = ("secret", "secretVersion", "secretIamMember", "nodePool", "bucket", "bucketIamMember")
+    return (
+        {
+            name: [(o["metadata"]["name"], o["metadata"]["uid"]) for o in found]
+            for name, found in objects.items()
+        },
+        [store["metadata"]["generation"] for store in stores],
+        {kind: sandbox.cloud.list(kind) for kind in kinds},
+    )
+
+
+def test_a_second_stack_takes_nothing_of_the_first(own_dev: Sandbox) -> None:
+    own_dev.up(config=BACKUPS).succeeded()
+    before, state = seen(own_dev), own_dev.resources()
+    second = second_stack(own_dev)
+
+    def refused(*settings: dict[str, Any], preview: bool = True) -> str:
+        config = merged(BACKUPS, *settings)
+        return (second.run("preview", config=config) if preview else second.up(config=config)).failed().text
+
+    for preview in (True, False):
+        assert "litellm-salt-key in example-llm-dev belongs to the stack llm-gateway/dev" in refused(
+            preview=preview
+        )
+        assert seen(own_dev) == before
+    mine = "belongs to the stack llm-gateway_dev-"
+    backups = {"method": "objectStore", "bucket": "example-llm-dev-second"}
+    bucket = {"llm-gateway:postgres": {"backups": backups}}
+    store = "ClusterSecretStore gcp-secret-manager belongs to llm-gateway/dev/gateway-secret-sync-store"
+    adopted = {"llm-gateway:postgres": {"backups": {**backups, "bucket": BUCKET, "adoptBucket": True}}}
+    for what, *settings in (
+        ("node pool llm-gpu", bucket),
+        (f"bucket {BUCKET}", POOL),
+        (f"bucket {BUCKET}", POOL, adopted),
+    ):
+        text = refused(SECRETS, ELSEWHERE, *settings)
+        # The engine stops at the first that it meets; tests/unit/test_other_stacks.py has each alone.
+        assert f"The {what} is there, and {mine}" in text or store in text
+    namespace = "Namespace llm-gateway belongs to llm-gateway/dev/gateway-namespaces-gateway"
+    assert namespace in refused(SECRETS, POOL, bucket)
+    apart = (SECRETS, POOL, bucket, ELSEWHERE)
+    assert store in refused(*apart)
+    assert store in refused(*apart, {"llm-gateway:recover": True})
+    assert seen(own_dev) == before
+
+    # As Helm keeps the CRDs of a release that it installed.
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/clusters.postgresql.cnpg.io"
+    helm = {"meta.helm.sh/release-name": "cnpg", "meta.helm.sh/release-namespace": "cnpg-system"}
+    control_plane.api(own_dev.home).send(
+        "PATCH", crd, {"metadata": {"annotations": helm}}, "application/merge-patch+json"
+    )
+    assert "belongs to the Helm release cnpg-system/cnpg" in refused(*apart)
+
+    # Without its preview an `up` is refused where it meets the other stack, and goes no further.
+    refused(*apart, preview=False)
+    now = seen(own_dev)
+    assert now[1] == before[1]
+    for kind, rows in before[2].items():
+        assert [row for row in now[2][kind] if row in rows] == rows, kind
+    assert own_dev.resources() == state
+    own_dev.up(config=BACKUPS).succeeded()
+    assert own_dev.changed("up") == {}

@@ -1,0 +1,162 @@
+"""What another stack has is not taken over: what Google has under this stack's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pytest
+
+import settings
+from components import cluster_wide
+from components.owner import LABEL, owner_label
+from tests.support.engine import EVERYTHING, Mocks, run_program
+
+BUCKET, POOL = "example-llm-dev-platform-dev-litellm-pg", "llm-gpu"
+
+
+def label(owner: str) -> str:
+    return owner_label(settings.Settings.model_construct(owner=owner))
+
+
+OURS, OTHERS = {LABEL: label("llm-gateway/dev")}, {LABEL: label("llm-gateway/other")}
+
+
+def google(**there: dict[str, dict[str, str]]) -> Mocks:
+    mocks = Mocks()
+    mocks.node_pools, mocks.buckets = there.get("pools", {}), there.get("buckets", {})
+    return mocks
+
+
+@pytest.mark.parametrize(
+    ("there", "kind", "key"),
+    [
+        ({"pools": {POOL: OTHERS}}, "NodePool", "gpuPool.name"),
+        ({"buckets": {BUCKET: OTHERS}}, "Bucket", "postgres.backups.bucket"),
+    ],
+    ids=["pool", "bucket"],
+)
+def test_another_stacks_is_refused_by_name_and_not_registered(
+    there: dict[str, Any], kind: str, key: str
+) -> None:
+    mocks = google(**there)
+    with pytest.raises(pulumi.RunError) as refused:
+        run_program(EVERYTHING, mocks)
+    text = str(refused.value)
+    assert f"belongs to the stack {OTHERS[LABEL]}; this is {OURS[LABEL]}" in text
+    assert f"llm-gateway:{key}" in text
+    assert "llm-gateway:owner" in text
+    assert not [made for made in mocks.made if made.endswith(f":{kind}")]
+
+
+@pytest.mark.parametrize(
+    ("there", "command"),
+    [
+        (
+            {"pools": {POOL: {}}},
+            "gcloud container node-pools update llm-gpu --cluster platform-dev --location europe-west4 "
+            f"--project example-llm-dev --labels={LABEL}={OURS[LABEL]}",
+        ),
+        (
+            {"buckets": {BUCKET: {"made-by": "hand"}}},
+            f"gcloud storage buckets update gs://{BUCKET} --update-labels={LABEL}={OURS[LABEL]}",
+        ),
+    ],
+    ids=["pool", "bucket"],
+)
+def test_nobodys_is_refused_with_what_makes_it_this_stacks(there: dict[str, Any], command: str) -> None:
+    with pytest.raises(pulumi.RunError) as refused:
+        run_program(EVERYTHING, google(**there))
+    assert command in str(refused.value)
+
+
+def test_adopting_a_bucket_takes_no_other_stacks() -> None:
+    adopting = {"postgres": {"backups": {"method": "objectStore", "bucket": "kept", "adoptBucket": True}}}
+    with pytest.raises(pulumi.RunError, match="The bucket kept is there, and belongs to the stack"):
+        run_program(adopting, google(buckets={"kept": OTHERS}))
+    bucket = run_program(adopting, google(buckets={"kept": OURS})).one("Bucket", "gateway-backups-bucket")
+    assert bucket.request.importId == "kept"
+    assert list(bucket.request.ignoreChanges) == ["labels"]
+
+
+def test_a_bucket_that_cannot_be_seen_is_nobodys_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Mocks.call
+
+    def forbidden(self: Mocks, args: Any) -> Any:
+        if args.token == "gcp:storage/getBucket:getBucket":
+            return {}, [("name", "googleapi: Error 403: storage.buckets.get denied, forbidden")]
+        return call(self, args)
+
+    monkeypatch.setattr(Mocks, "call", forbidden)
+    with pytest.raises(pulumi.RunError, match=r"roles/storage\.bucketViewer"):
+        run_program(EVERYTHING)
+
+
+def test_what_is_this_stacks_is_labelled_and_goes_on() -> None:
+    program = run_program(EVERYTHING, google(pools={POOL: OURS}, buckets={BUCKET: OURS}))
+    assert program.one("Bucket", "gateway-backups-bucket").inputs["labels"] == OURS
+    assert program.one("NodePool", "gateway-gpu-pool-nodes").inputs["nodeConfig"]["resourceLabels"] == OURS
+
+
+@pytest.mark.parametrize(
+    "owner", ["llm-gateway/dev", "llm.gateway/dev", "LLM-gateway/dev", "llm_gateway/dev", f"{'a' * 100}/b"]
+)
+def test_a_label_is_of_one_owner_and_a_label(owner: str) -> None:
+    others = {
+        "llm-gateway/dev",
+        "llm.gateway/dev",
+        "LLM-gateway/dev",
+        "llm_gateway/dev",
+        f"{'a' * 100}/b",
+    } - {owner}
+    assert label(owner) not in {label(other) for other in others}
+    assert len(label(owner)) <= 63
+    assert label(owner) == label(owner).lower()
+
+
+CRD = {"metadata": {"name": "externalsecrets.external-secrets.io"}}
+RELEASE = {"name": "external-secrets", "namespace": "external-secrets"}
+
+
+def of_helm(namespace: str, name: str) -> dict[str, Any]:
+    return {
+        "metadata": CRD["metadata"]
+        | {"annotations": {"meta.helm.sh/release-namespace": namespace, "meta.helm.sh/release-name": name}}
+    }
+
+
+@pytest.mark.parametrize(
+    "crd", [CRD, of_helm("external-secrets", "external-secrets")], ids=["Helm's no", "ours"]
+)
+def test_an_operators_crds_may_be_there(crd: dict[str, Any]) -> None:
+    cluster_wide.refuse_other_releases(crd, RELEASE)
+
+
+@pytest.mark.parametrize("other", [("platform", "external-secrets"), ("external-secrets", "eso")], ids=str)
+def test_an_operator_that_the_cluster_has_is_refused_and_named(other: tuple[str, str]) -> None:
+    with pytest.raises(pulumi.RunError, match=f"belongs to the Helm release {'/'.join(other)}"):
+        cluster_wide.refuse_other_releases(of_helm(*other), RELEASE)
+
+
+def test_a_preview_looks_at_all_that_is_cluster_wide() -> None:
+    program = run_program(EVERYTHING)
+    looked_at = {
+        name
+        for (_, name), made in program.resources.items()
+        if "gateway-cluster-wide-is-ours" in made.request.hooks.before_create
+    }
+    namespaces = ("gateway", "serving", "cnpg", "external-secrets", "cert-manager")
+    releases = ("external-secrets", "cnpg", "cert-manager", "barman-plugin")
+    assert looked_at == {
+        *(f"gateway-namespaces-{part}" for part in namespaces),
+        *(f"gateway-{part}-release" for part in releases),
+        "gateway-secret-sync-store",
+    }
+    without_namespace = {
+        name
+        for (kind, name), made in program.resources.items()
+        if kind.startswith("kubernetes:")
+        and "metadata" in made.inputs
+        and "namespace" not in made.inputs["metadata"]
+    }
+    assert without_namespace <= looked_at

@@ -1,0 +1,148 @@
+"""The mark on every object, and what a create makes of what it finds."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pulumi
+import pytest
+
+from components import ownership
+from tests.support.engine import EVERYTHING, run_program
+
+ARGS = cast(
+    pulumi.ResourceHookArgs,
+    SimpleNamespace(
+        name="gateway-x",
+        new_inputs={"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "n"}},
+    ),
+)
+OURS = {"llm-gateway/owner": "p/s/gateway-x"}
+
+
+def admit(
+    monkeypatch: pytest.MonkeyPatch, annotations: dict[str, str] | None, recover: bool = False
+) -> str | None:
+    metadata = {"name": "x", "namespace": "n", "annotations": annotations}
+    monkeypatch.setattr(ownership, "live_object", lambda *_: {"kind": "ConfigMap", "metadata": metadata})
+    return ownership.admit(cast(Any, None), ARGS, "p/s", recover)
+
+
+def test_every_object_is_marked_and_every_create_looks_first() -> None:
+    for (type_, name), made in run_program(EVERYTHING).resources.items():
+        if not type_.startswith("kubernetes:"):
+            continue
+        hook = "gateway-release-is-ours" if type_ == ownership.RELEASE else "gateway-object-is-ours"
+        assert hook in made.request.hooks.before_create, name
+        if type_ != ownership.RELEASE:
+            annotations = made.inputs["metadata"]["annotations"]
+            assert annotations["llm-gateway/owner"].endswith(f"/{name}")
+            assert annotations["pulumi.com/patchFieldManager"] == "llm-gateway"
+
+
+def test_what_an_interrupted_up_left_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "it is taken over" in (admit(monkeypatch, OURS) or "")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "message"),
+    [
+        (None, "no mark of a stack"),
+        ({**OURS, "llm-gateway/recorded": "true"}, "this stack made it"),
+    ],
+)
+def test_what_the_state_lost_is_taken_over_only_to_recover(
+    monkeypatch: pytest.MonkeyPatch, annotations: dict[str, str] | None, message: str
+) -> None:
+    with pytest.raises(pulumi.RunError, match=message):
+        admit(monkeypatch, annotations)
+    assert admit(monkeypatch, annotations, recover=True)
+
+
+@pytest.mark.parametrize("owner", ["p/other/gateway-x", "p/s/gateway-y", "q/s/gateway-x"])
+def test_what_is_another_resources_is_never_taken_over(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
+    with pytest.raises(pulumi.RunError, match=f"belongs to {owner}"):
+        admit(monkeypatch, {"llm-gateway/owner": owner}, recover=True)
+
+
+class Secrets:
+    """A cluster that has the records of one release, and keeps what is done to them."""
+
+    def __init__(self, *statuses: str) -> None:
+        packed = base64.b64encode(gzip.compress(json.dumps({"info": {"status": "x"}, "version": 1}).encode()))
+        data = {"release": base64.b64encode(packed).decode()}
+        self.items = [
+            {
+                "metadata": {
+                    "name": f"r.v{n}",
+                    "uid": f"u{n}",
+                    "labels": {"version": str(n), "status": status},
+                },
+                "data": data,
+            }
+            for n, status in enumerate(statuses, 1)
+        ]
+        self.resources = self
+        self.patched: dict[str, Any] = {}
+        self.deleted: list[str] = []
+
+    def get(self, **query: str) -> Any:
+        return self if "kind" in query else SimpleNamespace(to_dict=lambda: {"items": self.items})
+
+    def patch(self, body: dict[str, Any], name: str, **_: str) -> None:
+        self.patched[name] = body
+
+    def delete(self, name: str, namespace: str) -> None:
+        self.deleted.append(name)
+
+
+RELEASE = cast(
+    pulumi.ResourceHookArgs, SimpleNamespace(name="gateway-r", new_inputs={"name": "r", "namespace": "n"})
+)
+
+
+def test_a_pending_revision_counts_as_failed_before_an_upgrade() -> None:
+    cluster = Secrets("deployed", "pending-upgrade")
+    said = ownership.end_pending(cast(Any, cluster), RELEASE)
+    assert "release n/r was left pending-upgrade" in (said or "")
+    (body,) = cluster.patched.values()
+    record = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(body["data"]["release"]))))
+    assert (record["info"]["status"], record["version"]) == ("failed", 1)
+    assert ownership.end_pending(cast(Any, Secrets("superseded", "deployed")), RELEASE) is None
+
+
+@pytest.mark.parametrize(
+    ("namespace", "message"),
+    [
+        (None, "not this stack's"),
+        ({"llm-gateway/owner": "p/other/ns"}, "not this stack's"),
+        ({"llm-gateway/owner": "p/s/ns", "llm-gateway/recorded-r": "u1"}, "this stack made it"),
+    ],
+)
+def test_a_release_that_is_not_left_over_is_kept(
+    monkeypatch: pytest.MonkeyPatch, namespace: dict[str, str] | None, message: str
+) -> None:
+    monkeypatch.setattr(
+        ownership,
+        "live_object",
+        lambda *_: {"kind": "Namespace", "metadata": {"name": "n", "annotations": namespace}},
+    )
+    cluster = Secrets("deployed")
+    with pytest.raises(pulumi.RunError, match=message):
+        ownership.admit_release(cast(Any, cluster), RELEASE, "p/s", recover=False)
+    assert cluster.deleted == []
+
+
+def test_a_release_left_in_a_namespace_of_this_stack_is_installed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark = {"llm-gateway/owner": "p/s/ns", "llm-gateway/recorded-r": "of an earlier install"}
+    monkeypatch.setattr(ownership, "live_object", lambda *_: {"metadata": {"annotations": mark}})
+    cluster = Secrets("pending-install")
+    said = ownership.admit_release(cast(Any, cluster), RELEASE, "p/s", recover=False)
+    assert "release n/r was left pending-install" in (said or "")
+    assert cluster.deleted == ["r.v1"]

@@ -1,0 +1,34 @@
+"""What an engine's own last words leave unsaid: one sentence each, with the cause and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tools.review.events import Operation
+
+_WORDS = {
+    "failed to run remediation": '"failed to run remediation: context canceled" is no cause: a resource failed, and the '
+    "policies' run was ended with it. Correct the other error, and run it again.",
+    "exited prematurely": "A provider's process ended before its time (no memory left, or somebody ended it). Run it again: it "
+    "takes over what it made. If it then fails at what Google has already, it says what to do.",
+    "no space left on device": "The disk is full, of this machine or of a node: make room (`df -h`), and run it again.",
+}
+"""Sentences by what an engine's error holds."""
+_RESULTS = {
+    "interrupted": "The engine was killed before it was done (Ctrl-C twice, no memory left, a machine that went away). Run it "
+    "again: it takes over what it made. If it then fails at what Google has already, it says what to do.",
+    "canceled": "It was interrupted, and ended what it had begun. Run it again: it goes on from there.",
+}
+"""Sentences by how an operation ended."""
+
+
+def notes(operation: Operation) -> Iterator[str]:
+    """The sentences that an operation's end asks for."""
+    errors = "\n".join(each.message for each in operation.diagnostics if each.severity == "error")
+    yield from (sentence for words, sentence in _WORDS.items() if words in errors)
+    if "update canceled" in errors:  # an update's result is then "failed"
+        yield _RESULTS["canceled"]
+    elif operation.result in _RESULTS:
+        yield _RESULTS[operation.result]
+    elif operation.succeeded and errors:
+        yield "It succeeded although an error was shown: the state is as it should be only if `pulumi preview` changes nothing."
