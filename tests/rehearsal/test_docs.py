@@ -1,4 +1,4 @@
-"""The commands of the documents that a sandbox can run, in the order of the pages, in one copy of the repository."""
+"""The commands of the documents that a sandbox can run: each page's in its order, in a copy of the repository."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ import yaml
 from sandbox.paths import HOME_VARIABLE, REPOSITORY
 from sandbox.stack_file import merged
 from tests.support.documents import Block, blocks, pages
+from tests.support.driver import NOT_COPIED
+from tests.support.sandboxes import Sandboxes
 
 STACK = "dev"
+README = REPOSITORY / "README.md"
 NOT_IN_GIT = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".*_cache", "__pycache__", ".hypothesis")
 IN_THE_SANDBOX = ("pulumi", "kubectl", "helm")
 """Programs that are on its PATH; a block that calls one is run in its environment, as in `make shell`."""
 
 
-def to_run() -> list[Block]:
-    """The blocks that are run here, and the settings that stand above them. The page that tears down comes last."""
-    last = sorted(pages(), key=lambda page: page.name == "operations.md")
-    marked = [block for page in last for block in blocks(page, "sh", "yaml")]
-    ran: list[Block] = []
-    for above, block in zip([None, *marked], marked, strict=False):
-        if block.mark == "run: sandbox":
-            if above and above.page == block.page and above.kind == "settings":
-                ran.append(above)
-            ran.append(block)
+def to_run() -> dict[Path, list[Block]]:
+    """The blocks that are run here, and the settings that stand above them, by page."""
+    ran: dict[Path, list[Block]] = {}
+    for page in pages():
+        marked = list(blocks(page, "sh", "yaml"))
+        for above, block in zip([None, *marked], marked, strict=False):
+            if block.mark == "run: sandbox":
+                settings = [above] if above and above.kind == "settings" else []
+                ran.setdefault(page, []).extend([*settings, block])
     return ran
 
 
@@ -46,9 +48,9 @@ def virtual_environment(clone: Path) -> None:
     subprocess.run([sys.executable, "-c", stamp], cwd=clone, check=True)
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    clone = shutil.copytree(REPOSITORY, tmp_path_factory.mktemp("docs") / "clone", ignore=NOT_IN_GIT)
+@pytest.fixture
+def clone(tmp_path: Path) -> Iterator[Path]:
+    clone = shutil.copytree(REPOSITORY, tmp_path / "clone", ignore=NOT_IN_GIT)
     virtual_environment(clone)
     yield clone
     run(clone, "make down")
@@ -82,14 +84,20 @@ def write(clone: Path, block: Block) -> None:
     run(clone, "make preview")
 
 
-def test_something_is_run_first() -> None:
-    assert to_run()[0].text.startswith("make up")
-    assert {block.what for block in to_run() if block.kind == "settings"} <= {STACK}
+def test_the_readme_brings_a_stack_up() -> None:
+    ran = to_run()
+    assert ran[README][0].text.startswith("make up")
+    assert {block.what for page in ran.values() for block in page if block.kind == "settings"} <= {STACK}
 
 
-@pytest.mark.parametrize("block", to_run(), ids=str)
-def test_commands(clone: Path, block: Block) -> None:
-    if block.kind == "settings":
-        write(clone, block)
-    else:
-        run(clone, block.text.replace("<stack>", STACK))
+@pytest.mark.parametrize("page", to_run(), ids=lambda page: page.name)
+def test_commands(sandboxes: Sandboxes, clone: Path, page: Path) -> None:
+    """Every page but the README begins where the README's `make up` ends."""
+    if page != README:
+        up = sandboxes.origin(STACK).home.root
+        shutil.copytree(up, clone / ".sandbox" / STACK, symlinks=True, ignore=NOT_COPIED)
+    for block in to_run()[page]:
+        if block.kind == "settings":
+            write(clone, block)
+        else:
+            run(clone, block.text.replace("<stack>", STACK))

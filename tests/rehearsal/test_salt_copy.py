@@ -107,36 +107,37 @@ def test_another_stacks_copy_is_refused(copied: Sandbox) -> None:
     )
 
 
-def test_a_value_gone_from_the_state_is_not_made_again_unasked(copied: Sandbox) -> None:
-    kept, role, database = in_cluster(copied), database_role(copied), cluster(copied)["metadata"]["uid"]
+def test_a_value_gone_from_the_state_is_not_made_again_unasked(own_dev: Sandbox) -> None:
+    own_dev.up(config=CONFIG).succeeded()
+    kept, role, database = in_cluster(own_dev), database_role(own_dev), cluster(own_dev)["metadata"]["uid"]
     (urn,) = (
         resource["urn"]
-        for resource in copied.resources()
+        for resource in own_dev.resources()
         if resource["urn"].endswith("RandomPassword::gateway-secrets-litellm-master-key")
     )
     forget = ("exec", "--", "pulumi", "state", "delete", urn, "--force", "--target-dependents", "--yes")
-    copied.run(*forget).succeeded()
-    text = copied.run("up", config=CONFIG).failed().text
+    own_dev.run(*forget).succeeded()
+    text = own_dev.run("up", config=CONFIG).failed().text
     assert "litellm-master-key has a value, version 1, which the state has lost" in text
     assert "write llm-gateway:secrets.adopt.masterKey: 1" in text
-    assert "litellm-master-key has a value" in copied.up(config=CONFIG).failed().text
-    assert values(copied) == kept == in_cluster(copied)
+    assert "litellm-master-key has a value" in own_dev.up(config=CONFIG).failed().text
+    assert values(own_dev) == kept == in_cluster(own_dev)
 
     # The guide's way back.
     adopted = merged(CONFIG, {"llm-gateway:secrets": {"adopt": {"masterKey": 1}}})
-    copied.up(config=adopted | {"llm-gateway:recover": True}).succeeded()
-    copied.up(config=adopted).succeeded()
-    assert copied.changed("up") == {}
-    assert values(copied) == kept == in_cluster(copied)
-    assert database_role(copied) == role
-    assert cluster(copied)["metadata"]["uid"] == database
+    own_dev.up(config=adopted | {"llm-gateway:recover": True}).succeeded()
+    own_dev.up(config=adopted).succeeded()
+    assert own_dev.changed("up") == {}
+    assert values(own_dev) == kept == in_cluster(own_dev)
+    assert database_role(own_dev) == role
+    assert cluster(own_dev)["metadata"]["uid"] == database
 
     # Its entry alone keeps it: without it, the same generation would be made a second time.
-    assert "raise its generation above 1" in copied.up(config=CONFIG).failed().text
+    assert "raise its generation above 1" in own_dev.up(config=CONFIG).failed().text
     raised = merged(CONFIG, {"llm-gateway:secrets": {"masterKeyGeneration": 2}})
-    copied.up(config=raised).succeeded()
-    assert in_cluster(copied)["litellm-master-key"] == copied.secret("litellm-master-key", "2")
-    assert salt_versions(copied) == {"1": kept["litellm-salt-key"]}
+    own_dev.up(config=raised).succeeded()
+    assert in_cluster(own_dev)["litellm-master-key"] == own_dev.secret("litellm-master-key", "2")
+    assert salt_versions(own_dev) == {"1": kept["litellm-salt-key"]}
 
 
 def test_adopting_what_the_stack_made_changes_nothing_at_google(own_dev: Sandbox) -> None:

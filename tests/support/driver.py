@@ -30,7 +30,7 @@ PROGRAM = (
     "outputs.py",
     "components",
 )
-_NOT_COPIED = shutil.ignore_patterns("*.sock", "options.yaml")  # the ports would be those of the origin
+NOT_COPIED = shutil.ignore_patterns("*.sock", "options.yaml")  # the ports would be those of the origin
 PROJECT = "example-llm-dev"
 UNCHANGED = {"same", "read", "refresh"}
 
@@ -79,7 +79,7 @@ class Sandbox:
     def make(self, fork: Sandbox | None = None) -> Sandbox:
         """Copy the program and, of a stopped sandbox to fork, the home: cluster, cloud and state."""
         if fork:
-            shutil.copytree(fork.home.root, self.home.root, symlinks=True, ignore=_NOT_COPIED)
+            shutil.copytree(fork.home.root, self.home.root, symlinks=True, ignore=NOT_COPIED)
         self.root.mkdir(parents=True)
         example = self._origin != REPOSITORY
         for name in [path.name for path in self._origin.iterdir()] if example else PROGRAM:
