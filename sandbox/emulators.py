@@ -48,6 +48,7 @@ def main() -> None:
     socket = socket_path(home)
     try:
         cloud, api = Cloud(home.cloud), Watched(control_plane.api(home))
+        buckets = home.buckets if runs(home) else None
         failures: dict[Emulator, str] = {}
         emulators: list[Emulator] = [
             Webhooks(api, cloud, socket, home.kubelet_socket),
@@ -56,8 +57,8 @@ def main() -> None:
             NodePools(api, cloud),
             ExternalSecrets(api, cloud),
             CertManager(api),
-            CloudNativePG(api, cloud),
-            PostgresBackups(api, cloud),
+            CloudNativePG(api, cloud, buckets),
+            PostgresBackups(api, cloud, buckets),
         ]
         api.watch({kind for emulator in emulators for kind in emulator.kinds})
         home.daemon_ready.touch()

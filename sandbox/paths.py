@@ -134,6 +134,11 @@ class Home:
         return self.root / "claims"
 
     @property
+    def buckets(self) -> Path:
+        """A folder per emulated bucket that has files: base backups and WAL of pods that run."""
+        return self.root / "buckets"
+
+    @property
     def pods_mode(self) -> Path:
         """Says whether pods are run or played in this home, from its first start on."""
         return self.root / "pods-mode"

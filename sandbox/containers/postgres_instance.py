@@ -1,4 +1,4 @@
-"""CloudNativePG's instance manager, played around a real PostgreSQL: `/controller/manager instance init|join|run`.
+"""CloudNativePG's instance manager, played around a real PostgreSQL: `/controller/manager instance init|join|restore|run`.
 
 It makes the data folder, runs the server on the pod's address, promotes it when the Cluster names it as primary, sets the
 owner's password from its Secret, and answers the probes on port 8000. Differences:
@@ -7,7 +7,9 @@ owner's password from its Secret, and answers the probes on port 8000. Differenc
 - No TLS: connections are plain, standbys are trusted by their address, and follow the primary's process directly, where no
   NetworkPolicy is asked. The real one takes certificates for both.
 - It stops at once, where the real one lets clients go on for up to three minutes.
-- `restore`, archiving, parameters that need a restart, and PostgreSQL's version are not emulated: it is the installed one.
+- Barman's sidecar is none: WAL and base backups are files, which the operator's stand-in takes from this instance's volume
+  (sandbox/operators/cloudnativepg/instances.py), and `restore` reads them from this machine.
+- Parameters that need a restart, and a volume of WAL's own are not emulated.
 - Nothing is forced onto the disk (fsync is off): data outlives every process, not the machine.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -37,6 +40,7 @@ STATUS_PORT = 8000
 _PORT = 5432
 _LOOK_SECONDS = 0.5
 _HBA = """local all all trust
+local replication all trust
 host replication streaming_replica 127.0.0.0/8 trust
 host all all all scram-sha-256
 """
@@ -55,6 +59,7 @@ class Instance:
         self._server: subprocess.Popen[bytes] | None = None
         self._taken = ""
         self._said = ""
+        self._archived = False
 
     @property
     def api(self) -> Client:
@@ -95,6 +100,44 @@ class Instance:
         _run("pg_basebackup", f"--pgdata={self.data}", *where, "--wal-method=stream")
         (self.data / "standby.signal").touch()
         return 0
+
+    def restore(self) -> int:
+        """Unpack a base backup and replay WAL: to the time that is asked for, or to the end of what is archived."""
+        if self.data.exists():
+            shutil.rmtree(self.data)
+        self.data.mkdir(mode=0o700)
+        _run("tar", "-xzf", os.environ["SANDBOX_BACKUP"], "-C", str(self.data))
+        wal = f"{_quoted(os.environ['SANDBOX_WAL'])}/%f"
+        recovery = {
+            "restore_command": f"test -f {wal} && gzip -dc < {wal} > %p",
+            "recovery_target_action": "promote",
+        }
+        asked = self.cluster()["spec"]["bootstrap"]["recovery"].get("recoveryTarget", {})
+        if "targetTime" in asked:
+            recovery["recovery_target_time"] = asked["targetTime"]
+        self._configure({}, recovery)
+        (self.data / "recovery.signal").touch()
+        self._start(listen="")
+        try:
+            while self._server and self._server.poll() is None:
+                if self.accepts() and self.query("SELECT pg_is_in_recovery()") == "f":
+                    return 0
+                time.sleep(0.2)
+            return 1  # the server has said why
+        finally:
+            self._stop()
+
+    def back_up(self, identity: str) -> None:
+        """Make a base backup in a folder of the volume. Raises CalledProcessError."""
+        folder = self.data.parent / "backup" / identity
+        words = [
+            "pg_basebackup",
+            f"--pgdata={folder}",
+            "--format=tar",
+            "--compress=gzip:1",
+            "--wal-method=none",
+        ]
+        subprocess.run([*words, "--checkpoint=fast", "--no-sync", "--username=postgres"], check=True)
 
     def run(self) -> int:
         """Run the server until SIGTERM, as primary or standby."""
@@ -170,6 +213,11 @@ class Instance:
                 self._become_primary()
             elif primary:
                 self._take_password(cluster)
+                if archives(cluster) and not self._archived:
+                    self.query(
+                        "CHECKPOINT; SELECT pg_switch_wal() FROM pg_stat_archiver WHERE archived_count = 0"
+                    )
+                    self._archived = True
             self._configure(cluster)
         except (ApiError, Unreachable, subprocess.CalledProcessError, OSError, KeyError) as error:
             words = getattr(error, "stderr", None) or str(error)
@@ -200,7 +248,7 @@ class Instance:
         self.query(f"SET log_statement = 'none'; ALTER ROLE \"{owner}\" PASSWORD '{quoted}'")
         self._taken = version
 
-    def _configure(self, cluster: Json) -> None:
+    def _configure(self, cluster: Json, recovery: dict[str, str] | None = None) -> None:
         """Write the server's configuration; reload it where it changed."""
         wanted = cluster.get("spec", {}).get("postgresql", {})
         parameters: dict[str, Any] = {
@@ -214,8 +262,16 @@ class Instance:
             "shared_buffers": "32MB",
             "wal_level": "logical",
             "wal_keep_size": "128MB",
+            "archive_timeout": "5min",
             **wanted.get("parameters", {}),
+            **(recovery or {}),
         }
+        if archives(cluster):
+            folder = self.data.parent / "archive"
+            folder.mkdir(exist_ok=True)
+            place = _quoted(str(folder))
+            parameters["archive_mode"] = "on"
+            parameters["archive_command"] = f"gzip -1 < %p > {place}/.%f && mv {place}/.%f {place}/%f"
         status = cluster.get("status", {})
         primary = status.get("targetPrimary")
         if primary == self.name and (synchronous := wanted.get("synchronous")):
@@ -272,6 +328,12 @@ class _Probes(BaseHTTPRequestHandler):
         text = b""
         if self.path == "/pg/status" and well:
             text = json.dumps({"position": self.instance.position()}).encode()
+        if self.path.startswith("/pg/backup/"):
+            try:
+                self.instance.back_up(self.path.rpartition("/")[2])
+                text = b"{}"
+            except subprocess.CalledProcessError:
+                well = False
         self.send_response(200 if well else 500)
         self.send_header("content-length", str(len(text)))
         self.end_headers()
@@ -287,17 +349,33 @@ def _run(program: str, *arguments: str) -> None:
         raise SystemExit(done.returncode)
 
 
+def archives(cluster: Json) -> bool:
+    """Whether a plugin takes the Cluster's WAL."""
+    return any(plugin.get("isWALArchiver") for plugin in cluster.get("spec", {}).get("plugins", []))
+
+
+def _quoted(path: str) -> str:
+    """A path in a command of PostgreSQL's configuration."""
+    return shlex.quote(path.replace("%", "%%"))
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     del number, frame
     raise KeyboardInterrupt
 
 
 def main() -> int:
-    if sys.argv[1:2] != ["instance"] or sys.argv[2:3] not in (["init"], ["join"], ["run"]):
+    if sys.argv[1:2] != ["instance"] or sys.argv[2:3] not in (["init"], ["join"], ["restore"], ["run"]):
         print(f"manager {' '.join(sys.argv[1:])} is not emulated by the sandbox", flush=True)
         return 1
     instance = Instance()
-    return {"init": instance.init, "join": instance.join, "run": instance.run}[sys.argv[2]]()
+    commands = {
+        "init": instance.init,
+        "join": instance.join,
+        "restore": instance.restore,
+        "run": instance.run,
+    }
+    return commands[sys.argv[2]]()
 
 
 if __name__ == "__main__":

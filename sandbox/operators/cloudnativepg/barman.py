@@ -53,6 +53,11 @@ class Folder:
         self._prefix = "/".join(part for part in (bucket, folder.strip("/"), server) if part)
         self._server = server
 
+    @property
+    def path(self) -> str:
+        """Where it is: BUCKET/FOLDER/SERVER."""
+        return self._prefix
+
     def check_empty(self, owner: str) -> None:
         """Refuse a folder that holds the backups of another Cluster than the one with the uid `owner`."""
         self._allow("barman-cloud-check-wal-archive", "buckets.get", "objects.list")
@@ -92,8 +97,8 @@ class Folder:
             )
         return identity
 
-    def restore(self, target: str | None) -> Json:
-        """The content at the time `target` (None: the last archived), from a backup before it and WAL."""
+    def backup(self, target: str | None) -> Json:
+        """The last base backup that ended before the time `target` (None: the last)."""
         self._allow("barman-cloud-backup-list", "buckets.get", "objects.list", "objects.get")
         backups = self._cloud.list("bucketObject", f"{self._prefix}/base/")
         backups = [
@@ -101,7 +106,11 @@ class Folder:
         ]
         if not backups:
             raise BarmanError("no target backup found")
-        content: Json = backups[-1]["content"]
+        return backups[-1]
+
+    def restore(self, target: str | None) -> Json:
+        """The content at the time `target` (None: the last archived), from a backup before it and WAL."""
+        content: Json = self.backup(target)["content"]
         try:
             archived = self._cloud.get("bucketObject", f"{self._prefix}/wals")
         except CloudError:

@@ -12,8 +12,8 @@ which lacks a key) leaves the Cluster unready with the instance manager's words 
 operator writes them to the primary's log only, reports a healthy cluster and never sets the password.
 
 Where pods run, so do PostgreSQL and its replication, in them (sandbox/containers/postgres_instance.py), and a standby
-takes over from a primary that is not ready (failover.py); what is archived and backed up is still the emulated database, and
-a recovery's Job fails. Where they are played, no instance ever fails.
+takes over from a primary that is not ready (failover.py); base backups, WAL and recovery are then PostgreSQL's own, of files
+in the sandbox's folder (instances.py). Where they are played, no instance ever fails.
 
 What it does not do: switch over by plan (an instance that goes is made again on its volume), recover from or back up to
 volume snapshots, run other plugins than Barman Cloud, manage roles or services, poolers, tablespaces, image catalogs,
@@ -27,6 +27,7 @@ import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from sandbox.cluster.status import holds, moment, timestamp, with_condition
@@ -103,10 +104,10 @@ class CloudNativePG:
         }
     )
 
-    def __init__(self, api: Watched, cloud: Cloud) -> None:
+    def __init__(self, api: Watched, cloud: Cloud, buckets: Path | None = None) -> None:
         self._api = api
         self._cloud = cloud
-        self._plugin = BarmanPlugin(api, cloud)
+        self._plugin = BarmanPlugin(api, cloud, buckets)
 
     def reconcile(self) -> None:
         deployment = available(self._api, "cloudnative-pg")
@@ -243,13 +244,20 @@ class CloudNativePG:
                 "The cluster is in an unrecoverable state. "
                 "To resolve this, restore the cluster from a recent backup.",
             )
-        self._api.create("PersistentVolumeClaim", objects.claim(cluster, 1))
-        if "recovery" in cluster["spec"].get("bootstrap", {}):
+        recovery = cluster["spec"].get("bootstrap", {}).get("recovery")
+        if recovery is not None:
+            try:
+                files = self._plugin.files(cluster, recovery)
+            except BarmanError as error:
+                return Phase("Setting up primary", f"while restoring a backup: {error}")
             self._tell(cluster, "CreatingInstance", "Primary instance (from external cluster)")
             job = objects.job(cluster, 1, "full-recovery", operator, "")
+            [container] = job["spec"]["template"]["spec"]["containers"]
+            container["env"] += [{"name": name, "value": value} for name, value in files.items()]
         else:
             self._tell(cluster, "CreatingInstance", "Primary instance (initdb)")
             job = objects.job(cluster, 1, "initdb", operator, credentials(cluster).secret)
+        self._api.create("PersistentVolumeClaim", objects.claim(cluster, 1))
         self._api.create("Job", job)
         return Phase(
             "Setting up primary",

@@ -6,18 +6,14 @@ stop, look at zones, or fence the old primary, which is made a standby again whe
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Sequence
 
 from sandbox.cluster.client import Json
 from sandbox.cluster.status import holds
 from sandbox.cluster.watched import Watched
-from sandbox.network.addresses import Network, runs
+from sandbox.network.addresses import runs
+from sandbox.operators.cloudnativepg.instances import ask
 from sandbox.operators.cloudnativepg.objects import INSTANCE_ROLE
-from sandbox.paths import Home
-
-_STATUS_PORT = 8000
 
 
 def failing_over(cluster: Json, pods: Sequence[Json]) -> str | None:
@@ -51,14 +47,4 @@ def label_roles(api: Watched, cluster: Json, pods: Sequence[Json]) -> None:
 
 def position(pod: Json) -> int:
     """How much of the WAL an instance has, in bytes; -1 where it does not say."""
-    number = int((Home.from_env().root / "network").read_text())
-    connection = http.client.HTTPConnection(
-        Network(number).process(pod["status"]["podIP"]), _STATUS_PORT, timeout=2
-    )
-    try:
-        connection.request("GET", "/pg/status")
-        return json.loads(connection.getresponse().read())["position"]
-    except (OSError, ValueError, KeyError, http.client.HTTPException):
-        return -1
-    finally:
-        connection.close()
+    return (ask(pod, "/pg/status") or {"position": -1})["position"]
