@@ -217,6 +217,81 @@ def test_policies_hold_for_running_pods(served: tuple[Sandbox, Result]) -> None:
         httpx.get(f"http://{Network(number).service(service)}:5432/", trust_env=False)
 
 
+def sql(sandbox: Sandbox, cluster: str, statement: str) -> str:
+    """What the superuser's psql prints in a Cluster's first instance."""
+    query = ["psql", "-d", "litellm", "-tAc", statement]
+    return kubectl(sandbox, "exec", f"{cluster}-1", "-c", "postgres", "--", *query).succeeded().text.strip()
+
+
+def test_a_failing_migration_stops_the_release_and_the_old_proxy_answers_on(
+    served: tuple[Sandbox, Result], client: httpx.Client
+) -> None:
+    sandbox, _ = served
+    pods = [pod["metadata"]["name"] for pod in sandbox.running("llm-gateway", "litellm")]
+    last, table = "20260605182307_add_timeout_to_mcp_server_table", '"LiteLLM_MCPServerTable"'
+    sql(sandbox, "litellm-pg", f"DELETE FROM _prisma_migrations WHERE migration_name = '{last}'")  # noqa: S608
+    sql(sandbox, "litellm-pg", f"ALTER TABLE {table} OWNER TO postgres; GRANT ALL ON {table} TO litellm")
+    changed = {"llm-gateway:litellm": {"retries": 1}}
+    up = sandbox.up(config={**changed, "llm-gateway:timeouts": {"litellm": 60}}).failed()
+    assert "pre-upgrade hooks failed" in up.text
+    assert (
+        "must be owner of table LiteLLM_MCPServerTable"
+        in kubectl(sandbox, "logs", "job/litellm-migrations").succeeded().text
+    )
+    ask(client).raise_for_status()
+    assert [pod["metadata"]["name"] for pod in sandbox.running("llm-gateway", "litellm")] == pods
+
+    sql(
+        sandbox,
+        "litellm-pg",
+        f"ALTER TABLE {table} OWNER TO litellm; ALTER TABLE {table} DROP COLUMN timeout",
+    )
+    resolve = ["prisma", "migrate", "resolve", "--rolled-back", last]
+    kubectl(sandbox, "exec", "deploy/litellm", "--", *resolve).succeeded()
+    sandbox.up(config=changed).succeeded()
+    assert eventually(lambda: ask(client).is_success)
+    assert [pod["metadata"]["name"] for pod in sandbox.running("llm-gateway", "litellm")] != pods
+
+
+def test_a_restored_database_has_the_keys_and_the_spend_of_its_time(sandboxes: Sandboxes) -> None:
+    sandbox = sandboxes.new(played=False)
+    backups = {"backups": {"method": "objectStore"}}
+    try:
+        sandbox.up(config={"llm-gateway:postgres": backups}).succeeded()
+        master = f"Bearer {sandbox.secret('litellm-master-key')}"
+        url = sandbox.run("url").succeeded().text.strip()
+        with httpx.Client(
+            base_url=url, headers={"authorization": master}, timeout=120, trust_env=False
+        ) as client:
+
+            def spend(key: str) -> float:
+                return client.get("/key/info", params={"key": key}).raise_for_status().json()["info"]["spend"]
+
+            def generate() -> str:
+                return client.post("/key/generate", json={"max_budget": 1}).raise_for_status().json()["key"]
+
+            early = generate()
+            ask(client, early).raise_for_status()
+            before = eventually(lambda: spend(early))
+            target = sql(
+                sandbox,
+                "litellm-pg",
+                "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+            )
+            time.sleep(2)
+            late = generate()
+            segment = sql(sandbox, "litellm-pg", "SELECT pg_walfile_name(pg_switch_wal())")
+            assert eventually(lambda: list(sandbox.home.buckets.rglob(segment)))
+            restore = {"name": "litellm-pg-2", "restore": {"source": "litellm-pg", "targetTime": target}}
+            sandbox.up(config={"llm-gateway:postgres": {**backups, **restore}}).succeeded()
+            assert spend(early) == before > 0
+            assert client.get("/key/info", params={"key": late}).status_code == 404
+            ask(client, early).raise_for_status()
+            assert ask(client, late).status_code == 401
+    finally:
+        sandbox.run("down").succeeded()
+
+
 def test_down_leaves_nothing_and_what_was_spent_is_there_after_it(
     served: tuple[Sandbox, Result], client: httpx.Client
 ) -> None:
