@@ -32,7 +32,7 @@ from typing import Any, NoReturn
 
 from sandbox.cluster import control_plane
 from sandbox.cluster.client import MERGE, ApiError, Client, Json, Unreachable
-from sandbox.cluster.status import timestamp
+from sandbox.cluster.status import moment, timestamp
 from sandbox.network.addresses import Network
 from sandbox.paths import Home
 
@@ -114,7 +114,8 @@ class Instance:
         }
         asked = self.cluster()["spec"]["bootstrap"]["recovery"].get("recoveryTarget", {})
         if "targetTime" in asked:
-            recovery["recovery_target_time"] = asked["targetTime"]
+            # PostgreSQL takes no Z in its configuration.
+            recovery["recovery_target_time"] = moment(asked["targetTime"]).isoformat(" ")
         self._configure({}, recovery)
         (self.data / "recovery.signal").touch()
         self._start(listen="")
