@@ -193,7 +193,9 @@ def _node() -> tuple[Path, list[str | Path]]:
 def _run(
     command: list[str | Path], cwd: Path | None = None, changes: Mapping[str, str] | None = None
 ) -> None:
-    environment = {**os.environ, "SANDBOX_CONTAINERS": str(MANIFESTS), **(changes or {})}
+    # What is compiled here, each start would compile again.
+    own = {"SANDBOX_CONTAINERS": str(MANIFESTS), "PYTHONDONTWRITEBYTECODE": ""}
+    environment = {**os.environ, **own, **(changes or {})}
     done = subprocess.run(
         command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -1,8 +1,8 @@
 """One pod that runs, from its binding to a node until its deletion: the kubelet's pod worker.
 
-What it does not do: keep to activeDeadlineSeconds (a Job's own is the Job controller's), evict, preempt, resize, restart a single container by rules of its own (restartPolicyRules), ephemeral
-containers, postStart hooks (a container with one is refused). A container whose image the sandbox does not know is played:
-it runs without a process, and is ready.
+What it does not do: keep to activeDeadlineSeconds (a Job's own is the Job controller's), evict, preempt, resize, restart a
+single container by rules of its own (restartPolicyRules), ephemeral containers, postStart hooks (a container with one is
+refused). A container whose image the sandbox does not know is played: it runs without a process, and is ready.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One container of a pod: its process, log, state and probes' results.
 
 Its process group ends with it. Where the sandbox has root and the spec names a user, the process runs as that user, or as
-nobody where this machine does not know it, with the right to read what root can (its folders lie below root's). What it does not do: limits of CPU and memory, capabilities,
-seccomp, a root file system of its own, read-only or not.
+nobody where this machine does not know it, with the right to read what root can (its folders lie below root's). What it
+does not do: hold a container to its limits of CPU and memory (nothing is throttled, and nothing is killed for memory: a
+cgroup would need root), capabilities, seccomp, a root file system of its own, read-only or not.
 """
 
 from __future__ import annotations
