@@ -64,8 +64,9 @@ class BarmanPlugin:
         try:
             folder = self._folder(cluster, own_parameters(cluster))
             folder.archive(cluster["metadata"]["uid"], database.content(self._cloud, cluster))
-            if self._buckets:
-                instances.take_wal(self._api, cluster, self._buckets / folder.path / "wals")
+            wals = self._buckets and self._buckets / folder.path / "wals"
+            if wals and not instances.take_wal(self._api, cluster, wals):
+                return  # until the first segment is there
             archived = (True, "ContinuousArchivingSuccess", "Continuous archiving is working")
         except BarmanError as error:
             archived = (False, "ContinuousArchivingFailing", f"rpc error: code = Unknown desc = {error}")

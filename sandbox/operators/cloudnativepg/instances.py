@@ -34,11 +34,12 @@ def ask(pod: Json, path: str, timeout: float = 2) -> Json | None:
         connection.close()
 
 
-def take_wal(api: Watched, cluster: Json, folder: Path) -> None:
-    """Move the WAL that instances have handed over into a folder."""
+def take_wal(api: Watched, cluster: Json, folder: Path) -> bool:
+    """Move the WAL that instances have handed over into a folder; whether any is there."""
     for volume in _volumes(api, cluster):
         for file in sorted((volume / "archive").glob("[0-9A-F]*")):
             _move(file, folder / file.name)
+    return folder.exists()
 
 
 def take_backup(api: Watched, cluster: Json, primary: Json, identity: str, folder: Path) -> bool:
