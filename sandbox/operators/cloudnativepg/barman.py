@@ -10,6 +10,7 @@ tags. Kinder in one thing: the error itself has a failure's cause, which Barman 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -84,16 +85,17 @@ class Folder:
         if known["until"] != now or known["content"] != content:
             self._cloud.update("bucketObject", name, body)
 
-    def back_up(self, owner: str, content: Json) -> str:
-        """Take a base backup of the Cluster with the uid `owner`; its id."""
+    def back_up(self, owner: str, content: Json, take: Callable[[str], bool] = lambda _: True) -> str:
+        """Take a base backup of the Cluster with the uid `owner`; its id, by which `take` makes its files, if it can."""
         self._allow("barman-cloud-backup", "buckets.get", "objects.create", "objects.list", "objects.get")
-        now = timestamp()
-        identity = now.translate({ord(mark): None for mark in "-:Z"})[:15]
+        identity = timestamp().translate({ord(mark): None for mark in "-:Z"})[:15]
+        if not take(identity):
+            raise BarmanError("unexpected failure invoking barman-cloud-backup: exit status 4")
         with suppress(CloudError):  # two within a second are one
             self._cloud.create(
                 "bucketObject",
                 f"{self._prefix}/base/{identity}",
-                {"owner": owner, "ended": now, "content": content},
+                {"owner": owner, "ended": timestamp(), "content": content},
             )
         return identity
 

@@ -7,6 +7,7 @@ clusters.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from sandbox.cluster.watched import Json, Watched, available, set_condition
@@ -80,15 +81,11 @@ class BarmanPlugin:
         folder = self._folder(cluster, own_parameters(cluster))
         content = database.content(self._cloud, cluster)
         folder.archive(cluster["metadata"]["uid"], content)
-        identity = folder.back_up(cluster["metadata"]["uid"], content)
-        if self._buckets:
-            primary = self._api.get(
-                "Pod", cluster["metadata"]["namespace"], cluster["status"]["currentPrimary"]
-            )
-            base = self._buckets / folder.path / "base" / identity
-            if primary is None or not instances.take_backup(self._api, cluster, primary, identity, base):
-                raise BarmanError("unexpected failure invoking barman-cloud-backup: exit status 4")
-        return identity
+        if self._buckets is None:
+            return folder.back_up(cluster["metadata"]["uid"], content)
+        base = self._buckets / folder.path / "base"
+        take = partial(instances.take_backup, self._api, cluster, base)
+        return folder.back_up(cluster["metadata"]["uid"], content, take)
 
     def restore(self, cluster: Json, recovery: Json) -> Json:
         """What the database of a Cluster that is made by recovery holds. Raises BarmanError."""

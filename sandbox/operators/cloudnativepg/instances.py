@@ -42,16 +42,18 @@ def take_wal(api: Watched, cluster: Json, folder: Path) -> bool:
     return folder.exists()
 
 
-def take_backup(api: Watched, cluster: Json, primary: Json, identity: str, folder: Path) -> bool:
-    """Have the primary make a base backup, and move it into a folder; whether there is one."""
-    if ask(primary, f"/pg/backup/{identity}", timeout=300) is None:
+def take_backup(api: Watched, cluster: Json, folder: Path, identity: str) -> bool:
+    """Have the primary make a base backup, and move it into a folder of that name; whether it could."""
+    primary = api.get("Pod", cluster["metadata"]["namespace"], cluster["status"]["currentPrimary"])
+    if primary is None or ask(primary, f"/pg/backup/{identity}", timeout=300) is None:
         return False
+    taken = folder / identity / "base.tar.gz"
     for volume in _volumes(api, cluster):
         made = volume / "backup" / identity
         if made.exists():
-            _move(made / "base.tar.gz", folder / "base.tar.gz")
+            _move(made / taken.name, taken)
             shutil.rmtree(made)
-    return (folder / "base.tar.gz").exists()
+    return taken.exists()
 
 
 def _move(file: Path, target: Path) -> None:
