@@ -1,7 +1,8 @@
 """The processes of one sandbox: told by their command line, so that a stale pid never hits someone else's process.
 
 Every binary runs from a link inside the home; Python processes carry the home in a `-X sandbox=` option (see
-`python_command`); the processes of containers carry it in their environment. Nothing else is ever signalled: not the user's shell, not an editor open on a log.
+`python_command`); the processes of containers carry it in their environment. Nothing else is ever signalled: not the
+user's shell, not an editor open on a log.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sandbox.paths import REPOSITORY, Home
 
 CONTAINER = "LLM_GATEWAY_CONTAINER"
 """Variable of every process of a container: the sandbox's home, a colon, pod and container."""
-_START_TIMEOUT = 30.0  # seconds
+_START_TIMEOUT = 120.0  # seconds: with ten times as much to do as a machine has cores, imports take a minute
 PODS = "sandbox.nodes.pods"
 """The node runtime's module."""
 _STOP_TIMEOUT = 5.0  # seconds, before and after the kill
@@ -43,7 +44,7 @@ def fork_command(home: Home, module: str) -> list[str]:
 def start_daemon(
     home: Home, command: list[str], environment: Mapping[str, str], log: Path, ready: Callable[[], bool]
 ) -> bool:
-    """Start a process of this repository's Python that outlives this one; whether it was `ready` within 30 s."""
+    """Start a process of this repository's Python that outlives this one; whether it was `ready` in time."""
     with log.open("a") as output:
         process = subprocess.Popen(
             command,
