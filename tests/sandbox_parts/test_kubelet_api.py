@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sandbox.nodes.pods import port_forward, remote_command
-from sandbox.nodes.pods.process import Program
+from sandbox.nodes.pods.process import Container, Program
 from sandbox.nodes.pods.websocket import WebSocket
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pods run on Linux")
@@ -51,8 +51,9 @@ def ran(
     tmp_path: Path, *words: str, given: list[bytes] | None = None, **asked: str
 ) -> tuple[bytes, bytes, Any]:
     wire = Wire(*(given or []))
-    program = Program([], {"PATH": os.environ["PATH"], "V": "value"}, tmp_path)
-    remote_command.run(wire, program, words, {}, asked)  # pyright: ignore[reportArgumentType]
+    container = Container({"name": "c"}, tmp_path, "mark")
+    container.program = Program([], {"PATH": os.environ["PATH"], "V": "value"}, tmp_path)
+    remote_command.run(wire, container, words, asked)  # pyright: ignore[reportArgumentType]
     out, err = (b"".join(part[1:] for part in wire.sent if part[0] == stream) for stream in (1, 2))
     (outcome,) = [json.loads(part[1:]) for part in wire.sent if part[0] == 3]
     return out, err, outcome

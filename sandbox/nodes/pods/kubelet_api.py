@@ -27,7 +27,6 @@ from sandbox.nodes.pods.pod import Pod
 from sandbox.nodes.pods.process import Container
 from sandbox.nodes.pods.websocket import WebSocket
 from sandbox.paths import Home
-from sandbox.processes import CONTAINER
 
 Find = Callable[[str, str, str], tuple[Pod, Container] | None]
 """A container that runs, and its pod, by namespace, pod and name."""
@@ -122,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(501, f"exec is emulated over WebSockets only ({remote_command.PROTOCOL})")
             return
         pod, container = found
-        if container.program is None or not container.running:
+        if not container.running:
             self._refuse(500, f'container not found ("{container.name}")')
             return
         self.connection.settimeout(None)
@@ -132,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         except NotFoundError as error:
             remote_command.refuse(socket, str(error))
             return
-        remote_command.run(socket, container.program, words, {CONTAINER: container.mark}, asked)
+        remote_command.run(socket, container, words, asked)
 
     def _port_forward(self, parts: list[str]) -> None:
         pod = cast(_Server, self.server).find_pod(parts[1], parts[2])

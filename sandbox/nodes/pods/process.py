@@ -9,6 +9,7 @@ cgroup would need root), capabilities, seccomp, a root file system of its own, r
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import shutil
@@ -18,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import Any, NamedTuple
 
 from sandbox.cluster.client import Json
 from sandbox.cluster.status import timestamp
@@ -58,6 +59,8 @@ class Container:
     not_before: float = 0.0
     program: Program | None = None
     _process: subprocess.Popen[bytes] | None = None
+    _beside: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _as_user: list[str] = field(default_factory=list)
     _back_off: float = 0.0
     _ran_since: float = 0.0
 
@@ -94,10 +97,13 @@ class Container:
         self.root.mkdir(parents=True, exist_ok=True)
         self.folder.joinpath(f"{self.restarts - _KEPT_LOGS}.log").unlink(missing_ok=True)
         self.program = program
+        self._as_user = [] if user is None else as_user(user, groups, program.directory)
         self._ran_since = time.monotonic()
         try:
             with self.log().open("ab") as log:
-                self._process = _spawn(program, self.mark, user, groups, log)
+                self._process = self._spawn(
+                    program, program.words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                )
         except OSError as error:
             raise StartError(
                 "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
@@ -124,7 +130,7 @@ class Container:
         code = self._process.poll()
         if code is None:
             return False
-        _signal_group(self._process.pid, signal.SIGKILL)
+        self.kill()
         self._process = None
         self.over(128 - code if code < 0 else code)
         return True
@@ -175,9 +181,10 @@ class Container:
                 os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        """End the whole group at once."""
-        if self._process:
-            _signal_group(self._process.pid, signal.SIGKILL)
+        """End the whole group at once, and the commands beside it."""
+        beside = [process for process in self._beside if process.poll() is None]
+        for process in [self._process, *beside] if self._process else beside:
+            _signal_group(process.pid, signal.SIGKILL)
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end of the first process; whether it ended."""
@@ -188,26 +195,39 @@ class Container:
             return True
         return False
 
-    def execute(self, words: list[str], timeout: float) -> tuple[int, str]:
-        """Run a command beside the process, in its environment; exit code and output. Raises TimeoutError."""
+    def spawn(self, words: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
+        """Start a command beside the process, as its user, in its environment and folder; it ends with the container.
+
+        `streams` are Popen's stdin, stdout and stderr. Raises OSError, also where the container has not started.
+        """
         if self.program is None:
-            return 126, "the container has not started"
-        variables = {**self.program.variables, CONTAINER: self.mark}
+            raise OSError(errno.ESRCH, "the container has not started")
+        process = self._spawn(self.program, words, **streams)
+        self._beside = [*(each for each in self._beside if each.poll() is None), process]
+        return process
+
+    def execute(self, words: list[str], timeout: float) -> tuple[int, str]:
+        """Run a command beside the process; exit code and output. Raises TimeoutError after `timeout` seconds."""
         try:
-            done = subprocess.run(
-                words,
-                env=variables,
-                cwd=self.program.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=timeout,
+            process = self.spawn(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
-        except subprocess.TimeoutExpired as error:
-            raise TimeoutError from error
         except OSError as error:
             return 127, f'exec: "{words[0]}": {error.strerror}'
-        return done.returncode, done.stdout.decode(errors="replace")
+        with process:
+            try:
+                output, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired as error:
+                _signal_group(process.pid, signal.SIGKILL)
+                raise TimeoutError from error
+        return process.returncode, output.decode(errors="replace")
+
+    def _spawn(self, program: Program, words: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
+        variables = {**program.variables, CONTAINER: self.mark}
+        words = [*self._as_user, *words]
+        return subprocess.Popen(
+            words, env=variables, cwd=program.directory, start_new_session=True, **streams
+        )
 
     def tail(self) -> str:
         """The end of the log, as much as a status takes."""
@@ -215,23 +235,6 @@ class Container:
             lines = self.log().read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace").splitlines()[-80:]
             return "\n".join(lines)
         return ""
-
-
-def _spawn(
-    program: Program, mark: str, user: int | None, groups: list[int], log: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    words = program.words
-    if user is not None:
-        words = [*as_user(user, groups, program.directory), *words]
-    return subprocess.Popen(
-        words,
-        env={**program.variables, CONTAINER: mark},
-        cwd=program.directory,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
 
 
 def as_user(user: int, groups: Sequence[int], directory: Path) -> list[str]:
