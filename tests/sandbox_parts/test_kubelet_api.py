@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.nodes.pods import port_forward, remote_command
+from sandbox.nodes.pods import kubelet_api, port_forward, remote_command
 from sandbox.nodes.pods.process import Container, Program
 from sandbox.nodes.pods.websocket import WebSocket
 
@@ -78,6 +78,15 @@ def test_it_reads_what_is_sent_until_its_end(tmp_path: Path) -> None:
 def test_on_a_terminal_both_streams_are_one(tmp_path: Path) -> None:
     out, err, _ = ran(tmp_path, "sh", "-c", "test -t 1 && echo tty >&2", tty="true")
     assert (out, err) == (b"tty\r\n", b"")
+
+
+def test_a_log_is_followed_until_its_reader_has_gone(tmp_path: Path) -> None:
+    container = Container({"name": "c"}, tmp_path, "mark", state={"running": {}})
+    container.log().write_text("one\n")
+    gone = iter([False, True])
+    assert list(kubelet_api.read(container.log(), {"follow": "true"}, container, lambda: next(gone))) == [
+        b"one\n"
+    ]
 
 
 class Handler:

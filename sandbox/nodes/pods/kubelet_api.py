@@ -9,6 +9,7 @@ lines. It refuses these by name.
 from __future__ import annotations
 
 import os
+import select
 import socketserver
 import ssl
 import threading
@@ -110,8 +111,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/plain")
         self.end_headers()
-        for data in read(log, asked, container):
+        for data in read(log, asked, container, self._has_gone):
             self.wfile.write(data)
+
+    def _has_gone(self) -> bool:
+        """Whether the client has, who sends nothing after its request."""
+        return bool(select.select([self.connection], [], [], 0)[0])
 
     def _exec(self, parts: list[str], words: list[str], asked: dict[str, str]) -> None:
         found = self._find(parts)
@@ -155,8 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def read(log: Path, asked: dict[str, str], container: Container) -> Iterator[bytes]:
-    """A log's content as `tailLines`, `limitBytes` and `follow` have it."""
+def read(
+    log: Path, asked: dict[str, str], container: Container, has_gone: Callable[[], bool]
+) -> Iterator[bytes]:
+    """A log's content as `tailLines`, `limitBytes` and `follow` have it; `has_gone` says whether the reader has."""
     with log.open("rb") as file:
         data = file.read()
         if "tailLines" in asked:
@@ -167,7 +174,7 @@ def read(log: Path, asked: dict[str, str], container: Container) -> Iterator[byt
             more = file.read()
             if more:
                 yield more
-            elif not container.running or container.log() != log:
+            elif not container.running or container.log() != log or has_gone():
                 return
             else:
                 time.sleep(_LOOK_SECONDS)
