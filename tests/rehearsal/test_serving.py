@@ -240,10 +240,8 @@ def test_a_failing_migration_stops_the_release_and_the_old_proxy_answers_on(
     changed = {"llm-gateway:litellm": {"retries": 1}}
     up = sandbox.up(config={**changed, "llm-gateway:timeouts": {"litellm": 60}}).failed()
     assert "pre-upgrade hooks failed" in up.text
-    assert (
-        "must be owner of table LiteLLM_MCPServerTable"
-        in kubectl(sandbox, "logs", "job/litellm-migrations").succeeded().text
-    )
+    said = "must be owner of table LiteLLM_MCPServerTable"
+    assert eventually(lambda: said in kubectl(sandbox, "logs", "job/litellm-migrations").text, 120)
     ask(client).raise_for_status()
     assert proxies(sandbox) == pods
 
