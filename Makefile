@@ -13,7 +13,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy measure report why validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy measure url key report why validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ measure: ready ## time the first and second up, and a preview against an empty p
 	@echo "Measuring, on what should be a quiet machine."
 	@$(VENV) -m tests.support.measure
 
+url: packages ## print the gateway's URL on this machine, and nothing else
+	@$(SANDBOX) url --stack $(STACK)
+
+key: packages ## print the value of the virtual key NAME, and nothing else
+	@$(SANDBOX) key --stack $(STACK) $(NAME)
+
 report: packages ## write the page about the last `make up` anew: graph, timeline, outputs, versions
 	@echo "Writing the report of the last up of stack $(STACK)."
 	@$(SANDBOX) report --stack $(STACK) $(OPTIONS)
@@ -54,9 +60,10 @@ why: $(if $(EVENTS),packages,ready) ## why the last `make up` failed, and what t
 	@$(if $(EVENTS),$(VENV) -m tools.explain --events "$(EVENTS)" $(OPTIONS),$(SANDBOX) exec --stack $(STACK) -- \
 		$(CURDIR)/$(VENV) -m tools.explain --events $(CURDIR)/.sandbox/$(STACK)/events/llm-gateway/$(STACK)-up.jsonl)
 
-validate: packages ## check a real installation: keys, budgets, limits, spend; URL= where it answers; docs/validate.md
+validate: packages ## check an installation: keys, budgets, limits, spend; URL= where it answers; docs/validate.md
 	@echo "Validating the installation of stack $(STACK)."
-	@$(VENV) -m tools.validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
+	@$(if $(URL),,if [ -e .sandbox/$(STACK)/pods.ready ]; then exec $(SANDBOX) validate --stack $(STACK) -- $(OPTIONS); fi;) \
+		$(VENV) -m tools.validate --stack $(STACK) --url "$(URL)" $(OPTIONS)
 
 mend: ready ## after an `up` was killed: import what Google has and the state of the sandbox's stack does not
 	@echo "Mending the state of stack $(STACK) in its sandbox."
@@ -101,11 +108,13 @@ docs: packages ## write stack.schema.json, docs/settings.md, docs/outputs.md and
 	@$(VENV) -m tests.support.graph_page
 
 lock: packages ## pin the packages that pyproject.toml asks for, with hashes
-	@echo "Locking requirements.txt, requirements-dev.txt, requirements-release.txt and tests/litellm/requirements.txt."
+	@echo "Locking requirements.txt, requirements-dev.txt, requirements-release.txt and those of sandbox/containers."
 	@$(COMPILE) pyproject.toml --output-file requirements.txt
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	@$(COMPILE) --group release --output-file requirements-release.txt
-	@$(COMPILE) tests/litellm/requirements.in --output-file tests/litellm/requirements.txt
+	@$(COMPILE) sandbox/containers/litellm.in --output-file sandbox/containers/litellm.txt
+	@$(COMPILE) --no-deps sandbox/containers/programs.in --output-file sandbox/containers/programs.txt
+	@cd sandbox/containers/prisma && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved
 
 clean: down ## remove what was made in this clone; the toolchain, which clones share, stays
 	@echo "Removing the virtual environment, the sandboxes and caches."

@@ -91,7 +91,8 @@ class LiteLLM(pulumi.ComponentResource):
                 },
                 **(_spread() if args.litellm.replicas > 1 else {}),
                 "readinessProbe": {"path": path},
-                "startupProbe": {"path": path},
+                # The chart asks every 10 s, for which a proxy that answers waits 5 s on average.
+                "startupProbe": {"path": path, "periodSeconds": 2, "failureThreshold": 150},
                 "image": {
                     "repository": LITELLM_IMAGE.repository,
                     "tag": LITELLM_IMAGE.pinned_tag,

@@ -1,4 +1,4 @@
-"""The sandbox's commands: `python -m sandbox start|up|preview|refresh|destroy|down|shell|exec|status|report|stockout`.
+"""The sandbox's commands: `python -m sandbox start|up|preview|refresh|destroy|down|shell|exec|status|report|url|key|validate|stockout`.
 
 An operation reads the stack's settings anew, with what --charts and --config-overlay make of them; `shell` and `exec`
 work with those of the last operation.
@@ -17,11 +17,12 @@ from pathlib import Path
 
 import yaml
 
-from sandbox import emulators_daemon, latency, stack_file
+from sandbox import emulators_daemon, gateway, latency, stack_file
 from sandbox.cluster import control_plane
 from sandbox.environment import environment
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import GPU_STOCKOUT, Cloud
+from sandbox.nodes import pods_daemon
 from sandbox.operations import OPERATIONS, operate, run, write_report
 from sandbox.paths import HOME_VARIABLE, PROGRAM_VARIABLE, REPOSITORY, Home
 from sandbox.phases import say, timed
@@ -59,7 +60,9 @@ def status(box: Sandbox) -> int:
     say(f"sandbox {box.home.root}")
     say(f"  control plane: {control_plane.api(box.home).server if up else 'down'}")
     say(f"  emulators: {'up' if emulators_daemon.is_up(box.home) else 'down'}")
-    say(f"  processes: {', '.join(sorted(running(box.home).values())) or 'none'}")
+    if pods_daemon.runs(box.home):
+        say(f"  node runtime: {'up' if pods_daemon.is_up(box.home) else 'down'}")
+    say(f"  processes: {', '.join(sorted(set(running(box.home).values()))) or 'none'}")
     return 0 if up else 3
 
 
@@ -71,7 +74,8 @@ def down(home: Home) -> int:
     with control_plane.exclusive(home), timed(f"sandbox {home.root}: nothing is running"):
         for name in stop(home):
             say(f"  stopped {name}")
-        home.daemon_ready.unlink(missing_ok=True)
+        for path in (home.daemon_ready, home.pods_ready):
+            path.unlink(missing_ok=True)
     return 0
 
 
@@ -105,6 +109,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     settings.add_argument(
         "--charts", choices=("contract", "upstream"), default="contract", help="where charts are from"
     )
+    settings.add_argument(
+        "--played",
+        action="store_true",
+        default=None,
+        help="play the pods instead of running those of known images; from a home's first start on",
+    )
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for operation in OPERATIONS:
@@ -129,6 +139,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("down", parents=[common], help="stop the sandbox, or all of this clone")
     commands.add_parser("shell", parents=[common], help="a shell in it")
     commands.add_parser("status", parents=[common], help="say what runs")
+    commands.add_parser("url", parents=[common], help="print the gateway's URL on this machine")
+    reading = commands.add_parser("key", parents=[common], help="print a declared virtual key's value")
+    reading.add_argument("name", help="the key's name in the settings")
+    validate = commands.add_parser("validate", parents=[common], help="check the gateway that runs in it")
+    validate.add_argument(
+        "arguments", nargs="*", metavar="OPTION", help="of `python -m tools.validate`, after --"
+    )
     commands.add_parser("report", parents=[common], help="write the page about the last up anew")
     execute = commands.add_parser("exec", parents=[common], help="run one command in it: exec -- COMMAND")
     execute.add_argument("arguments", nargs="+", metavar="COMMAND")
@@ -165,6 +182,12 @@ def dispatch(options: argparse.Namespace) -> int:
     box = Sandbox(home, stack, root, environment(home, stack) | {PROGRAM_VARIABLE: str(root)})
     if options.command == "status":
         return status(box)
+    if options.command == "url":
+        print(gateway.url(home))
+        return 0
+    if options.command == "key":
+        print(gateway.key(box, options.name))
+        return 0
     if options.command == "report":
         return write_report(box)
     if options.command == "stockout":
@@ -176,7 +199,7 @@ def dispatch(options: argparse.Namespace) -> int:
     copy = home.stack_file(stack)
     if options.command in (*OPERATIONS, "start") or not copy.exists():
         charts, overlay = getattr(options, "charts", "contract"), getattr(options, "config_overlay", None)
-        bring_up(box, read_settings(root, stack, charts, overlay))
+        bring_up(box, read_settings(root, stack, charts, overlay), getattr(options, "played", None))
     else:
         bring_up(box, yaml.safe_load(copy.read_text()))
     if options.latency is not None:
@@ -186,11 +209,17 @@ def dispatch(options: argparse.Namespace) -> int:
             return status(box)
         case "shell":
             return shell(box)
+        case "validate":
+            return gateway.validate(box, options.arguments)
         case "exec":
             return run(options.arguments, box.env, root)
         case operation:
             skip_preview = getattr(options, "skip_preview", False)
-            return operate(box, operation, getattr(options, "allow", ()), preview_first=not skip_preview)
+            code = operate(box, operation, getattr(options, "allow", ()), preview_first=not skip_preview)
+            serves = pods_daemon.runs(home) and stack_file.is_gateway(yaml.safe_load(copy.read_text()))
+            if operation == "up" and code == 0 and serves:
+                gateway.show(box)
+            return code
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from sandbox.google.cloud import Cloud
 from sandbox.nodes.disks import Disks
 from sandbox.nodes.kubelet import Kubelet
 from sandbox.nodes.node_pools import NodePools
+from sandbox.nodes.pods_daemon import runs
 from sandbox.operators.cert_manager import CertManager
 from sandbox.operators.cloudnativepg.backups import PostgresBackups
 from sandbox.operators.cloudnativepg.controller import CloudNativePG
@@ -47,16 +48,17 @@ def main() -> None:
     socket = socket_path(home)
     try:
         cloud, api = Cloud(home.cloud), Watched(control_plane.api(home))
+        buckets = home.buckets if runs(home) else None
         failures: dict[Emulator, str] = {}
         emulators: list[Emulator] = [
-            Webhooks(api, cloud, socket),
+            Webhooks(api, cloud, socket, home.kubelet_socket),
             Disks(api),
-            Kubelet(api),
+            Kubelet(api, runs(home)),
             NodePools(api, cloud),
             ExternalSecrets(api, cloud),
             CertManager(api),
-            CloudNativePG(api, cloud),
-            PostgresBackups(api, cloud),
+            CloudNativePG(api, cloud, buckets),
+            PostgresBackups(api, cloud, buckets),
         ]
         api.watch({kind for emulator in emulators for kind in emulator.kinds})
         home.daemon_ready.touch()

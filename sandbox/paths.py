@@ -110,6 +110,11 @@ class Home:
         return self.socket("fork-server")
 
     @property
+    def kubelet_socket(self) -> Path:
+        """Where the node runtime serves the kubelet's API."""
+        return self.socket("kubelet")
+
+    @property
     def daemon_ready(self) -> Path:
         """Written by the emulators once they serve."""
         return self.root / "daemon.ready"
@@ -117,6 +122,40 @@ class Home:
     @property
     def daemon_log(self) -> Path:
         return self.logs / "daemon.log"
+
+    @property
+    def pods(self) -> Path:
+        """A folder per pod that runs: its volumes, logs and what its containers write."""
+        return self.root / "pods"
+
+    @property
+    def claims(self) -> Path:
+        """A folder per volume claim of pods that run."""
+        return self.root / "claims"
+
+    @property
+    def buckets(self) -> Path:
+        """A folder per emulated bucket that has files: base backups and WAL of pods that run."""
+        return self.root / "buckets"
+
+    @property
+    def pods_mode(self) -> Path:
+        """Says whether pods are run or played in this home, from its first start on."""
+        return self.root / "pods-mode"
+
+    @property
+    def pods_ready(self) -> Path:
+        """Written by the node runtime once it serves."""
+        return self.root / "pods.ready"
+
+    @property
+    def pods_log(self) -> Path:
+        return self.logs / "pods.log"
+
+    @property
+    def gateway_port(self) -> Path:
+        """The gateway's port on 127.0.0.1."""
+        return self.root / "gateway-port"
 
     @property
     def crds(self) -> Path:
@@ -132,10 +171,17 @@ class Home:
     def lock(self) -> Path:
         return self.root / "lock"
 
-    def socket(self, name: str) -> Path:
-        """A Unix socket in the home, or in the temporary directory when the home's path is too long for one."""
+    def pod_sockets(self, uid: str) -> Path:
+        """A folder for the Unix sockets of a pod's programs, whose names have up to 19 bytes."""
+        return self.socket(f"pod-{uid[:8]}", below=20)
+
+    def socket(self, name: str, below: int = 0) -> Path:
+        """A Unix socket in the home, or in the temporary directory when the home's path is too long for one.
+
+        `below` is by how many bytes the path gets longer: where it is a folder of sockets.
+        """
         path = self.root / f"{name}.sock"
-        if len(bytes(path)) <= _LONGEST_SOCKET:
+        if len(bytes(path)) + below <= _LONGEST_SOCKET:
             return path
         digest = hashlib.sha256(bytes(self.root)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"llm-gateway-{digest}-{name}.sock"

@@ -1,7 +1,8 @@
 """The processes of one sandbox: told by their command line, so that a stale pid never hits someone else's process.
 
 Every binary runs from a link inside the home; Python processes carry the home in a `-X sandbox=` option (see
-`python_command`). Nothing else is ever signalled: not the user's shell, not an editor open on a log.
+`python_command`); the processes of containers carry it in their environment. Nothing else is ever signalled: not the
+user's shell, not an editor open on a log.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
 
-_START_TIMEOUT = 30.0  # seconds
+CONTAINER = "LLM_GATEWAY_CONTAINER"
+"""Variable of every process of a container: the sandbox's home, a colon, pod and container."""
+_START_TIMEOUT = 120.0  # seconds: with ten times as much to do as a machine has cores, imports take a minute
+PODS = "sandbox.nodes.pods"
+"""The node runtime's module."""
 _STOP_TIMEOUT = 5.0  # seconds, before and after the kill
 
 
@@ -39,7 +44,7 @@ def fork_command(home: Home, module: str) -> list[str]:
 def start_daemon(
     home: Home, command: list[str], environment: Mapping[str, str], log: Path, ready: Callable[[], bool]
 ) -> bool:
-    """Start a process of this repository's Python that outlives this one; whether it was `ready` within 30 s."""
+    """Start a process of this repository's Python that outlives this one; whether it was `ready` in time."""
     with log.open("a") as output:
         process = subprocess.Popen(
             command,
@@ -68,11 +73,47 @@ def is_ours(command: Sequence[str], home: Home) -> bool:
 def running(home: Home) -> dict[int, str]:
     """The sandbox's live processes: pid to program name."""
     commands = _commands_linux() if Path("/proc/self/cmdline").exists() else _commands_ps()
-    return {
+    found = {
         pid: Path(command[0]).name if Path(command[0]).is_relative_to(home.root) else command[-1]
         for pid, command in commands.items()
         if is_ours(command, home)
     }
+    return found | _containers(home)
+
+
+def began_at(pid: int) -> str:
+    """When a process began, in the kernel's own count. Raises OSError where none of that number runs."""
+    state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if state == "Z":
+        raise ProcessLookupError(pid)
+    return rest[18]
+
+
+def stop_containers(home: Home) -> None:
+    """Kill what is left of containers' processes."""
+    for pid in _containers(home):
+        _signal(pid, signal.SIGKILL)
+
+
+def _containers(home: Home) -> dict[int, str]:
+    """The processes of containers: pid to pod and container. Linux alone runs any.
+
+    By their environment, which their children have, too; the first of each also by the note of its start, as some programs
+    write over their environment.
+    """
+    found: dict[int, str] = {}
+    for note in home.pods.glob("*/*/process"):
+        with contextlib.suppress(OSError, ValueError):
+            pid, began, name = note.read_text().split()
+            if began == began_at(int(pid)):
+                found[int(pid)] = name
+    mark = f"{CONTAINER}={home.root}:".encode()
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            for variable in entry.read_bytes().split(b"\0"):
+                if variable.startswith(mark):
+                    found[int(entry.parent.name)] = variable.removeprefix(mark).decode()
+    return found
 
 
 def stop(home: Home, names: Set[str] | None = None) -> list[str]:
@@ -82,22 +123,28 @@ def stop(home: Home, names: Set[str] | None = None) -> list[str]:
     SandboxError when something survives.
     """
 
-    wanted = set(running(home).values()) if names is None else names
-    stopped = sorted(name for name in running(home).values() if name in wanted)
-    # etcd last: an API server that lost it takes long to stop.
-    for group in (wanted - {"etcd"}, wanted):
-        if survivors := _stop(home, group):
+    def wanted(name: str) -> bool:
+        return names is None or name in names
+
+    stopped = sorted(filter(wanted, running(home).values()))
+    # The node runtime first: it stops its containers. etcd last: an API server that lost it takes long to stop.
+    for chosen in (
+        lambda name: wanted(name) and name == PODS,
+        lambda name: wanted(name) and name != "etcd",
+        wanted,
+    ):
+        if survivors := _stop(home, chosen):
             listed = ", ".join(f"{name} (pid {pid})" for pid, name in survivors.items())
             raise SandboxError(f"could not stop {listed}: end them by hand, then run `make down` again.")
     return stopped
 
 
-def _stop(home: Home, names: Set[str]) -> dict[int, str]:
+def _stop(home: Home, chosen: Callable[[str], bool]) -> dict[int, str]:
     survivors: dict[int, str] = {}
     for sign in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + _STOP_TIMEOUT
         signalled: set[int] = set()
-        while survivors := {pid: name for pid, name in running(home).items() if name in names}:
+        while survivors := {pid: name for pid, name in running(home).items() if chosen(name)}:
             for pid in survivors.keys() - signalled:
                 _signal(pid, sign)
             signalled |= survivors.keys()

@@ -17,11 +17,13 @@ from sandbox.cluster.crds import crds_served, fetch_crds, install_crds
 from sandbox.environment import make_directories
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import Cloud
+from sandbox.nodes import pods_daemon
 from sandbox.paths import Home, write_atomically
 from sandbox.phases import timed
 from sandbox.plugins import fork_server
 from sandbox.plugins.shims import write_shims
 from sandbox.processes import running, stop
+from sandbox.toolchain import containers
 from sandbox.toolchain.build import ensure
 
 
@@ -35,11 +37,15 @@ class Sandbox:
     env: dict[str, str] = field(repr=False)
 
 
-def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
-    """Have the control plane, the emulators, the emulated projects and the stack; what is there is left as it is."""
+def bring_up(box: Sandbox, settings: stack_file.Settings, played: bool | None = None) -> None:
+    """Have the control plane, the emulators, the emulated projects and the stack; what is there is left as it is.
+
+    `played` says whether pods are played rather than run; None: as the home's are.
+    """
     toolchain = ensure()
     with control_plane.exclusive(box.home), ThreadPoolExecutor() as pool:
         make_directories(box.home)
+        pods_daemon.choose(box.home, played)
         write_shims(box.home, toolchain)
         is_up = control_plane.is_up(box.home)
         if not is_up:
@@ -62,6 +68,11 @@ def bring_up(box: Sandbox, settings: stack_file.Settings) -> None:
         if not emulators_daemon.is_up(box.home):
             with timed("emulators: External Secrets, CloudNativePG, node pools and kubelet are watching"):
                 emulators_daemon.start(box.home, box.env)
+        if pods_daemon.runs(box.home):
+            containers.ensure()
+        if pods_daemon.runs(box.home) and not pods_daemon.is_up(box.home):
+            with timed("node runtime: pods of known images run"):
+                pods_daemon.start(box.home, box.env)
         contents.result()
         stack.result()
     copy = settings | {"encryptionsalt": stack_file.state_salt(box.home, box.stack)}

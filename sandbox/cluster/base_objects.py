@@ -8,6 +8,8 @@ from typing import Any
 Manifest = dict[str, Any]
 
 MACHINE_TYPE = "e2-standard-4"
+DECLARED_FEATURES = ["ExtendWebSocketsToKubelet"]
+"""What the API server knows of the kubelets: it passes `kubectl exec` on as a WebSocket."""
 DISK_DRIVER = "pd.csi.storage.gke.io"
 FILESTORE_DRIVER = "filestore.csi.storage.gke.io"
 
@@ -57,7 +59,11 @@ def _node(project: str, cluster: str, zone: str) -> Manifest:
             },
         },
         "spec": {"providerID": f"gce://{project}/{zone}/{name}"},
-        "status": {"capacity": _CAPACITY, "allocatable": _ALLOCATABLE},
+        "status": {
+            "capacity": _CAPACITY,
+            "allocatable": _ALLOCATABLE,
+            "declaredFeatures": DECLARED_FEATURES,
+        },
     }
 
 

@@ -25,6 +25,7 @@ import yaml
 from sandbox.cluster.client import Client
 from sandbox.cluster.egress import api_server_arguments
 from sandbox.errors import SandboxError
+from sandbox.network.addresses import PLAYED
 from sandbox.paths import Home, write_atomically
 from sandbox.plugins.shims import link_program
 from sandbox.processes import running, stop
@@ -122,6 +123,9 @@ def _start_once(
         # What pods reach the API server at is GKE's to say (base_objects), not this machine's address and port.
         "kube-apiserver=endpoint-reconciler-type=none",
         *api_server_arguments(home),
+        # Apart from the Services' addresses, and from those of pods that run. Last: before another component's first
+        # argument, a second of one makes kwokctl 0.8.0 panic.
+        f"kwok-controller=cidr={PLAYED}",
     ):
         command += ["--extra-args", extra]
     answer = subprocess.run(

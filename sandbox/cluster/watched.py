@@ -26,7 +26,10 @@ class Resource(NamedTuple):
 
 KINDS = {
     "ConfigMap": Resource("v1", "configmaps"),
+    "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),
     "Event": Resource("v1", "events"),
+    "Namespace": Resource("v1", "namespaces"),
+    "NetworkPolicy": Resource("networking.k8s.io/v1", "networkpolicies"),
     "Node": Resource("v1", "nodes"),
     "PersistentVolume": Resource("v1", "persistentvolumes"),
     "PersistentVolumeClaim": Resource("v1", "persistentvolumeclaims"),
@@ -131,6 +134,12 @@ class Watched:
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
+
+    def token(self, namespace: str, account: str, spec: Json) -> str:
+        """A token of a ServiceAccount, as a TokenRequest's `spec` asks for it. Raises ApiError."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        return self._client.send("POST", path, body)["status"]["token"]
 
     def event(
         self,

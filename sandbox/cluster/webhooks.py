@@ -8,6 +8,8 @@ server does not trust yet.
 
 Where the control plane does not reach the pods' port (sandbox/google/firewall.py), the call fails, too.
 
+What the API server asks a kubelet for goes on to the node runtime, where the sandbox has one.
+
 What it does not do: answer for other Services, or anything else the API server sends to the cluster network.
 A call that a firewall would swallow fails at once, not after the webhook's timeout.
 """
@@ -18,9 +20,11 @@ import base64
 import json
 import logging
 import os
+import socket
 import socketserver
 import ssl
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -38,6 +42,7 @@ from sandbox.latency import seconds
 _LOG = logging.getLogger(__name__)
 _CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _LONGEST_HEADER = 4096
+_KUBELET_PORT = 10250
 
 
 class Webhooks:
@@ -45,7 +50,8 @@ class Webhooks:
 
     kinds = frozenset({"Deployment", "Service", *_CONFIGURATIONS})
 
-    def __init__(self, api: Watched, cloud: Cloud, socket: Path) -> None:
+    def __init__(self, api: Watched, cloud: Cloud, socket: Path, kubelet: Path) -> None:
+        self.kubelet = kubelet
         self._api = api
         self._cloud = cloud
         self._authority = trustme.CA(organization_name="llm-gateway sandbox")
@@ -145,13 +151,42 @@ class _Connection(socketserver.BaseRequestHandler):
         if method != "CONNECT":
             self.request.sendall(b"HTTP/1.1 405 only CONNECT is spoken here\r\n\r\n")
             return
-        context = cast(_Network, self.server).webhooks.context_for(rest.split(" ", 1)[0])
+        address = rest.split(" ", 1)[0]
+        if address.endswith(f":{_KUBELET_PORT}"):
+            self._to_kubelet()
+            return
+        context = cast(_Network, self.server).webhooks.context_for(address)
         if isinstance(context, str):
             self.request.sendall(f"HTTP/1.1 503 {context}\r\n\r\n".encode())
             return
         self.request.sendall(b"HTTP/1.1 200 connected\r\n\r\n")
         with context.wrap_socket(self.request, server_side=True) as connection:
             _Admission(connection, self.client_address, self.server)
+
+    def _to_kubelet(self) -> None:
+        kubelet = socket.socket(socket.AF_UNIX)
+        try:
+            kubelet.connect(str(cast(_Network, self.server).webhooks.kubelet))
+        except OSError:
+            self.request.sendall(
+                b"HTTP/1.1 503 the pods of this sandbox are played: there is no kubelet\r\n\r\n"
+            )
+            return
+        self.request.sendall(b"HTTP/1.1 200 connected\r\n\r\n")
+        back = threading.Thread(target=_copy, args=(kubelet, self.request), daemon=True)
+        back.start()
+        _copy(self.request, kubelet)
+        back.join()
+        kubelet.close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    """Send on what comes in until its end."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 class _Admission(BaseHTTPRequestHandler):

@@ -10,7 +10,7 @@ import hashlib
 import secrets
 from typing import Any
 
-from sandbox.cluster.base_objects import region_of
+from sandbox.cluster.base_objects import DECLARED_FEATURES, region_of
 from sandbox.nodes.node_sizes import MACHINE_TYPES, allocatable, capacity, ephemeral_storage
 
 Json = dict[str, Any]
@@ -168,7 +168,11 @@ class Pool:
                 "providerID": f"gce://{self.row['project']}/{zone}/{name}",
                 "taints": self.taints(),
             },
-            "status": {"capacity": total, "allocatable": left_to_pods},
+            "status": {
+                "capacity": total,
+                "allocatable": left_to_pods,
+                "declaredFeatures": DECLARED_FEATURES,
+            },
         }
 
 

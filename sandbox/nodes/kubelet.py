@@ -2,11 +2,11 @@
 
 A claim that is not ReadWriteMany is had by the pods of one node, the first that starts.
 
-A bound pod whose references are all there gets the annotation that the pod-ready stage (stages.yaml) waits
-for. Of any other pod the status and an event say in the kubelet's words what is missing, and it is looked at
-again.
+A bound pod whose references are all there is marked by an annotation: to be played, which is what the pod-ready stage
+(stages.yaml) waits for, or to run, where the sandbox runs pods and knows an image of it (sandbox/nodes/pods). Of any other
+pod the status and an event say in the kubelet's words what is missing, and it is looked at again.
 
-What it does not do: pull images, run anything, start one container of a pod before another's references are
+What it does not do: pull images, start one container of a pod before another's references are
 there, or tell a pod that runs already of a change. Volume types it does not know are refused by name in a
 FailedMount event.
 """
@@ -18,9 +18,11 @@ from datetime import UTC, datetime
 
 from sandbox.cluster.status import condition, moment, timestamp
 from sandbox.cluster.watched import Json, Watched
+from sandbox.containers.names import any_known
 from sandbox.latency import seconds
 
 ANNOTATION = "sandbox.llmgateway.dev/references"
+PLAYED, RUN = "present", "run"
 _PLAIN_VOLUMES = frozenset({"emptyDir", "hostPath", "downwardAPI", "image"})
 
 
@@ -29,8 +31,9 @@ class Kubelet:
 
     kinds = frozenset({"Pod", "Secret", "ConfigMap", "PersistentVolumeClaim"})
 
-    def __init__(self, api: Watched) -> None:
+    def __init__(self, api: Watched, runs: bool = False) -> None:
         self._api = api
+        self._runs = runs
         self._told: dict[str, str] = {}
 
     def reconcile(self) -> None:
@@ -50,7 +53,8 @@ class Kubelet:
                 container, missing = blocked
                 self._hold(uid, pod, (container, missing), "Failed", f"Error: {missing}")
             elif _scheduled_for(pod) >= seconds("pod"):
-                self._api.patch("Pod", pod, {"metadata": {"annotations": {ANNOTATION: "present"}}})
+                mark = RUN if self._runs and any_known(pod) else PLAYED
+                self._api.patch("Pod", pod, {"metadata": {"annotations": {ANNOTATION: mark}}})
 
     def _missing_volume(self, pod: Json) -> str | None:
         namespace = pod["metadata"]["namespace"]
@@ -161,6 +165,11 @@ class Kubelet:
             return
         self._api.event("Pod", pod, "Warning", reason, message, "kubelet")
         self._told[uid] = message
+
+
+def marked_to_run(pod: Json) -> bool:
+    """Whether everything that a pod refers to is there, and it is to run rather than to be played."""
+    return pod["metadata"].get("annotations", {}).get(ANNOTATION) == RUN
 
 
 def waiting_status(pod: Json, blocked: tuple[str, str] | None) -> Json:

@@ -79,7 +79,7 @@ def answers(home: Home) -> bool:
 
 
 def start(home: Home, environment: dict[str, str]) -> None:
-    """Start the home's server; returns once it takes programs, or without one after 30 s."""
+    """Start the home's server; returns once it takes programs, or without one where it takes too long."""
     log = home.logs / "fork-server.log"
     start_daemon(home, python_command(home, MODULE), environment, log, partial(answers, home))
 

@@ -1,4 +1,5 @@
-"""Makes this clone ready to run: a virtual environment with the locked packages, and beside it the toolchain.
+"""Makes this clone ready to run: a virtual environment with the locked packages, and beside it the toolchain and what
+containers run.
 
 `python -m sandbox.toolchain.bootstrap [--packages-only]`, run by make. What is ready already is left as it is. The
 seconds that each phase took go to .sandbox/bootstrap.json. Standard library only, and readable by Pythons too
@@ -102,22 +103,29 @@ def make_ready(packages_only: bool, phases: Phases) -> None:
     if stale:
         make_environment(python, phases)
     with tempfile.TemporaryDirectory() as directory:
-        report = Path(directory) / "toolchain.json"
-        toolchain = None
-        if not packages_only:
+        reports = Path(directory)
+        running: list[subprocess.Popen[bytes]] = []
+
+        def start(module: str) -> subprocess.Popen[bytes]:
             # A session of its own, so that Ctrl-C reaches it once, from here.
-            command = [str(PYTHON), "-m", "sandbox.toolchain.build", str(report)]
-            toolchain = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True)
+            command = [str(PYTHON), "-m", f"sandbox.toolchain.{module}", str(reports / f"{module}.json")]
+            running.append(subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True))
+            return running[-1]
+
         try:
+            toolchain = None if packages_only else start("build")
             if stale:
                 install_packages(version, phases)
+            containers = None if packages_only else start("containers")
             if toolchain and toolchain.wait():
                 raise BootstrapError("The toolchain is not ready; see above.")
+            if containers and containers.wait():
+                say("Without what containers run, `make up OPTIONS=--played` plays all pods.")
         finally:
-            if toolchain:
-                toolchain.terminate()
-                toolchain.wait()
-        if report.exists():
+            for process in running:
+                process.terminate()
+                process.wait()
+        for report in reports.iterdir():
             phases.seconds.update(json.loads(report.read_text()))
 
 

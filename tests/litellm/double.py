@@ -1,17 +1,15 @@
-"""The real LiteLLM proxy with everything a database gives it, where no Postgres can be had.
+"""The real LiteLLM proxy on a real database, with switches for faults.
 
-Run by the interpreter of `environment.python()`, by path: `double.py [--config FILE] [--store FILE] [--port N]`. Prints
+Run by the interpreter of `environment.python()`, by path: `double.py [--config FILE] [--port N]`, with DATABASE_URL. Prints
 one line of JSON, `{"url": ..., "masterKey": ...}`, once it answers, and serves until SIGTERM. Endpoints, models that
-validate, errors, authentication, limits, budgets and asynchronous spend are the pinned version's own code; below its
-Prisma client stands `database/`, whose first lines say what it is not. What else it does not do: call a model
-(`upstream.py` answers for all of them), share state through a Redis, run with a licence, listen beyond loopback.
+validate, errors, authentication, limits, budgets and asynchronous spend are the pinned version's own code, and so is its
+Prisma client. What it does not do: call a model (`upstream.py` answers for all of them), share state through a Redis, run with a licence, listen beyond loopback.
 
 It adds, without authentication:
   GET  /_calls   calls a path since the start or the last DELETE, e.g. {"POST /key/generate": 3}
   GET  /_state   {"keys": [...], "teams": [...]}: the rows, tokens hashed
   POST /_faults  {"path": "/key/generate", "status": 500, "times": 2}: the next two such calls are answered with it.
                  "delay": seconds to wait before that; "after": true lets the call take effect before.
-                 {"database": false}: the database is gone; true: it is back.
 """
 
 # Runs where litellm and prisma are installed, which is not where types are checked.
@@ -76,7 +74,7 @@ class Control:
             await self.proxy(scope, receive, send)
 
     async def _control(self, method: str, path: str, receive: Any) -> Any:
-        from database.client import ACTIONS, STORE
+        from litellm.proxy import proxy_server
 
         match method, path:
             case "GET", "/_calls":
@@ -86,15 +84,12 @@ class Control:
                 return {}
             case "GET", "/_state":
                 return {
-                    "keys": await ACTIONS["litellm_verificationtoken"].find_many(),
-                    "teams": await ACTIONS["litellm_teamtable"].find_many(),
+                    "keys": await proxy_server.prisma_client.db.litellm_verificationtoken.find_many(),
+                    "teams": await proxy_server.prisma_client.db.litellm_teamtable.find_many(),
                 }
             case "POST", "/_faults":
                 fault = json.loads((await receive())["body"])
-                if "database" in fault:
-                    STORE.away = not fault["database"]
-                else:
-                    self.faults.append({"times": 1, **fault})
+                self.faults.append({"times": 1, **fault})
                 return {}
             case _:
                 raise LookupError(f"{method} {path}")
@@ -113,12 +108,7 @@ async def _answer(send: Any, status: int, value: Any) -> None:
 
 async def serve(port: int, master_key: str) -> None:
     """Serve on a loopback port (0: a free one) until SIGTERM."""
-    import prisma
     import uvicorn
-    from database.client import Prisma
-    from prisma.fields import Json
-
-    prisma.Prisma, prisma.Json = Prisma, Json
     from litellm.proxy.proxy_server import app
 
     server = uvicorn.Server(
@@ -138,7 +128,6 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     without = "models `small` and `large` without it"
     parser.add_argument("--config", type=Path, help=f"LiteLLM's config.yaml; {without}")
-    parser.add_argument("--store", type=Path, help="file that keeps the rows over a restart")
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
 
@@ -148,19 +137,16 @@ def main() -> None:
         config = options.config or Path(folder) / "config.yaml"
         if not options.config:
             config.write_text(json.dumps(configuration(0.001, 0.002)))
-        if options.store:
-            os.environ["STANDIN_STORE"] = str(options.store)
         os.environ.setdefault("PROXY_MASTER_KEY", MASTER_KEY)
         os.environ |= {
             "CONFIG_FILE_PATH": str(config),
-            "DATABASE_URL": "postgresql://nobody:nothing@database.invalid:5432/litellm",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "LITELLM_SALT_KEY": "double-salt",
             # Seconds between writes of spend; 10 by default.
             "PROXY_BATCH_WRITE_AT": os.environ.get("PROXY_BATCH_WRITE_AT", "1"),
             "http_proxy": models.url,
             "https_proxy": models.url,
-            "no_proxy": "",
+            "no_proxy": "localhost",
             "AIOHTTP_TRUST_ENV": "True",
         }
         asyncio.run(serve(options.port, os.environ["PROXY_MASTER_KEY"]))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import httpx
 
 from tests.litellm.environment import python
+from tests.litellm.postgres import shared
 from tests.litellm.upstream import Upstream, serving
 
 # A connection per request: a server that closes an idle one as the next request goes out resets it.
@@ -37,6 +39,7 @@ class Double:
     master_key: str
     client: httpx.Client
     process: subprocess.Popen[str]
+    database: str
 
     def calls(self) -> dict[str, int]:
         """Calls a path since the start or `forget_calls`, e.g. {"POST /key/generate": 3}."""
@@ -53,29 +56,39 @@ class Double:
         """Switch a fault on; double.py says which there are."""
         self.client.post("/_faults", json=fault).raise_for_status()
 
+    def take_database(self, away: bool) -> None:
+        """Take the database away, or give it back."""
+        shared().take(self.database, away)
+
 
 @contextlib.contextmanager
 def double(
     *,
     config: Path | None = None,
-    store: Path | None = None,
+    database: str | None = None,
     port: int = 0,
     environment: Mapping[str, str] | None = None,
 ) -> Generator[Double]:
     """A double.py that answers, stopped when the block ends; AssertionError with its log where it does not start.
 
-    `environment` is added to this process's.
+    `database` names one that is kept for a later double; by default it is dropped. `environment` is added to this process's.
     """
     options = ["--port", str(port)]
     options += ["--config", str(config)] if config else []
-    options += ["--store", str(store)] if store else []
+    postgres, name = shared(), database or f"double_{uuid.uuid4().hex}"
+    postgres.database(name)
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [python(), DOUBLE, *options],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, **(environment or {})},
+            env={
+                **os.environ,
+                **postgres.environment,
+                "DATABASE_URL": postgres.url(name),
+                **(environment or {}),
+            },
         )
         try:
             assert process.stdout
@@ -84,10 +97,12 @@ def double(
             assert started, log.read()
             answer = json.loads(started)
             with _client(answer["url"], answer["masterKey"]) as client:
-                yield Double(answer["url"], answer["masterKey"], client, process)
+                yield Double(answer["url"], answer["masterKey"], client, process, name)
         finally:
             process.terminate()
             process.wait()
+            if database is None:
+                postgres.drop(name)
 
 
 @dataclass(frozen=True)

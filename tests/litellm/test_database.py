@@ -28,7 +28,7 @@ def test_without_its_database(serves: bool, tmp_path: Path) -> None:
         )
         assert [status(proxy, key) for key in (used, "sk-wrong")] == [200, 401]
 
-        proxy.fault(database=False)
+        proxy.take_database(True)
         # A key that the pod has seen is good for a minute; one that it has not costs the first who asks a refusal.
         assert status(proxy, used) == 200
         assert status(proxy, unused) == 503

@@ -9,9 +9,9 @@ import httpx
 import pytest
 import yaml
 
+from sandbox.toolchain.containers import LITELLM
 from tests.litellm.conftest import Pod, rendered
 from tests.litellm.driver import Proxy
-from tests.litellm.environment import REQUIREMENTS
 from tests.litellm.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, Call
 from tools.validate.admin import Admin
 from tools.validate.reach import Url
@@ -45,7 +45,7 @@ def routes(pod: Pod) -> dict[str, dict[str, Any]]:
 
 
 def test_the_version_under_test_is_the_one_we_deploy() -> None:
-    assert f"litellm[proxy]=={LITELLM_CHART.version}" in REQUIREMENTS.with_suffix(".in").read_text()
+    assert f"litellm[proxy]=={LITELLM_CHART.version}" in LITELLM.with_suffix(".in").read_text()
     assert f"v{LITELLM_CHART.version}" == LITELLM_IMAGE.tag
 
 

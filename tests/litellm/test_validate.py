@@ -16,12 +16,10 @@ from typing import Any
 
 import pytest
 
-from sandbox.paths import HOME_VARIABLE
 from tests.litellm.double import configuration
 from tests.litellm.driver import Double, double
 from tools.validate.__main__ import options, validate
 from tools.validate.checks import CHECKS
-from tools.validate.errors import ValidateError
 
 OUTPUTS = {
     "modelAliases": ["small", "large"],
@@ -171,16 +169,16 @@ def test_a_request_lost_in_a_restart_fails(paid: Double, tmp_path: Path, capsys:
 
 
 class OneReplica(FakeCluster):
-    """Its restart ends the double and starts another, on the store of `after`."""
+    """Its restart ends the double and starts another, on the database `after`."""
 
-    def __init__(self, running: contextlib.ExitStack, before: Path, after: Path) -> None:
-        super().__init__(running.enter_context(double(store=before)))
+    def __init__(self, running: contextlib.ExitStack, before: str, after: str) -> None:
+        super().__init__(running.enter_context(double(database=before)))
         self.running, self.after, self.beside = running, after, 0
 
     def restart(self) -> None:
         self.of.process.terminate()
         self.of.process.wait()
-        self.of = self.running.enter_context(double(store=self.after))
+        self.of = self.running.enter_context(double(database=self.after))
         self.url = self.of.url
 
 
@@ -189,7 +187,7 @@ def test_keys_and_spend_outlive_the_only_replica(
     tmp_path: Path, capsys: Any, after: str, verdict: str
 ) -> None:
     with contextlib.ExitStack() as running:
-        cluster = OneReplica(running, tmp_path / "before", tmp_path / after)
+        cluster = OneReplica(running, "before", after)
         first = cluster.of
         passed, verdicts = checked(first, tmp_path, capsys, cluster, *only("restart"))
         assert cluster.of is not first
@@ -234,9 +232,3 @@ def test_a_model_without_cost_fails(tmp_path: Path, capsys: Any) -> None:
     with double(config=config) as free:
         passed, verdicts = checked(free, tmp_path, capsys, None, *only("high", "low"))
     assert (passed, verdicts["high"], verdicts["low"], verdicts["cleanup"]) == (False, "pass", "fail", "pass")
-
-
-def test_a_sandbox_has_nothing_to_validate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(HOME_VARIABLE, "/nowhere")
-    with pytest.raises(ValidateError, match="no container runs"):
-        validate(options(["--stack", "dev"]))

@@ -11,8 +11,8 @@ import pytest
 import versions
 from sandbox.cluster import control_plane
 from sandbox.errors import SandboxError
+from sandbox.network.policies import End, Policies
 from tests.support.driver import Sandbox
-from tests.support.policies import End, Policies
 from tests.support.waiting import wait_for
 from tests.support.watcher import Watcher
 

@@ -252,6 +252,44 @@ def test_a_recovery_that_finds_no_backup_says_so(archiving: World) -> None:
     assert archiving.cluster.list("Pod") == []
 
 
+def test_where_pods_run_postgres_own_wal_is_archived_and_replayed(archiving: World, tmp_path: Path) -> None:
+    archiving.operator = CloudNativePG(
+        cast(Watched, archiving.cluster), archiving.cloud, tmp_path / "buckets"
+    )
+    archiving.cluster.add("Cluster", "pg", "ns", spec=spec(**ARCHIVED))
+    archiving.step()
+    assert condition(archiving.cluster.items["Cluster", "ns", "pg"], "ContinuousArchiving") is None
+    archiving.cluster.items["PersistentVolumeClaim", "ns", "pg-1"]["spec"]["volumeName"] = "volume"
+    handed_over = tmp_path / "claims" / "volume" / "archive"
+    handed_over.mkdir(parents=True)
+    (handed_over / "000000010000000000000001").write_text("wal")
+    (handed_over / ".000000010000000000000002").write_text("unfinished")
+    archiving.step()
+    assert archiving.condition("ContinuousArchiving")["status"] == "True"
+    [segment] = [path for path in (tmp_path / "buckets").rglob("*") if path.is_file()]
+    assert (segment.name, segment.read_text()) == ("000000010000000000000001", "wal")
+    assert [path.name for path in handed_over.iterdir()] == [".000000010000000000000002"]
+
+    source = {"name": PLUGIN, "parameters": {"barmanObjectName": "store", "serverName": "pg"}}
+    recovery = {"source": "old", "database": "litellm", "owner": "litellm", "secret": {"name": "app"}}
+    restored = spec(bootstrap={"recovery": recovery}, externalClusters=[{"name": "old", "plugin": source}])
+    archiving.allow("pg-2")
+    archiving.cluster.add("Cluster", "pg-2", "ns", spec=restored)
+    archiving.operator.reconcile()
+    reason = archiving.cluster.items["Cluster", "ns", "pg-2"]["status"]["phaseReason"]
+    assert reason == "while restoring a backup: no target backup found"
+    assert ("Job", "ns", "pg-2-1-full-recovery") not in archiving.cluster.items
+    folder = segment.parents[1].relative_to(tmp_path / "buckets")
+    content = {"owner": "uid", "ended": "2030-01-01T10:00:00Z", "content": {"rows": [], "roles": {}}}
+    archiving.cloud.create("bucketObject", f"{folder}/base/20300101100000", content)
+    archiving.operator.reconcile()
+    job = archiving.cluster.items["Job", "ns", "pg-2-1-full-recovery"]
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    assert variables["SANDBOX_WAL"] == str(segment.parent)
+    assert variables["SANDBOX_BACKUP"] == str(segment.parents[1] / "base" / "20300101100000" / "base.tar.gz")
+
+
 def test_what_is_not_emulated_is_named() -> None:
     refused = spec(tablespaces=[], bootstrap={"recovery": {"backup": {}}}, enableSuperuserAccess=True)
     assert list(not_emulated({"spec": refused})) == [

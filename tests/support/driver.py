@@ -71,11 +71,12 @@ class Sandbox:
 
     program: ClassVar = [sys.executable, "-m", "sandbox"]
 
-    def __init__(self, folder: Path, stack: str = "dev", *, example: str = "") -> None:
+    def __init__(self, folder: Path, stack: str = "dev", *, example: str = "", played: bool = True) -> None:
         self._origin = REPOSITORY / "examples" / example if example else REPOSITORY
         self.root = folder / (example or "program")
         self.home = Home(folder / "home", stack_file.project_of(self._origin))
         self.stack = stack
+        self._played = played
 
     def make(self, fork: Sandbox | None = None) -> Sandbox:
         """Copy the program and, of a stopped sandbox to fork, the home: cluster, cloud and state."""
@@ -113,6 +114,8 @@ class Sandbox:
         program = [sys.executable, "-m", "sandbox"] if alone else self.program
         line = [*program, command, "--stack", self.stack]
         line += ["--home", str(self.home.root), "--root", str(self.root)]
+        if self._played and command in ("up", "preview", "refresh", "destroy", "start"):
+            line += ["--played"]
         if config is not None:
             overlay = self.root / "overlay.yaml"
             overlay.write_text(yaml.safe_dump(config))

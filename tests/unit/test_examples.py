@@ -13,8 +13,8 @@ import yaml
 from pulumi.runtime import mocks
 
 from components.litellm import PORT, PROXY
+from sandbox.network.policies import End, Policies
 from tests.support.engine import EVERYTHING, ROOT, SETTINGS, Mocks, Recording, run, run_program
-from tests.support.policies import End, Policies
 
 CLUSTER = {"gcp": {"project": "example-llm-dev"}, "name": "gateway-dev", "region": "europe-west4"}
 CONSUMER = {"gateway": "organization/llm-gateway/dev", "namespace": "search", "virtualKey": "search-app"}

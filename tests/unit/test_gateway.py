@@ -167,7 +167,7 @@ def test_readiness_agrees_with_serving_without_a_database(serve: bool, path: str
     litellm = values(run_program({"litellm": {"serveWithoutDatabase": serve}}), "litellm")
     assert litellm["proxy_config"]["general_settings"]["allow_requests_on_db_unavailable"] is serve
     assert litellm["readinessProbe"] == {"path": path}
-    assert litellm["startupProbe"] == {"path": path}
+    assert litellm["startupProbe"]["path"] == path
 
 
 def test_replicas_are_spread_and_disrupted_one_at_a_time(prod: Recording, program: Recording) -> None:

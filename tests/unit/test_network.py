@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from sandbox.network.policies import End, Policies
 from tests.support.engine import COSTS, ROOT, Recording, run_program
-from tests.support.policies import End, Policies
 
 NAMESPACES = {"llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager"}
 WEBHOOK = {"app.kubernetes.io/component": "webhook"}

@@ -10,6 +10,7 @@ in-tree object store (such a Backup fails, naming the method), choose a standby 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sandbox.cluster.status import holds, timestamp
 from sandbox.cluster.watched import Json, Watched, available, owner, set_condition
@@ -25,13 +26,23 @@ class PostgresBackups:
     """Reconciles Backups and ScheduledBackups."""
 
     kinds = frozenset(
-        {"Backup", "Cluster", "ConfigMap", "Deployment", "ObjectStore", "ScheduledBackup", "Service"}
+        {
+            "Backup",
+            "Cluster",
+            "ConfigMap",
+            "Deployment",
+            "ObjectStore",
+            "PersistentVolumeClaim",
+            "Pod",
+            "ScheduledBackup",
+            "Service",
+        }
     )
 
-    def __init__(self, api: Watched, cloud: Cloud) -> None:
+    def __init__(self, api: Watched, cloud: Cloud, buckets: Path | None = None) -> None:
         self._api = api
         self._cloud = cloud
-        self._plugin = BarmanPlugin(api, cloud)
+        self._plugin = BarmanPlugin(api, cloud, buckets)
 
     def reconcile(self) -> None:
         operator = available(self._api, "cloudnative-pg")

@@ -10,6 +10,7 @@ tags. Kinder in one thing: the error itself has a failure's cause, which Barman 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -53,6 +54,11 @@ class Folder:
         self._prefix = "/".join(part for part in (bucket, folder.strip("/"), server) if part)
         self._server = server
 
+    @property
+    def path(self) -> str:
+        """Where it is: BUCKET/FOLDER/SERVER."""
+        return self._prefix
+
     def check_empty(self, owner: str) -> None:
         """Refuse a folder that holds the backups of another Cluster than the one with the uid `owner`."""
         self._allow("barman-cloud-check-wal-archive", "buckets.get", "objects.list")
@@ -79,21 +85,22 @@ class Folder:
         if known["until"] != now or known["content"] != content:
             self._cloud.update("bucketObject", name, body)
 
-    def back_up(self, owner: str, content: Json) -> str:
-        """Take a base backup of the Cluster with the uid `owner`; its id."""
+    def back_up(self, owner: str, content: Json, take: Callable[[str], bool] = lambda _: True) -> str:
+        """Take a base backup of the Cluster with the uid `owner`; its id, by which `take` makes its files, if it can."""
         self._allow("barman-cloud-backup", "buckets.get", "objects.create", "objects.list", "objects.get")
-        now = timestamp()
-        identity = now.translate({ord(mark): None for mark in "-:Z"})[:15]
+        identity = timestamp().translate({ord(mark): None for mark in "-:Z"})[:15]
+        if not take(identity):
+            raise BarmanError("unexpected failure invoking barman-cloud-backup: exit status 4")
         with suppress(CloudError):  # two within a second are one
             self._cloud.create(
                 "bucketObject",
                 f"{self._prefix}/base/{identity}",
-                {"owner": owner, "ended": now, "content": content},
+                {"owner": owner, "ended": timestamp(), "content": content},
             )
         return identity
 
-    def restore(self, target: str | None) -> Json:
-        """The content at the time `target` (None: the last archived), from a backup before it and WAL."""
+    def backup(self, target: str | None) -> Json:
+        """The last base backup that ended before the time `target` (None: the last)."""
         self._allow("barman-cloud-backup-list", "buckets.get", "objects.list", "objects.get")
         backups = self._cloud.list("bucketObject", f"{self._prefix}/base/")
         backups = [
@@ -101,7 +108,11 @@ class Folder:
         ]
         if not backups:
             raise BarmanError("no target backup found")
-        content: Json = backups[-1]["content"]
+        return backups[-1]
+
+    def restore(self, target: str | None) -> Json:
+        """The content at the time `target` (None: the last archived), from a backup before it and WAL."""
+        content: Json = self.backup(target)["content"]
         try:
             archived = self._cloud.get("bucketObject", f"{self._prefix}/wals")
         except CloudError:

@@ -7,10 +7,13 @@ clusters.
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 from sandbox.cluster.watched import Json, Watched, available, set_condition
 from sandbox.google.cloud import Cloud
 from sandbox.google.workload_identity import principal
-from sandbox.operators.cloudnativepg import database
+from sandbox.operators.cloudnativepg import database, instances
 from sandbox.operators.cloudnativepg.barman import BarmanError, Folder
 from sandbox.operators.cloudnativepg.objects import CONTAINER_SECURITY
 
@@ -18,11 +21,15 @@ PLUGIN = "barman-cloud.cloudnative-pg.io"
 
 
 class BarmanPlugin:
-    """The plugin, on the cluster's objects and the emulated cloud."""
+    """The plugin, on the cluster's objects and the emulated cloud.
 
-    def __init__(self, api: Watched, cloud: Cloud) -> None:
+    `buckets` is where files of buckets lie; None where pods are played, and the emulated database is what is backed up.
+    """
+
+    def __init__(self, api: Watched, cloud: Cloud, buckets: Path | None) -> None:
         self._api = api
         self._cloud = cloud
+        self._buckets = buckets
 
     def sidecar_image(self, namespace: str) -> str | None:
         """The image of its sidecar; None when the operator in `namespace` finds no plugin that answers."""
@@ -58,6 +65,9 @@ class BarmanPlugin:
         try:
             folder = self._folder(cluster, own_parameters(cluster))
             folder.archive(cluster["metadata"]["uid"], database.content(self._cloud, cluster))
+            wals = self._buckets and self._buckets / folder.path / "wals"
+            if wals and not instances.take_wal(self._api, cluster, wals):
+                return  # until the first segment is there
             archived = (True, "ContinuousArchivingSuccess", "Continuous archiving is working")
         except BarmanError as error:
             archived = (False, "ContinuousArchivingFailing", f"rpc error: code = Unknown desc = {error}")
@@ -71,10 +81,28 @@ class BarmanPlugin:
         folder = self._folder(cluster, own_parameters(cluster))
         content = database.content(self._cloud, cluster)
         folder.archive(cluster["metadata"]["uid"], content)
-        return folder.back_up(cluster["metadata"]["uid"], content)
+        if self._buckets is None:
+            return folder.back_up(cluster["metadata"]["uid"], content)
+        base = self._buckets / folder.path / "base"
+        take = partial(instances.take_backup, self._api, cluster, base)
+        return folder.back_up(cluster["metadata"]["uid"], content, take)
 
     def restore(self, cluster: Json, recovery: Json) -> Json:
         """What the database of a Cluster that is made by recovery holds. Raises BarmanError."""
+        source, target = self._source(cluster, recovery)
+        return source.restore(target)
+
+    def files(self, cluster: Json, recovery: Json) -> dict[str, str]:
+        """The variables that name the base backup and the WAL to restore, where pods run. Raises BarmanError."""
+        if self._buckets is None:
+            return {}
+        source, target = self._source(cluster, recovery)
+        folder, identity = self._buckets / source.path, source.backup(target)["name"].rpartition("/")[2]
+        base = folder / "base" / identity / "base.tar.gz"
+        return {"SANDBOX_BACKUP": str(base), "SANDBOX_WAL": str(folder / "wals")}
+
+    def _source(self, cluster: Json, recovery: Json) -> tuple[Folder, str | None]:
+        """Where a Cluster is to be restored from, and the time that is asked for."""
         [source] = [
             external["plugin"]["parameters"]
             for external in cluster["spec"].get("externalClusters", [])
@@ -83,8 +111,7 @@ class BarmanPlugin:
         own = own_parameters(cluster)
         if own:
             self._folder(cluster, own).check_empty(cluster["metadata"]["uid"])
-        target = recovery.get("recoveryTarget", {}).get("targetTime")
-        return self._folder(cluster, source).restore(target)
+        return self._folder(cluster, source), recovery.get("recoveryTarget", {}).get("targetTime")
 
     def _folder(self, cluster: Json, parameters: Json | None) -> Folder:
         metadata = cluster["metadata"]

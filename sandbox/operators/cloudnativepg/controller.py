@@ -11,9 +11,13 @@ where the operator only lets its Job fail again and again; and a Secret whose us
 which lacks a key) leaves the Cluster unready with the instance manager's words as its phaseReason. The
 operator writes them to the primary's log only, reports a healthy cluster and never sets the password.
 
-What it does not do: run PostgreSQL, replicate, fail over or switch over (an instance that goes is made again
-on its volume), recover from or back up to volume snapshots, run other plugins than Barman Cloud, manage roles
-or services, poolers, tablespaces, image catalogs, certificates, superuser access. It
+Where pods run, so do PostgreSQL and its replication, in them (sandbox/containers/postgres_instance.py), and a standby
+takes over from a primary that is not ready (failover.py); base backups, WAL and recovery are then PostgreSQL's own, of files
+in the sandbox's folder (instances.py). Where they are played, no instance ever fails.
+
+What it does not do: switch over by plan (an instance that goes is made again on its volume), recover from or back up to
+volume snapshots, run other plugins than Barman Cloud, manage roles or services, poolers, tablespaces, image catalogs,
+certificates, superuser access. It
 refuses each of these by name in the Cluster's phaseReason.
 """
 
@@ -23,13 +27,14 @@ import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from sandbox.cluster.status import holds, moment, timestamp, with_condition
 from sandbox.cluster.watched import Json, Watched, available, controlled_by
 from sandbox.google.cloud import Cloud, CloudError
 from sandbox.latency import seconds
-from sandbox.operators.cloudnativepg import database, objects
+from sandbox.operators.cloudnativepg import database, failover, objects
 from sandbox.operators.cloudnativepg.barman import BarmanError
 from sandbox.operators.cloudnativepg.barman_plugin import PLUGIN, BarmanPlugin, archives, uses_plugin
 
@@ -99,10 +104,10 @@ class CloudNativePG:
         }
     )
 
-    def __init__(self, api: Watched, cloud: Cloud) -> None:
+    def __init__(self, api: Watched, cloud: Cloud, buckets: Path | None = None) -> None:
         self._api = api
         self._cloud = cloud
-        self._plugin = BarmanPlugin(api, cloud)
+        self._plugin = BarmanPlugin(api, cloud, buckets)
 
     def reconcile(self) -> None:
         deployment = available(self._api, "cloudnative-pg")
@@ -130,6 +135,7 @@ class CloudNativePG:
             operator = objects.Operator(image, self._plugin.sidecar(cluster, sidecar_image))
         self._make_shared_objects(cluster)
         found = self._find(cluster)
+        failover.label_roles(self._api, cluster, found.pods)
         phase = self._next(cluster, found, operator)
         self._register(cluster, found, phase)
         if (
@@ -193,6 +199,11 @@ class CloudNativePG:
             failure = self._fill(cluster)
             if failure:
                 return Phase("Setting up primary", f"while restoring a backup: {failure}")
+        failing = failover.failing_over(cluster, found.pods)
+        if failing:
+            self._tell(cluster, "FailingOver", f"Failing over from {status['currentPrimary']} to {failing}")
+            target = {"targetPrimary": failing, "targetPrimaryTimestamp": timestamp()}
+            return Phase("Failing over", f"Failing over from {status['currentPrimary']} to {failing}", target)
         if self._start_instances(cluster, found, operator):
             return None
         if any(not _active(pod) for pod in found.pods):
@@ -203,7 +214,7 @@ class CloudNativePG:
         primary = status.get("targetPrimary")
         if not all(_ready(pod) for pod in found.pods):
             return None
-        if status.get("currentPrimary") != primary:
+        if not status.get("currentPrimary"):  # later ones say themselves that they were promoted
             return Phase(
                 status["phase"],
                 status.get("phaseReason", ""),
@@ -233,13 +244,20 @@ class CloudNativePG:
                 "The cluster is in an unrecoverable state. "
                 "To resolve this, restore the cluster from a recent backup.",
             )
-        self._api.create("PersistentVolumeClaim", objects.claim(cluster, 1))
-        if "recovery" in cluster["spec"].get("bootstrap", {}):
+        recovery = cluster["spec"].get("bootstrap", {}).get("recovery")
+        if recovery is not None:
+            try:
+                files = self._plugin.files(cluster, recovery)
+            except BarmanError as error:
+                return Phase("Setting up primary", f"while restoring a backup: {error}")
             self._tell(cluster, "CreatingInstance", "Primary instance (from external cluster)")
             job = objects.job(cluster, 1, "full-recovery", operator, "")
+            [container] = job["spec"]["template"]["spec"]["containers"]
+            container["env"] += [{"name": name, "value": value} for name, value in files.items()]
         else:
             self._tell(cluster, "CreatingInstance", "Primary instance (initdb)")
             job = objects.job(cluster, 1, "initdb", operator, credentials(cluster).secret)
+        self._api.create("PersistentVolumeClaim", objects.claim(cluster, 1))
         self._api.create("Job", job)
         return Phase(
             "Setting up primary",

@@ -1,7 +1,7 @@
 """The objects CloudNativePG makes for a Cluster: Services, budgets, claims, Jobs and Pods, as plain JSON.
 
 What they lack: certificates, the roles and bindings of the instance manager, the monitoring ConfigMap, and
-the instance's environment and probes beyond what a scheduler and a reader of the object can see.
+the instance's environment beyond what a scheduler and a reader of the object can see.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SERIAL = "cnpg.io/nodeSerial"
 
 _PORT = 5432
 _USER = 26
+# Once a second, where the operator asks every ten, and without its TLS.
+_PROBED = {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 60}
 CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -162,6 +164,12 @@ def pod(cluster: Json, serial: int, primary: bool, operator: Operator) -> Json:
         {"name": "metrics", "containerPort": 9187, "protocol": "TCP"},
         {"name": "status", "containerPort": 8000, "protocol": "TCP"},
     ]
+    for probe, path in (
+        ("startupProbe", "/startupz"),
+        ("readinessProbe", "/readyz"),
+        ("livenessProbe", "/healthz"),
+    ):
+        spec["containers"][0][probe] = {"httpGet": {"path": path, "port": 8000}, **_PROBED}
     spec["terminationGracePeriodSeconds"] = cluster["spec"].get("stopDelay", 1800)
     role = "primary" if primary else "replica"
     labels = {INSTANCE: name, INSTANCE_ROLE: role, "role": role, "cnpg.io/podRole": "instance"}
