@@ -64,6 +64,7 @@ class BackupStore(pulumi.ComponentResource):
             f"{name}-fixed-location",
             {key: backups.bucket_location or args.cluster.location.apply(_region_of)},
             self,
+            free_if="the bucket was never made",
             of=bucket,
         ).apply(lambda fixed: fixed[key])
 
@@ -138,9 +139,10 @@ class BackupStore(pulumi.ComponentResource):
             if "Error 404" in str(error):
                 return bucket
             raise pulumi.RunError(
-                f"Whose the bucket {bucket} is could not be seen. If it is not in {self._project}, names of buckets being "
-                "one for all of Google's users, give this stack another: llm-gateway:postgres.backups.bucket. If it is, "
-                f"whoever runs this needs roles/storage.bucketViewer. Google's answer: {str(error)[:300]}"
+                f"The bucket {bucket} could not be looked up, so it may be somebody else's: a bucket's name is unique among "
+                f"all users of Google Cloud. If it is not in {self._project}, give this stack another name: "
+                "llm-gateway:postgres.backups.bucket. If it is, whoever runs this needs roles/storage.bucketViewer. "
+                f"Google's answer: {str(error)[:300]}"
             ) from error
         refuse_what_is_not_ours(
             f"The bucket {bucket}",

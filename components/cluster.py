@@ -41,7 +41,7 @@ class ClusterHandle:
         return pulumi.Output.format("{0}/ns/{1}/sa/{2}", self.workload_identity_pool, namespace, account)
 
     def once(self, known: pulumi.Output[object]) -> ClusterHandle:
-        """The same, known no sooner than `known`."""
+        """The same cluster; each of its values is known no sooner than `known`."""
 
         def later(value: pulumi.Output[Any]) -> pulumi.Output[Any]:
             return pulumi.Output.all(value, known).apply(lambda both: both[0])
@@ -118,7 +118,7 @@ def _required(value: object, key: str, stack: str) -> str:
 def _labels(pools: Any) -> Mapping[str, Mapping[str, str]]:
     """The labels of a cluster's node pools, by name."""
     found: list[Any] = pools or []
-    return {pool.name: pool.node_configs[0].resource_labels for pool in found}
+    return {pool.name: pool.node_configs[0].resource_labels or {} for pool in found}
 
 
 def _kubeconfig(endpoint: str, ca_certificate: str) -> str:

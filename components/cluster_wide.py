@@ -1,4 +1,4 @@
-"""What there is once per cluster and another stack has is seen in the preview already.
+"""Looks, in the preview already, for cluster-wide objects of this stack's names that another stack has.
 
 Everything else that a stack makes in the cluster is in its own namespaces.
 """
@@ -31,9 +31,9 @@ _HELM = "meta.helm.sh/release-"
 
 
 def looked_at(name: str, owner: str, cluster: ClusterHandle, recover: bool) -> pulumi.ResourceTransformation:
-    """A transformation that has what a preview would create looked for in the cluster, where others may have it.
+    """A transformation that looks in the cluster for each cluster-wide object and operator that would be created.
 
-    Whoever may view the cluster may do this; what they may not view, the `up` looks at.
+    It needs the right to view the cluster, and passes over what it may not view: the `up` looks at that.
 
     Args:
         name: prefix of the hook's name, unique in the program.
@@ -88,6 +88,6 @@ def refuse_other_releases(crd: Mapping[str, Any], release: Mapping[str, Any]) ->
         f"The cluster has {release['name']} already: its CRD {crd['metadata']['name']} belongs to the Helm release "
         f"{namespace}/{name}, of another stack or of the cluster's own. Helm would refuse a second one half-way. {without}"
         "Use another cluster, or that namespace if it is this stack's. If only the CRDs are left of that release, give them "
-        f"to this one: kubectl annotate crds --overwrite {_HELM}namespace={release['namespace']} {_HELM}name={release['name']} "
-        "<each of its CRDs>"
+        "to this one: kubectl annotate crds <each of its CRDs> --overwrite "
+        f"{_HELM}namespace={release['namespace']} {_HELM}name={release['name']}"
     )

@@ -20,6 +20,8 @@ def fix(
     name: str,
     settings: Mapping[str, pulumi.Input[str]],
     parent: pulumi.Resource,
+    *,
+    free_if: str,
     of: pulumi.Input[str] | None = None,
 ) -> pulumi.Output[Mapping[str, str]]:
     """The settings, known once they are compared with those of the run that made this.
@@ -30,7 +32,8 @@ def fix(
         name: the Stash's.
         settings: values that are no secrets, by key as the stack file has it.
         parent: the component that it is a child of.
-        of: what they are settings of; for another one they may be others.
+        free_if: when they may still change, a clause of the refusal.
+        of: the name of what they are settings of; the comparison starts anew with another name.
 
     Raises:
         pulumi.RunError: naming every key that differs.
@@ -42,8 +45,7 @@ def fix(
         made = await stash.output.future()
         if made and now and (said := _moved(made, now)):
             raise pulumi.RunError(
-                f"{said} If no `up` of this stack came as far as its operators, let it forget what it was told: "
-                f"pulumi state delete '{await stash.urn.future()}'"
+                f"{said} If {free_if}, let the state forget what it was told: pulumi state delete '{await stash.urn.future()}'"
             )
         return now or {}
 
@@ -56,7 +58,10 @@ def fix_for_good(
     parent: pulumi.Resource,
     after: list[pulumi.Resource],
 ) -> None:
-    """The same once more as soon as `after` is made: from then on no state that forgot the first lets it move.
+    """Keep and compare the settings a second time, in a Stash that is made once `after` is.
+
+    The Stash of `fix` may be deleted from the state where a first `up` failed early; its refusal says so. This one
+    then still refuses.
 
     Raises:
         pulumi.RunError: naming every key that differs, once the state is read.

@@ -40,8 +40,9 @@ _LENGTH, _SALT_LENGTH = 33, 43
 class GatewaySecretsArgs:
     """Arguments of GatewaySecrets.
 
-    `project` is the settings' own, once the stack is known to be made in it; it is asked for when nothing is refused. `reader` is the IAM member that may
-    read each secret, `cluster` has the database.
+    `project` gives the settings' project, known once the stack is known to be made in it. It is called once nothing is
+    refused, as it registers a resource. `reader` is the IAM member that may read each secret. The database is in
+    `cluster`.
     """
 
     settings: Settings
@@ -222,10 +223,14 @@ class GatewaySecrets(pulumi.ComponentResource):
                 return
             if version := await newest_version(self._args.settings.gcp.project, self._id(secret_id), self):
                 key = self._adoptions()[secret_id][0]
+                another = (
+                    "To have another one, add it as a version and write that one's number."
+                    if secret_id == REDIS_PASSWORD  # no setting raises its generation
+                    else f"To make another one, raise its generation above {generation}."
+                )
                 raise RuntimeError(
-                    f"{self._id(secret_id)} has a value, version {version}, which the state has lost: another one would be made "
-                    f"in its place, unasked. To keep it, write llm-gateway:{key}: {version}. To make another one, raise "
-                    f"its generation above {generation}. "
+                    f"{self._id(secret_id)} has a value, version {version}, which the state has lost: another one "
+                    f"would be made in its place, unasked. To keep it, write llm-gateway:{key}: {version}. {another} "
                     'docs/operations.md says more under "A value is gone from the state".'
                 )
 
@@ -315,7 +320,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret_id=secret.secret_id,
             version=pulumi.Output.all(version.version, version.enabled).apply(readable),
             name=secret.name,
-            access=self._access(f"{SALT_KEY}-reader", secret.secret_id, self._args.reader),
+            access=self._access(f"{secret_id}-reader", secret.secret_id, self._args.reader),
         )
         self.salt = pulumi.Output.concat(secret.name, "/versions/", stored.version)
         return stored
@@ -445,7 +450,8 @@ class GatewaySecrets(pulumi.ComponentResource):
             secret_id=secret.secret_id,
             version=version.version,
             name=secret.name,
-            access=self._access(f"{secret_id}-reader", secret.secret_id, self._args.reader),
+            # With the prefix: a secret of another stack, which is only read, may be called the same without it.
+            access=self._access(f"{self._id(secret_id)}-reader", secret.secret_id, self._args.reader),
         )
 
     def _existing(self, secret_id: str) -> StoredSecret:

@@ -220,9 +220,6 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None) -> dict[str,
     params: dict[str, object] = {
         "tpm": model.tpm,
         "rpm": model.rpm,
-        # Here they are numbers to LiteLLM even as Helm writes them: YAML 1.1 reads 5e-08 as text. Without any, it has
-        # the prices of its own map, of every kind; with one, no other of the map counts.
-        **model.prices,
     }
     if model.api_key_secret:
         params["api_key"] = f"os.environ/{model.api_key_variable}"
@@ -241,4 +238,8 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None) -> dict[str,
     return {
         "model_name": model.alias,
         "litellm_params": {key: value for key, value in params.items() if value is not None},
+        # Without any, LiteLLM has the prices of its own map, of every kind; with one, no other of the map counts. In
+        # `litellm_params` they would also become the map's, for each other alias of the same model. It takes text for
+        # numbers here: YAML 1.1 reads 5e-08, as Helm writes it, as text.
+        **({"model_info": model.prices} if model.prices else {}),
     }

@@ -62,7 +62,7 @@ class LlmGateway(pulumi.ComponentResource):
         opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=looked_at))
         super().__init__("llmgateway:llm_gateway:LlmGateway", name, None, opts)
         charts, timeouts, protect = settings.charts, settings.timeouts, settings.protect
-        shared_state, backups = settings.litellm.shared_state, settings.postgres.backups
+        backups = settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
         # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
@@ -85,8 +85,12 @@ class LlmGateway(pulumi.ComponentResource):
 
         @cache
         def unmoved() -> pulumi.Output[Any]:
+            early = "no `up` of this stack came as far as its operators"
             return pulumi.Output.all(
-                *(fixed_settings.fix(f"{name}-fixed-{part}", keys, self) for part, keys in fixed.items())
+                *(
+                    fixed_settings.fix(f"{name}-fixed-{part}", keys, self, free_if=early)
+                    for part, keys in fixed.items()
+                )
             )
 
         # It refuses what would make a second salt before anything is registered.
@@ -218,11 +222,12 @@ class LlmGateway(pulumi.ComponentResource):
             )
 
         valkey = None
-        if shared_state.kind == "valkey":
+        if secrets.redis_password:
             valkey = Valkey(
                 f"{name}-valkey",
                 ValkeyArgs(
                     namespace=namespaces.gateway,
+                    password=secrets.redis_password,
                     secret=synced.litellm,  # it starts only with its password
                     timeout=timeouts.valkey,
                 ),

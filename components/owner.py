@@ -1,4 +1,4 @@
-"""Who owns what this stack makes: a mark on secrets, teams and virtual keys, and a label where Google has labels only."""
+"""Who owns what this stack makes: a mark on secrets, teams and virtual keys, a label on bucket and node pool."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def owner_of(settings: Settings) -> str:
 
 
 def owner_label(settings: Settings) -> str:
-    """The mark as a label's value, which has 63 small letters, digits, `-` and `_` at most: readable, and still one of a kind."""
+    """The mark as a label's value: at most 63 small letters, digits, `-` and `_`, readable and unique per mark."""
     owner = owner_of(settings)
     readable = re.sub(r"[^a-z0-9_-]", "_", owner.lower())[:54]
     return f"{readable}-{hashlib.sha256(owner.encode()).hexdigest()[:8]}"

@@ -1,7 +1,7 @@
-"""Which objects of the cluster are this stack's: each carries its mark, and a create takes over what an interrupted one left.
+"""Marks the objects of this stack in the cluster, and lets a create take over what an interrupted one left.
 
-The engine learns of an object when its create has ended. What it did not live to learn of would be in the way of
-every further `up`; docs/decisions/ownership.md.
+The engine learns of an object when its create has ended. An object that it did not learn of, because it was killed
+before, would be in the way of every further `up`; docs/decisions/ownership.md.
 """
 
 # The cluster's own client is untyped.
@@ -129,7 +129,10 @@ class Connection:
 
 
 def admit(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str, recover: bool) -> str | None:
-    """Let a create go where nothing is, or what is may be taken over; else raise pulumi.RunError."""
+    """Let a create go on where no object is in its way, or one that may be taken over.
+
+    Returns a warning about what is taken over. Raises pulumi.RunError where the object may not be.
+    """
     inputs = args.new_inputs or {}
     deadline = time.monotonic() + _DELETION_SECONDS
     while (live := live_object(api, inputs)) and live["metadata"].get("deletionTimestamp"):
@@ -171,7 +174,10 @@ def _record(api: DynamicClient, args: pulumi.ResourceHookArgs) -> None:
 
 
 def admit_release(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str, recover: bool) -> str | None:
-    """Delete Helm's records of an install that was interrupted, so that the next adopts the objects; else RunError."""
+    """Delete Helm's records of an install that was interrupted, so that the next install adopts the objects.
+
+    Returns a warning where there were any. Raises pulumi.RunError where the release may not be taken over.
+    """
     inputs = args.new_inputs or {}
     records = _records(api, inputs)
     if not records:
@@ -202,7 +208,10 @@ def _record_release(api: DynamicClient, args: pulumi.ResourceHookArgs) -> None:
 
 
 def end_pending(api: DynamicClient, args: pulumi.ResourceHookArgs) -> str | None:
-    """Have a revision that was interrupted count as failed, as Helm itself would have left it: Helm upgrades from it."""
+    """Set an interrupted revision to failed, as Helm itself would have left it: Helm upgrades from a failed one.
+
+    Returns a warning where there was one.
+    """
     inputs = args.new_inputs or {}
     newest = (_records(api, inputs) or [None])[-1]
     if newest is None or not newest["metadata"]["labels"]["status"].startswith("pending"):
@@ -275,8 +284,10 @@ def _said(live: Mapping[str, Any]) -> str:
 def _lost(live: Mapping[str, Any], annotation: str) -> str:
     metadata = live["metadata"]
     namespace = f" --namespace {metadata['namespace']}" if metadata.get("namespace") else ""
+    group = live["apiVersion"].rpartition("/")[0]
+    kind = live["kind"].lower() + (f".{group}" if group else "")
     return (
         "If its state was lost, run `pulumi up` with llm-gateway:recover: true. If this `up` is to replace it: it cannot be "
         "replaced under its own name. If it was deleted from the state of a stack that is otherwise complete: kubectl "
-        f"annotate{namespace} {live['kind'].lower()} {metadata['name']} {annotation}-"
+        f"annotate{namespace} {kind} {metadata['name']} {annotation}-"
     )

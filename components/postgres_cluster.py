@@ -33,9 +33,10 @@ _RESTORED = "restored"
 class PostgresClusterArgs:
     """Arguments of PostgresCluster.
 
-    `credentials` is a basic-auth Secret. `salt` is what the credentials in it are encrypted with. `operator_ready` says that the operator's webhook answers;
-    `backups_ready` is what must be there before the first WAL is archived or restored, nothing without an
-    object store. `protect` refuses to delete or replace the Cluster. `timeout` is in seconds.
+    `credentials` is a basic-auth Secret, with which LiteLLM logs in. `salt` is the name and version of what encrypts
+    the credentials that LiteLLM stores. `operator_ready` says that the operator's webhook answers. `backups_ready` is
+    what must be there before the first WAL is archived or restored; empty without an object store. `protect` refuses to
+    delete or replace the Cluster. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]

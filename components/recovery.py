@@ -19,7 +19,7 @@ _LISTED = 5
 
 
 def exported() -> Sequence[Mapping[str, Any]]:
-    """The resources of this stack's state, secrets encrypted. Raises pulumi.RunError where the CLI cannot say them."""
+    """The resources of this stack's state, secrets encrypted. Raises pulumi.RunError where the CLI cannot export it."""
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     try:
         command = ["pulumi", "stack", "export", "--stack", stack]
@@ -81,7 +81,7 @@ def only_what_is_lost(name: str, state: Sequence[Mapping[str, Any]]) -> pulumi.R
 
 
 def _unfinished(resource: Mapping[str, Any]) -> bool:
-    """A provider takes nothing along."""
+    """Whether a resource is still to be deleted or replaced; providers do not count, no object goes with one."""
     made = not resource["type"].startswith("pulumi:providers:")
     return made and bool(resource.get("delete") or resource.get("pendingReplacement"))
 

@@ -40,21 +40,27 @@ def salt_of_database(
         wanted = await salt.future() if salt else None
         if kubeconfig:
             databases = await asyncio.to_thread(_databases, json.loads(kubeconfig), namespace)
-            if said := other_salt(databases, wanted):
+            if said := other_salt(databases, wanted, namespace):
                 raise RuntimeError(said)
 
     return pulumi.ResourceHook(name, refuse, pulumi.ResourceHookOptions(on_dry_run=True))
 
 
-def other_salt(databases: Mapping[str, str], wanted: str | None) -> str:
-    """What is wrong where one of the databases, each with its salt by its name, needs another than `wanted`."""
+def other_salt(databases: Mapping[str, str], wanted: str | None, namespace: str) -> str:
+    """The refusal where a database of the namespace needs another salt than `wanted`; empty where none does.
+
+    Args:
+        databases: the salt of each database, by the database's name.
+        wanted: what pods would read; None for a salt that would be made.
+        namespace: of the databases.
+    """
     for database, salt in databases.items():
         if salt != wanted:
             return (
                 f"The credentials in database {database} are encrypted with {salt}; LiteLLM would get "
                 f"{wanted or 'a new salt'} and could read none of them. Put gcp.project, secrets.prefix and owner back, "
                 "or bring that version back at Google. To give the stored credentials up for good: kubectl annotate "
-                f"--namespace <its namespace> clusters.postgresql.cnpg.io {database} {SALT}-"
+                f"--namespace {namespace} clusters.postgresql.cnpg.io {database} {SALT}-"
             )
     return ""
 

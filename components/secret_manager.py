@@ -27,7 +27,7 @@ def find_secrets(project: str, parent: pulumi.Resource) -> Mapping[str, FoundSec
 
 
 def has_version(project: str, secret_id: str, version: str, parent: pulumi.Resource) -> bool:
-    """Whether a Secret has a version, disabled and destroyed ones too. Raises what Google answers but a 404."""
+    """Whether a Secret has a version, disabled and destroyed ones too. Raises the SDK's Exception but for a 404."""
     try:
         gcp.secretmanager.get_secret_version(
             project=project,

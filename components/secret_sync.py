@@ -26,7 +26,7 @@ ONE_WORD = "^[!#-&(-~]+$"
 IN_A_URL = "^[A-Za-z0-9._~-]+$"
 """LiteLLM's chart writes the database's password into a URL as it is."""
 ANYTHING = "(?s)."
-"""A password of somebody else's server: only not empty."""
+"""The password of a Redis, which may be somebody else's: any text that is not empty."""
 DATABASE_OWNER = "litellm"
 
 

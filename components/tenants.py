@@ -12,6 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.litellm import LiteLLM
+from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
 from settings import tenants
@@ -75,8 +76,6 @@ class Tenants(pulumi.ComponentResource):
     new run. The Job stays when it is done (no ttl): it is the record of the last run.
     """
 
-    job: kubernetes.batch.v1.Job
-
     def __init__(self, name: str, args: TenantsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:tenants:Tenants", name, None, opts)
         for team in args.teams:
@@ -93,7 +92,7 @@ class Tenants(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.job = kubernetes.batch.v1.Job(
+        kubernetes.batch.v1.Job(
             f"{name}-reconcile",
             # No fixed name: after a lost state the Job of before is there, and takes no other template.
             metadata=kubernetes.meta.v1.ObjectMetaArgs(namespace=args.namespace, labels=RECONCILER.labels),
@@ -209,12 +208,7 @@ def _pod(args: TenantsArgs, declared: pulumi.Input[str]) -> kubernetes.core.v1.P
                 resources=kubernetes.core.v1.ResourceRequirementsArgs(
                     requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "256Mi"}
                 ),
-                security_context=kubernetes.core.v1.SecurityContextArgs(
-                    read_only_root_filesystem=True,
-                    allow_privilege_escalation=False,
-                    capabilities=kubernetes.core.v1.CapabilitiesArgs(drop=["ALL"]),
-                    seccomp_profile=kubernetes.core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-                ),
+                security_context=RESTRICTED,
                 # The Job's events then show what the script said last.
                 termination_message_policy="FallbackToLogsOnError",
             )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.gateway_secrets import StoredSecret
+from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
 from settings.gateway import REDIS_PASSWORD
@@ -21,9 +23,13 @@ USER = 999
 
 @dataclass(frozen=True, kw_only=True)
 class ValkeyArgs:
-    """Arguments of Valkey. `secret` holds its password under REDIS_PASSWORD. `timeout` is in seconds."""
+    """Arguments of Valkey.
+
+    `password` is in Secret Manager, and `secret` holds it under REDIS_PASSWORD. `timeout` is in seconds.
+    """
 
     namespace: pulumi.Input[str]
+    password: StoredSecret
     secret: SyncedSecret
     timeout: int
 
@@ -52,7 +58,11 @@ class Valkey(pulumi.ComponentResource):
                 strategy=kubernetes.apps.v1.DeploymentStrategyArgs(type="Recreate"),
                 selector=kubernetes.meta.v1.LabelSelectorArgs(match_labels=labels),
                 template=kubernetes.core.v1.PodTemplateSpecArgs(
-                    metadata=kubernetes.meta.v1.ObjectMetaArgs(labels=labels),
+                    metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                        labels=labels,
+                        # The pod reads its password when it starts: another one restarts it, as it does the proxies.
+                        annotations={"llm-gateway/password-version": args.password.version},
+                    ),
                     spec=kubernetes.core.v1.PodSpecArgs(
                         automount_service_account_token=False,
                         security_context=kubernetes.core.v1.PodSecurityContextArgs(
@@ -113,10 +123,5 @@ def _container(args: ValkeyArgs) -> kubernetes.core.v1.ContainerArgs:
         resources=kubernetes.core.v1.ResourceRequirementsArgs(
             requests={"cpu": "100m", "memory": "256Mi"}, limits={"memory": "256Mi"}
         ),
-        security_context=kubernetes.core.v1.SecurityContextArgs(
-            read_only_root_filesystem=True,
-            allow_privilege_escalation=False,
-            capabilities=kubernetes.core.v1.CapabilitiesArgs(drop=["ALL"]),
-            seccomp_profile=kubernetes.core.v1.SeccompProfileArgs(type="RuntimeDefault"),
-        ),
+        security_context=RESTRICTED,
     )

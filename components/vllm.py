@@ -48,7 +48,6 @@ class VllmArgs:
 class Vllm(pulumi.ComponentResource):
     """The vllm-stack Release: one engine Deployment per model, and the router in front of them."""
 
-    release: kubernetes.helm.v3.Release
     url: pulumi.Output[str]
     """Base URL of the router's OpenAI-compatible API inside the cluster."""
 
@@ -65,7 +64,7 @@ class Vllm(pulumi.ComponentResource):
         # Engines and router read the key when they start: another version of it restarts them.
         restarts = args.api_key.annotation
         secrets = (args.api_key, args.hugging_face)
-        self.release = kubernetes.helm.v3.Release(
+        kubernetes.helm.v3.Release(
             f"{name}-release",
             name=RELEASE,
             namespace=args.namespace,

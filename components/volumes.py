@@ -28,8 +28,8 @@ Volumes = Callable[[Mapping[str, Any]], Mapping[str, Volume | None]]
 def volumes_only_grow(name: str, volumes: Volumes) -> pulumi.ResourceHook:
     """A `before_update` hook that compares the inputs of the last `up` with the new ones, in previews, too.
 
-    It raises ValueError for a volume that would shrink, change its access modes or class, or go though it may
-    not. Helm and a claim's own validation see none of this before the `up`.
+    It raises ValueError for a volume that would shrink, change its access modes or class, or be taken away where it
+    may not. Helm and a claim's own validation see none of this before the `up`.
     """
 
     def compare(args: pulumi.ResourceHookArgs) -> None:

@@ -1,7 +1,7 @@
 """What policies are made from.
 
 A policy's check yields what is wrong, its description says what must hold, its remedy what to write instead.
-A policy reports a resource that it does not apply to as such: the engine counts only what was checked.
+A policy tells the engine of each resource that it does not apply to, so that the engine counts only what was checked.
 """
 
 from __future__ import annotations

@@ -16,16 +16,20 @@ _EVERYONE = {"allUsers", "allAuthenticatedUsers"}
 
 
 def _per_secret(grant: Resource) -> Iterator[str]:
-    role, policy = grant.props.get("role"), grant.props.get("policyData")
+    policy = grant.props.get("policyData")
+    roles = [
+        grant.props.get("role"),
+        *(re.findall(r'"(roles/[^"]+)"', policy) if isinstance(policy, str) else ()),
+    ]
     if _ON_SECRETS.fullmatch(grant.type):
         if _AUTHORITATIVE.fullmatch(grant.type):
             yield f"{grant.name} removes every member that others have added to the secret."
         if grant.props.get("member") in _EVERYONE:
             yield f"{grant.name} lets everyone read the secret."
-    elif (isinstance(role, str) and _READS_SECRETS.fullmatch(role)) or (
-        isinstance(policy, str) and "roles/secretmanager." in policy
-    ):
-        yield f"{grant.name} gives {role or 'a role'} on every secret, present and future."
+        return
+    for role in roles:
+        if isinstance(role, str) and _READS_SECRETS.fullmatch(role):
+            yield f"{grant.name} gives {role} on every secret, present and future."
 
 
 POLICIES = [

@@ -62,7 +62,7 @@ POLICIES = [
         "charts-are-pinned",
         "Every Helm chart has the version that versions.py pins: without an exact version, Helm takes the repository's "
         "newest.",
-        "the chart with its exact version in versions.py, and `**charts.inputs(<chart>)` in the Release.",
+        "the chart with its exact version in versions.py, and `**chart_inputs(charts, <chart>)` in the Release.",
         lambda resource: resource.type in _KINDS,
         _chart,
     ),

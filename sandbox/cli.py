@@ -7,6 +7,8 @@ work with those of the last operation.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import math
 import os
 import sys
@@ -34,7 +36,7 @@ def read_settings(root: Path, stack: str, charts: str, overlay: Path | None) -> 
     """The stack's settings as they are to run here."""
     content = stack_file.read_stack_file(root, stack)
     folder = CHARTS if charts == "contract" and stack_file.is_gateway(content) else None
-    return stack_file.prepare(content, folder, yaml.safe_load(overlay.read_text()) or {} if overlay else {})
+    return stack_file.prepare(content, folder, stack_file.read_overlay(overlay) if overlay else {})
 
 
 def shell(box: Sandbox) -> int:
@@ -74,6 +76,19 @@ def down(home: Home) -> int:
             say(f"  stopped {name}")
         for path in (home.daemon_ready, home.pods_ready):
             path.unlink(missing_ok=True)
+    return 0
+
+
+def down_all(root: Path) -> int:
+    """Stop every sandbox of a program's folder; one that cannot be stopped keeps no other one running."""
+    left: list[str] = []
+    for folder in sorted((root / ".sandbox").glob("*/")):
+        try:
+            down(Home(folder))
+        except SandboxError as error:
+            left.append(str(error))
+    if left:
+        raise SandboxError("\n".join(left))
     return 0
 
 
@@ -142,12 +157,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _scale(text: str) -> float:
-    scale = float(text)
-    if not (math.isfinite(scale) and scale >= 0):
-        raise argparse.ArgumentTypeError(
-            f"{text} is not a factor: give 0 (no latency), 1 (as on GKE) or one between"
-        )
-    return scale
+    with contextlib.suppress(ValueError):
+        scale = float(text)
+        if math.isfinite(scale) and scale >= 0:
+            return scale
+    raise argparse.ArgumentTypeError(f"{text} is not a factor: give 0 (no latency), 1 (as on GKE) or another")
 
 
 def dispatch(options: argparse.Namespace) -> int:
@@ -155,7 +169,7 @@ def dispatch(options: argparse.Namespace) -> int:
     if os.environ.get(HOME_VARIABLE):
         raise SandboxError("this is a sandbox's shell: use plain pulumi here, or `exit` first.")
     if options.command == "down" and not (options.home or options.stack):
-        return max((down(Home(folder)) for folder in sorted((root / ".sandbox").glob("*/"))), default=0)
+        return down_all(root)
     stack = options.stack or "dev"
     home = Home((options.home or root / ".sandbox" / stack).resolve(), stack_file.project_of(root))
     if any(character.isspace() for character in str(home.root)):
@@ -213,6 +227,11 @@ def main() -> int:
         return dispatch(parse(sys.argv[1:]))
     except SandboxError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: the disk is full: make room (`df -h`), and run it again ({error})", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; `make down` stops what was started", file=sys.stderr)

@@ -30,7 +30,7 @@ def operate(box: Sandbox, operation: str, allow: Sequence[str], preview_first: b
     """Run one engine operation, its output as always, then the summary. Returns pulumi's exit code.
 
     With `preview_first`, an `up` comes after a preview, which is shown only where it fails, so that policies and guard
-    stop it before anything is touched. `allow` names what the guard lets go.
+    stop it before anything is touched. `allow` names what the guard lets be deleted or replaced.
     """
     if operation != "up" or not preview_first:
         code = _run_engine(box, operation, allow, checked=operation == "preview")

@@ -51,6 +51,19 @@ def read_stack_file(root: Path, stack: str) -> Settings:
     return content | {"config": _sections(config)}
 
 
+def read_overlay(file: Path) -> Settings:
+    """The settings in a file that is merged over a stack's. Raises SandboxError where it holds none."""
+    try:
+        content = stack_text.read(file.read_bytes())
+    except (OSError, stack_text.StackTextError) as error:
+        raise SandboxError(f"--config-overlay {file}: {error}.") from error
+    if not isinstance(content, dict | None):
+        raise SandboxError(
+            f"--config-overlay {file} holds no settings: write them as they stand below `config:` in a stack file."
+        )
+    return content or {}
+
+
 def _sections(config: Settings) -> Settings:
     """The config with what `pulumi new` wrote by its path (`gcp.project`) in its section, where the rest looks for it."""
     own = f"{PROJECT}:"
@@ -139,8 +152,12 @@ def cluster(content: Settings) -> Cluster:
     """The cluster to emulate. Raises SandboxError when the settings name none."""
     (project,) = section(content, "gcp", "project")
     named = content["config"].get(f"{PROJECT}:cluster")
-    if isinstance(named, dict) and named.get("stack"):
-        return Cluster(project, "of-another-stack", "europe-west4", named["stack"])
+    if isinstance(named, dict) and (stack := named.get("stack")):
+        if str(stack).count("/") != 2:
+            raise SandboxError(
+                f"{PROJECT}:cluster.stack is {stack!r}, which names no stack: write <organization>/<project>/<stack>."
+            )
+        return Cluster(project, "of-another-stack", "europe-west4", stack)
     name, location = section(content, "cluster", "name", "location")
     return Cluster(content["config"][f"{PROJECT}:cluster"].get("project", project), name, location)
 

@@ -35,12 +35,13 @@ from settings.tenants import Team, VirtualKey
 
 PROJECT = "llm-gateway"
 SPEND_LOG_BYTES = 5 * 1024
-"""Of one record in LiteLLM_SpendLogs, with its five indexes: 3.9 kB of a hosted model, whose prices are in it, 2.6 kB of
-others and of failures (measured on Postgres 18), and a fifth more for deleted ones before autovacuum comes."""
+"""Bytes per record in LiteLLM_SpendLogs, its five indexes included. Measured on Postgres 18: 3.9 kB for a request to a
+hosted model, whose prices are in the record, and 2.6 kB for others and for failures. A fifth more is for records that
+are deleted and that autovacuum has not removed yet."""
 OTHER_CONNECTIONS = 15
-"""Of the migration, the standbys, CloudNativePG's manager and exporter, and Postgres' three for superusers."""
+"""Connections of the migration, the standbys, CloudNativePG's manager and exporter, and three for superusers."""
 IMAGE_GB = 25
-"""What vLLM's image, unpacked, and the node's own system take of its disk, rounded up."""
+"""GB of a node's disk that vLLM's unpacked image and the node's own system take, rounded up."""
 
 
 class Settings(Section):

@@ -15,8 +15,19 @@ from pydantic_core import PydanticCustomError
 SECRET = "the name of a secret"
 """Marks a type in whose place a key may have been pasted: no message repeats its value."""
 _KEY = re.compile(
-    r"(sk|pk|rk|gsk|xai|hf|r8|ghp|glpat|pplx|nvapi|fw|tgp)[-_][A-Za-z0-9_-]{16,}|AIza[\w-]{30,}|AKIA[A-Z0-9]{12,}"
-    r"|(?=[A-Za-z0-9+/_]*[0-9])(?=[A-Za-z0-9+/_]*[A-Za-z])[A-Za-z0-9+/_]{24,}"
+    r"""
+    # A provider's prefix before what is no words: digits, small and capital letters, a long run of two of these, or a
+    # very long one.
+    (?<![A-Za-z0-9])(sk|pk|rk|gsk|xai|hf|r8|ghp|glpat|pplx|nvapi|fw|tgp)[-_]
+      ( (?=[\w-]*[0-9])(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{16,}
+      | ([A-Za-z0-9]{1,40}[-_]){0,8}(
+          (?=[A-Za-z0-9]*[0-9A-Z])(?=[A-Za-z0-9]*[0-9a-z])[A-Za-z0-9]{14,} | [A-Za-z0-9]{24,} ) )
+    | AIza[\w-]{30,}
+    | AKIA[A-Z0-9]{12,}
+    # No prefix: a long run without the separators that a name of this length has.
+    | (?=[A-Za-z0-9+/]*[0-9])(?=[A-Za-z0-9+/]*[A-Za-z])[A-Za-z0-9+/]{24,}
+    """,
+    re.VERBOSE | re.ASCII,
 )
 
 
@@ -133,4 +144,5 @@ def setting(
 
 def section(of: type[Section]) -> Any:
     """A field that is a whole section with defaults of its own, described by the section's docstring."""
-    return setting(default_factory=of, about=of.__doc__ or "", otherwise=Section.otherwise, write="a mapping")
+    about = " ".join((of.__doc__ or "").split())
+    return setting(default_factory=of, about=about, otherwise=Section.otherwise, write="a mapping")

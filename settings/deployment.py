@@ -98,7 +98,7 @@ class Network(Section):
                 yield Violation(
                     f"clientNamespaces[{index}]",
                     f"{name!r} belongs to Kubernetes or GKE",
-                    "the cluster's own pods could call the gateway and read through its store",
+                    "the cluster's own pods could call the gateway",
                     "clientNamespaces: [apps], the namespaces of applications",
                 )
 

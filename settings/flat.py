@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-_PATH = re.compile(r"[A-Za-z]+(\.[A-Za-z]+|\[[0-9]+\])+")
+_PATH = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*|\[[0-9]+\])+")
 
 
 def nested(entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -339,7 +339,11 @@ class EndpointModel(Section):
 
 
 class OtherCosts(Section):
-    """What tokens of other kinds cost. LiteLLM charges no more by the request or by the second for a model of one's own."""
+    """What tokens of other kinds cost, and what is not sold by the token.
+
+    With a price by the image, second or search a model needs no costs per token; without them its tokens cost
+    nothing. LiteLLM counts no price of one's own per request of a chat, per image of a prompt or for speech.
+    """
 
     otherwise = "budgets would count another price than the bill"
 
@@ -371,6 +375,13 @@ class OtherCosts(Section):
         le=prices.MOST,
         about="USD per audio token of a completion; unset means as other completion tokens.",
         write="completionAudio: 0.00008",
+    )
+    prompt_image: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per image token of a prompt; unset means as other prompt tokens.",
+        write="promptImage: 0.000002",
     )
     completion_image: float | None = setting(
         None,
@@ -407,6 +418,56 @@ class OtherCosts(Section):
         about="USD per completion token where the prompt has more than 200,000; unset means as for a shorter one.",
         write="completionAbove200K: 0.0000225",
     )
+    prompt_above272k: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per prompt token where the prompt has more than 272,000; unset means as for a shorter one.",
+        write="promptAbove272K: 0.000005",
+    )
+    completion_above272k: float | None = setting(
+        None,
+        ge=0,
+        le=prices.MOST,
+        about="USD per completion token where the prompt has more than 272,000; unset means as for a shorter one.",
+        write="completionAbove272K: 0.0000225",
+    )
+    image: float | None = setting(
+        None,
+        gt=0,
+        le=10,
+        about="USD per image that is made, whatever its size. LiteLLM counts an image's tokens for Google's models, and for "
+        "others only at its own prices.",
+        write="image: 0.04",
+    )
+    video_second: float | None = setting(
+        None,
+        gt=0,
+        le=10,
+        about="USD per second of video that is made.",
+        write="videoSecond: 0.1",
+    )
+    audio_second: float | None = setting(
+        None,
+        gt=0,
+        le=0.01,
+        about="USD per second of speech that is transcribed; LiteLLM counts tokens where an answer tells their number.",
+        write="audioSecond: 0.0001",
+    )
+    rerank: float | None = setting(
+        None,
+        gt=0,
+        le=1,
+        about="USD per search of a rerank, for models of cohere, azure_ai and bedrock; the others sell tokens.",
+        write="rerank: 0.002",
+    )
+    web_search: float | None = setting(
+        None,
+        ge=0,
+        le=1,
+        about="USD per web search of the model; unset means LiteLLM's price, or none.",
+        write="webSearch: 0.01",
+    )
 
 
 _PRICES = {
@@ -417,22 +478,40 @@ _PRICES = {
 }
 """LiteLLM's name of each price that is a setting of a model."""
 _OTHER_PRICES = {
-    "cache_write_one_hour": "cache_creation_input_token_cost_above_1hr",
-    "reasoning": "output_cost_per_reasoning_token",
-    "prompt_audio": "input_cost_per_audio_token",
-    "completion_audio": "output_cost_per_audio_token",
-    "completion_image": "output_cost_per_image_token",
-    "prompt_above128k": "input_cost_per_token_above_128k_tokens",
-    "completion_above128k": "output_cost_per_token_above_128k_tokens",
-    "prompt_above200k": "input_cost_per_token_above_200k_tokens",
-    "completion_above200k": "output_cost_per_token_above_200k_tokens",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_one_hour",
+    "output_cost_per_reasoning_token": "reasoning",
+    "input_cost_per_audio_token": "prompt_audio",
+    "output_cost_per_audio_token": "completion_audio",
+    "input_cost_per_image_token": "prompt_image",
+    "output_cost_per_image_token": "completion_image",
+    "input_cost_per_token_above_128k_tokens": "prompt_above128k",
+    "output_cost_per_token_above_128k_tokens": "completion_above128k",
+    "input_cost_per_token_above_200k_tokens": "prompt_above200k",
+    "output_cost_per_token_above_200k_tokens": "completion_above200k",
+    "input_cost_per_token_above_272k_tokens": "prompt_above272k",
+    "output_cost_per_token_above_272k_tokens": "completion_above272k",
+    # Which of the two LiteLLM reads depends on the provider, and on the name of the model.
+    "input_cost_per_image": "image",
+    "output_cost_per_image": "image",
+    "output_cost_per_video_per_second": "video_second",
+    "input_cost_per_second": "audio_second",
+    "output_cost_per_second": "audio_second",
+    "input_cost_per_query": "rerank",
 }
-"""LiteLLM's name of each of `otherCosts`."""
+"""Of `otherCosts`, by LiteLLM's name of each price."""
+_BY_THE_PIECE = ("image", "video_second", "audio_second", "rerank")
+"""Of `otherCosts`: with one of these a model needs no costs per token."""
 
 
-def _far(given: float, listed: float | None) -> bool:
-    """Whether no discount and no surcharge makes the one price of the other."""
-    return bool(listed) and not 0.01 <= given / listed <= 100
+_UNCOUNTED = ("huggingface", "lemonade", "replicate", "together_ai")
+"""Providers for which LiteLLM counts no price of one's own: nothing, its own, or one by the size that it reads in a name."""
+_FLAT = ("databricks", "fireworks_ai")
+"""Providers for which LiteLLM counts all tokens of a prompt alike, and all of a completion."""
+
+
+def _far(given: float, listed: float | None, most: float = 100) -> bool:
+    """Whether no discount and no surcharge makes the one price of the other, at `most` times it or a part of it."""
+    return bool(listed) and not 1 / most <= given / listed <= most
 
 
 class Model(Section):
@@ -449,7 +528,8 @@ class Model(Section):
         None,
         ge=0,
         allow_inf_nan=False,
-        about="USD per prompt token. Unset for a hosted model that LiteLLM knows: its own prices, of every kind.",
+        about="USD per prompt token. Unset for a hosted model that LiteLLM knows: its own prices, of every kind; and for a "
+        "model that otherCosts gives a price by the image, second or search.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="inputCostPerToken: 0.00000005",
     )
@@ -457,7 +537,7 @@ class Model(Section):
         None,
         ge=0,
         allow_inf_nan=False,
-        about="USD per completion token; 0 for embeddings. Unset for a hosted model that LiteLLM knows: its own price.",
+        about="USD per completion token; 0 for embeddings. Unset as inputCostPerToken is.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="outputCostPerToken: 0.0000002",
     )
@@ -526,19 +606,33 @@ class Model(Section):
     def given_prices(self) -> prices.Prices:
         """The prices in the settings."""
         found = {price: getattr(self, field) for field, price in _PRICES.items()}
-        found |= {price: getattr(self.other_costs, field) for field, price in _OTHER_PRICES.items()}
+        found |= {price: getattr(self.other_costs, field) for price, field in _OTHER_PRICES.items()}
         return {price: usd for price, usd in found.items() if usd is not None}
 
     @property
-    def prices(self) -> Mapping[str, float | Mapping[str, float]]:
+    def has_costs(self) -> bool:
+        """Whether the settings say anything that the model costs."""
+        return bool(self.given_prices) or self.other_costs.web_search is not None
+
+    @property
+    def prices(self) -> Mapping[str, float | prices.Prices]:
         """What LiteLLM is told of the price; empty where it uses its own prices."""
         if self.free:
             return {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
-        if not self.given_prices and not prices.gaps(self.listed_prices):
+        uncounted = self.provider in _UNCOUNTED
+        if uncounted or not (self.has_costs or prices.gaps(self.listed_prices)):
             return {}
-        searches: Mapping[str, float] = prices.searches(self.hosted.model) if self.hosted else {}
-        told = prices.completed(prices.scaled(self.listed_prices, self.given_prices))
-        return {**told, prices.SEARCHES: searches} if searches else told
+        search = self.other_costs.web_search
+        told: dict[str, float | prices.Prices] = {
+            **prices.completed(prices.scaled(self.listed_prices, self.given_prices)),
+            **(prices.tables(self.hosted.model) if self.hosted else {}),
+        }
+        return told if search is None else {**told, **prices.searches(search)}
+
+    @property
+    def provider(self) -> str:
+        """LiteLLM's name of who hosts the model; empty where it is not hosted."""
+        return self.hosted.model.partition("/")[0] if self.hosted else ""
 
     @property
     def listed_prices(self) -> prices.Prices:
@@ -549,7 +643,7 @@ class Model(Section):
     def has_a_price(self) -> Iterator[Violation]:
         nothing = "every request would cost $0 and no budget would ever bind"
         if self.free:
-            if self.given_prices:
+            if self.has_costs:
                 yield Violation(
                     "free",
                     "the model has costs and is free",
@@ -561,7 +655,17 @@ class Model(Section):
             "inputCostPerToken": self.input_cost_per_token,
             "outputCostPerToken": self.output_cost_per_token,
         }
-        if not self.listed_prices:
+        by_the_piece = not self.vllm and any(getattr(self.other_costs, field) for field in _BY_THE_PIECE)
+        if self.provider in _UNCOUNTED:
+            if self.has_costs or not self.listed_prices:
+                yield Violation(
+                    "hosted.model",
+                    f"LiteLLM {LITELLM_CHART.version} counts no price of one's own for {self.provider}",
+                    nothing,
+                    "the provider's OpenAI-compatible URL as an endpoint, with the costs",
+                )
+            return
+        if not self.listed_prices and not (by_the_piece and set(own.values()) == {None}):
             for key, example in (("inputCostPerToken", "0.00000005"), ("outputCostPerToken", "0.0000002")):
                 if own[key] is None:
                     known = (
@@ -577,8 +681,53 @@ class Model(Section):
                 "inputCostPerToken",
                 "prompts and completions cost nothing",
                 nothing,
-                "what they cost, or free: true",
+                "neither of the two beside otherCosts" if by_the_piece else "what they cost, or free: true",
             )
+
+    @rule
+    def litellm_counts_the_costs(self) -> Iterator[Violation]:
+        """What the pinned version takes and does not count, without a word (tests/litellm/test_spend.py)."""
+        model, litellm = self.hosted.model if self.hosted else "", f"LiteLLM {LITELLM_CHART.version}"
+        provider, name = self.provider, model.partition("/")[2]
+        google = provider in ("gemini", "vertex_ai")
+        mode, other = prices.mode(model), self.other_costs
+        refused: list[tuple[str, str, str]] = []
+        by_token = "inputCostPerToken and outputCostPerToken"
+        if self.vllm and (other.image or other.video_second or other.rerank):
+            refused.append(("otherCosts", "vLLM sells tokens, no images, videos or searches", by_token))
+        elif other.rerank and provider not in ("cohere", "azure_ai", "bedrock"):
+            refused.append(
+                (
+                    "otherCosts.rerank",
+                    f"{litellm} counts no searches of {provider or 'an endpoint'}",
+                    by_token,
+                )
+            )
+        elif other.image and (provider == "openrouter" or (google and name.startswith("gemini"))):
+            refused.append(
+                ("otherCosts.image", f"{litellm} counts only the tokens of this model's images", by_token)
+            )
+        cached = (self.cache_read_cost_per_token, self.cache_write_cost_per_token)
+        kinds = [
+            getattr(self.other_costs, field) for field in set(_OTHER_PRICES.values()) - set(_BY_THE_PIECE)
+        ]
+        if (provider in (*_FLAT, "perplexity") and cached != (None, None)) or (
+            provider in _FLAT and any(price is not None for price in kinds)
+        ):
+            refused.append(("", f"{litellm} counts all tokens of {provider}'s prompts alike", by_token))
+        own = "no costs, for LiteLLM's own"
+        if self.given_prices and mode == "audio_speech":
+            refused.append(("", f"{litellm} counts only its own prices of speech", own))
+        elif self.given_prices and mode.startswith("image") and not google and not other.image:
+            refused.append(
+                (
+                    "",
+                    f"{litellm} counts only its own prices of an image's tokens",
+                    f"otherCosts: {{image: 0.04}}, or {own}",
+                )
+            )
+        for key, problem, write in refused:
+            yield Violation(key, problem, "budgets would count another price than the bill", write)
 
     @rule
     def a_model_costs_that_much(self) -> Iterator[Violation]:
@@ -596,6 +745,24 @@ class Model(Section):
                 else "a few requests would use up every budget",
                 f"{key}: {prices.meant(given, listed)}",
             )
+
+    @rule
+    def other_costs_are_near_the_listed_ones(self) -> Iterator[Violation]:
+        known = {
+            field: self.listed_prices[price]
+            for price, field in _OTHER_PRICES.items()
+            if price in self.listed_prices
+        }
+        for field, listed in known.items():
+            given, key = getattr(self.other_costs, field), to_camel(field)
+            # A price per minute is 60 times one per second.
+            if given and listed and _far(given, listed, most=30):
+                yield Violation(
+                    f"otherCosts.{key}",
+                    f"{prices.plain(given)} USD, and LiteLLM knows {prices.plain(listed)}",
+                    "budgets would count another price than the bill",
+                    f"{key}: {prices.plain(listed)}, which is LiteLLM's price, or leave it out",
+                )
 
     @rule
     def is_in_one_place(self) -> Iterator[Violation]:

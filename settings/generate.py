@@ -108,6 +108,8 @@ def _type(field: Schema) -> str:
             return f"integer, {least} or more"
         case {"type": "number", "minimum": least, "maximum": most}:
             return f"number, {least:g} to {most:g}"
+        case {"type": "number", "exclusiveMinimum": least, "maximum": most}:
+            return f"number over {least:g}, {most:g} at most"
         case {"type": "number", "exclusiveMinimum": least}:
             return f"number over {least:g}"
         case {"type": "number", "minimum": least}:

@@ -20,7 +20,7 @@ Prices = Mapping[str, float]
 """USD by LiteLLM's name of the price, such as `cache_read_input_token_cost`."""
 
 
-SEARCHES = "search_context_cost_per_query"
+_BY_TOKEN = ("input_cost_per_token", "output_cost_per_token")
 
 
 @cache
@@ -30,12 +30,24 @@ def _all() -> Mapping[str, Mapping[str, Any]]:
 
 def listed(model: str) -> Prices:
     """The prices of a model by LiteLLM's name of it, provider first; empty where the pinned version knows none."""
-    return {name: price for name, price in _all().get(model, {}).items() if name != SEARCHES}
+    return {name: price for name, price in _all().get(model, {}).items() if isinstance(price, float)}
 
 
-def searches(model: str) -> Mapping[str, float]:
-    """USD per web search of a listed model, by LiteLLM's name of the answer's size; empty where it has no price."""
-    return _all().get(model, {}).get(SEARCHES, {})
+def tables(model: str) -> Mapping[str, Prices]:
+    """What a listed model's price also depends on: USD per web search by the answer's size, factors by region."""
+    names = ("search_context_cost_per_query", "provider_specific_entry")
+    return {name: table for name, table in _all().get(model, {}).items() if name in names}
+
+
+def mode(model: str) -> str:
+    """LiteLLM's name of what a listed model makes, of `audio_speech`, `image_edit` and `image_generation`; else empty."""
+    return _all().get(model, {}).get("mode", "")
+
+
+def searches(price: float) -> Mapping[str, Prices]:
+    """USD per web search as LiteLLM reads it, the same for each size of the answer."""
+    sizes = (f"search_context_size_{size}" for size in ("low", "medium", "high"))
+    return {"search_context_cost_per_query": dict.fromkeys(sizes, price)}
 
 
 def gaps(prices: Prices) -> bool:
@@ -48,8 +60,7 @@ def gaps(prices: Prices) -> bool:
 def scaled(prices: Prices, own: Prices) -> dict[str, float]:
     """Listed prices where the model's own per prompt and completion token differ: the others by the same factors."""
     factors = {
-        name: own[name] / prices[name] if name in own and prices.get(name) else 1.0
-        for name in ("input_cost_per_token", "output_cost_per_token")
+        name: own[name] / prices[name] if name in own and prices.get(name) else 1.0 for name in _BY_TOKEN
     }
     return {
         name: price * factors[f"{'output' if name.startswith('output') else 'input'}_cost_per_token"]
@@ -61,19 +72,26 @@ def scaled(prices: Prices, own: Prices) -> dict[str, float]:
 def completed(prices: Prices) -> dict[str, float]:
     """The prices with those that LiteLLM would take for 0: cached and spoken tokens cost what others of a prompt do.
 
-    Where a price is in `litellm_params`, the pinned version looks for no other (litellm_core_utils/llm_cost_calc/utils.py):
+    Where a model is told one price, the pinned version looks for no other (litellm_core_utils/llm_cost_calc/utils.py):
     it takes 0 for these, and what completion or prompt tokens cost for reasoning, image and spoken completion tokens.
     """
     full = dict(prices)
-    prompt = full.get("input_cost_per_token", 0.0)
+    if not any(full.get(name) for name in _BY_TOKEN):
+        # Tokens at 0 would make the model free of every budget (proxy/auth/auth_checks.py). Without a price of prompt
+        # tokens or seconds LiteLLM would read none of the others (cost_calculator.py).
+        left = {name: price for name, price in full.items() if name not in _BY_TOKEN}
+        return {"input_cost_per_second": 0.0} | left
+    prompt = full.setdefault("input_cost_per_token", 0.0)
     for name in ("cache_read_input_token_cost", _AUDIO):
         full.setdefault(name, prompt)
     written = full.setdefault("cache_creation_input_token_cost", prompt)
     # Who charges more for writing charges double for an hour: Anthropic, also where others host its models.
     full.setdefault(_HOUR, max(written, 2 * prompt) if written > prompt else written)
-    if dear := full.get("input_cost_per_token_above_200k_tokens"):
-        for name in ("cache_read_input_token_cost", "cache_creation_input_token_cost"):
-            full.setdefault(f"{name}_above_200k_tokens", max(dear, full[name]))
+    # LiteLLM reads no price of what is written to a cache above 272,000 tokens.
+    for above, names in (("200k", ("cache_read", "cache_creation")), ("272k", ("cache_read",))):
+        if dear := full.get(f"input_cost_per_token_above_{above}_tokens"):
+            for name in (f"{name}_input_token_cost" for name in names):
+                full.setdefault(f"{name}_above_{above}_tokens", max(dear, full[name]))
     return full
 
 

@@ -13,7 +13,7 @@ VLLM_API_KEY = "vllm-api-key"
 REDIS_PASSWORD = "litellm-redis-password"
 """Ids of the gateway's own secrets in Secret Manager."""
 SALT_COPY = "salt-copy"
-"""How the name of the resource ends that is a second copy of the salt."""
+"""The end of the logical name of the salt's second copy."""
 
 
 class Adopt(Section):

@@ -29,7 +29,7 @@ _VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
 
 
 class MendError(Exception):
-    """What pulumi said when it failed."""
+    """What pulumi said when it failed, or that there is none."""
 
 
 def to_create(preview: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -89,9 +89,16 @@ def _imported(stack: str, *command: str) -> bool:
 
 def _pulumi(stack: str, *arguments: str, given: str | None = None) -> str:
     command = ["pulumi", *arguments, "--stack", stack, "--non-interactive"]
-    done = subprocess.run(command, input=given, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise MendError("pulumi is not on PATH: install it, or in a sandbox use `make mend`.") from None
     if done.returncode:
-        raise MendError(f"`pulumi {' '.join(arguments[:4])}` failed:\n{done.stdout}{done.stderr}")
+        said = done.stdout
+        if said.startswith("{"):  # of --json: the errors are a few lines of thousands
+            notes = json.loads(said).get("diagnostics", [])
+            said = "".join(note["message"] for note in notes if note["severity"] == "error")
+        raise MendError(f"`pulumi {' '.join(arguments[:4])}` failed:\n{said}{done.stderr}")
     return done.stdout
 
 

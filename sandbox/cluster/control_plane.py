@@ -46,6 +46,7 @@ _COMPONENTS = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-schedu
 _ATTEMPTS = 3
 _CLUSTER = "llm-gateway-"
 _READY_TIMEOUT = 60.0  # seconds
+_BUSY = "If the machine is only busy, run the same command again. The end of its log"
 
 
 @contextmanager
@@ -145,9 +146,12 @@ def _start_once(
     deadline = time.monotonic() + _READY_TIMEOUT
     while not client.answers("/readyz"):
         if missing := _missing(home):
-            raise SandboxError(f"{', '.join(missing)} did not start:\n{_log_tail(directory, missing)}")
+            raise SandboxError(
+                f"{', '.join(missing)} did not start. {_BUSY}:\n{_log_tail(directory, missing)}"
+            )
         if time.monotonic() > deadline:
-            raise SandboxError(f"kube-apiserver is not ready:\n{_log_tail(directory, ['kube-apiserver'])}")
+            tail = _log_tail(directory, ["kube-apiserver"])
+            raise SandboxError(f"kube-apiserver is not ready after {_READY_TIMEOUT:.0f} s. {_BUSY}:\n{tail}")
         time.sleep(0.1)
     _write_kubeconfig(home, server, directory / "pki")
     return client

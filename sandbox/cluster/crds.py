@@ -10,7 +10,6 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from sandbox.toolchain.cache import cache, fingerprint, locked, workspace
 from sandbox.toolchain.golang import go_command
 
 PINS = Path(__file__).with_suffix(".json")
-GROUPS: tuple[str, ...] = tuple(json.loads(PINS.read_text()))
 
+_SERVED_TIMEOUT = 30.0  # seconds
 _DOCUMENT = re.compile(r"^---\s*$", re.MULTILINE)
 _NAME = re.compile(r"^  name: (?P<plural>[a-z]+)\.(?P<group>[a-z.-]+)$", re.MULTILINE)
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -41,35 +40,35 @@ def fetch_crds(home: Home) -> None:
         link.symlink_to(_cached(group, pin))
 
 
-def install_crds(api: Client, home: Home, groups: Iterable[str] = GROUPS, timeout: float = 30) -> None:
-    """Apply the groups' CRDs and wait until the API server serves them.
+def install_crds(api: Client, home: Home) -> None:
+    """Apply every CRD and wait until the API server serves them. Needs `fetch_crds(home)` before.
 
-    `groups` are keys of crds.json. `timeout` in seconds. Needs `fetch_crds(home)` before.
     Raises SandboxError when they are not served in time.
     """
-    manifests = _manifests(home, groups)
+    manifests = _manifests(home)
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: api.apply(path + name, manifests[name].encode()), manifests))
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + _SERVED_TIMEOUT
     while missing := set(manifests) - _served(api):
         if time.monotonic() > deadline:
             raise SandboxError(
-                f"not served {timeout:.0f} s after they were applied: {', '.join(sorted(missing))}"
+                f"CRDs that are not served {_SERVED_TIMEOUT:.0f} s after they were applied: {', '.join(sorted(missing))}. "
+                "Run the same command again; if it stays so, the log of kube-apiserver says why."
             )
         time.sleep(0.1)
 
 
-def crds_served(api: Client, home: Home, groups: Iterable[str] = GROUPS) -> bool:
-    """Whether the API server serves the groups' CRDs. Needs `fetch_crds(home)` before."""
-    return set(_manifests(home, groups)) <= _served(api)
+def crds_served(api: Client, home: Home) -> bool:
+    """Whether the API server serves every CRD. Needs `fetch_crds(home)` before."""
+    return set(_manifests(home)) <= _served(api)
 
 
-def _manifests(home: Home, groups: Iterable[str]) -> dict[str, str]:
-    """Every CRD of the groups, as YAML by its name."""
+def _manifests(home: Home) -> dict[str, str]:
+    """Every CRD, as YAML by its name."""
     documents = (
         document
-        for group in groups
+        for group in json.loads(PINS.read_text())
         for document in _DOCUMENT.split((home.crds / f"{group}.yaml").read_text())
         if document.strip()
     )

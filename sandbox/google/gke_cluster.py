@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import IPv4Network
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.cluster.base_objects import zones_of
 from sandbox.errors import SandboxError
+from sandbox.google.cloud import CloudError
 from sandbox.google.network import conflicting
 from sandbox.google.resource import Json, Made, at, invalid, not_emulated, one_of
 from sandbox.google.stored import Stored
@@ -166,6 +168,14 @@ class Cluster(Stored):
         made = super().create(inputs, timeout)
         self.cloud.change("controlPlane", "sandbox", cluster=made.id)
         return made
+
+    def read(self, resource_id: str, inputs: Json) -> Made | None:
+        with suppress(CloudError):
+            if "spec" not in self.cloud.get(self.store, resource_id):
+                raise SandboxError(
+                    f"{resource_id} was there before any stack; the sandbox emulates it for lookups, not for an import."
+                )
+        return super().read(resource_id, inputs)
 
     def delete(self, resource_id: str, state: Json) -> None:
         if state.get("deletionProtection"):

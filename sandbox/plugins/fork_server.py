@@ -96,6 +96,9 @@ def serve(path: Path) -> None:
     imported = _installed()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
+        path.chmod(
+            0o600
+        )  # who can connect runs programs as this user; it may lie in the common temporary folder
         listener.listen(128)
         while True:
             connection, _ = listener.accept()

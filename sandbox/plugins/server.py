@@ -66,6 +66,11 @@ class DiffRequest(provider.DiffRequest):
 
 
 class _Servicer(ProviderServicer):
+    async def Read(self, request: proto.ReadRequest, context: Any) -> proto.ReadResponse:
+        response = await super().Read(request, context)
+        # To the engine only a response without properties is a resource that does not exist.
+        return response if response.id else proto.ReadResponse()
+
     async def Diff(self, request: proto.DiffRequest, context: Any) -> proto.DiffResponse:
         return await self._difference(request, self._provider.diff)
 

@@ -74,7 +74,7 @@ def write_shims(home: Home, toolchain: Toolchain) -> list[str]:
                 (plugin / entry.name).symlink_to(entry.resolve())
             continue
         stand_ins.append(program)
-        # In PATH's stead for gcp: there a real one of the user's would win.
+        # The engine prefers PATH to its plugin folder: the stand-in goes before a real gcp plugin of the user's there.
         target = (
             home.bin if package == _ALWAYS_EMULATED and shutil.which(program, path=user_path()) else plugin
         )

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = ROOT / "settings" / "prices.json"
 MOST = 0.001
 """USD per token."""
+MODES = ("audio_speech", "image_edit", "image_generation")
 
 
 def text() -> str:
@@ -33,14 +34,16 @@ def text() -> str:
 
 
 def known() -> dict[str, dict[str, Any]]:
-    """By name, provider first: what a `litellm_params` may say of the price, by LiteLLM's names, USD.
+    """By name, provider first: what a `model_info` may say of the price, by LiteLLM's names, USD.
 
-    Each is a number but `search_context_cost_per_query`: one per size of a web search's answer.
+    Each is a number, but for the tables: `search_context_cost_per_query`, one per size of a web search's answer, and
+    `provider_specific_entry`, factors. `mode` is there where LiteLLM counts not every price of one's own.
     """
     import litellm
-    from litellm.types.utils import CustomPricingLiteLLMParams
+    from litellm.types.utils import CustomPricingLiteLLMParams, ModelInfoBase
 
-    fields = sorted(CustomPricingLiteLLMParams.model_fields)
+    costs = [field for field in ModelInfoBase.__annotations__ if "cost" in field]
+    fields = sorted({*CustomPricingLiteLLMParams.model_fields, *costs})
     found: dict[str, dict[str, Any]] = {}
     for key, entry in litellm.model_cost.items():
         provider = str(entry.get("litellm_provider", ""))
@@ -56,8 +59,16 @@ def known() -> dict[str, dict[str, Any]]:
             )  # LiteLLM counts 0, not nothing: settings/prices.py
         per_token = [price for field, price in prices.items() if field.endswith("_cost_per_token")]
         if any(prices.values()) and max(per_token, default=0) <= MOST and _computes(name, prices):
-            searches = entry.get("search_context_cost_per_query")
-            found[name] = prices | ({"search_context_cost_per_query": searches} if searches else {})
+            more = {
+                "search_context_cost_per_query": entry.get("search_context_cost_per_query"),
+                "provider_specific_entry": {
+                    which: factor
+                    for which, factor in (entry.get("provider_specific_entry") or {}).items()
+                    if isinstance(factor, int | float)
+                },
+                "mode": entry["mode"] if entry.get("mode") in MODES else None,
+            }
+            found[name] = prices | {field: value for field, value in more.items() if value}
     return found
 
 
@@ -75,7 +86,8 @@ def _computes(name: str, prices: dict[str, float]) -> bool:
         )
     except Exception:  # litellm raises Exception itself where it knows no price
         return False
-    expected = 1000 * (prices["input_cost_per_token"] + prices.get("output_cost_per_token", 0))
+    completion = prices.get("output_cost_per_token") or prices.get("output_cost_per_image_token", 0)
+    expected = 1000 * (prices["input_cost_per_token"] + completion)
     return abs(sum(paid) - expected) <= 1e-9 * max(expected, 1e-9)
 
 

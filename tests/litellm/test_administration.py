@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,31 @@ def test_there_is_no_ui(proxy: Double) -> None:
     assert proxy.client.get("/.well-known/litellm-ui-config").json()["admin_ui_disabled"] is True
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert proxy.client.get(path).status_code == 404
+
+
+def test_a_key_that_is_gone_is_refused_by_every_pod_after_a_minute(tmp_path: Path) -> None:
+    """docs/tenants.md says so. A key that is used all the time lives no longer."""
+    pod, message = rendered(), {"role": "user", "content": "ping"}
+    options: Any = {"environment": pod.environment, "store": tmp_path / "rows.db"}
+    with (
+        double(config=pod.file(tmp_path), **options) as told,
+        double(config=pod.file(tmp_path), **options) as other,
+    ):
+
+        def answers(pod: Double, key: str) -> int:
+            body = {"model": "qwen-local", "messages": [message]}
+            return asked(pod, key, "POST", "/v1/chat/completions", body)
+
+        blocked, deleted = (
+            told.client.post("/key/generate", json={}).raise_for_status().json()["key"] for _ in range(2)
+        )
+        assert {answers(pod, key) for pod in (told, other) for key in (blocked, deleted)} == {200}
+        told.client.post("/key/block", json={"key": blocked}).raise_for_status()
+        told.client.post("/key/delete", json={"keys": [deleted]}).raise_for_status()
+        gone = time.monotonic()
+        assert [answers(told, key) for key in (blocked, deleted)] == [401, 401]
+        assert [answers(other, key) for key in (blocked, deleted)] == [200, 200]
+        while 200 in [answers(other, key) for key in (blocked, deleted)]:
+            assert time.monotonic() < gone + 61
+            time.sleep(2)
+        assert [answers(other, key) for key in (blocked, deleted)] == [401, 401]

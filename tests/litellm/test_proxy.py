@@ -13,6 +13,8 @@ from sandbox.toolchain.containers import LITELLM
 from tests.litellm.conftest import Pod, rendered
 from tests.litellm.driver import Proxy
 from tests.litellm.upstream import COMPLETION_TOKENS, PROMPT_TOKENS, Call
+from tools.validate.admin import Admin
+from tools.validate.reach import Url
 from versions import LITELLM_CHART, LITELLM_IMAGE
 
 ROUTER = "http://vllm-router-service.vllm.svc.cluster.local/v1/chat/completions"
@@ -39,7 +41,7 @@ def streamed(response: httpx.Response) -> str:
 
 def routes(pod: Pod) -> dict[str, dict[str, Any]]:
     models = yaml.safe_load(pod.config)["model_list"]
-    return {route["model_name"]: route["litellm_params"] for route in models}
+    return {route["model_name"]: route for route in models}
 
 
 def test_the_version_under_test_is_the_one_we_deploy() -> None:
@@ -103,12 +105,18 @@ def test_hosted_model_is_asked_of_its_provider(every_proxy: Proxy) -> None:
 
 def test_costs_are_the_settings(every_proxy: Proxy, every_model: Pod) -> None:
     for alias in ("qwen-local", "llama", "open"):
-        params = routes(every_model)[alias]
-        expected = PROMPT_TOKENS * float(params["input_cost_per_token"])
-        expected += COMPLETION_TOKENS * float(params["output_cost_per_token"])
+        told = routes(every_model)[alias]["model_info"]
+        expected = PROMPT_TOKENS * float(told["input_cost_per_token"])
+        expected += COMPLETION_TOKENS * float(told["output_cost_per_token"])
         answer = completion(every_proxy, alias)
         assert float(answer.headers["x-litellm-response-cost"]) == pytest.approx(expected)
         assert expected > 0
+
+
+def test_validation_reads_a_cost_that_is_text(every_proxy: Proxy, every_model: Pod) -> None:
+    """YAML 1.1, which the proxy reads, has no number of the form that Helm writes."""
+    assert routes(every_model)["qwen-local"]["model_info"]["input_cost_per_token"] == "5e-08"
+    assert Admin(Url(str(every_proxy.client.base_url)), "sk-master", "run").cost("qwen-local") == 5e-08
 
 
 def test_a_models_limit_refuses_what_exceeds_it(every_proxy: Proxy) -> None:

@@ -4,7 +4,8 @@ As a proxy it takes requests for any host, so that configurations are used as th
 counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.include_usage` counts there. A model
 named `broken` is answered with 500, one named `missing` with 404, `hung` after 20 s, and `stalled` by a stream that pauses
 for 20 s after its first part; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
-knows chat completions, embeddings and Anthropic's messages; no TLS: a CONNECT is refused.
+knows chat completions, embeddings, Anthropic's messages, images (Gemini's, too), videos, speech, transcriptions, and
+reranks, of which it bills a search per 100 documents as Cohere does; no TLS: a CONNECT is refused.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ USAGE = {
     "prompt_tokens": PROMPT_TOKENS,
     "completion_tokens": COMPLETION_TOKENS,
     "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+}
+IMAGE_TOKENS = 3000
+IMAGE_USAGE = {
+    "input_tokens": PROMPT_TOKENS,
+    "output_tokens": IMAGE_TOKENS,
+    "total_tokens": PROMPT_TOKENS + IMAGE_TOKENS,
 }
 HUNG_SECONDS = 20
 
@@ -72,7 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_error(404)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        sent = self.rfile.read(int(self.headers["content-length"]))
+        # Of a form, as speech comes in, nothing is read; in Google's URLs, not in the body, is the model.
+        form = self.headers["content-type"].startswith("multipart/form-data")
+        body: dict[str, Any] = {"model": ""} | ({} if form else json.loads(sent))
         self._record(body)
         body["id"] = uuid.uuid4().hex
         if body["model"] == "hung":
@@ -81,6 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"error": {"message": "missing", "type": "not_found"}}, 404)
         elif body["model"] == "broken":
             self._answer({"error": {"message": "broken", "type": "server_error"}}, 500)
+        elif answer := _made(urlsplit(self.path).path.rpartition("/")[2], body):
+            self._answer(answer)
         elif urlsplit(self.path).path.endswith("/messages"):
             self._answer(_message(body) | _asked_usage(body))
         elif "input" in body:
@@ -127,6 +139,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+def _made(what: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request for something else than text or its embedding; empty for these."""
+    match what:
+        case "generations":
+            return {"created": 1, "data": [{"b64_json": "AA=="}] * body["n"], "usage": IMAGE_USAGE}
+        case "videos":
+            video = {"id": f"video_{body['id']}", "object": "video", "created_at": 1, "status": "queued"}
+            return video | {"seconds": body["seconds"]}
+        case "transcriptions" | "speech":
+            return {"text": "pong"}
+        case "rerank":
+            searches = -(-len(body["documents"]) // 100)
+            result = {"index": 0, "relevance_score": 0.5}
+            return {
+                "id": body["id"],
+                "results": [result],
+                "meta": {"billed_units": {"search_units": searches}},
+            }
+    if what.endswith(":generateContent"):
+        image = {"inlineData": {"mimeType": "image/png", "data": "AA=="}}
+        usage = {"promptTokenCount": 10, "candidatesTokenCount": 1290, "totalTokenCount": 1300}
+        content = {"parts": [image], "role": "model"}
+        return {"candidates": [{"content": content, "finishReason": "STOP"}], "usageMetadata": usage}
+    return {}
 
 
 def _asked_usage(body: dict[str, Any]) -> dict[str, Any]:

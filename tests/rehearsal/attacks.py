@@ -24,9 +24,9 @@ from typing import Any
 from sandbox.paths import REPOSITORY
 from sandbox.stack_file import merged
 from tests.rehearsal.test_secrets_life import cluster, database_role, in_cluster
-from tests.support.crashes import ANNOTATE
+from tests.support.crashes import ADOPTED, ANNOTATE
 from tests.support.driver import PROJECT, Sandbox
-from tests.support.sandboxes import Sandboxes
+from tests.support.sandboxes import Sandboxes, TemporaryFolders
 
 Config = dict[str, Any]
 _MOST_UPS = 2
@@ -40,11 +40,6 @@ BASE: Config = {"llm-gateway:protect": True, "llm-gateway:secrets": {"saltCopy":
 _SECRET, _VERSION = "gcp:secretmanager/secret:Secret", "gcp:secretmanager/secretVersion:SecretVersion"
 _VALUE = "random:index/randomPassword:RandomPassword"
 _EXTERNAL_SECRET = "kubernetes:external-secrets.io/v1:ExternalSecret"
-_ADOPT = {
-    "litellm-master-key": "masterKey",
-    "litellm-db-password": "databasePassword",
-    "vllm-api-key": "vllmApiKey",
-}
 
 
 @dataclass
@@ -175,7 +170,7 @@ def _adopt(attack: Attack) -> None:
     there = {
         resource["urn"].rpartition("::")[2] for resource in sandbox.resources() if resource["type"] == _VALUE
     }
-    adopt = {key: 1 for secret, key in _ADOPT.items() if f"gateway-secrets-{secret}" not in there}
+    adopt = {key: 1 for key, secret in ADOPTED.items() if f"gateway-secrets-{secret}" not in there}
     config: Config = {"llm-gateway:secrets": {"adopt": adopt}} if adopt else {}
     if "gateway-secrets-litellm-key-search-app" not in there:
         key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}
@@ -406,26 +401,13 @@ Written by this command, from real `up`s in sandboxes. The seed draws the attack
 python -m tests.rehearsal.attacks --seed {seed} --count {count} --out docs/attacks.md
 ```
 
-The attacks meet a stack that is up, with `protect: true` and a second copy of the salt, and what the one before left. Somebody does the deeds, with the stock
-CLI or at Google, and then runs `up` under the changed settings, with neither policies nor guard. Then the settings are put back, and `up`
-is run up to two times. The last column says what it took beyond that, in the words of [operations.md](operations.md): *recover* is
-what stands under "The state is lost". The salt is *kept* if Secret Manager never held another value that this program made, and pods were
-never given another one.
+The attacks meet one stack, with `protect: true` and a second copy of the salt. Each attack begins with what the attack before it left. Somebody
+does the deeds, with the stock CLI or at Google, and then runs `up` under the changed settings, with neither policies nor guard: that is "its
+`up`". Then the settings are put back, and `up` is run up to two times. "Way back" says what it took beyond that, in the words of
+[operations.md](operations.md); *recover* is what stands under "The state is lost". The salt is *kept* if Secret Manager never held another
+value that this program made, and pods were never given another one.
 
 {table}"""
-
-
-class Folders:
-    """Temporary folders, as pytest has them."""
-
-    def __init__(self, base: Path) -> None:
-        self._base = base
-
-    def getbasetemp(self) -> Path:
-        return self._base
-
-    def mktemp(self, basename: str) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"{basename}-", dir=self._base))
 
 
 def under_attack(sandboxes: Sandboxes, attacks: Iterator[tuple[list[str], str]]) -> Iterator[Row]:
@@ -454,7 +436,7 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="attacks-") as folder:
-        sandboxes = Sandboxes(Folders(options.folder or Path(folder)))
+        sandboxes = Sandboxes(TemporaryFolders(options.folder or Path(folder)))
         try:
             attacks = iter(drawn(options.seed, options.count)[options.first - 1 :])
             for row in under_attack(sandboxes, attacks):

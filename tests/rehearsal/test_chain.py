@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from kubernetes import client, config
 from sandbox.paths import REPOSITORY
 from tests.support.driver import PROJECT, Sandbox
 from tests.support.sandboxes import Sandboxes
+from tests.support.waiting import wait_for
 
 IN_CHAIN = yaml.safe_load((REPOSITORY / "examples/gateway.yaml").read_text())
 NODE_LABEL = "cloud.google.com/gke-nodepool"
@@ -147,14 +147,14 @@ def asked(chain: Chain, secret: str, store: dict[str, str]) -> str:
         "metadata": {"name": name},
         "spec": {"secretStoreRef": store, "target": {"name": name}, "data": data},
     }
+
+    def said() -> list[str]:
+        events = chain.cluster.namespaced("events", "search")["items"]
+        failed = [event for event in events if event["reason"] == "UpdateFailed"]
+        return [event["message"] for event in failed if event["involvedObject"]["name"] == name]
+
     with made(chain, "externalsecrets", item):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            for event in chain.cluster.namespaced("events", "search")["items"]:
-                if event["involvedObject"]["name"] == name and event["reason"] == "UpdateFailed":
-                    return event["message"]
-            time.sleep(0.2)
-    raise AssertionError(f"the operator said nothing to {name}")
+        return wait_for(said)[0]
 
 
 def test_second_ups_change_nothing(chain: Chain) -> None:

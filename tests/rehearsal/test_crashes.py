@@ -30,12 +30,15 @@ def managers(cluster: Cluster, name: str) -> list[tuple[str, str]]:
     return [(entry["manager"], entry["operation"]) for entry in live["metadata"]["managedFields"]]
 
 
-def test_the_stand_in_creates_and_moves_ownership_as_the_real_provider_does(
-    dev: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cluster(dev: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setenv(HOME_VARIABLE, str(dev.home.root))
     monkeypatch.setenv("PATH", f"{dev.home.bin}:{os.environ['PATH']}")
-    cluster, never = Cluster(dev.home.kubeconfig.read_text()), threading.Event()
+    return Cluster(dev.home.kubeconfig.read_text())
+
+
+def test_the_stand_in_creates_and_moves_ownership_as_the_real_provider_does(cluster: Cluster) -> None:
+    never = threading.Event()
     made, fewer = settings("posted", a="1", b="2"), settings("posted", a="1")
 
     def create(upsert: bool) -> None:
@@ -57,6 +60,26 @@ def test_the_stand_in_creates_and_moves_ownership_as_the_real_provider_does(
     assert would_be["data"] == {"a": "1"}
 
 
+def test_what_the_state_has_is_recorded_in_the_cluster(dev: Sandbox, cluster: Cluster) -> None:
+    """A create that finds what is not recorded takes it over: a replacement under its own name would then delete it."""
+    for resource in dev.resources():
+        if not resource["type"].startswith("kubernetes:") or resource.get("external"):
+            continue
+        made = resource["outputs"]
+        if resource["type"].endswith(":Release"):
+            first = cluster.get("v1", "Secret", made["namespace"], f"sh.helm.release.v1.{made['name']}.v1")
+            assert first
+            key, value = f"llm-gateway/recorded-{made['name']}", first["metadata"]["uid"]
+            place = ("v1", "Namespace", None, made["namespace"])
+        else:
+            metadata = made["metadata"]
+            key, value = "llm-gateway/recorded", "true"
+            place = (made["apiVersion"], made["kind"], metadata.get("namespace"), metadata["name"])
+        live = cluster.get(*place)
+        assert live
+        assert live["metadata"]["annotations"].get(key) == value, resource["urn"]
+
+
 def kill_engine(sandbox: Sandbox, when: Callable[[], Any], config: dict[str, Any] | None = None) -> None:
     """Start an `up` and kill its engine as soon as `when` says so."""
     up = threading.Thread(target=sandbox.up, kwargs={"config": config})
@@ -75,6 +98,28 @@ def pending(sandbox: Sandbox, release: str, status: str) -> bool:
     except Exception:
         return False
     return bool(secrets)
+
+
+def test_mend_imports_a_secret_that_has_no_value_yet(empty: Sandbox) -> None:
+    empty.run("start").succeeded()
+    made = {"secretId": "litellm-master-key", "annotations": {"llm-gateway-owner": "llm-gateway/dev"}}
+    name = f"projects/{empty.project}/secrets/litellm-master-key"
+    empty.cloud.create("secret", name, {"project": empty.project, "replication": {"auto": {}}} | made)
+    assert "python -m tools.mend" in empty.up().failed().text
+    assert "gateway-secrets-litellm-master-key: imported" in empty.mend().text
+    empty.up().succeeded()
+    assert empty.secret("litellm-master-key")
+
+
+def test_what_does_not_exist_cannot_be_imported(own_dev: Sandbox) -> None:
+    """An engine takes an answer that has properties, even none, for a resource that exists."""
+    own_dev.run("start").succeeded()
+    for kind, identity in (
+        ("gcp:secretmanager/secret:Secret", f"projects/{own_dev.project}/secrets/nothing"),
+        ("kubernetes:core/v1:ConfigMap", "default/nothing"),
+    ):
+        command = ("pulumi", "import", kind, "nothing", identity, "--yes", "--stack", "dev")
+        assert f"resource '{identity}' does not exist" in own_dev.run("exec", "--", *command).failed().text
 
 
 def test_a_release_that_was_being_installed_is_installed_over_its_objects(empty: Sandbox) -> None:
@@ -123,4 +168,5 @@ def test_a_crash_loses_nothing_and_the_next_up_goes_on(sandboxes: Sandboxes, cas
     texts: list[str] = []
     row = suffer(sandboxes, case, texts)
     assert not is_bad(row), "\n".join([*row, *texts])
+    assert "(not hit)" not in row[1]
     assert words in texts[0]

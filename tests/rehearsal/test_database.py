@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from sandbox.cluster import control_plane
 from sandbox.operators.cloudnativepg import database
 from sandbox.paths import REPOSITORY
 from tests.support.driver import UNCHANGED, Sandbox
+from tests.support.waiting import wait_for
 
 NAMESPACE = "llm-gateway"
 CNPG = "postgresql.cnpg.io/v1"
@@ -26,14 +26,6 @@ def blocks(language: str) -> list[str]:
     """The code blocks of docs/restore.md in a language, without their indent."""
     found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", GUIDE, re.MULTILINE | re.DOTALL)
     return ["".join(line.removeprefix(indent) for line in text.splitlines(True)) for indent, text in found]
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
-    return found
 
 
 def test_a_drain_leaves_the_primary_and_a_standby(prod: Sandbox) -> None:
@@ -57,6 +49,17 @@ def test_backups_go_to_a_private_bucket(prod: Sandbox) -> None:
     assert member.endswith(f"/{prod.project}.svc.id.goog/subject/ns/{NAMESPACE}/sa/litellm-pg")
 
 
+def test_a_buckets_location_changes_with_its_name_alone(prod: Sandbox) -> None:
+    def preview(**backups: str) -> str:
+        config = {"llm-gateway:postgres": {"backups": {"bucketLocation": "europe-west1", **backups}}}
+        return prod.run("preview", config=config).failed().text
+
+    assert "postgres.backups.bucketLocation: made with europe-west4, now europe-west1" in preview()
+    text = preview(bucket="example-llm-prod-backups")  # another bucket, which only `protect` stops
+    assert "bucketLocation" not in text
+    assert "gateway-backups-bucket" in text
+
+
 def test_the_first_backup_is_taken_at_once(prod: Sandbox) -> None:
     def done() -> Any:
         backups = prod.namespaced("backups", NAMESPACE, group=CNPG)["items"]
@@ -73,6 +76,7 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
     backup_yaml, restore_yaml, *_ = blocks("yaml")
     look, unprotect, delete = blocks("sh")
     settings = yaml.safe_load(restore_yaml)["llm-gateway:postgres"]
+    settings["walStorageSize"] = "5Gi"  # smaller than it was
     password = own_prod.cloud.get("databaseRole", f"{NAMESPACE}/litellm-pg/litellm")["password"]
 
     own_prod.run("start").succeeded()
@@ -86,13 +90,19 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
 
     wait_for(lambda: phase() == "completed")
     own_prod.run("exec", "--", "sh", "-ec", look).succeeded()
+    # targetTime has whole seconds.
     time.sleep(1)
     database.write(own_prod.cloud, NAMESPACE, "litellm-pg", "after the backup")
     time.sleep(1)
     settings["restore"]["targetTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     time.sleep(2)
     database.write(own_prod.cloud, NAMESPACE, "litellm-pg", "after the target")
-    time.sleep(3)  # archived
+
+    def archived() -> list[str]:
+        wal = own_prod.cloud.get("bucketObject", f"{BUCKET}/litellm-pg/wals")
+        return [row["text"] for row in wal["content"]["rows"]]
+
+    wait_for(lambda: "after the target" in archived())
 
     restored = {"llm-gateway:postgres": settings}
     assert "protect" in own_prod.run("up", config=restored).failed().text
@@ -107,6 +117,8 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
     ]
     used = own_prod.cloud.get("databaseRole", f"{NAMESPACE}/litellm-pg-2/litellm")["password"]
     assert used == password == own_prod.secret("litellm-db-password")
+    disk = own_prod.namespaced("persistentvolumeclaims", NAMESPACE, "litellm-pg-2-1-wal")
+    assert disk["spec"]["resources"]["requests"]["storage"] == "5Gi"
     proxy = own_prod.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
     env = {entry["name"]: entry for entry in proxy["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert env["DATABASE_HOST"]["value"] == f"litellm-pg-2-rw.{NAMESPACE}.svc.cluster.local"

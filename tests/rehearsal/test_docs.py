@@ -15,12 +15,11 @@ import yaml
 from sandbox.paths import HOME_VARIABLE, REPOSITORY
 from sandbox.stack_file import merged
 from tests.support.documents import Block, blocks, pages
-from tests.support.driver import NOT_COPIED
+from tests.support.driver import NOT_COPIED, NOT_IN_GIT
 from tests.support.sandboxes import Sandboxes
 
 STACK = "dev"
 README = REPOSITORY / "README.md"
-NOT_IN_GIT = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".*_cache", "__pycache__", ".hypothesis")
 IN_THE_SANDBOX = ("pulumi", "kubectl", "helm")
 """Programs that are on its PATH; a block that calls one is run in its environment, as in `make shell`."""
 

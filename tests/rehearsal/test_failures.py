@@ -6,6 +6,7 @@ The engine says no cause of most, as with the real providers: what explains a fa
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import Any
 
@@ -61,6 +62,7 @@ def test_missing_upstream_secret(empty: Sandbox) -> None:
     text = empty.up(config=config).failed().text
     assert "no-such-key" in text
     assert "not found" in text
+    assert "Traceback" not in text
 
 
 def test_a_value_made_by_hand(empty: Sandbox) -> None:
@@ -80,8 +82,18 @@ def test_a_value_made_by_hand(empty: Sandbox) -> None:
     assert base64.b64decode(data["api-key"]) == b"sk-1"
 
 
-def test_bad_settings_touch_nothing(empty: Sandbox) -> None:
-    text = empty.up(config={"llm-gateway:gpuPool": {"maxNodes": 0, "spto": True}}).failed().text
+def test_bad_settings_touch_nothing_and_a_pasted_key_is_not_repeated(empty: Sandbox) -> None:
+    pasted = "sk-ant-api03-Zx8vQ2mLt5RwYc7NbKd4"
+    hosted = {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": pasted}
+    config = {
+        "llm-gateway:gpuPool": {"maxNodes": 0, "spto": True},
+        "llm-gateway:models": [{"alias": "claude", "hosted": hosted}],
+    }
+    text = empty.up(config=config).failed().text
+    assert "llm-gateway:models[0].hosted.apiKeySecret" in text
+    # The engine's first event is the settings as they stand in the stack file.
+    said = [event for event in empty.events("up") if "preludeEvent" not in event]
+    assert pasted not in text + json.dumps(said)
     assert "llm-gateway:gpuPool.maxNodes" in text
     assert "llm-gateway:gpuPool.spto: no such key" in text
     assert "What would happen" in text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from sandbox.cluster import control_plane
 from sandbox.errors import SandboxError
 from sandbox.network.policies import End, Policies
 from tests.support.driver import Sandbox
+from tests.support.waiting import wait_for
 from tests.support.watcher import Watcher
 
 NAMESPACES = ("llm-gateway", "vllm", "cnpg-system", "external-secrets")
@@ -22,7 +22,9 @@ AS_ROOT = {"name": "app", "image": "example.com/app:1"}
 
 def pods(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
     for namespace in NAMESPACES:
-        yield from sandbox.namespaced("pods", namespace)["items"]
+        found = sandbox.namespaced("pods", namespace)["items"]
+        assert found, namespace
+        yield from found
 
 
 def containers(pod: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -119,13 +121,11 @@ def test_a_deployment_that_asks_for_too_much_gets_no_pod(dev: Sandbox) -> None:
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": "as-root"}}, "template": template}
     deployments = "/apis/apps/v1/namespaces/restricted-like/deployments"
     api.create(deployments, {"metadata": {"name": "as-root"}, "spec": spec})
-    deadline = time.monotonic() + 30
-    failures: list[str] = []
-    while not failures and time.monotonic() < deadline:
+
+    def failures() -> list[str]:
         status = dev.namespaced("deployments", "restricted-like", "as-root", group="apps/v1")["status"]
-        conditions = status.get("conditions", [])
-        failures = [c["message"] for c in conditions if c["type"] == "ReplicaFailure"]
-        time.sleep(0.5)
-    assert failures
-    assert "runAsNonRoot" in failures[0]
+        return [c["message"] for c in status.get("conditions", []) if c["type"] == "ReplicaFailure"]
+
+    assert "runAsNonRoot" in wait_for(failures)[0]
     assert dev.namespaced("pods", "restricted-like")["items"] == []
+    api.send("DELETE", "/api/v1/namespaces/restricted-like", {})

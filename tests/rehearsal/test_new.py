@@ -16,9 +16,9 @@ from sandbox.environment import environment, make_directories
 from sandbox.paths import REPOSITORY, Home
 from sandbox.plugins.shims import write_shims
 from sandbox.toolchain.build import ensure
+from tests.support.driver import NOT_IN_GIT
 
 NEEDED = {"gcp.project": "team-llm", "cluster.name": "platform", "cluster.location": "europe-west1"}
-NOT_IN_GIT = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".*_cache", "__pycache__", ".hypothesis")
 
 
 @pytest.mark.parametrize("stack", ["staging", "dev"])

@@ -47,10 +47,8 @@ def test_a_salt_deleted_at_google_comes_back_from_its_copy(copied: Sandbox) -> N
     name = f"projects/{copied.project}/secrets/litellm-salt-key"
     kept, role, database = in_cluster(copied), database_role(copied), cluster(copied)["metadata"]["uid"]
     pods = {row["metadata"]["uid"] for row in copied.running("llm-gateway", "litellm")}
-    copied.cloud.delete(
-        "secret", name
-    )  # gcloud secrets delete: neither protect nor deletion_protection is asked
-
+    # As `gcloud secrets delete` does, which asks for neither protection.
+    copied.cloud.delete("secret", name)
     text = copied.run("up", config=CONFIG).failed().text
     assert f"has no litellm-salt-key, and {COPY} has a copy of it" in text
     assert 'docs/operations.md says under "The salt is gone at Google"' in text

@@ -316,7 +316,7 @@ def test_lost_state(own_dev: Sandbox) -> None:
     kept, role, rows = values(own_dev), database_role(own_dev), stored(own_dev)
     claims = volumes(own_dev)
     database, litellm = pods(own_dev, *DATABASE_PODS), pods(own_dev, *LITELLM_PODS)
-    own_dev.home.state.joinpath(".pulumi/stacks/llm-gateway/dev.json").unlink()
+    own_dev.home.checkpoint(own_dev.stack).unlink()
 
     versions = dict.fromkeys(ADOPT, 1)
     key = {"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "adopt": 1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from sandbox.cluster import control_plane
 from tests.support import leaks
 from tests.support.driver import Sandbox
 from tests.support.edges import EDGES, TENANT_EDGES, Edge
+from tests.support.waiting import wait_for
 from tests.support.watcher import Watcher
 
 GENERATED = ("litellm-master-key", "litellm-salt-key", "litellm-db-password", "vllm-api-key")
@@ -94,14 +94,13 @@ def test_a_pod_whose_secret_is_missing_does_not_start(dev: Sandbox) -> None:
     }
     pod = {"metadata": {"name": "lost"}, "spec": {"containers": [container]}}
     control_plane.api(dev.home).create("/api/v1/namespaces/default/pods", pod)
-    deadline = time.monotonic() + 30
-    waiting: list[dict[str, str]] = []
-    while not waiting and time.monotonic() < deadline:
-        statuses = dev.namespaced("pods", "default", "lost")["status"].get("containerStatuses", [])
-        waiting = [status["state"]["waiting"] for status in statuses]
-        time.sleep(0.5)
-    assert [state["reason"] for state in waiting] == ["CreateContainerConfigError"]
-    assert "no-such-secret" in waiting[0]["message"]
+    (status,) = wait_for(
+        lambda: dev.namespaced("pods", "default", "lost")["status"].get("containerStatuses", [])
+    )
+    waiting = status["state"]["waiting"]
+    assert waiting["reason"] == "CreateContainerConfigError"
+    assert "no-such-secret" in waiting["message"]
+    control_plane.api(dev.home).send("DELETE", "/api/v1/namespaces/default/pods/lost", {})
 
 
 def test_no_generated_value_is_in_plain_text_anywhere(first_up: Sandbox) -> None:

@@ -209,9 +209,9 @@ def test_the_plugins_sidecar_is_in_every_instance(archiving: World) -> None:
     archiving.step()
     archiving.cluster.items["Cluster", "ns", "pg"]["spec"] |= ARCHIVED
     archiving.step()
-    for pod in archiving.cluster.list("Pod"):
-        names = [container["name"] for container in pod["spec"]["initContainers"]]
-        assert names == ["bootstrap-controller", "plugin-barman-cloud"]
+    pods = archiving.cluster.list("Pod")
+    names = [[container["name"] for container in pod["spec"]["initContainers"]] for pod in pods]
+    assert names == [["bootstrap-controller", "plugin-barman-cloud"]] * 2
 
 
 def test_backups_are_taken_once_and_say_why_they_fail(archiving: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -87,6 +88,22 @@ def test_a_missing_binding_is_told_as_the_operator_tells_it(world: World) -> Non
         "error processing spec.data[0] (key: db), err: unable to access Secret from SecretManager Client: "
         "rpc error: code = PermissionDenied desc = Permission 'secretmanager.versions.access' denied"
     )
+
+
+def test_retries_are_as_far_apart_as_the_operators(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, tries = 0, list[int]()
+    access = world.cloud.access_secret_version
+
+    def accessed(*asked: str) -> tuple[str, bytes]:
+        tries.append(now)
+        return access(*asked)
+
+    monkeypatch.setattr(world.cloud, "access_secret_version", accessed)
+    monkeypatch.setattr(controller, "time", SimpleNamespace(monotonic=lambda: now))
+    world.ask()
+    for now in range(1, 1000):  # noqa: B007 - the clock
+        world.operator.reconcile()
+    assert tries == [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 931]
 
 
 def test_a_granted_secret_is_synced_and_owned(world: World) -> None:

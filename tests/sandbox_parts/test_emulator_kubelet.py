@@ -103,7 +103,7 @@ def test_a_volume_that_cannot_be_mounted(cluster: FakeCluster, volume: dict[str,
     assert cluster.events == [("Warning", "FailedMount", message)]
 
 
-def test_volumes_that_are_there(cluster: FakeCluster) -> None:
+def test_volumes_that_are_there_keep_no_pod_waiting(cluster: FakeCluster) -> None:
     claim = {"accessModes": ["ReadWriteOnce"]}
     cluster.add("PersistentVolumeClaim", "d", "ns", spec=claim, status={"phase": "Bound"})
     volumes = [
@@ -143,5 +143,5 @@ def test_a_volume_of_one_node_is_not_had_by_a_second_one(cluster: FakeCluster) -
     assert starts(look(cluster, {}))
 
 
-def test_a_volume_of_many_nodes_is(cluster: FakeCluster) -> None:
+def test_a_volume_of_many_nodes_is_had_by_a_second_one(cluster: FakeCluster) -> None:
     assert starts(with_claim(cluster, "ReadWriteMany"))

@@ -48,6 +48,8 @@ def test_renders_the_documented_subset(template: str, rendered: str) -> None:
         ("{{ if .user }}x", "unexpected EOF"),
         ("{{ $x := .user }}", "{{ $x := .user }} is not emulated by the sandbox"),
         ("{{ .user | b64dec }}", "unable to execute template at key key"),
+        ('{{ regexMatch "(" .user }}', "unable to execute template at key key"),
+        ('{{ regexMatch "a" .user | trim }}', "unable to execute template at key key"),
     ],
 )
 def test_refuses_the_rest_by_name(template: str, cause: str) -> None:

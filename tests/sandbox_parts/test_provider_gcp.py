@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from sandbox.plugins.gcp import Gcp
 from sandbox.plugins.server import DiffRequest, InitFailed
 from sandbox.plugins.values import UNKNOWN, plain_map, property_map
 from settings.machines import MACHINES
+from tests.support.waiting import wait_for
 
 Json = dict[str, Any]
 SECRET = "gcp:secretmanager/secret:Secret"
@@ -383,13 +383,12 @@ def test_a_pool_with_nodes_waits_for_them(engine: Engine) -> None:
     name = "projects/demo/locations/europe-west4/clusters/platform/nodePools/gpu"
 
     def come_up() -> None:
-        while not engine.cloud.list("nodePool"):
-            time.sleep(0.01)
+        wait_for(lambda: engine.cloud.list("nodePool"))
         engine.cloud.change("nodePool", name, status="RUNNING")
 
     nodes = threading.Thread(target=come_up)
     nodes.start()
-    assert engine.create(POOL, gpu_pool(initialNodeCount=1))[0] == name
+    assert engine.create(POOL, gpu_pool(initialNodeCount=1), timeout=60)[0] == name
     nodes.join()
 
 

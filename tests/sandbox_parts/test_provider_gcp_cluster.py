@@ -105,6 +105,13 @@ def test_an_unknown_api_is_refused_and_an_enabled_one_stays(bare: Engine) -> Non
     assert bare.cloud.get("service", made)
 
 
+def test_the_cluster_that_was_there_cannot_be_imported(bare: Engine) -> None:
+    bare.cloud.ensure_cluster("demo", "europe-west4", "platform", "127.0.0.1:6443", "Q0E=")
+    with pytest.raises(SandboxError, match="clusters/platform was there before any stack"):
+        bare.read(CLUSTER, "projects/demo/locations/europe-west4/clusters/platform")
+    assert bare.read(CLUSTER, "projects/demo/locations/europe-west4/clusters/none").resource_id == ""
+
+
 def test_a_cluster_is_what_the_lookup_finds(engine: Engine) -> None:
     made, state = engine.create(CLUSTER, PRIVATE)
     assert made == "projects/demo/locations/europe-west4/clusters/private"

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from pulumi.provider.experimental.property_value import PropertyValue
-from pulumi.provider.experimental.provider import CheckRequest, CheckResponse, ConfigureRequest, DiffResponse
+from pulumi.provider.experimental.provider import (
+    CheckRequest,
+    CheckResponse,
+    ConfigureRequest,
+    CreateRequest,
+    DiffResponse,
+    UpdateRequest,
+)
 
+from sandbox.cluster.client import ApiError
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import awaits, objects, release
-from sandbox.plugins.kubernetes.cluster import Cluster, active_cluster
+from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, active_cluster
 from sandbox.plugins.kubernetes.provider import CONFIGURATION, PROVIDER, RELEASE, KubernetesProvider
 from sandbox.plugins.sdk import input_names
 from sandbox.plugins.server import DiffRequest
@@ -120,6 +129,97 @@ def test_the_state_keeps_the_inputs_for_the_real_provider_and_a_secrets_data_enc
     assert [name for name, value in inputs.items() if value.is_secret] == ["stringData"]
 
 
+class Refusing:
+    """A cluster that has some objects or none, and refuses every write."""
+
+    def __init__(self, error: SandboxError, live: dict[str, Any] | None = None) -> None:
+        self._error = error
+        self._live = live
+
+    def get(self, *place: Any) -> dict[str, Any] | None:
+        return self._live
+
+    def plural(self, wanted: dict[str, Any]) -> str:
+        return "configmaps"
+
+    def create(self, *given: Any) -> None:
+        raise self._error
+
+    def apply(self, *given: Any, **how: Any) -> None:
+        raise self._error
+
+
+THERE = ApiError(409, "AlreadyExists", 'configmaps "x" already exists')
+CONFLICT = ApiError(409, "Conflict", 'Apply failed with 1 conflict: conflict with "kubectl": .data.a')
+UNSERVED = NoMatch('no matches for kind "ConfigMap" in version "v1"')
+
+
+class TestRefusals:
+    """The real provider's words, provider/pkg/provider/provider.go and pkg/await/await.go."""
+
+    URN = urn("kubernetes:core/v1:ConfigMap")
+
+    def refused(
+        self,
+        error: SandboxError,
+        live: dict[str, Any] | None = None,
+        *,
+        update: bool,
+        preview: bool = False,
+    ) -> str:
+        plugin, given = KubernetesProvider(), property_map(body("ConfigMap", data={"a": "1"}))
+        plugin._cluster = cast(Cluster, Refusing(error, live))  # pyright: ignore[reportPrivateUsage]
+        asyncio.run(plugin.cancel())  # no patience with what is not there yet
+        state = given | property_map({objects.FIELD_MANAGER: "m"})
+        asked = (
+            plugin.update(UpdateRequest(self.URN, "n/x", state, given, 0, [], preview))
+            if update
+            else plugin.create(CreateRequest(self.URN, given, 0, preview))
+        )
+        with pytest.raises(SandboxError) as raised:
+            asyncio.run(cast(Coroutine[Any, Any, Any], asked))
+        return str(raised.value)
+
+    def test_an_object_that_is_there(self) -> None:
+        created = f'resource "{self.URN}" was not successfully created by the Kubernetes API server: '
+        assert self.refused(THERE, update=False) == f'{created}configmaps "x" already exists'
+
+    @pytest.mark.parametrize(
+        ("update", "words"),
+        [
+            (False, f'creation of resource "{URN}" with kind v1/ConfigMap failed because'),
+            (True, f'update of resource "{URN}" failed because'),
+        ],
+    )
+    def test_a_kind_that_is_not_served(self, update: bool, words: str) -> None:
+        assert self.refused(UNSERVED, body("ConfigMap"), update=update) == (
+            f"{words} the Kubernetes API server reported that the apiVersion for this resource does not exist. Verify that "
+            f"any required CRDs have been created: {UNSERVED}"
+        )
+
+    def test_an_object_that_is_gone(self) -> None:
+        gone = 'configmaps "x" not found'
+        assert self.refused(THERE, update=True) == (
+            f'update of resource "{self.URN}" failed: {gone}\nunable to get cluster state: {gone}'
+        )
+
+    @pytest.mark.parametrize("update", [False, True])
+    def test_a_preview_has_the_same_words(self, update: bool) -> None:
+        refused = ApiError(422, "Invalid", "spec: Invalid value")
+        live = body("ConfigMap") if update else None
+        assert self.refused(refused, live, update=update, preview=True) == (
+            self.refused(refused, live, update=update)
+        )
+
+    def test_a_field_that_another_manager_has(self) -> None:
+        said = self.refused(CONFLICT, body("ConfigMap"), update=True)
+        assert said.startswith(
+            'the Kubernetes API server reported that "n/x" failed to fully initialize or become live: '
+            "Server-Side Apply field conflict detected. See https://"
+        )
+        assert said.endswith(f'\nThe resource managed by field manager "m" had an apply conflict: {CONFLICT}')
+
+
 class TestCheck:
     def test_identity_is_filled_in_and_the_name_is_stable(self) -> None:
         first = plain_map(check("kubernetes:core/v1:ConfigMap", {"data": {"a": "1"}}).inputs or {})
@@ -188,7 +288,7 @@ class TestDiff:
         assert diff("kubernetes:core/v1:ConfigMap", old, new).changes is False
 
 
-class FakeCluster:
+class Lists:
     """Answers list calls from `items`, by kind."""
 
     def __init__(self, **items: list[dict[str, Any]]) -> None:
@@ -202,7 +302,7 @@ class FakeCluster:
 
 
 def unready(live: dict[str, Any], **items: list[dict[str, Any]]) -> str | None:
-    return awaits.unready(cast(Cluster, FakeCluster(**items)), live)
+    return awaits.unready(cast(Cluster, Lists(**items)), live)
 
 
 class TestReadiness:
@@ -287,13 +387,13 @@ class TestWaitFor:
         live = body("ExternalSecret", "external-secrets.io/v1", status={"conditions": [condition]})
         live["metadata"] |= {"uid": "u", "annotations": {awaits.WAIT_FOR: "condition=Ready"}}
         with pytest.raises(awaits.NotReady) as raised:
-            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, -1, threading.Event())
+            awaits.wait_ready(cast(Cluster, Lists()), live, live, -1, threading.Event())
         assert str(raised.value) == "timed out waiting for the condition"
 
     def test_a_timeout_of_a_workload_names_no_cause(self) -> None:
         live = body("Deployment", "apps/v1", status={})
         with pytest.raises(awaits.NotReady) as raised:
-            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, -1, threading.Event())
+            awaits.wait_ready(cast(Cluster, Lists()), live, live, -1, threading.Event())
         assert str(raised.value) == "'x' timed out waiting to be Ready"
 
     @pytest.mark.parametrize(
@@ -309,7 +409,7 @@ class TestWaitFor:
         cancelled = threading.Event()
         cancelled.set()
         with pytest.raises(awaits.NotReady) as raised:
-            awaits.wait_ready(cast(Cluster, FakeCluster()), live, live, 60, cancelled)
+            awaits.wait_ready(cast(Cluster, Lists()), live, live, 60, cancelled)
         assert str(raised.value) == said
 
 

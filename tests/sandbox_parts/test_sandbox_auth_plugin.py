@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sandbox.errors import SandboxError
+from sandbox.paths import HOME_VARIABLE, REPOSITORY
 from sandbox.plugins.auth_plugin import credential
 
 SERVER = "https://127.0.0.1:26443"
@@ -44,3 +50,20 @@ def test_another_cluster_on_this_machine_gets_nothing() -> None:
 def test_a_kubeconfig_that_does_not_say_which_cluster_is_told_how(asked: str | None) -> None:
     with pytest.raises(SandboxError, match="provideClusterInfo: true"):
         credential(asked, KUBECONFIG)
+
+
+def test_when_whoever_asked_is_gone_it_ends_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(json.dumps(KUBECONFIG))
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {HOME_VARIABLE: str(tmp_path), "KUBERNETES_EXEC_INFO": exec_info(server=SERVER)}
+    done = subprocess.run(
+        [sys.executable, "-m", "sandbox.plugins.auth_plugin"],
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")

@@ -65,6 +65,33 @@ def test_an_overlay_is_merged_key_by_key() -> None:
     }
 
 
+def test_an_overlay_is_read_as_a_stack_file_is(tmp_path: Path) -> None:
+    file = tmp_path / "overlay.yaml"
+    file.write_text("llm-gateway:models: [{inputCostPerToken: 5e-08}]\nllm-gateway:vllm: null\n")
+    assert stack_file.read_overlay(file) == {
+        "llm-gateway:models": [{"inputCostPerToken": 5e-08}],
+        "llm-gateway:vllm": None,
+    }
+    file.write_text("# nothing\n")
+    assert stack_file.read_overlay(file) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "No such file"),
+        ("a: {b: 1\n", "not YAML"),
+        ("[1]\n", "holds no settings"),
+    ],
+)
+def test_an_overlay_without_settings_is_refused(tmp_path: Path, text: str | None, words: str) -> None:
+    file = tmp_path / "overlay.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SandboxError, match=f"--config-overlay {file}.*{words}"):
+        stack_file.read_overlay(file)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -110,6 +137,8 @@ def test_the_cluster_is_named_by_the_settings_or_by_a_stack() -> None:
     assert cluster(stack="organization/gke/dev").stack == "organization/gke/dev"
     with pytest.raises(SandboxError, match=r"llm-gateway:cluster\.location is missing"):
         cluster(name="a")
+    with pytest.raises(SandboxError, match=r"llm-gateway:cluster\.stack is 'dev', which names no stack"):
+        cluster(stack="dev")
 
 
 def test_the_salt_is_the_one_of_the_state(tmp_path: Path) -> None:

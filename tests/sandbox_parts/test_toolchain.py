@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from sandbox.errors import SandboxError
 from sandbox.paths import HOME_VARIABLE, REPOSITORY
 from sandbox.toolchain import build, golang
 from sandbox.toolchain.build import Manifest, Toolchain, ensure, pulumi_on_path
+from tests.support.waiting import wait_for
 
 # `go build` says what $FAKE_GO says, or waits to be killed for "hang"; each run is noted in $FAKE_GO_LOG.
 FAKE_GO = """
@@ -98,13 +97,6 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:

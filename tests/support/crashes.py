@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import json
 import os
 import random
 import re
@@ -25,15 +26,15 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import pytest
+import yaml
 
 from sandbox.google.cloud import CloudError
 from sandbox.operators.cloudnativepg import database
 from sandbox.processes import running
 from tests.support.driver import Result, Sandbox
-from tests.support.sandboxes import Sandboxes
+from tests.support.sandboxes import Sandboxes, TemporaryFolders
 
 PHASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "first up": ("empty", {}, 70),
@@ -57,6 +58,12 @@ SECRETS = {
     "litellm-master-key": ("litellm-secrets", "PROXY_MASTER_KEY"),
 }
 """The Secret and key that pods read, by id in Secret Manager."""
+ADOPTED = {
+    "masterKey": "litellm-master-key",
+    "databasePassword": "litellm-db-password",
+    "vllmApiKey": "vllm-api-key",
+}
+"""Secret by its key under `adopt`; the salt needs none."""
 FILLER = "filler"
 NAMESPACE, DATABASE = "llm-gateway", "litellm-pg"
 MOST_UPS = 5
@@ -165,9 +172,12 @@ def suffer(sandboxes: Sandboxes, case: Crash, texts: list[str]) -> list[str]:
         before = kept(sandbox)
         result, hit, at_crash = strike(sandbox, case)
         texts.append(result.text)
+        ups, also, recovering = 0, "", {}
         if case.victim == FULL_DISK:
             (sandbox.home.state / FILLER).unlink()
-        ups, also = 0, ""
+            if cut_off(sandbox):
+                also, config = " + recover", without_state(sandbox, config)
+                recovering = {"llm-gateway:recover": True}
         while ups < MOST_UPS and (ups == 0 or result.code):
             for command in ANNOTATE.findall(result.text.replace("\n", " ")) if ups else ():
                 sandbox.run("exec", "--", *shlex.split(command)).succeeded()
@@ -176,9 +186,9 @@ def suffer(sandboxes: Sandboxes, case: Crash, texts: list[str]) -> list[str]:
                 shutil.copy(*copy.groups())
                 also += " + cp"
             if ups and "tools.mend" in result.text:
-                sandbox.mend()
+                texts.append(sandbox.mend().text)
                 also += " + mend"
-            result = sandbox.up(config=config)
+            result = sandbox.up(config=config | recovering)
             texts.append(result.text)
             ups += 1
         settled = result.code == 0 and not (sandbox.up(config=config).code or sandbox.changed("up"))
@@ -195,6 +205,30 @@ def suffer(sandboxes: Sandboxes, case: Crash, texts: list[str]) -> list[str]:
         return [case.phase, f"{case.victim}, {moment}{'' if hit else ' (not hit)'}", *fates, end]
 
 
+def cut_off(sandbox: Sandbox) -> bool:
+    """Whether the stack's state is not a whole document."""
+    try:
+        json.loads(sandbox.home.checkpoint(sandbox.stack).read_text())
+    except ValueError:
+        return True
+    return False
+
+
+def without_state(sandbox: Sandbox, config: dict[str, Any]) -> dict[str, Any]:
+    """Begin a state anew, as docs/operations.md says under "The state is lost"; returns the settings for it."""
+    for file in sandbox.home.checkpoint(sandbox.stack).parent.glob(f"{sandbox.stack}.json*"):
+        file.unlink()
+    newest = {key: len(values(sandbox, secret)) for key, secret in ADOPTED.items()}
+    adopt = {key: version for key, version in newest.items() if version}
+    config = config | {"llm-gateway:secrets": {"adopt": adopt}}
+    if values(sandbox, "litellm-key-search-app"):
+        settings = yaml.safe_load((sandbox.root / "Pulumi.dev.yaml").read_text())["config"]
+        config["llm-gateway:virtualKeys"] = [
+            key | {"adopt": 1} for key in settings["llm-gateway:virtualKeys"]
+        ]
+    return config
+
+
 def is_bad(row: Sequence[str]) -> bool:
     """Whether a row tells of a loss, of an `up` that never succeeded, or of a traceback."""
     return any(word in cell for cell in row for word in ("LOST", "SECOND SALT", "NOT HEALED", "TRACEBACK"))
@@ -202,15 +236,18 @@ def is_bad(row: Sequence[str]) -> bool:
 
 def kept(sandbox: Sandbox) -> dict[str, list[str]]:
     """Every value that a secret has had, oldest first, and the database's rows."""
-    found: dict[str, list[str]] = {}
-    for name in SECRETS:
-        rows = sandbox.cloud.list("secretVersion", f"projects/{sandbox.project}/secrets/{name}/versions/")
-        found[name] = [row["payload"] for row in rows if row.get("payload")]
+    found = {name: values(sandbox, name) for name in SECRETS}
     try:
         found["database"] = database.read(sandbox.cloud, NAMESPACE, DATABASE)
     except CloudError:  # none yet
         found["database"] = []
     return found
+
+
+def values(sandbox: Sandbox, secret: str) -> list[str]:
+    """Every value that a secret has had, oldest first, as Secret Manager's API writes it."""
+    rows = sandbox.cloud.list("secretVersion", f"projects/{sandbox.project}/secrets/{secret}/versions/")
+    return [row["payload"] for row in rows if row.get("payload")]
 
 
 def not_read(sandbox: Sandbox) -> str:
@@ -253,19 +290,6 @@ def fill(sandbox: Sandbox) -> None:
             file.write(bytes(1 << 20))
 
 
-class _Factory:
-    """What Sandboxes asks of pytest's factory of folders."""
-
-    def __init__(self, base: Path) -> None:
-        self._base = base
-
-    def getbasetemp(self) -> Path:
-        return self._base
-
-    def mktemp(self, name: str) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._base))
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.support.crashes", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
@@ -279,7 +303,7 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         base = options.folder or Path(folder)
-        sandboxes = Sandboxes(cast(pytest.TempPathFactory, _Factory(base)))
+        sandboxes = Sandboxes(TemporaryFolders(base))
         try:
             for number in range(options.first, options.first + options.count):
                 case, texts = crash(options.seed, number), list[str]()

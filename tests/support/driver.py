@@ -30,6 +30,8 @@ PROGRAM = (
     "outputs.py",
     "components",
 )
+NOT_IN_GIT = shutil.ignore_patterns(".git", ".venv", ".sandbox", ".*_cache", "__pycache__", ".hypothesis")
+"""What a copy of the repository leaves out."""
 NOT_COPIED = shutil.ignore_patterns("*.sock", "options.yaml")  # the ports would be those of the origin
 PROJECT = "example-llm-dev"
 UNCHANGED = {"same", "read", "refresh"}

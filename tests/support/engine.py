@@ -7,6 +7,7 @@ hold what MockResourceArgs hides: protect, ignoreChanges, retainOnDelete, depend
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import runpy
 from collections.abc import Collection, Mapping
@@ -140,9 +141,11 @@ class Mocks(mocks.Mocks):
                     ]
                 }
             case "gcp:secretmanager/getSecretVersion:getSecretVersion":
-                if (args.args["secret"], args.args["version"]) not in self.versions:
+                there = [version for secret, version in self.versions if secret == args.args["secret"]]
+                asked = args.args.get("version") or max(there, key=int, default=None)
+                if asked not in there:
                     return {}, [("version", "googleapi: Error 404: Secret Version not found.")]
-                return {"version": args.args["version"]}
+                return {"version": asked}
             case other:
                 raise AssertionError(f"the program called {other}, which these mocks do not answer")
 
@@ -167,7 +170,17 @@ class Recording:
     resources: dict[tuple[str, str], Registration] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     secret_outputs: set[str] = field(default_factory=set)
-    hooks: list[str] = field(default_factory=list)
+    hooks: dict[str, pulumi.ResourceHook] = field(default_factory=dict)
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+    def run_hook(self, name: str, args: pulumi.ResourceHookArgs) -> None:
+        """Run a hook as the engine would, once the program has ended; raises what the hook raises."""
+
+        async def hooked() -> None:
+            if done := self.hooks[name].callback(args):
+                await done
+
+        self.context.run(asyncio.run, hooked())
 
     def all(self, kind: str) -> list[Registration]:
         """The registrations whose type's last part is `kind`."""
@@ -232,13 +245,14 @@ class RecordingMonitor(mocks.MockMonitor):
 
 
 class RecordingCallbacks:
-    """Stands where the callback server would; keeps the hooks' names and never calls them."""
+    """Stands where the callback server would; keeps the hooks by name and never calls them."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
     def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
-        self._recording.hooks.append(hook.name)
+        assert hook.name not in self._recording.hooks, f"two hooks {hook.name}"
+        self._recording.hooks[hook.name] = hook
 
 
 def run_program(
@@ -266,6 +280,7 @@ def run(
         mocks.set_mocks(answers, project=project, stack=STACK, preview=preview, monitor=monitor)
         runtime.set_root_resource(None)  # pyright: ignore[reportArgumentType]  # run_in_stack makes its own
         runtime.SETTINGS.callbacks = RecordingCallbacks(monitor.recording)  # pyright: ignore[reportAttributeAccessIssue]
+        monitor.recording.context = contextvars.copy_context()
         texts = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in sections.items()
         }

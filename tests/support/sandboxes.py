@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from sandbox.plugins import fork_server
 from sandbox.processes import fork_command, stop
 from sandbox.toolchain.cache import locked
 from tests.support.driver import Sandbox
+from tests.support.waiting import wait_for
 from tests.support.watcher import Watcher
 
 STACKS = {"empty": "dev", "dev": "dev", "prod": "prod"}
@@ -26,11 +28,24 @@ STACKS = {"empty": "dev", "dev": "dev", "prod": "prod"}
 
 
 class Folders(Protocol):
-    """What makes temporary folders: pytest's TempPathFactory, or a command's own."""
+    """What makes temporary folders: pytest's TempPathFactory, or TemporaryFolders."""
 
     def getbasetemp(self) -> Path: ...
 
     def mktemp(self, basename: str) -> Path: ...
+
+
+class TemporaryFolders:
+    """Folders of a command under one folder, which the command removes or keeps."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+
+    def getbasetemp(self) -> Path:
+        return self._base
+
+    def mktemp(self, basename: str) -> Path:
+        return Path(tempfile.mkdtemp(prefix=f"{basename}-", dir=self._base))
 
 
 class Sandboxes:
@@ -43,6 +58,8 @@ class Sandboxes:
         self._server = Home(factory.mktemp("fork-server"))
         make_directories(self._server)
         fork_server.start(self._server, environment(self._server, "none"))
+        # A busy machine may import the SDKs for longer than a user is made to wait.
+        wait_for(lambda: fork_server.answers(self._server), 300)
         Sandbox.program = fork_command(self._server, "sandbox")
 
     def close(self) -> None:

@@ -113,6 +113,16 @@ class TestContainers:
         )
         assert text.startswith(f"Pod n/p: {wrong}")
 
+    def test_what_a_container_waits_for_now_is_told_beside_its_earlier_end(self) -> None:
+        stuck = {
+            "name": "c",
+            "state": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}},
+            "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+        }
+        text = told(RecordedCluster([owner("Job"), pod(containerStatuses=[stuck])]), resource(JOB, "n", "j"))
+        assert text.startswith("Pod n/p: it needs the secret x, which is not there")
+        assert "exit code 1 Error" in text
+
     def test_memory(self) -> None:
         killed = {"name": "c", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
         text = told(RecordedCluster([owner("Job"), pod(containerStatuses=[killed])]), resource(JOB, "n", "j"))
@@ -210,6 +220,16 @@ class TestScheduling:
         text = told(self.waiting(message, gpu=False), resource(JOB, "n", "j"))
         assert text.startswith("Pod n/p: no node has enough cpu free")
 
+    def test_a_full_pool_is_the_cause_and_not_the_taint_of_other_nodes(self) -> None:
+        tolerates = [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+        text = told(self.waiting(SCHEDULER, tolerations=tolerates), resource(JOB, "n", "j"))
+        assert text.startswith("Pod n/p: no node has enough nvidia.com/gpu free")
+
+    def test_a_full_pool_is_the_cause_and_not_the_labels_of_other_nodes(self) -> None:
+        message = "0/4 nodes are available: 1 Insufficient nvidia.com/gpu, 3 node(s) didn't match Pod's node affinity/selector."
+        text = told(self.waiting(message), resource(JOB, "n", "j"))
+        assert text.startswith("Pod n/p: no node has enough nvidia.com/gpu free")
+
     @pytest.mark.parametrize(
         ("reason", "message", "wrong"),
         [
@@ -218,7 +238,12 @@ class TestScheduling:
                 "GCE out of resources. ZONE_RESOURCE_POOL_EXHAUSTED",
                 "Google has no such machine",
             ),
-            ("FailedScaleUp", "GCE quota exceeded: QUOTA_EXCEEDED", "the project's quota"),
+            ("FailedScaleUp", "GCE quota exceeded: QUOTA_EXCEEDED", "a quota of the project is used up"),
+            (
+                "FailedScaleUp",
+                "QUOTA_EXCEEDED: Instance 'i' creation failed: Quota 'NVIDIA_L4_GPUS' exceeded. Limit: 0.0",
+                "the project's quota NVIDIA_L4_GPUS is used up",
+            ),
             ("NotTriggerScaleUp", "1 max node group size reached", "the node pool is at its maximum"),
             (
                 "NotTriggerScaleUp",
@@ -491,7 +516,11 @@ def api() -> Iterator[tuple[str, list[str]]]:
         def do_GET(self) -> None:
             asked.append(self.path)
             body = json.dumps({"metadata": metadata, "items": [{"metadata": metadata}]}).encode()
-            refused = {"/api/v1/pods?labelSelector=a%3Db": 403, "/apis/batch/v1/namespaces/n/jobs/x": 404}
+            refused = {
+                "/api/v1/pods?labelSelector=a%3Db": 403,
+                "/apis/batch/v1/namespaces/n/jobs/x": 404,
+                "/apis/batch/v1/namespaces/n/jobs/y": 503,
+            }
             self.send_response(refused.get(self.path, 200))
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -524,7 +553,11 @@ def test_only_reads_are_sent_and_never_for_a_secret(api: tuple[str, list[str]]) 
         assert cluster.unreadable == {"pods"}
         assert cluster.events(found) == [{"metadata": {"name": "x", "namespace": "n", "uid": "u"}}]
         assert "x" in cluster.log(found, "c", previous=True)
-    assert asked[-2:] == [
+        with pytest.raises(
+            ExplainError, match="the cluster answers 503 to /apis/batch/v1/namespaces/n/jobs/y"
+        ):
+            cluster.get("Job", "n", "y")
+    assert asked[-3:-1] == [
         "/api/v1/namespaces/n/events?fieldSelector=involvedObject.uid%3Du",
         "/api/v1/namespaces/n/pods/x/log?container=c&previous=true&tailLines=20",
     ]

@@ -76,8 +76,15 @@ def test_what_cannot_be_moved_is_refused_in_the_preview(
     [{}, {"postgres": {"name": "other"}}, {"gpuPool": {"name": "other"}}, {"protect": True}],
     ids=str,
 )
-def test_what_can_be_made_anew_in_place_is_not(live: State, changes: dict[str, Any]) -> None:
+def test_what_a_live_stack_can_make_anew_passes(live: State, changes: dict[str, Any]) -> None:
     preview(live, changes)
+
+
+def test_the_location_is_compared_for_one_bucket() -> None:
+    """Another bucket replaces the Stash, and may be elsewhere."""
+    recording = preview(State(), {})
+    trigger = recording.one("Stash", "gateway-backups-fixed-location").request.replacement_trigger
+    assert trigger.string_value == recording.one("Bucket", "gateway-backups-bucket").inputs["name"]
 
 
 def test_a_stack_that_recovers_may_go_on_recovering() -> None:
@@ -123,6 +130,16 @@ def test_what_a_live_stack_was_told_is_known_when_the_state_forgot_the_first(liv
     for changes in ({"namespaces": {"serving": "other"}}, {"namespaces": {"certManager": "other"}}):
         with pytest.raises(pulumi.RunError, match="cannot be changed in place"):
             preview(forgetful, changes)
+
+
+def test_a_bucket_that_google_never_made_may_be_made_elsewhere(live: State) -> None:
+    """Google may refuse a location, while everything else of that `up` is made."""
+    backups = EVERYTHING["postgres"]["backups"] | {"bucketLocation": "europe-west1"}
+    forgotten = (
+        r"If the bucket was never made, .* pulumi state delete 'urn:\S+::gateway-backups-fixed-location'"
+    )
+    with pytest.raises(pulumi.RunError, match=forgotten):
+        preview(live, {"postgres": {**EVERYTHING["postgres"], "backups": backups}})
 
 
 def test_a_first_up_that_failed_early_says_how_it_is_forgotten(live: State) -> None:

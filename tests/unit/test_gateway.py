@@ -76,25 +76,32 @@ def prod() -> Recording:
 
 
 def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -> None:
-    params = {alias: route["litellm_params"] for alias, route in routes(prod).items()}
-    assert params == {
+    told = {alias: route["model_info"] for alias, route in routes(prod).items()}
+    assert told == {
         "qwen-local": {
             **{"input_cost_per_token": 5e-08, "output_cost_per_token": 2e-07},
             **dict.fromkeys(PROMPT_PRICES, 5e-08),
+        },
+        "claude-4": LISTED_BY_A_THIRD,
+        "llama": {
+            **{"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
+            **dict.fromkeys(PROMPT_PRICES, 1e-06),
+        },
+    }
+    params = {alias: route["litellm_params"] for alias, route in routes(prod).items()}
+    assert params == {
+        "qwen-local": {
             "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
             "api_base": "http://vllm-router-service.vllm.svc.cluster.local/v1",
             "api_key": "os.environ/UPSTREAM_API_KEY",
         },
         "claude-4": {
-            **LISTED_BY_A_THIRD,
             "model": "anthropic/claude-sonnet-4-5",
             "api_key": "os.environ/MODEL_CLAUDE_4_API_KEY",
             "tpm": 100_000,
             "rpm": 60,
         },
         "llama": {
-            **{"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06},
-            **dict.fromkeys(PROMPT_PRICES, 1e-06),
             "model": "openai/llama-3.1",
             "api_base": "http://igw.models.svc/v1",
             "api_key": "none",
@@ -200,6 +207,16 @@ def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None
     assert container["image"].startswith("valkey/valkey:")
 
 
+def test_another_version_of_its_password_restarts_valkey_and_no_other_secret_does(prod: Recording) -> None:
+    """A pod reads the password when it starts: proxies with another one would be refused by a pod with the old."""
+    server = prod.one("Deployment", "gateway-valkey-server")
+    pod = server.inputs["spec"]["template"]["metadata"]
+    assert pod["annotations"] == {"llm-gateway/password-version": "3"}
+    versions = {version.urn for version in prod.all("SecretVersion")}
+    password = prod.one("SecretVersion", "gateway-secrets-litellm-redis-password")
+    assert prod.direct_dependencies(server) & versions == {password.urn}
+
+
 def test_a_redis_elsewhere_is_used_as_it_is() -> None:
     state = {"kind": "redis", "host": "10.0.0.3", "port": 6380, "passwordSecret": "redis-password"}
     recording = run_program({"litellm": {"replicas": 2, "sharedState": state}})
@@ -303,16 +320,37 @@ def test_a_pool_starts_empty_whatever_its_bounds() -> None:
 def test_a_model_that_litellm_knows_has_litellms_own_prices() -> None:
     hosted = {"model": "openai/gpt-4o", "apiKeySecret": "openai-key"}
     known = run_program({"models": [{"alias": "gpt", "hosted": hosted}]})
-    assert not [key for key in routes(known)["gpt"]["litellm_params"] if "cost" in key]
+    assert "model_info" not in routes(known)["gpt"]
 
 
 def test_a_known_model_gets_the_prices_that_litellm_would_take_for_nothing() -> None:
     """The map of 1.89.2 has no price of what claude-sonnet-4-5 caches for an hour."""
     hosted = {"model": "anthropic/claude-sonnet-4-5", "apiKeySecret": "anthropic-key"}
     known = run_program({"models": [{"alias": "claude", "hosted": hosted}]})
-    params = routes(known)["claude"]["litellm_params"]
-    assert params["cache_creation_input_token_cost_above_1hr"] == pytest.approx(6e-06)
-    assert params["cache_creation_input_token_cost"] == pytest.approx(3.75e-06)
+    told = routes(known)["claude"]["model_info"]
+    assert told["cache_creation_input_token_cost_above_1hr"] == pytest.approx(6e-06)
+    assert told["cache_creation_input_token_cost"] == pytest.approx(3.75e-06)
+
+
+def test_what_is_not_sold_by_the_token_is_not_told_as_free() -> None:
+    """Where prompts and completions cost 0, LiteLLM lets a request pass every budget."""
+    whisper = {"url": "http://whisper.models.svc/v1", "model": "whisper"}
+    rerank = {"model": "cohere/rerank-v3.5", "apiKeySecret": "cohere-key"}
+    told = routes(
+        run_program(
+            {
+                "models": [
+                    {"alias": "whisper", "otherCosts": {"audioSecond": 0.0001}, "endpoint": whisper},
+                    {"alias": "rerank", "otherCosts": {"rerank": 0.001}, "hosted": rerank},
+                ]
+            }
+        )
+    )
+    assert told["whisper"]["model_info"] == {
+        "input_cost_per_second": 0.0001,
+        "output_cost_per_second": 0.0001,
+    }
+    assert told["rerank"]["model_info"] == {"input_cost_per_second": 0.0, "input_cost_per_query": 0.001}
 
 
 def test_what_needs_no_api_server_has_no_token_for_it(program: Recording) -> None:

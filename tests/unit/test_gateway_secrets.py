@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pulumi
 import pytest
+from pulumi.runtime import mocks
 
 from components.gateway_secrets import GENERATION, OWNER, SALT_VERSION
 from sandbox.operators.external_secrets.controller import allowed_namespace
@@ -207,6 +208,27 @@ def test_no_salt_is_made_where_there_is_a_copy_of_one(annotations: dict[str, str
     assert not [kind for kind in google.made if not kind.startswith(("pulumi:", "llmgateway:"))]
 
 
+@pytest.mark.parametrize("kept", ["the salt", "the salt of another stack"])
+def test_a_copy_of_another_salt_is_refused(kept: str) -> None:
+    """Values that Google has: the engine reads them when it imports the versions."""
+
+    class Google(Mocks):
+        def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+            made, state = super().new_resource(args)
+            values = {SALT: "the salt", THE_COPY: kept} if args.typ.endswith(":SecretVersion") else {}
+            return made, state | ({"secretData": values[args.name]} if args.name in values else {})
+
+    google = Google(
+        {"litellm-salt-key": OURS | {SALT_VERSION: "1"}}, [("litellm-salt-key", "1"), ("copy", "1")]
+    )
+    if kept == "the salt":
+        run_program(WITH_COPY, google)
+    else:
+        with pytest.raises(pulumi.RunError, match=f"{COPY}, version 1, is no copy") as refused:
+            run_program(WITH_COPY, google)
+        assert kept not in str(refused.value)
+
+
 def test_a_secret_for_the_copy_that_is_missing_is_named_before_anything_is_registered() -> None:
     google = Mocks(missing=["copy"])
     with pytest.raises(pulumi.RunError, match=f"saltCopy: {COPY} could not be looked up.*Error 403"):
@@ -222,6 +244,62 @@ def test_a_value_is_made_after_a_look_at_google_and_its_generation_is_said_there
         kept = program.one("Secret", f"gateway-secrets-{secret}")
         assert kept.inputs["annotations"][GENERATION] == generation
         assert value.urn in program.waits_for(kept)
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        (
+            "litellm-master-key",
+            "write llm-gateway:secrets.adopt.masterKey: 4. To make another one, raise its generation above 1.",
+        ),
+        ("litellm-key-app", "write llm-gateway:virtualKeys[0].adopt: 4. To make another one, raise its"),
+        # It has no generation that could be raised.
+        (
+            "litellm-redis-password",
+            "write llm-gateway:secrets.adopt.redisPassword: 4. To have another one, add it as a version and",
+        ),
+    ],
+)
+def test_a_value_that_the_state_lost_is_not_made_again_and_the_ways_on_are_there(
+    secret: str, said: str
+) -> None:
+    settings = {"litellm": EVERYTHING["litellm"], "virtualKeys": [{"name": "app"}]}
+    program = run_program(settings, Mocks({secret: OURS}, [(secret, "4")]))
+    made = pulumi.ResourceHookArgs("urn", "", secret, "random")
+    with pytest.raises(RuntimeError, match="has a value, version 4, which the state has lost") as refused:
+        program.run_hook(f"gateway-secrets-{secret}-new-value", made)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("generation", "annotations", "versions", "refused"),
+    [
+        (2, {GENERATION: "2"}, "12", True),
+        (1, {}, "1", True),  # the first generation, and nothing says so
+        (3, {GENERATION: "2"}, "12", False),
+        (2, {GENERATION: "2"}, "", False),  # an `up` was interrupted before it made the version
+        (1, None, "", False),
+    ],
+    ids=["made", "made first", "raised", "interrupted", "new"],
+)
+def test_a_value_that_google_has_is_not_made_again_in_its_generation(
+    generation: int, annotations: dict[str, str] | None, versions: str, refused: bool
+) -> None:
+    secret = "litellm-master-key"
+    there = {} if annotations is None else {secret: OURS | annotations}
+    google = Mocks(there, [(secret, version) for version in versions])
+    program = run_program({"secrets": {"masterKeyGeneration": generation}}, google)
+    name, made = f"gateway-secrets-{secret}-new-value", pulumi.ResourceHookArgs("urn", "", secret, "random")
+    options = program.hooks[name].opts
+    assert options
+    assert options.on_dry_run
+    if refused:
+        said = f"value, version {versions[-1]}, .* write llm-gateway:secrets.adopt.masterKey: {versions[-1]}"
+        with pytest.raises(RuntimeError, match=said):
+            program.run_hook(name, made)
+    else:
+        program.run_hook(name, made)
 
 
 @pytest.mark.parametrize("secret", ROTATING)
@@ -250,6 +328,15 @@ def test_every_secret_says_whose_it_is_and_takes_the_prefix() -> None:
         inputs = second.one("Secret", f"gateway-secrets-{secret}").inputs
         assert inputs["secretId"] == f"eu-{secret}"
         assert inputs["annotations"][OWNER] == "llm-gateway/dev"
+
+
+def test_another_stacks_key_is_read_beside_an_own_one_of_that_name() -> None:
+    """A second stack calls the first as an upstream, with a virtual key that the first has made."""
+    upstream = {"url": "http://first.example/v1", "model": "m", "apiKeySecret": "litellm-key-app"}
+    models = [*SETTINGS["models"], {"alias": "first", "free": True, "endpoint": upstream}]
+    settings = {"secrets": {"prefix": "eu-"}, "models": models, "virtualKeys": [{"name": "app"}]}
+    readable = [secret for secret, _, _ in granted(run_program(settings))]
+    assert {"litellm-key-app", "eu-litellm-key-app"} <= set(readable)
 
 
 def test_a_renamed_stack_keeps_its_mark() -> None:

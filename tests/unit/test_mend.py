@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,8 +44,9 @@ class Pulumi:
     """A `pulumi` whose stack would create some resources, of which Google has some."""
 
     def __init__(self, created: list[dict[str, Any]], exist: set[str], pending: list[str]) -> None:
-        self._preview = {"steps": [{"op": "create", "newState": each} for each in created]}
-        self._exist = exist
+        known = {"op": "same", "newState": resource(BUCKET, "known", name="known")}
+        self._preview = {"steps": [known, *({"op": "create", "newState": each} for each in created)]}
+        self._exist = {"known", *exist}
         self._pending = [{"type": type_, "resource": {}} for type_ in pending]
         self.imported: list[str] = []
         self.left_pending: list[str] | None = None
@@ -91,3 +93,29 @@ def test_a_secret_whose_value_the_state_lost_is_left_alone(
     assert pulumi.imported == [f"{secret}without"]
     assert "with: left alone" in capsys.readouterr().out
     assert pulumi.left_pending is None
+
+
+def test_without_pulumi_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert mend.main(["--stack", "dev"]) == 1
+    assert "pulumi is not on PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        json.dumps({"steps": [{}], "diagnostics": [{"severity": "error", "message": "no such cluster\n"}]}),
+        "no such cluster",
+    ],
+)
+def test_a_preview_that_fails_is_told_by_its_errors(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulumi = tmp_path / "pulumi"
+    pulumi.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\nexit 255\n")
+    pulumi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert mend.main(["--stack", "dev"]) == 1
+    assert capsys.readouterr().err == "`pulumi preview --json` failed:\nno such cluster\n\n"

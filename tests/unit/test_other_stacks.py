@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -10,7 +15,8 @@ import pytest
 import settings
 from components import cluster_wide
 from components.owner import LABEL, owner_label
-from tests.support.engine import EVERYTHING, Mocks, run_program
+from tests.support.documents import blocks
+from tests.support.engine import EVERYTHING, ROOT, Mocks, run_program
 
 BUCKET, POOL = "example-llm-dev-platform-dev-litellm-pg", "llm-gpu"
 
@@ -126,7 +132,7 @@ def of_helm(namespace: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "crd", [CRD, of_helm("external-secrets", "external-secrets")], ids=["Helm's no", "ours"]
+    "crd", [CRD, of_helm("external-secrets", "external-secrets")], ids=["not Helm's", "ours"]
 )
 def test_an_operators_crds_may_be_there(crd: dict[str, Any]) -> None:
     cluster_wide.refuse_other_releases(crd, RELEASE)
@@ -136,6 +142,48 @@ def test_an_operators_crds_may_be_there(crd: dict[str, Any]) -> None:
 def test_an_operator_that_the_cluster_has_is_refused_and_named(other: tuple[str, str]) -> None:
     with pytest.raises(pulumi.RunError, match=f"belongs to the Helm release {'/'.join(other)}"):
         cluster_wide.refuse_other_releases(of_helm(*other), RELEASE)
+
+
+def annotated(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What `kubectl annotate` annotates, and the annotations. It refuses a name that follows one of these."""
+    given = [word for word in words if not word.startswith("--")]
+    pairs = [word for word in given if "=" in word or word.endswith("-")]
+    names = given[: len(given) - len(pairs)]
+    assert given == names + pairs, "all resources must be specified before annotation changes"
+    return names, pairs
+
+
+HELM_OF_OURS = [
+    "meta.helm.sh/release-namespace=external-secrets",
+    "meta.helm.sh/release-name=external-secrets",
+]
+
+
+def test_the_command_that_gives_crds_to_this_release_is_one_that_kubectl_takes() -> None:
+    with pytest.raises(pulumi.RunError) as refused:
+        cluster_wide.refuse_other_releases(of_helm("gone", "external-secrets"), RELEASE)
+    _, _, command = str(refused.value).partition("kubectl annotate ")
+    names, pairs = annotated(command.replace("<each of its CRDs>", "a.external-secrets.io").split())
+    assert names == ["crds", "a.external-secrets.io"]
+    assert pairs == HELM_OF_OURS
+
+
+def test_the_commands_of_a_move_are_ones_that_kubectl_takes(tmp_path: Path) -> None:
+    """Run as they stand, with a `kubectl` that has one CRD of External Secrets alone and writes down the rest."""
+    (block,) = (b for b in blocks(ROOT / "docs/operations.md", "sh") if "meta.helm.sh" in b.text)
+    crd = "customresourcedefinition.apiextensions.k8s.io/externalsecrets.external-secrets.io"
+    for name, script in (
+        ("gcloud", "exit 0"),
+        ("kubectl", f'[ "$1" = get ] && echo {crd} || echo "$@" >> {tmp_path}/asked'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    commands = re.sub(r"<[\w-]+>", "external-secrets", block.text)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", "-ec", commands], check=True, env={"PATH": path})
+    verb, *words = (tmp_path / "asked").read_text().split()
+    assert verb == "annotate"
+    assert annotated(words) == ([crd], HELM_OF_OURS[:1])
 
 
 def test_a_preview_looks_at_all_that_is_cluster_wide() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -183,8 +184,13 @@ def test_roles_over_secrets_are_given_secret_by_secret(kind: str, role: str, ref
 
 
 def test_a_whole_policy_of_a_project_is_looked_into() -> None:
-    policy = '{"bindings": [{"role": "roles/secretmanager.secretAccessor", "members": []}]}'
-    assert violations("iam-is-per-secret", "gcp:projects/iAMPolicy:IAMPolicy", {"policyData": policy})
+    def found(role: str) -> list[str]:
+        policy = json.dumps({"bindings": [{"role": role, "members": []}]})
+        return violations("iam-is-per-secret", "gcp:projects/iAMPolicy:IAMPolicy", {"policyData": policy})
+
+    assert found("roles/secretmanager.secretAccessor")
+    assert found("roles/owner")
+    assert not found("roles/secretmanager.viewer")  # names and labels, as for a member
 
 
 @pytest.mark.parametrize("kind", ["Binding", "Policy"])

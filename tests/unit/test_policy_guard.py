@@ -82,7 +82,7 @@ def test_a_replacement_of_what_may_be_switched_off_is_found(kind: str, name: str
         (SECRET, "gateway-secrets-litellm-key-search-app", "delete"),
     ],
 )
-def test_what_can_be_made_again_is_not(kind: str, name: str, op: str) -> None:
+def test_what_can_be_made_again_is_no_finding(kind: str, name: str, op: str) -> None:
     assert guard.findings(operation(kind, name, op)) == []
 
 

@@ -39,6 +39,11 @@ def test_an_unfinished_replacement_is_refused_before_anything_is_registered(
     run_program({"recover": False})
 
 
+def test_a_provider_that_is_to_be_deleted_takes_nothing_along(state: list[dict[str, Any]]) -> None:
+    state.append(in_state("pulumi:providers:kubernetes", "gke", {}, delete=True))
+    run_program({"recover": True})
+
+
 async def hooked(state: list[dict[str, Any]], kind: str, urn: str, inputs: dict[str, Any]) -> None:
     """Run the hook of a create that the transformation gives a resource."""
     guard = recovery.only_what_is_lost("gateway", state)

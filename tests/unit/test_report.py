@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from threading import Event, Thread
@@ -19,6 +18,7 @@ import pytest
 
 from tests.support import graph_page
 from tests.support.recorded import EVENTS, REASON, STATE, TITLE, write_failed
+from tests.support.waiting import wait_for
 from tools.report import event_times, graph, page
 from tools.report.drawing import SIGNS, draw
 from tools.report.graph import Resource
@@ -104,10 +104,26 @@ def test_edges_are_those_of_dependencies_and_properties_and_parents(tmp_path: Pa
     assert state.outputs == {"url": "http://a", "key": "[secret]"}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "exact", "text"),
+    [
+        (0.04, True, "0.0 s"),
+        (59.96, True, "1 min 00 s"),
+        (59.6, False, "1 min 00 s"),
+        (119.7, True, "2 min 00 s"),
+    ],
+)
+def test_a_duration_never_has_sixty_seconds(seconds: float, exact: bool, text: str) -> None:
+    assert page.duration(seconds, exact) == text
+
+
 def test_what_is_no_state_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     file.write_text("{}")
     with pytest.raises(ValueError, match="pulumi stack export"):
+        graph.read(file)
+    file.write_bytes(STATE.read_bytes()[:1000] + b"\xc3")
+    with pytest.raises(ValueError, match=r"state\.json is cut off, .* make room and run `up` again"):
         graph.read(file)
 
 
@@ -217,27 +233,42 @@ def test_every_state_has_a_sign_of_its_own() -> None:
     assert len(set(SIGNS.values())) == len(SIGNS)
 
 
-def test_arrival_times_are_those_of_the_lines(tmp_path: Path) -> None:
-    log = tmp_path / "up.jsonl"
+class Clock:
+    """In the place of the module `time`; it is asked once per look at the log."""
+
+    now, asked = 0.0, 0
+
+    def time(self) -> float:
+        self.asked += 1
+        return self.now
+
+
+def test_arrival_times_are_those_of_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, over, clock = tmp_path / "up.jsonl", Event(), Clock()
     events = EVENTS.read_text().splitlines(keepends=True)
-    over = Event()
+    monkeypatch.setattr(event_times, "time", clock)
     noting = Thread(target=event_times.note, args=(log, over))
     noting.start()
     try:
-        start = time.time()
-        log.write_text("".join(events[:5]) + events[5][:40])
-        time.sleep(0.3)
-        with log.open("a") as file:
-            file.write(events[5][40:])
-        last = time.time()
+        for now, text in ((100.0, "".join(events[:5]) + events[5][:40]), (200.5, events[5][40:])):
+            clock.now = now
+            with log.open("a") as file:
+                file.write(text)
+            looks = clock.asked + 2
+            wait_for(lambda looks=looks: clock.asked >= looks)
     finally:
         over.set()
         noting.join()
-    times = list(map(float, event_times.beside(log).read_text().split()))
-    assert len(times) == 6
-    assert all(start - 0.01 <= time < start + 0.25 for time in times[:5])
-    assert last - 0.01 <= times[5]
+    assert event_times.beside(log).read_text().split() == [*["100.000"] * 5, "200.500"]
     assert event_times.read(log)[1]
+
+
+def test_times_that_cannot_be_written_are_done_without(tmp_path: Path) -> None:
+    log, over = tmp_path / "up.jsonl", Event()
+    log.write_text(EVENTS.read_text())
+    event_times.beside(log).mkdir()
+    over.set()
+    event_times.note(log, over)
 
 
 def test_times_of_another_log_are_not_used(tmp_path: Path) -> None:

@@ -111,6 +111,11 @@ def test_what_must_not_be_missed_comes_first() -> None:
     assert "**Touches what is protected:** `delete` (delete), `replace` (replace), `update` (update)" in text
 
 
+def test_what_failed_in_a_preview_is_not_to_be_done() -> None:
+    failed = replace(step("update"), failed=True)
+    assert review(operation(failed, result="failed")).headline == "failed, 1 failed, 0 unchanged"
+
+
 def test_outputs_that_other_stacks_read() -> None:
     before = {"a": 1, "b": [1], "c": "x"}
     changes = operation(step("same"), outputs={"a": 1, "b": [1, 2]}, outputs_before=before)
@@ -190,8 +195,21 @@ def test_the_command(tmp_path: Path) -> None:
     assert shown.stdout == comment(review(read(ROTATED_KEY)), "dev", "drift", "the diff")
     table = ran("table", str(ROTATED_KEY))
     assert "Preview: 2 to replace, 3 to update, 46 unchanged" in table.stdout
-    missing = ran("table", str(tmp_path / "none"))
-    assert (missing.returncode, "is not there: `make preview` makes it" in missing.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["table", "none.jsonl"], "none.jsonl is no event log that can be read: "),
+        (["table", "pyproject.toml"], "pyproject.toml is no event log that can be read: "),
+        (["comment", str(ROTATED_KEY), "--stack", "a/b"], "no comment: 'a/b' is no stack's name"),
+        (["comment", str(ROTATED_KEY), "--stack", "dev", "--diff", "none.diff"], "no comment: "),
+    ],
+)
+def test_the_command_says_what_it_cannot_read(arguments: list[str], said: str) -> None:
+    done = ran(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {said}")
 
 
 def test_the_command_names_the_environments_of_a_change() -> None:

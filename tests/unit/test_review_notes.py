@@ -17,9 +17,9 @@ def said(result: str, *errors: str) -> str:
     ("result", "error", "words"),
     [
         ("failed", "failed to run remediation: context canceled", "is no cause"),
-        ("failed", "write /state: no space left on device", "The disk is full"),
+        ("failed", "write /state: no space left on device", "The disk of this machine or of a node is full"),
         ("failed", "Detected that pulumi-resource-gcp exited prematurely.", "A provider's process ended"),
-        ("interrupted", "", "takes over what it made"),
+        ("interrupted", "", "takes over what was made"),
         ("canceled", "", "goes on from there"),
         ("failed", "update canceled", "goes on from there"),
         ("succeeded", "an error", "although an error was shown"),

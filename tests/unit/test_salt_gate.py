@@ -23,9 +23,14 @@ FIRST, OTHER = (
     ],
 )
 def test_other_salt(databases: dict[str, str], wanted: str | None, said: str) -> None:
-    found = other_salt(databases, wanted)
+    found = other_salt(databases, wanted, "gateway")
     assert said in found
     assert bool(found) is bool(said)
+
+
+def test_the_command_that_gives_the_credentials_up_names_the_database_as_it_is() -> None:
+    command = "kubectl annotate --namespace gateway clusters.postgresql.cnpg.io litellm-pg llm-gateway/salt-"
+    assert other_salt({"litellm-pg": FIRST}, OTHER, "gateway").endswith(command)
 
 
 def test_the_database_names_its_salt_and_what_leads_to_it_asks_for_it(program: Recording) -> None:

@@ -35,6 +35,11 @@ def priced(of: str = HOSTED["model"], **changes: Any) -> dict[str, Any]:
     return model(vllm=None, hosted=HOSTED | {"model": of}, **changes)
 
 
+def unsold(of: str, **changes: Any) -> dict[str, Any]:
+    """A hosted model without costs per token."""
+    return priced(of, inputCostPerToken=None, outputCostPerToken=None, **changes)
+
+
 def endpoint(**changes: Any) -> dict[str, Any]:
     return model(vllm=None, endpoint={"url": "http://gateway.models.svc/v1", "model": "llama"} | changes)
 
@@ -80,6 +85,52 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "free: true",
     ),
     (model(free=True), "llm-gateway:models[0].free", "either the costs or free: true"),
+    (unsold("a/b", free=True, otherCosts={"webSearch": 0.01}), "models[0].free", "either the costs or free"),
+    # Prices by the piece: beside tokens for nothing, of no image, and what LiteLLM does not count.
+    (
+        priced("openai/image-1", inputCostPerToken=0, outputCostPerToken=0, otherCosts={"image": 0.04}),
+        "llm-gateway:models[0].inputCostPerToken",
+        "neither of the two",
+    ),
+    (
+        unsold("openai/whisper-of-next-year", otherCosts={"audioSecond": 0.36}),  # per hour
+        "llm-gateway:models[0].otherCosts.audioSecond",
+        "audioSecond: 0.0001",
+    ),
+    (
+        unsold("openai/whisper-1", otherCosts={"audioSecond": 0.006}),  # per minute
+        "llm-gateway:models[0].otherCosts.audioSecond",
+        "audioSecond: 0.0001, which is LiteLLM's price",
+    ),
+    (unsold("huggingface/a/b"), "llm-gateway:models[0].hosted.model", "OpenAI-compatible URL as an endpoint"),
+    (priced("together_ai/a/b"), "llm-gateway:models[0].hosted.model", "OpenAI-compatible URL as an endpoint"),
+    (
+        priced("fireworks_ai/a", otherCosts={"promptAbove128K": 1e-6}),
+        "llm-gateway:models[0]: LiteLLM",
+        "inputCostPerToken and",
+    ),
+    (
+        priced("perplexity/sonar-of-next-year", cacheReadCostPerToken=1e-8),
+        "llm-gateway:models[0]: LiteLLM",
+        "inputCostPerToken and",
+    ),
+    (unsold("jina_ai/rerank", otherCosts={"rerank": 0.1}), "otherCosts.rerank", "inputCostPerToken and"),
+    (unsold("gemini/gemini-9-image", otherCosts={"image": 0.1}), "otherCosts.image", "inputCostPerToken and"),
+    (unsold("openrouter/image-9", otherCosts={"image": 0.1}), "otherCosts.image", "inputCostPerToken and"),
+    (model(otherCosts={"image": 0.1}), "llm-gateway:models[0].otherCosts", "inputCostPerToken and"),
+    (model(otherCosts={"videoSecond": 0.1}), "llm-gateway:models[0].otherCosts", "inputCostPerToken and"),
+    (
+        model(inputCostPerToken=None, otherCosts={"audioSecond": 0.0001}),
+        "llm-gateway:models[0].inputCostPerToken: the key is missing",
+        "0.00000005, or free: true",
+    ),
+    (priced("openai/tts-1"), "llm-gateway:models[0]: LiteLLM", "no costs, for LiteLLM's own"),
+    (priced("openai/gpt-image-1"), "llm-gateway:models[0]: LiteLLM", "otherCosts: {image: 0.04}"),
+    (
+        unsold("openai/gpt-of-next-year", otherCosts={"webSearch": 0.01}),
+        "llm-gateway:models[0].inputCostPerToken",
+        "0.00000005, or free: true",
+    ),
     (model(otherCosts={"promptAudio": 40}), "llm-gateway:models[0].otherCosts.promptAudio", "0.00004"),
     (
         priced("openai/gpt-of-next-year", inputCostPerToken=None),
@@ -396,6 +447,7 @@ def test_other_namespaces_are_left_alone() -> None:
         hosted(apiKeySecret=KEY),
         hosted(apiKeySecret=f"{KEY}+/="),
         hosted(apiKeySecret=KEY.removeprefix("sk-ant-api03-") + "9f8e7d6c5b"),
+        hosted(apiKeySecret="hf_" + KEY.removeprefix("sk-ant-api03-")),
         endpoint(apiKeySecret=KEY),
         model(vllm=None, hosted={"model": "a/b", "apiKey": KEY}),
         {"secrets": {"adopt": {"masterKey": KEY}}},
@@ -410,7 +462,19 @@ def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
     assert "pass.word" not in message
 
 
-@pytest.mark.parametrize("name", ["anthropic-api-key", "openai-key-2", "team_Search-Prod-2024", "sk"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anthropic-api-key",
+        "openai-key-2",
+        "team_Search-Prod-2024",
+        "sk",
+        "hf-token-for-production-models",
+        "disk-api-key-for-search-team",
+        "OPENAI_API_KEY_EUROPE_WEST4",
+        "team_search_openai_api_key_v2",
+    ],
+)
 def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
     entries = {**SETTINGS, **hosted(apiKeySecret=name)}
     parsed = settings.parse(

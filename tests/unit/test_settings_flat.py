@@ -21,6 +21,10 @@ from settings.flat import nested
             {"models": [{"alias": "a", "tpm": 2}]},
         ),
         ({"models[0].inputCostPerToken": "5e-8"}, {"models": [{"inputCostPerToken": 5e-8}]}),
+        (
+            {"models[0].otherCosts.promptAbove128K": "1e-6"},
+            {"models": [{"otherCosts": {"promptAbove128K": 1e-6}}]},
+        ),
         ({"gcp": "no section", "gcp.project": "p"}, {"gcp": {"project": "p"}}),
         ({"protect": "true", "recover": True}, {"protect": True, "recover": True}),
         ({"..": "x", "[0]": "y", "models[": "z"}, {"..": "x", "[0]": "y", "models[": "z"}),

@@ -21,7 +21,7 @@ case "$*" in
   *"get pods -l cnpg."*) echo pod/litellm-pg-1 ;;
   *"get deployments"*) echo deployment.apps/litellm ;;
   *psql*) echo 0.25 ;;
-  *port-forward*) echo "{forward}"; exec sleep 60 ;;
+  *port-forward*) printf '%b\n' "{forward}"; {stay} ;;
 esac
 """
 
@@ -41,8 +41,8 @@ def program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def kubectl(folder: Path, forward: str) -> None:
-    script = KUBECTL.format(log=folder / "log", pods=folder / "pods.json", forward=forward)
+def kubectl(folder: Path, forward: str, stay: str = "exec sleep 60") -> None:
+    script = KUBECTL.format(log=folder / "log", pods=folder / "pods.json", forward=forward, stay=stay)
     program(folder / "kubectl", script)
 
 
@@ -92,8 +92,21 @@ def test_the_only_pod_is_rolled_over(programs: Path) -> None:
 
 
 def test_no_tunnel(programs: Path) -> None:
-    kubectl(programs, "error: unable to forward port")
+    kubectl(programs, "error: unable to forward port", stay="exit 1")
     with pytest.raises(ValidateError, match="opened no tunnel to a: error: unable"):
+        _ = Kubectl(HERE).url
+
+
+def test_a_warning_before_the_tunnel_is_no_failure(programs: Path) -> None:
+    kubectl(programs, "W1126 06:00:00 the login plugin is old\\nForwarding from 127.0.0.1:4321 -> 4000")
+    with through_cluster(HERE, "mine") as reach:
+        assert reach.url == "http://127.0.0.1:4321"
+
+
+def test_a_tunnel_that_never_opens_is_given_up(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.validate.reach.TUNNEL", 0.2)
+    kubectl(programs, "waiting")
+    with pytest.raises(ValidateError, match="opened no tunnel to a: waiting"):
         _ = Kubectl(HERE).url
 
 
@@ -114,5 +127,14 @@ def test_the_master_key_comes_from_secret_manager(programs: Path, monkeypatch: p
 def test_a_failing_program_says_no_key(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LITELLM_MASTER_KEY", raising=False)
     program(programs / "gcloud", "#!/bin/sh\necho 'denied for sk-abc' >&2; exit 1\n")
-    with pytest.raises(ValidateError, match=r"gcloud secrets failed: denied for sk-\*\*\*"):
+    with pytest.raises(
+        ValidateError, match=r"`gcloud secrets .* --secret master` failed: denied for sk-\*\*\*"
+    ):
         master_key(HERE.master_key_secret, None)
+
+
+def test_a_file_without_the_master_key_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValidateError, match=f"--master-key-file {tmp_path}/none cannot be read: .*No such file"
+    ):
+        master_key(HERE.master_key_secret, tmp_path / "none")

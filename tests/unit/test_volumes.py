@@ -76,7 +76,7 @@ def test_what_a_volume_cannot_do_is_refused(
         (POSTGRES, {}, {"postgres": {"storageSize": "20Gi", "walStorageSize": "10Gi"}}),
     ],
 )
-def test_what_it_can_do_is_not(
+def test_what_a_volume_can_do_passes(
     part: tuple[str, str, Any], old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> None:
     assert refused(part, old, new) == []

@@ -162,7 +162,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     names = {"STACK": "prod", "PROJECT": "p", "REPOSITORY": "o/r", "NUMBER": "1", "TEAM": "7", "BUCKET": "b"}
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     script = "\n".join(scripts)
-    names |= {"COPY": "c", "COPY_PROJECT": "other", "LOCATION": "l", "NODES": "n"}
+    names |= {"KEY": "k", "COPY": "c", "COPY_PROJECT": "other", "LOCATION": "l", "NODES": "n"}
     done = run(tmp_path, script, PATH=path, **names)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]

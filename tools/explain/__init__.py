@@ -1,1 +1,1 @@
-"""Why an `up` failed: what the cluster says about the resources that failed, a sentence each, and what to do."""
+"""Why an `up` failed: one sentence per cause that the cluster names, and what to do."""

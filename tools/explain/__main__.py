@@ -14,8 +14,8 @@ from tools.explain.failures import Failure, failures, kubeconfig
 from tools.review import events
 
 NOTHING = (
-    "nothing that can be read in the cluster says why. What to do: if what the engine says is no cause either, it was "
-    "slow: run `up` again, or raise its key of timeouts."
+    "nothing that can be read in the cluster says why. What to do: correct what the engine says of it; if that is no cause "
+    "either, it was slow: run `up` again, or give it more time in `timeouts` (docs/settings.md)."
 )
 
 
@@ -39,7 +39,7 @@ def explain(log: Path, context: str | None) -> list[str]:
         return ["Nothing failed in that `up`."]
     failed = failures(operation)
     if not failed:
-        return ["No resource failed: the errors above say what is wrong."]
+        return ["No resource failed: the engine's own errors say what is wrong."]
     lines = ["Why it failed, as the cluster says it now:"]
     with connected(kubeconfig(operation), context) as cluster:
         for failure in failed:
@@ -49,8 +49,8 @@ def explain(log: Path, context: str | None) -> list[str]:
 
 
 def _about(failure: Failure, found: Sequence[str]) -> list[str]:
-    own = failure.kind if failure.type.startswith("kubernetes:") else ""
-    return [f"  {failure.name}", *(f"    {text}" for text in found or ([NOTHING] if own else []))]
+    unexplained = [NOTHING] if failure.type.startswith("kubernetes:") else []
+    return [f"  {failure.name}", *(f"    {text}" for text in found or unexplained)]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -27,9 +27,15 @@ ADVICE = (
         "add zones to gpuPool.zones, choose another gpuPool.machineType or a gpuPool.reservation, or run `up` again later",
     ),
     Advice(
-        "QUOTA_EXCEEDED|[Qq]uota '?([A-Z_0-9]*)'? ?exceeded",
+        "[Qq]uota '?([A-Z][A-Z_0-9]+)'? exceeded",
         "the project's quota {0} is used up",
         "ask Google for more of it (for GPUs also of GPUS_ALL_REGIONS), then run `up` again",
+    ),
+    Advice(
+        "QUOTA_EXCEEDED|[Qq]uota exceeded",
+        "a quota of the project is used up",
+        'the console\'s page "Quotas" says which; ask Google for more of it (for GPUs also of GPUS_ALL_REGIONS), then run '
+        "`up` again",
     ),
     Advice(
         "Error 409|resource - .* - already exists",
@@ -46,11 +52,6 @@ ADVICE = (
         r"""storageclass\.storage\.k8s\.io "([^"]*)" not found""",
         "the cluster has no StorageClass {0}",
         "choose one that `kubectl get storageclass` lists (postgres.storageClass or vllm.storageClass)",
-    ),
-    Advice(
-        "didn't match Pod's node affinity/selector",
-        "no node has the labels that it asks for",
-        "see that the node pool exists and was not changed by hand: `kubectl get nodes --show-labels`",
     ),
     Advice(
         "volume node affinity conflict",
@@ -71,6 +72,17 @@ ADVICE = (
         r"Insufficient ([\w./-]+)",
         "no node has enough {0} free",
         "add nodes, choose a larger machine type, or ask for less",
+    ),
+    Advice(
+        # Behind "Insufficient", which the scheduler says of the nodes alone that have the labels.
+        "didn't match Pod's node affinity/selector",
+        "no node has the labels that it asks for",
+        "see that the node pool exists and was not changed by hand: `kubectl get nodes --show-labels`",
+    ),
+    Advice(
+        "unable to get cluster state: .* not found",
+        "it was deleted from the cluster, and the state still has it",
+        "`pulumi refresh`, then `pulumi up`",
     ),
     Advice(
         r"""(secret|configmap|persistentvolumeclaim) "([^"]*)" not found""",
@@ -148,7 +160,7 @@ ADVICE = (
     Advice(
         "DeadlineExceeded",
         "it did not end in time",
-        "run `up` again; if it is only slow, raise its key of timeouts",
+        "run `up` again; if it only needs more time, give it more in `timeouts` (docs/settings.md)",
     ),
 )
 

@@ -18,7 +18,7 @@ ESO = {"app.kubernetes.io/name": "external-secrets"}
 GPU = "nvidia.com/gpu"
 SCALING = ("FailedScaleUp", "NotTriggerScaleUp")
 _AT_FAULT = re.compile(r"spec\.data\[\d+\] \(key: ([^)]+)\)(?:, err: )?(.*)", re.DOTALL)
-_AGAIN = "run `up` again; if it only needs longer, raise its key of timeouts"
+_AGAIN = "run `up` again; if it only needs more time, give it more in `timeouts` (docs/settings.md)"
 
 
 class Reader(Protocol):
@@ -74,7 +74,7 @@ def _object(cluster: Reader, kind: str, namespace: str, name: str) -> Iterator[C
         yield Cause(
             f"{kind} {_place(namespace, name)}",
             "it is not in the cluster, or you may not read it",
-            "run `up` again, or look with an account that may read it",
+            "`pulumi refresh`, then `pulumi up`, or look with an account that may read it",
         )
     else:
         yield from _FOLLOW[kind](cluster, found)
@@ -149,14 +149,15 @@ def _pod(cluster: Reader, pod: Object) -> Iterator[Cause]:
 def _refused(cluster: Reader, pod: Object, text: str) -> Cause | None:
     """The taint that keeps a pod off the nodes that it could otherwise have.
 
-    The scheduler of Kubernetes 1.36 does not name it. Of a pod that asks for no GPU, the nodes with one are not meant:
-    what is insufficient on the others is.
+    The scheduler of Kubernetes 1.36 does not name it. Where something is insufficient on other nodes, a taint is the
+    cause only if it is on the nodes that the pod is for: those with a GPU, of a pod that asks for one.
     """
     gpu = any(
         GPU in (container.get("resources") or {}).get("limits", {})
         for container in _part(pod, "spec").get("containers", [])
     )
-    if "untolerated taint" not in text or ("Insufficient" in text and not gpu):
+    elsewhere = "Insufficient" in text
+    if "untolerated taint" not in text or (elsewhere and not gpu):
         return None
     named = [
         f"{taint['key']}={taint.get('value', '')}:{taint['effect']}"
@@ -166,6 +167,8 @@ def _refused(cluster: Reader, pod: Object, text: str) -> Cause | None:
         if taint["effect"] != "PreferNoSchedule" and not _tolerated(pod, taint)
     ]
     named += re.findall(r"untolerated taint \{([^}]*)\}", text)
+    if elsewhere and not named:
+        return None
     return Cause(
         _name(pod),
         f"no node takes it: it does not tolerate the taint {named[0] if named else 'of the nodes'} ({quoted(text)})",
@@ -195,7 +198,9 @@ def _containers(cluster: Reader, pod: Object) -> Iterator[Cause]:
         if ended.get("exitCode"):
             log = cluster.log(pod, container["name"], previous="terminated" not in state)
             last = [line for line in log.splitlines() if line.strip()][-3:]
-            texts = [
+            # What it waits for may be another thing than why it once ended.
+            texts = [] if reason == "CrashLoopBackOff" else texts
+            texts += [
                 f"container {container['name']} ended with exit code {ended['exitCode']} "
                 f"{ended.get('reason', '')}".rstrip(),
                 *([ended["message"]] if ended.get("message") else []),

@@ -88,6 +88,8 @@ class Cluster:
             answer = error
             body = b""
         status = cast(int, answer.status)
+        if status == 429 or (status >= 500 and not path.endswith("/log")):
+            raise ExplainError(f"the cluster answers {status} to {path}: run it again when it is well")
         if status in (401, 403):
             self.unreadable.add(path.removeprefix("/apis/").removeprefix("/api/v1/"))
         return body.decode(errors="replace") if 200 <= status < 300 else ""

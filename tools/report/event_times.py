@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -23,9 +24,12 @@ def beside(log: Path) -> Path:
 
 
 def note(log: Path, over: Event) -> None:
-    """Record the times while an engine writes `log`, which need not exist yet, until `over` is set."""
+    """Record the times while an engine writes `log`, which need not exist yet, until `over` is set.
+
+    A full disk costs the times alone: `read` then takes those of the log.
+    """
     seen = 0
-    with beside(log).open("w") as times:
+    with suppress(OSError), beside(log).open("w") as times:
         last = False
         while not last:
             last = over.wait(INTERVAL)

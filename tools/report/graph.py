@@ -84,7 +84,12 @@ def read(file: Path) -> State:
 
     Raises OSError if the file cannot be read, ValueError if it holds no state.
     """
-    content = json.loads(file.read_text())
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is cut off, or no state: {error}. If the disk was full, make room and run `up` again: it says what to do."
+        ) from error
     latest = content.get("deployment") or content.get("checkpoint", {}).get("latest")
     if not latest:
         raise ValueError(

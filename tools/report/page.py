@@ -106,7 +106,7 @@ def html(state: State, operation: Operation, title: str, exact: bool) -> str:
         hue=hue | {line.component: 6 for line in up.lines if line.component not in hue},
         outputs=state.outputs,
         versions=_versions(state),
-        duration=lambda seconds: _duration(seconds, exact),
+        duration=lambda seconds: duration(seconds, exact),
         clock=(
             f"Times are those at which the engine's events arrived, to {event_times.INTERVAL} s."
             if exact
@@ -146,10 +146,12 @@ def _versions(state: State) -> list[tuple[str, list[tuple[str, str]]]]:
     return [(caption, rows) for caption, rows in tables if rows]
 
 
-def _duration(seconds: float, exact: bool) -> str:
-    if seconds >= 60:
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
-    return f"{seconds:.{1 if exact else 0}f} s"
+def duration(seconds: float, exact: bool) -> str:
+    """A time for people: minutes and seconds, or seconds below a minute, to a tenth where `exact`."""
+    if round(seconds, int(exact)) >= 60:
+        minutes, left = divmod(round(seconds), 60)
+        return f"{minutes} min {left:02d} s"
+    return f"{seconds:.{int(exact)}f} s"
 
 
 def default_title(state: State) -> str:

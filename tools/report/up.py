@@ -50,13 +50,13 @@ class Up:
 def summarize(state: State, operation: Operation) -> Up:
     """Combine what is deployed with what the last operation did."""
     known = {resource.urn for resource in state.resources}
-    # A resource whose creation failed, and a component with nothing in it yet, may be in the log alone.
-    unheard = [
+    # The state knows neither a resource whose creation failed nor a component with nothing in it yet.
+    only_logged = [
         Resource(step.urn, step.type, step.parent, not step.component, needs=frozenset())
         for step in operation.steps
         if step.urn not in known and step.op != "delete"
     ]
-    built = graph.build([*state.resources, *unheard])
+    built = graph.build([*state.resources, *only_logged])
     steps = {step.urn: step for step in operation.steps}
     # A component of components with inputs, such as tenants, is empty here and ready there before its Job has run.
     outcomes = {

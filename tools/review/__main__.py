@@ -30,14 +30,21 @@ def main(arguments: list[str]) -> int:
         return guard.report(options.log, options.allow)
     try:
         operation = events.read(options.log)
-    except FileNotFoundError:
-        print(f"error: {options.log} is not there: `make preview` makes it, or --event-log.", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        print(
+            f"error: {options.log} is no event log that can be read: {error}. `make preview` makes one, or --event-log.",
+            file=sys.stderr,
+        )
         return 1
     found = guard.findings(operation, options.allow) if operation.preview else []
     seen = review(operation, found)
     if options.command == "comment":
-        diff = options.diff.read_text(errors="replace") if options.diff else ""
-        print(comment(seen, options.stack, options.kind, diff), end="")
+        try:
+            diff = options.diff.read_text(errors="replace") if options.diff else ""
+            print(comment(seen, options.stack, options.kind, diff), end="")
+        except (OSError, ValueError) as error:
+            print(f"error: no comment: {error}", file=sys.stderr)
+            return 1
     else:
         from tools.review import terminal
 

@@ -47,8 +47,8 @@ class Step:
 
     `op` is the engine's word ("same", "create", "update", "replace", "delete", "import", "read", "refresh"),
     one for all steps of a replacement. `started` and `ended` are seconds since 1970. A `component` only groups
-    others; one with inputs of its own, such as a tenant, counts as a resource. `inputs` are masked. `was_protected` says that the state
-    protects it, `protected` that the state or the program does.
+    others; one with inputs of its own, such as a tenant, counts as a resource. `inputs` are masked. `was_protected`
+    says that the state protects it, `protected` that the state or the program does.
     """
 
     urn: str

@@ -128,7 +128,7 @@ def _headline(operation: Operation, lines: list[Line]) -> str:
     """For example "1 to replace, 2 to update, 63 unchanged"."""
     counts = Counter(line.op for line in lines if line.type != "output")
     said = [
-        f"{counts[op]} to {op}" if operation.preview else f"{counts[op]} {past}"
+        f"{counts[op]} to {op}" if operation.preview and op != "fail" else f"{counts[op]} {past}"
         for op, past in PAST.items()
         if counts[op]
     ]

@@ -1,4 +1,4 @@
-"""What an engine's own last words leave unsaid: one sentence each, with the cause and the next step."""
+"""The cause and the next step of an operation that ended badly, where the engine's own messages leave them out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections.abc import Iterator
 
 from tools.review.events import Operation
 
+_AGAIN = (
+    "Run the same command again: it takes over what was made. If it fails because Google has a resource already, its message "
+    "says what to do."
+)
 _WORDS = {
     "failed to run remediation": '"failed to run remediation: context canceled" is no cause: a resource failed, and the '
-    "policies' run was ended with it. Correct the other error, and run it again.",
-    "exited prematurely": "A provider's process ended before its time (no memory left, or somebody ended it). Run it again: it "
-    "takes over what it made. If it then fails at what Google has already, it says what to do.",
-    "no space left on device": "The disk is full, of this machine or of a node: make room (`df -h`), and run it again.",
+    "policies' run was ended with it. Correct the other error, and run the same command again.",
+    "exited prematurely": f"A provider's process ended before its time (no memory left, or somebody ended it). {_AGAIN}",
+    "no space left on device": "The disk of this machine or of a node is full: make room (`df -h`), and run the same command "
+    "again.",
 }
 """Sentences by what an engine's error holds."""
 _RESULTS = {
-    "interrupted": "The engine was killed before it was done (Ctrl-C twice, no memory left, a machine that went away). Run it "
-    "again: it takes over what it made. If it then fails at what Google has already, it says what to do.",
-    "canceled": "It was interrupted, and ended what it had begun. Run it again: it goes on from there.",
+    "interrupted": "The engine was killed before it was done (Ctrl-C twice, no memory left, or a machine that went away). "
+    f"{_AGAIN}",
+    "canceled": "It was interrupted, and ended what it had begun. Run the same command again: it goes on from there.",
 }
 """Sentences by how an operation ended."""
 

@@ -102,7 +102,8 @@ class Admin:
         """USD per input token; 0 where the proxy knows no cost."""
         for row in self.get("/model/info")["data"]:
             if row["model_name"] == model:
-                return (row.get("model_info") or {}).get("input_cost_per_token") or 0.0
+                # Text where it is as small as 5e-08 in the configuration: YAML 1.1 reads that as no number.
+                return float((row.get("model_info") or {}).get("input_cost_per_token") or 0)
         return 0.0
 
     def sweep(self) -> int:

@@ -110,7 +110,11 @@ def low(run: Run) -> str:
         answer = run.admin.complete(key, run.model, prompt)
         if answer.status_code in (400, 429) and "Budget has been exceeded" in answer.text:
             return f"{answer.status_code} Budget has been exceeded, after {sent} request(s)"
-        tokens += run.admin.json(answer, "within its budget, LOW").get("usage", {}).get("prompt_tokens", 0)
+        tokens += (
+            run.admin.json(answer, "a completion within the low budget")
+            .get("usage", {})
+            .get("prompt_tokens", 0)
+        )
         if tokens * cost > LOW:  # LiteLLM may not have recorded all spend yet
             over = over or time.monotonic()
             if time.monotonic() - over > run.limits.timeout:

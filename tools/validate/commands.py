@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping
 
@@ -24,7 +25,7 @@ def output(*command: str, environment: Mapping[str, str] | None = None, timeout:
             "which options need it."
         ) from None
     except subprocess.TimeoutExpired:
-        raise ValidateError(f"{command[0]} {command[1]} did not end within {timeout:.0f} s") from None
+        raise ValidateError(f"`{shlex.join(command)}` did not end within {timeout:.0f} s") from None
     if run.returncode:
-        raise ValidateError(f"{command[0]} {command[1]} failed: {masked(run.stderr.strip()[-500:])}")
+        raise ValidateError(f"`{shlex.join(command)}` failed: {masked(run.stderr.strip()[-500:])}")
     return run.stdout

@@ -55,9 +55,12 @@ def installation(stack: str) -> Installation:
 
 
 def master_key(secret: str, file: Path | None) -> str:
-    """The key in `file`, else the environment, else Secret Manager. Raises ValidateError if it is empty."""
+    """The key in `file`, else the environment, else Secret Manager. Raises ValidateError if there is none."""
     if file:
-        value = file.read_text()
+        try:
+            value = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValidateError(f"--master-key-file {file} cannot be read: {error}") from None
     elif MASTER_KEY in os.environ:
         value = os.environ[MASTER_KEY]
     else:

@@ -22,6 +22,8 @@ from tools.validate.installation import Installation
 PODS = "app.kubernetes.io/name=litellm,app.kubernetes.io/instance=litellm"
 ROLLOUT = 600
 """Seconds that replacing a proxy may take."""
+TUNNEL = 60
+"""Seconds that opening a tunnel may take."""
 
 
 class Cluster(Protocol):
@@ -155,11 +157,20 @@ class Kubectl:
             env={**os.environ, **self.environment},
         )
         assert self._tunnel.stdout  # noqa: S101 - a pipe, for the type checker
-        said = self._tunnel.stdout.readline()
-        port = re.match(r"Forwarding from 127\.0\.0\.1:(\d+)", said)
+        late = threading.Timer(TUNNEL, self._tunnel.terminate)
+        late.daemon = True
+        late.start()
+        said: list[str] = []
+        port = None
+        for line in self._tunnel.stdout:
+            # Warnings of kubectl or of its login program may come first.
+            if port := re.match(r"Forwarding from 127\.0\.0\.1:(\d+)", line):
+                break
+            said.append(line.strip())
+        late.cancel()
         if not port:
             self.close()
-            raise ValidateError(f"kubectl port-forward opened no tunnel to {self._to}: {said.strip()}")
+            raise ValidateError(f"kubectl port-forward opened no tunnel to {self._to}: {' '.join(said)}")
         threading.Thread(target=_drain, args=[self._tunnel.stdout], daemon=True).start()
         self._url = f"http://127.0.0.1:{port[1]}"
 

@@ -38,7 +38,8 @@ MANAGED = "reconcile.external-secrets.io/managed"
 CREATED_BY = "reconcile.external-secrets.io/created-by"
 
 _SOURCE = "external-secrets"
-_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 1000.0
+# BuildRateLimiter in the operator's pkg/controllers/common; each failure doubles it.
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 420.0
 _KNOWN: dict[str, frozenset[str]] = {
     "spec": frozenset({"secretStoreRef", "target", "refreshInterval", "refreshPolicy", "data"}),
     "spec.target": frozenset({"name", "creationPolicy", "deletionPolicy", "immutable", "template"}),
@@ -162,7 +163,7 @@ class ExternalSecrets:
             event = self._write_secret(item, name, existing, self._read(controller, item))
         except SyncError as error:
             delay = (
-                min(waited[2] * 2, _LAST_RETRY_SECONDS)
+                min(waited[2] * 2, _LONGEST_RETRY_SECONDS)
                 if waited and waited[0] == version
                 else _FIRST_RETRY_SECONDS
             )
@@ -340,7 +341,7 @@ def why_invalid(store: Json) -> str | None:
 
 
 def is_referent(store: Json) -> bool:
-    """Does the store read as a service account of the namespace that asks? Then it is Ready unseen."""
+    """Does the store read as a service account of the namespace that asks? Such a store is Ready without a check."""
     identity = store["spec"]["provider"]["gcpsm"].get("auth", {}).get("workloadIdentity")
     return identity is not None and "namespace" not in identity["serviceAccountRef"]
 

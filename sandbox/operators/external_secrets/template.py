@@ -178,7 +178,7 @@ class _Parser:
                     return FUNCTIONS[function](*given)
                 of, name = given
                 return self._field(name, body, line)(of)
-            except (TypeError, ValueError) as error:
+            except (AttributeError, TypeError, ValueError, re.error) as error:
                 # text/template shows 20 characters of what it executes.
                 shown = body if len(body) <= 20 else f"{body[:20]}..."
                 raise self._wrong(

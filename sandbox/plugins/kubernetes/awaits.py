@@ -1,7 +1,7 @@
 """When is a Kubernetes object ready, as pulumi-kubernetes sees it.
 
 The errors are the real provider's, which name no cause: the texts of `unready` and `waited_for` are in none of them.
-For a Deployment, a StatefulSet or a Job that one goes on with what it saw of the pods; this one does not.
+For a Deployment, a StatefulSet or a Job the real provider adds what it saw of the pods; this one does not.
 
 Waited for: Deployment, StatefulSet, DaemonSet, Job, Pod, PersistentVolumeClaim, Service, and whatever the
 annotation pulumi.com/waitFor asks for. Not waited for, though the real provider does: Ingress,

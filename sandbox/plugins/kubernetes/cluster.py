@@ -88,6 +88,12 @@ class Cluster:
         scope = f"namespaces/{quote(namespace)}/" if resource.namespaced and namespace else ""
         return resource.path % scope + (f"/{quote(name)}" if name else "")
 
+    def plural(self, body: Object) -> str:
+        """How the API server calls an object's kind in its messages, such as deployments.apps."""
+        plural = self.resource(body["apiVersion"], body["kind"]).path.rpartition("%s")[2]
+        group = body["apiVersion"].rpartition("/")[0]
+        return f"{plural}.{group}" if group else plural
+
     def get(self, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
         """The live object, or None."""
         return self._found(self.path(api_version, kind, namespace, name))

@@ -52,22 +52,21 @@ def helm(arguments: list[str], *, stdin: str = "", cancelled: threading.Event | 
             given = None
             if cancelled and cancelled.is_set():
                 process.terminate()
+    if process.returncode < 0:  # what it and the credential plugin printed before is no cause
+        raise HelmError(
+            f"Helm was ended by {signal.Signals(-process.returncode).name} before it was done: the machine ran out of "
+            "memory, or somebody ended it. Run `pulumi up` again: it goes on from what Helm left."
+        )
     if process.returncode:
         # The SDK's errors are without the warnings before them and the command's own words.
         said = re.sub(
             r"^(INSTALLATION|UPGRADE) FAILED: ", "", f"\n{errors.strip()}".rpartition("\nError: ")[2]
         )
-        raise HelmError(said.strip() or _ended(process.returncode))
-    return output
-
-
-def _ended(code: int) -> str:
-    if code < 0:
-        return (
-            f"Helm was ended by {signal.Signals(-code).name} before it was done: the machine ran out of memory, or somebody "
-            "ended it. Run `pulumi up` again: it goes on from what Helm left."
+        raise HelmError(
+            said.strip()
+            or f"Helm ended with code {process.returncode} and said nothing. Run `pulumi up` again."
         )
-    return f"Helm ended with code {code} and said nothing. Run `pulumi up` again."
+    return output
 
 
 def helm_on(

@@ -19,6 +19,10 @@ from sandbox.plugins.values import UNKNOWN
 FIELD_MANAGER = "__fieldManager"
 _CREATOR = "pulumi-kubernetes"
 """The field manager, with operation Update, of what the real provider POSTs."""
+_CONFLICTS = (
+    "https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/"
+    "managing-resources-with-server-side-apply/#handle-field-conflicts-on-existing-resources"
+)
 _INTERNAL = (FIELD_MANAGER, "__initialApiVersion")
 # The real provider tries a create five more times where a namespace or a kind is missing: 31 s in all.
 _RETRY_PAUSES = (1, 2, 4, 8, 16)
@@ -65,18 +69,8 @@ def create(
 
     def attempt() -> Object:
         if upsert:
-            return cluster.apply(inputs, manager, force=force or _forced(inputs), dry_run=False)
-        try:
-            return cluster.create(inputs, _CREATOR)
-        except ApiError as error:
-            if error.reason != "AlreadyExists":
-                raise
-            raise ApiError(
-                error.status,
-                error.reason,
-                f"{inputs['kind']} {identifier(inputs)} already exists in the cluster ({error}). Adopt it with "
-                "`pulumi import`, give this one another name, or set upsertExistingObjects on the provider.",
-            ) from error
+            return _apply(cluster, inputs, manager, force=force or _forced(inputs), dry_run=False)
+        return cluster.create(inputs, _CREATOR)
 
     live = _patiently(attempt, cancelled)
     return _settle(cluster, live, inputs, manager, timeout, cancelled)
@@ -85,12 +79,13 @@ def create(
 def update(
     cluster: Cluster, inputs: Object, manager: str, timeout: float, *, force: bool, cancelled: threading.Event
 ) -> tuple[Object, str | None]:
-    """The updated object's outputs and, if not ready in `timeout` seconds, why not. Raises ApiError."""
+    """The updated object's outputs and, if not ready in `timeout` seconds, why not.
+
+    Raises ApiError, with the status 404 for an object that is gone, and NoMatch.
+    """
     live = _live(cluster, inputs)
     if live is None:
-        raise ApiError(
-            404, "NotFound", f"{inputs['kind']} {identifier(inputs)} is gone; `pulumi refresh` makes it anew."
-        )
+        raise ApiError(404, "NotFound", f'{cluster.plural(inputs)} "{inputs["metadata"]["name"]}" not found')
     _take_ownership(cluster, live, manager)
     live = _apply(cluster, inputs, manager, force=force or _forced(inputs), dry_run=False)
     return _settle(cluster, live, inputs, manager, timeout, cancelled)
@@ -238,8 +233,8 @@ def _apply(cluster: Cluster, inputs: Object, manager: str, *, force: bool, dry_r
         raise ApiError(
             error.status,
             error.reason,
-            f"the resource managed by field manager {manager!r} had an apply conflict: {error}\nLeave the field out, or "
-            'set the annotation pulumi.com/patchForce: "true" to take it over.',
+            f"Server-Side Apply field conflict detected. See {_CONFLICTS} for troubleshooting help.\n"
+            f'The resource managed by field manager "{manager}" had an apply conflict: {error}',
         ) from error
 
 

@@ -6,6 +6,7 @@ helm.sh/v3 Release goes through the helm binary on PATH. Unlike the real provide
 - compares inputs with inputs, and on refresh asks the server whether the old inputs would change anything;
 - fails on unknown fields of custom resources, where the real one warns;
 - keeps managedFields out of the state;
+- leaves the state as it was where an update is refused: the real one keeps the new inputs, and the error with them;
 - does not drop ignored fields that another manager owns from an apply.
 Refused by name: Patch and List kinds, generateName, helm.sh/v4, kustomize, yaml, every invoke, and every setting
 of the provider but those of CONFIGURATION. Waits: see awaits.py.
@@ -19,14 +20,15 @@ import hashlib
 import importlib.metadata
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pulumi.provider.experimental import provider
 from pulumi.provider.experimental.property_value import PropertyValue
 
-from sandbox.cluster.client import Unreachable
+from sandbox.cluster.client import ApiError, Unreachable
 from sandbox.errors import SandboxError
 from sandbox.plugins.kubernetes import objects, release
 from sandbox.plugins.kubernetes.awaits import SKIP_AWAIT, annotation, timeout_seconds
@@ -43,6 +45,7 @@ CONFIGURATION = frozenset({"clusterIdentifier", "enablePatchForce", "kubeconfig"
 SKIPS_DELETION = frozenset({"DaemonSet", "Deployment", "Job", "Namespace", "Pod", "StatefulSet"})
 _ENGINE_KEYS = frozenset({"version", "pluginDownloadURL"})
 _NOT_EMULATED = ("kubernetes:helm.sh/v4", "kubernetes:kustomize", "kubernetes:yaml")
+_NO_CRD = "reported that the apiVersion for this resource does not exist. Verify that any required CRDs have been created"
 AUTONAMED = "pulumi.com/autonamed"
 INPUTS = "__inputs"
 
@@ -179,7 +182,10 @@ class KubernetesProvider(provider.Provider):
     def _create(self, request: provider.CreateRequest) -> provider.CreateResponse:
         inputs = plain_map(request.properties)
         if request.preview:
-            return provider.CreateResponse("", self._preview(request.type, request.properties, inputs, None))
+            with _worded(lambda error: _not_created(request.urn, inputs, error)):
+                return provider.CreateResponse(
+                    "", self._preview(request.type, request.properties, inputs, None)
+                )
         if request.type == RELEASE:
             identifier = release.identifier(inputs)
             live, problem = release.install(self._connected, inputs, self._cancelled)
@@ -188,15 +194,16 @@ class KubernetesProvider(provider.Provider):
                 problem = release.failure(inputs, problem, "was created, but ")
         else:
             manager = objects.manager(inputs, {}, request.urn)
-            live, problem = objects.create(
-                self._connected,
-                inputs,
-                manager,
-                timeout_seconds(inputs, request.timeout),
-                upsert="upsertExistingObjects" in self._on,
-                force="enablePatchForce" in self._on,
-                cancelled=self._cancelled,
-            )
+            with _worded(lambda error: _not_created(request.urn, inputs, error)):
+                live, problem = objects.create(
+                    self._connected,
+                    inputs,
+                    manager,
+                    timeout_seconds(inputs, request.timeout),
+                    upsert="upsertExistingObjects" in self._on,
+                    force="enablePatchForce" in self._on,
+                    cancelled=self._cancelled,
+                )
             identifier = objects.identifier(live)
             problem = problem and (
                 f'resource "{request.urn}" was successfully created, but the Kubernetes API server '
@@ -210,20 +217,22 @@ class KubernetesProvider(provider.Provider):
     def _update(self, request: provider.UpdateRequest) -> provider.UpdateResponse:
         inputs, state = plain_map(request.news), plain_map(request.olds)
         if request.preview:
-            return provider.UpdateResponse(self._preview(request.type, request.news, inputs, state))
+            with _worded(lambda error: _not_updated(request.urn, request.resource_id, error)):
+                return provider.UpdateResponse(self._preview(request.type, request.news, inputs, state))
         if request.type == RELEASE:
             live, problem = release.upgrade(self._connected, inputs, self._cancelled)
             if problem:
                 problem = release.failure(inputs, problem, "")
         else:
-            live, problem = objects.update(
-                self._connected,
-                inputs,
-                objects.manager(inputs, state, request.urn),
-                timeout_seconds(inputs, request.timeout),
-                force="enablePatchForce" in self._on,
-                cancelled=self._cancelled,
-            )
+            with _worded(lambda error: _not_updated(request.urn, request.resource_id, error)):
+                live, problem = objects.update(
+                    self._connected,
+                    inputs,
+                    objects.manager(inputs, state, request.urn),
+                    timeout_seconds(inputs, request.timeout),
+                    force="enablePatchForce" in self._on,
+                    cancelled=self._cancelled,
+                )
             problem = problem and (
                 f'the Kubernetes API server reported that "{request.resource_id}" failed to fully initialize '
                 f"or become live: {problem}"
@@ -285,6 +294,34 @@ class KubernetesProvider(provider.Provider):
                 for key in shown.keys() & {"data", "stringData"}:
                     shown[key] = shown[key].with_secret(True)
         return {**properties, INPUTS: PropertyValue(given)}
+
+
+@contextmanager
+def _worded(words: Callable[[SandboxError], str]) -> Generator[None]:
+    """Have what the API server refuses while the block runs said in other words."""
+    try:
+        yield
+    except (ApiError, NoMatch, Unreachable) as error:
+        raise SandboxError(words(error)) from error
+
+
+def _not_created(urn: str, inputs: Mapping[str, Any], error: SandboxError) -> str:
+    """The real provider's words for an object that the API server did not take."""
+    if isinstance(error, NoMatch):
+        return (
+            f'creation of resource "{urn}" with kind {inputs["apiVersion"]}/{inputs["kind"]} failed because the Kubernetes '
+            f"API server {_NO_CRD}: {error}"
+        )
+    return f'resource "{urn}" was not successfully created by the Kubernetes API server: {error}'
+
+
+def _not_updated(urn: str, identifier: str, error: SandboxError) -> str:
+    """The real provider's words for a change that the API server did not take."""
+    if isinstance(error, NoMatch):
+        return f'update of resource "{urn}" failed because the Kubernetes API server {_NO_CRD}: {error}'
+    if not isinstance(error, ApiError) or error.status == 404:
+        return f'update of resource "{urn}" failed: {error}\nunable to get cluster state: {error}'
+    return f'the Kubernetes API server reported that "{identifier}" failed to fully initialize or become live: {error}'
 
 
 def _emulated(token: str) -> None:

@@ -96,10 +96,7 @@ def install(cluster: Cluster, inputs: Object, cancelled: threading.Event) -> tup
     """The new release's outputs and, if it failed, why. Raises HelmError if nothing was made."""
     namespace, name = inputs["namespace"], inputs["name"]
     if live_release(cluster, namespace, name):
-        raise SandboxError(
-            f"cannot re-use a name that is still in use: release {name} exists in namespace {namespace}. "
-            f"Import it (id {identifier(inputs)}), uninstall it, or choose another name."
-        )
+        raise SandboxError("cannot re-use a name that is still in use")
     return _run(cluster, ["install"], inputs, 0, cancelled)
 
 
