@@ -1,4 +1,4 @@
-"""The sandbox's commands: `python -m sandbox start|up|preview|refresh|destroy|down|shell|exec|status|report|url|key|validate|stockout`.
+"""The sandbox's commands: `python -m sandbox COMMAND`; `--help` lists them.
 
 An operation reads the stack's settings anew, with what --charts and --config-overlay make of them; `shell` and `exec`
 work with those of the last operation.

@@ -1,4 +1,4 @@
-"""The gateway that runs in a sandbox, for who calls it from this machine: its URL, its keys, and two requests to try.
+"""The gateway that runs in a sandbox, for those who call it from this machine: its URL, its keys, two requests to try.
 
 On 127.0.0.1 listens what `kubectl port-forward` to the proxy's Service would be on GKE; in the cluster itself, addresses and
 policies are the cluster's (sandbox/network).

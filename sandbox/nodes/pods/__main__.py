@@ -103,7 +103,7 @@ class Runtime:
         return next(((pod, each) for each in runs), None)
 
     def run(self) -> None:
-        """Until a signal comes."""
+        """Reconcile at every change, and once a second, until a signal ends the process."""
         failure = ""
         while True:
             try:

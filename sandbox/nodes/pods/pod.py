@@ -65,7 +65,7 @@ class Pod:
         self.thread = threading.Thread(target=self._run, name=f"pod-{self._key[1]}", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the pod's thread."""
         self.thread.start()
 
     @property

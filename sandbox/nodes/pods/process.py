@@ -79,7 +79,7 @@ class Container:
 
     @property
     def exit_code(self) -> int | None:
-        """Of the last run, once it is over."""
+        """The last run's exit code; None before the first run has ended."""
         over = self.state.get("terminated") or self.last_state.get("terminated")
         return over["exitCode"] if over else None
 
@@ -89,7 +89,7 @@ class Container:
         return self.folder / "root"
 
     def log(self, back: int = 0) -> Path:
-        """The log of this run, or of one before."""
+        """The log of this run, or of the run that was `back` runs before."""
         return self.folder / f"{self.restarts - back}.log"
 
     def start(self, program: Program, user: int | None, groups: list[int]) -> None:
@@ -136,7 +136,7 @@ class Container:
         return True
 
     def over(self, code: int, reason: str | None = None, message: str | None = None) -> None:
-        """Note the end of a run."""
+        """Note the end of a run: its exit code, and reason and message where they are not the kubelet's usual ones."""
         running = self.state.get("running", {})
         terminated = {
             "exitCode": code,

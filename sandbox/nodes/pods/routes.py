@@ -69,7 +69,7 @@ class Routes:
         return found
 
     def _gateway(self, slices: Mapping[tuple[str, str], list[Json]]) -> Iterator[tuple[Place, Route]]:
-        """The gateway on 127.0.0.1, for who uses it from this machine: as `kubectl port-forward` to its Service would."""
+        """The gateway on 127.0.0.1, for those who use it from this machine: as `kubectl port-forward` to its Service would."""
         for service in self._api.list("Service"):
             if service["metadata"].get("labels", {}).get("app.kubernetes.io/name") != "litellm":
                 continue
