@@ -6,28 +6,36 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from sandbox.cluster import control_plane
-from sandbox.network.addresses import Network, available
+from sandbox.network.addresses import Network
 from sandbox.paths import REPOSITORY
 from sandbox.processes import running
 from tests.support.documents import blocks
 from tests.support.driver import Result, Sandbox
 from tests.support.sandboxes import Sandboxes
-
-pytestmark = pytest.mark.skipif(
-    not available(), reason="pods run where loopback addresses beyond 127.0.0.1 can be had"
+from tests.support.serving import (
+    INPUT,
+    MODEL,
+    OUTPUT,
+    PODS_RUN,
+    ask,
+    calling,
+    kubectl,
+    proxies,
+    refused,
+    sql,
 )
+from tests.support.waiting import wait_for
+
+pytestmark = PODS_RUN
 
 Json = dict[str, Any]
-MODEL = "qwen-local"
-INPUT, OUTPUT = 0.00000005, 0.0000002
-"""Dev's costs in USD per token."""
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +53,8 @@ def client(served: tuple[Sandbox, Result]) -> Iterator[httpx.Client]:
     """Calls the gateway with the declared key."""
     sandbox, _ = served
     key = sandbox.run("key", "search-app").succeeded().text.strip()
-    url = sandbox.run("url").succeeded().text.strip()
-    with httpx.Client(
-        base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=120, trust_env=False
-    ) as made:
+    with calling(sandbox, key) as made:
         yield made
-
-
-def ask(client: httpx.Client, key: str | None = None, **more: Any) -> httpx.Response:
-    body = {"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "Say hello."}], **more}
-    headers = {"authorization": key and f"Bearer {key}"} if key is not None else {}
-    return client.post("/v1/chat/completions", json=body, headers=headers)
-
-
-def eventually(found: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := found()) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return value
 
 
 def test_an_up_ends_with_what_to_call(served: tuple[Sandbox, Result], client: httpx.Client) -> None:
@@ -138,19 +130,14 @@ def test_a_key_is_refused_once_its_budget_is_spent(
         for budget in (0.000001, 10)
     )
     usage = ask(client, low).raise_for_status().json()["usage"]
-    refused = eventually(lambda: (found := ask(client, low)).is_error and found)
-    assert "Budget has been exceeded" in refused.text
+    assert "Budget has been exceeded" in refused(client, low).text
     ask(client, high).raise_for_status()
 
     def spend() -> float:
         return client.get("/key/info", params={"key": low}, headers=master).json()["info"]["spend"]
 
     cost = usage["prompt_tokens"] * INPUT + usage["completion_tokens"] * OUTPUT
-    assert eventually(lambda: spend() >= cost * 0.99), spend()
-
-
-def kubectl(sandbox: Sandbox, *words: str) -> Result:
-    return sandbox.run("exec", "--", "kubectl", "--namespace", "llm-gateway", *words)
+    wait_for(lambda: spend() >= cost * 0.99, 60)
 
 
 def test_kubectl_reaches_running_pods(served: tuple[Sandbox, Result]) -> None:
@@ -183,11 +170,11 @@ def like_the_engine(sandbox: Sandbox, name: str, arguments: list[str], port: int
     pod = {"metadata": {"name": name, "labels": {"test": name}}, "spec": spec}
     control_plane.api(sandbox.home).create("/api/v1/namespaces/vllm/pods", pod)
 
-    def failed() -> Json | None:
+    def failed() -> list[Json]:
         statuses = sandbox.namespaced("pods", "vllm", name)["status"].get("containerStatuses", [])
-        return next((each for each in statuses if each.get("lastState", {}).get("terminated")), None)
+        return [each for each in statuses if each.get("lastState", {}).get("terminated")]
 
-    return eventually(failed)
+    return wait_for(failed, 60)[0]
 
 
 def test_what_is_wrong_fails_its_pod_in_its_own_words(served: tuple[Sandbox, Result]) -> None:
@@ -217,18 +204,6 @@ def test_policies_hold_for_running_pods(served: tuple[Sandbox, Result]) -> None:
         httpx.get(f"http://{Network(number).service(service)}:5432/", trust_env=False)
 
 
-def sql(sandbox: Sandbox, cluster: str, statement: str) -> str:
-    """What the superuser's psql prints in a Cluster's first instance."""
-    query = ["psql", "-d", "litellm", "-tAc", statement]
-    return kubectl(sandbox, "exec", f"{cluster}-1", "-c", "postgres", "--", *query).succeeded().text.strip()
-
-
-def proxies(sandbox: Sandbox) -> set[str]:
-    """The proxy's pods; the migration's has their label, too."""
-    names = {pod["metadata"]["name"] for pod in sandbox.running("llm-gateway", "litellm")}
-    return {name for name in names if "migrations" not in name}
-
-
 def test_a_failing_migration_stops_the_release_and_the_old_proxy_answers_on(
     served: tuple[Sandbox, Result], client: httpx.Client
 ) -> None:
@@ -241,7 +216,7 @@ def test_a_failing_migration_stops_the_release_and_the_old_proxy_answers_on(
     up = sandbox.up(config={**changed, "llm-gateway:timeouts": {"litellm": 60}}).failed()
     assert "pre-upgrade hooks failed" in up.text
     said = "must be owner of table LiteLLM_MCPServerTable"
-    assert eventually(lambda: said in kubectl(sandbox, "logs", "job/litellm-migrations").text, 120)
+    wait_for(lambda: said in kubectl(sandbox, "logs", "job/litellm-migrations").text, 120)
     ask(client).raise_for_status()
     assert proxies(sandbox) == pods
 
@@ -251,7 +226,7 @@ def test_a_failing_migration_stops_the_release_and_the_old_proxy_answers_on(
         f"ALTER TABLE {table} OWNER TO litellm; ALTER TABLE {table} DROP COLUMN timeout",
     )
     sandbox.up(config=changed).succeeded()
-    assert eventually(lambda: ask(client).is_success)
+    wait_for(lambda: ask(client).is_success, 60)
     assert proxies(sandbox) != pods
 
 
@@ -260,11 +235,7 @@ def test_a_restored_database_has_the_keys_and_the_spend_of_its_time(sandboxes: S
     backups = {"backups": {"method": "objectStore"}}
     try:
         sandbox.up(config={"llm-gateway:postgres": backups}).succeeded()
-        master = f"Bearer {sandbox.secret('litellm-master-key')}"
-        url = sandbox.run("url").succeeded().text.strip()
-        with httpx.Client(
-            base_url=url, headers={"authorization": master}, timeout=120, trust_env=False
-        ) as client:
+        with calling(sandbox, sandbox.secret("litellm-master-key")) as client:
 
             def spend(key: str) -> float:
                 return client.get("/key/info", params={"key": key}).raise_for_status().json()["info"]["spend"]
@@ -274,7 +245,7 @@ def test_a_restored_database_has_the_keys_and_the_spend_of_its_time(sandboxes: S
 
             early = generate()
             ask(client, early).raise_for_status()
-            before = eventually(lambda: spend(early))
+            before = wait_for(lambda: spend(early), 60)
             target = sql(
                 sandbox,
                 "litellm-pg",
@@ -283,7 +254,7 @@ def test_a_restored_database_has_the_keys_and_the_spend_of_its_time(sandboxes: S
             time.sleep(2)
             late = generate()
             segment = sql(sandbox, "litellm-pg", "SELECT pg_walfile_name(pg_switch_wal())")
-            assert eventually(lambda: list(sandbox.home.buckets.rglob(segment)))
+            wait_for(lambda: list(sandbox.home.buckets.rglob(segment)), 60)
             restore = {"name": "litellm-pg-2", "restore": {"source": "litellm-pg", "targetTime": target}}
             sandbox.up(config={"llm-gateway:postgres": {**backups, **restore}}).succeeded()
             assert spend(early) == before > 0
@@ -304,7 +275,7 @@ def test_down_leaves_nothing_and_what_was_spent_is_there_after_it(
         return answer.json()["info"]["spend"] if answer.is_success else 0
 
     ask(client).raise_for_status()
-    before = eventually(spend)
+    before = wait_for(spend, 60)
     assert any("/litellm" in name for name in running(sandbox.home).values())
     sandbox.run("down").succeeded()
     assert running(sandbox.home) == {}
@@ -318,5 +289,5 @@ def test_down_leaves_nothing_and_what_was_spent_is_there_after_it(
         except httpx.TransportError:
             return False
 
-    assert eventually(answers, 180)
+    wait_for(answers, 180)
     assert spend() >= before > 0

@@ -1,0 +1,74 @@
+"""Calls a gateway whose pods run, and looks into its pods."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from components.litellm import PORT
+from sandbox.network.addresses import Network, available
+from tests.support.driver import Result, Sandbox
+from tests.support.waiting import wait_for
+
+PODS_RUN = pytest.mark.skipif(
+    not available(), reason="pods run where loopback addresses beyond 127.0.0.1 can be had"
+)
+MODEL = "qwen-local"
+INPUT, OUTPUT = 0.00000005, 0.0000002
+"""Costs of MODEL in USD per token, in dev's settings and prod's."""
+
+
+@contextmanager
+def calling(sandbox: Sandbox, key: str, pod: str = "") -> Generator[httpx.Client]:
+    """A client of the gateway with a key: of its Service, or of one proxy's pod by the pod's address in the API."""
+    if pod:
+        number = int((sandbox.home.root / "network").read_text())
+        url = f"http://{Network(number).process(pod)}:{PORT}"
+    else:
+        url = sandbox.run("url").succeeded().text.strip()
+    headers = {"authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False) as client:
+        yield client
+
+
+def ask(client: httpx.Client, key: str | None = None, **more: Any) -> httpx.Response:
+    """The answer to a request for a short chat completion, with another key than the client's where one is given."""
+    body = {"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "Say hello."}], **more}
+    headers = {"authorization": key and f"Bearer {key}"} if key is not None else {}
+    return client.post("/v1/chat/completions", json=body, headers=headers)
+
+
+def refused(client: httpx.Client, key: str) -> httpx.Response:
+    """The first answer with which a key is refused."""
+    return wait_for(lambda: [answer for answer in [ask(client, key)] if answer.is_error], 60)[0]
+
+
+def kubectl(sandbox: Sandbox, *words: str) -> Result:
+    """Run kubectl in the gateway's namespace."""
+    return sandbox.run("exec", "--", "kubectl", "--namespace", "llm-gateway", *words)
+
+
+def sql(sandbox: Sandbox, cluster: str, statement: str) -> str:
+    """What the superuser's psql prints in a Cluster's first instance."""
+    query = ["psql", "-d", "litellm", "-tAc", statement]
+    return kubectl(sandbox, "exec", f"{cluster}-1", "-c", "postgres", "--", *query).succeeded().text.strip()
+
+
+def proxies(sandbox: Sandbox) -> dict[str, str]:
+    """The address in the API of each of the proxy's pods; the migration's has their label, too."""
+    pods = sandbox.running("llm-gateway", "litellm")
+    found = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in pods}
+    return {name: address for name, address in found.items() if "migrations" not in name}
+
+
+def validated(sandbox: Sandbox) -> dict[str, str]:
+    """Each check's verdict after `make validate`."""
+    file = sandbox.root / "results.json"
+    result = sandbox.run("validate", "--", "--json", str(file))
+    print(result.text)
+    return {check["name"]: check["verdict"] for check in json.loads(file.read_text())["checks"]}
