@@ -88,6 +88,7 @@ class Engine:
         self.names: list[str] = options.served_model_name or [self.model]
         self.longest = min(options.max_model_len or _LONGEST, _LONGEST)
         self.keys = {key for key in options.api_key or [os.environ.get("VLLM_API_KEY")] if key}
+        self.tells_cached = bool(options.enable_prompt_tokens_details)
         self.requests = 0
         parameters = xllamacpp.CommonParams()
         parameters.model.path = os.environ["SANDBOX_MODEL"]
@@ -129,6 +130,8 @@ class Engine:
         def dressed(answer: dict[str, Any]) -> dict[str, Any]:
             answer.pop("timings", None)
             answer.pop("system_fingerprint", None)
+            if (usage := answer.get("usage")) and not self.tells_cached:
+                usage["prompt_tokens_details"] = None
             return {**answer, "id": identity, "model": body["model"]}
 
         with self._slots:
