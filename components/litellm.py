@@ -173,7 +173,7 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     }
     settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
     config: dict[str, object] = {
-        "model_list": [route(model, args.vllm_url) for model in args.models],
+        "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],
         "general_settings": {
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
@@ -215,10 +215,11 @@ def _redis(args: LiteLLMArgs) -> dict[str, object]:
     }
 
 
-def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None) -> dict[str, object]:
+def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: int) -> dict[str, object]:
     """A `model_list` entry, https://docs.litellm.ai/docs/proxy/configs."""
     params: dict[str, object] = {
-        "tpm": model.tpm,
+        # Pods share the count of a model's requests, but each compares the limit with the tokens that it counted itself.
+        "tpm": model.tpm and max(1, model.tpm // replicas),
         "rpm": model.rpm,
     }
     if model.api_key_secret:

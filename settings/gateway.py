@@ -568,7 +568,7 @@ class Model(Section):
     tpm: int | None = setting(
         None,
         ge=1,
-        about="Tokens per minute, over all replicas and keys; more are refused. Unset means no limit.",
+        about="Tokens per minute, over all keys; more are refused. Each replica has an equal share. Unset means no limit.",
         write="tpm: 100000",
     )
     rpm: int | None = setting(

@@ -62,7 +62,8 @@ class Tenant(Section):
     )
     budget_period: BudgetPeriod = setting(
         "1mo",
-        about="Time after which spend restarts at zero: 1s to 59s, 1m to 59m, 1h to 24h, 1d to 9999d, or 1mo.",
+        about="Time after which spend restarts at zero: 1s to 59s, 1m to 59m, 1h to 24h, 1d to 9999d, or 1mo. LiteLLM looks for "
+        "what is over every ten minutes.",
         otherwise="LiteLLM would reset the budget at another time",
     )
     tpm: int | None = setting(

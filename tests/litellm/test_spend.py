@@ -223,7 +223,7 @@ def ran() -> dict[str, Any]:
     done = subprocess.run(
         [python(), Path(__file__).with_name("spend.py")],
         input=json.dumps(
-            {"routes": [route(model, "http://router.vllm.svc/v1") for model in models], "calls": calls}
+            {"routes": [route(model, "http://router.vllm.svc/v1", 1) for model in models], "calls": calls}
         ),
         capture_output=True,
         text=True,

@@ -98,7 +98,7 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
         "claude-4": {
             "model": "anthropic/claude-sonnet-4-5",
             "api_key": "os.environ/MODEL_CLAUDE_4_API_KEY",
-            "tpm": 100_000,
+            "tpm": 50_000,  # of 100,000, the share of one of two pods
             "rpm": 60,
         },
         "llama": {
