@@ -8,7 +8,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,7 @@ from tests.support.serving import (
     calling,
     kubectl,
     proxies,
+    refused,
     sql,
     validated,
 )
@@ -74,13 +75,22 @@ def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
 def pods(gateway: Sandbox) -> Iterator[list[httpx.Client]]:
     """Calls each of the two proxies' pods with the master key."""
     with ExitStack() as stack:
-        addresses = wait_for(lambda: len(now := proxies(gateway)) == 2 and now, 180)
+        wait_for(lambda: len(proxies(gateway)) == 2, 180)
         key = gateway.secret("litellm-master-key")
-        yield [stack.enter_context(calling(gateway, key, address)) for address in addresses.values()]
+        yield [stack.enter_context(calling(gateway, key, address)) for address in proxies(gateway).values()]
 
 
-def made(admin: httpx.Client, path: str = "/key/generate", field: str = "key", **limits: Any) -> str:
-    return admin.post(path, json=limits).raise_for_status().json()[field]
+def made(admin: httpx.Client, **limits: Any) -> str:
+    """A new key's value."""
+    return admin.post("/key/generate", json=limits).raise_for_status().json()["key"]
+
+
+def limited(admin: httpx.Client, of: str, **limit: int) -> tuple[str, list[str]]:
+    """The model to ask for, and the keys to ask with, where a limit is a key's, a team's or the model's."""
+    if of == "team":
+        team = admin.post("/team/new", json=limit).raise_for_status().json()["team_id"]
+        return MODEL, [made(admin, team_id=team) for _ in range(2)]
+    return (MODEL, [made(admin, **limit)]) if of == "key" else ("limited", [made(admin) for _ in range(2)])
 
 
 def whole_minute() -> None:
@@ -91,46 +101,36 @@ def whole_minute() -> None:
 
 @pytest.mark.parametrize("of", ["key", "team", "model"])
 def test_requests_per_minute_bind_once_over_both_pods(pods: list[httpx.Client], of: str) -> None:
-    admin = pods[0]
-    model = "limited" if of == "model" else MODEL
-    team = made(admin, "/team/new", "team_id", rpm_limit=RPM) if of == "team" else None
-    limit = {"rpm_limit": RPM} if of == "key" else {}
-    keys = [made(admin, team_id=team, **limit) for _ in range(1 if of == "key" else 2)]
+    model, keys = limited(pods[0], of, rpm_limit=RPM)
     whole_minute()
     turns = zip(itertools.cycle(pods), itertools.cycle(keys), range(2 * RPM))
     answers = [ask(pod, key, model=model, max_tokens=1) for pod, key, _ in turns]
     assert [answer.status_code for answer in answers] == [200] * RPM + [429] * RPM
     assert all(
-        f"{of.capitalize()} rate limit exceeded. RPM" in answer.text
-        if of == "model"
-        else "Limit type: requests" in answer.text
+        ("Model rate limit exceeded. RPM" if of == "model" else "Limit type: requests") in answer.text
         for answer in answers[RPM:]
     ), answers[-1].text
 
 
 @pytest.mark.parametrize("of", ["key", "team", "model"])
 def test_tokens_per_minute_bind_once_over_both_pods(pods: list[httpx.Client], of: str) -> None:
-    admin = pods[0]
-    model = "limited" if of == "model" else MODEL
-    team = made(admin, "/team/new", "team_id", tpm_limit=TPM) if of == "team" else None
-    limit = {"tpm_limit": TPM} if of == "key" else {}
-    keys = [made(admin, team_id=team, **limit) for _ in range(1 if of == "key" else 2)]
+    model, keys = limited(pods[0], of, tpm_limit=TPM)
     long = [{"role": "user", "content": "ping " * 120}]
     whole_minute()
     used: list[list[int]] = [[], []]
-    refused: dict[int, str] = {}
+    over: dict[int, str] = {}
     for turn, key in zip(range(20), itertools.cycle(keys)):
         answer = ask(pods[turn % 2], key, model=model, max_tokens=1, messages=long)
         if answer.status_code == 429:
-            refused[turn % 2] = answer.text
+            over[turn % 2] = answer.text
         else:
             used[turn % 2].append(answer.raise_for_status().json()["usage"]["total_tokens"])
-        if len(refused) == 2:
+        if len(over) == 2:
             break
         time.sleep(0.5)  # tokens are counted after the answer
     print(used)
-    assert len(refused) == 2
-    assert all(("TPM" if of == "model" else "Limit type: tokens") in text for text in refused.values())
+    assert len(over) == 2
+    assert all(("TPM" if of == "model" else "Limit type: tokens") in text for text in over.values())
     assert sum(sum(tokens[:-1]) for tokens in used) < TPM, "each pod's last request may go beyond it"
 
 
@@ -138,12 +138,11 @@ def test_a_budget_spent_at_one_pod_is_spent_at_the_other(pods: list[httpx.Client
     key = made(pods[0], max_budget=TINY)
     ask(pods[1], key).raise_for_status()
     for pod in pods:
-        refused = wait_for(lambda pod=pod: (found := ask(pod, key)).is_error and found, 60)
-        assert "Budget has been exceeded" in refused.text
+        assert "Budget has been exceeded" in refused(pod, key).text
 
 
 @contextmanager
-def asking(pods: list[httpx.Client], key: str) -> Iterator[list[list[tuple[float, int]]]]:
+def asking(pods: list[httpx.Client], key: str) -> Generator[list[list[tuple[float, int]]]]:
     """Ask each pod for its models with a key, over and over; yields by pod when it was asked, and the statuses."""
     seen: list[list[tuple[float, int]]] = [[], []]
     ended = threading.Event()
@@ -178,7 +177,7 @@ def test_a_changed_budget_and_a_blocked_and_a_removed_key_take_effect_in_time(
     for pod in pods:
         for name in ("blocked", "removed"):
             ask(pod, keys[name]).raise_for_status()
-        wait_for(lambda pod=pod: ask(pod, keys["raised"]).is_error, 60)
+        refused(pod, keys["raised"])
     with asking(pods, keys["blocked"]) as blocked, asking(pods, keys["removed"]) as removed:
         wait_for(lambda: all(blocked) and all(removed), 60)
         gateway.up(config=settings(AFTER)).succeeded()

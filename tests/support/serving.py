@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from components.litellm import PORT
 from sandbox.network.addresses import Network, available
 from tests.support.driver import Result, Sandbox
+from tests.support.waiting import wait_for
 
 PODS_RUN = pytest.mark.skipif(
     not available(), reason="pods run where loopback addresses beyond 127.0.0.1 can be had"
@@ -23,7 +24,7 @@ INPUT, OUTPUT = 0.00000005, 0.0000002
 
 
 @contextmanager
-def calling(sandbox: Sandbox, key: str, pod: str = "") -> Iterator[httpx.Client]:
+def calling(sandbox: Sandbox, key: str, pod: str = "") -> Generator[httpx.Client]:
     """A client of the gateway with a key: of its Service, or of one proxy's pod by the pod's address in the API."""
     if pod:
         number = int((sandbox.home.root / "network").read_text())
@@ -40,6 +41,11 @@ def ask(client: httpx.Client, key: str | None = None, **more: Any) -> httpx.Resp
     body = {"model": MODEL, "max_tokens": 8, "messages": [{"role": "user", "content": "Say hello."}], **more}
     headers = {"authorization": key and f"Bearer {key}"} if key is not None else {}
     return client.post("/v1/chat/completions", json=body, headers=headers)
+
+
+def refused(client: httpx.Client, key: str) -> httpx.Response:
+    """The first answer with which a key is refused."""
+    return wait_for(lambda: [answer for answer in [ask(client, key)] if answer.is_error], 60)[0]
 
 
 def kubectl(sandbox: Sandbox, *words: str) -> Result:
