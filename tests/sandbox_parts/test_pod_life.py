@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -253,7 +254,8 @@ def test_what_a_probe_started_ends_with_its_time(start: Started, tmp_path: Path)
 def test_a_command_beside_a_container_ends_with_it(start: Started) -> None:
     pod = start({"command": ["sleep 0.5"]}, restartPolicy="Never")
     until(lambda: start.status().get("phase") == "Running")
-    beside = pod.containers[0].spawn(["sleep", "63"])
+    none = subprocess.DEVNULL
+    beside = pod.containers[0].spawn(["sleep", "63"], stdin=none, stdout=none, stderr=none)
     until(lambda: start.status().get("phase") == "Succeeded")
     assert beside.wait(5) == -signal.SIGKILL
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 from sandbox.cluster.client import Json
 from sandbox.cluster.status import timestamp
@@ -28,6 +28,8 @@ from sandbox.processes import CONTAINER, began_at
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF, _FORGOTTEN_AFTER = 10.0, 300.0, 600.0
 _MESSAGE_BYTES = 2048
 _KEPT_LOGS = 2
+Stream = int | IO[bytes]
+"""A file, a descriptor, or one of subprocess's constants."""
 
 
 class Program(NamedTuple):
@@ -195,14 +197,16 @@ class Container:
             return True
         return False
 
-    def spawn(self, words: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, words: Sequence[str], *, stdin: Stream, stdout: Stream, stderr: Stream
+    ) -> subprocess.Popen[bytes]:
         """Start a command beside the process, as its user, in its environment and folder; it ends with the container.
 
-        `streams` are Popen's stdin, stdout and stderr. Raises OSError, also where the container has not started.
+        Raises OSError, also where the container has not started.
         """
         if self.program is None:
             raise OSError(errno.ESRCH, "the container has not started")
-        process = self._spawn(self.program, words, **streams)
+        process = self._spawn(self.program, words, stdin=stdin, stdout=stdout, stderr=stderr)
         self._beside = [*(each for each in self._beside if each.poll() is None), process]
         return process
 
@@ -222,11 +226,17 @@ class Container:
                 raise TimeoutError from error
         return process.returncode, output.decode(errors="replace")
 
-    def _spawn(self, program: Program, words: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
-        variables = {**program.variables, CONTAINER: self.mark}
-        words = [*self._as_user, *words]
+    def _spawn(
+        self, program: Program, words: Sequence[str], *, stdin: Stream, stdout: Stream, stderr: Stream
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            words, env=variables, cwd=program.directory, start_new_session=True, **streams
+            [*self._as_user, *words],
+            env={**program.variables, CONTAINER: self.mark},
+            cwd=program.directory,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
         )
 
     def tail(self) -> str:
