@@ -39,7 +39,7 @@ pytestmark = PODS_RUN
 Json = dict[str, Any]
 NAMESPACE = "llm-gateway"
 RPM, TPM = 6, 600
-"""Requests of 152 tokens: a pod has used up half of TPM after two, before both have used up RPM."""
+"""Limits per minute. A request that tokens are counted with has 152 of them."""
 COSTS = {"inputCostPerToken": INPUT, "outputCostPerToken": OUTPUT}
 ENGINE = {**COSTS, "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct"}}
 TINY = 0.000001
