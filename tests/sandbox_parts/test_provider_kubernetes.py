@@ -26,7 +26,7 @@ from sandbox.plugins.kubernetes import awaits, objects, release
 from sandbox.plugins.kubernetes.cluster import Cluster, NoMatch, active_cluster
 from sandbox.plugins.kubernetes.provider import CONFIGURATION, PROVIDER, RELEASE, KubernetesProvider
 from sandbox.plugins.sdk import input_names
-from sandbox.plugins.server import DiffRequest
+from sandbox.plugins.server import DiffRequest, InitFailed
 from sandbox.plugins.values import UNKNOWN, plain_map, property_map
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
@@ -166,7 +166,7 @@ class TestRefusals:
         *,
         update: bool,
         preview: bool = False,
-    ) -> str:
+    ) -> SandboxError:
         plugin, given = KubernetesProvider(), property_map(body("ConfigMap", data={"a": "1"}))
         plugin._cluster = cast(Cluster, Refusing(error, live))  # pyright: ignore[reportPrivateUsage]
         asyncio.run(plugin.cancel())  # no patience with what is not there yet
@@ -178,11 +178,11 @@ class TestRefusals:
         )
         with pytest.raises(SandboxError) as raised:
             asyncio.run(cast(Coroutine[Any, Any, Any], asked))
-        return str(raised.value)
+        return raised.value
 
     def test_an_object_that_is_there(self) -> None:
         created = f'resource "{self.URN}" was not successfully created by the Kubernetes API server: '
-        assert self.refused(THERE, update=False) == f'{created}configmaps "x" already exists'
+        assert str(self.refused(THERE, update=False)) == f'{created}configmaps "x" already exists'
 
     @pytest.mark.parametrize(
         ("update", "words"),
@@ -192,14 +192,14 @@ class TestRefusals:
         ],
     )
     def test_a_kind_that_is_not_served(self, update: bool, words: str) -> None:
-        assert self.refused(UNSERVED, body("ConfigMap"), update=update) == (
+        assert str(self.refused(UNSERVED, body("ConfigMap"), update=update)) == (
             f"{words} the Kubernetes API server reported that the apiVersion for this resource does not exist. Verify that "
             f"any required CRDs have been created: {UNSERVED}"
         )
 
     def test_an_object_that_is_gone(self) -> None:
         gone = 'configmaps "x" not found'
-        assert self.refused(THERE, update=True) == (
+        assert str(self.refused(THERE, update=True)) == (
             f'update of resource "{self.URN}" failed: {gone}\nunable to get cluster state: {gone}'
         )
 
@@ -207,17 +207,22 @@ class TestRefusals:
     def test_a_preview_has_the_same_words(self, update: bool) -> None:
         refused = ApiError(422, "Invalid", "spec: Invalid value")
         live = body("ConfigMap") if update else None
-        assert self.refused(refused, live, update=update, preview=True) == (
-            self.refused(refused, live, update=update)
-        )
+        preview = self.refused(refused, live, update=update, preview=True)
+        assert str(preview) == str(self.refused(refused, live, update=update))
 
     def test_a_field_that_another_manager_has(self) -> None:
-        said = self.refused(CONFLICT, body("ConfigMap"), update=True)
+        said = str(self.refused(CONFLICT, body("ConfigMap"), update=True))
         assert said.startswith(
             'the Kubernetes API server reported that "n/x" failed to fully initialize or become live: '
             "Server-Side Apply field conflict detected. See https://"
         )
         assert said.endswith(f'\nThe resource managed by field manager "m" had an apply conflict: {CONFLICT}')
+
+    def test_a_refused_update_leaves_the_new_inputs_in_the_state_and_the_cluster_as_it_is(self) -> None:
+        failed = self.refused(CONFLICT, body("ConfigMap", data={"a": "0"}), update=True)
+        assert isinstance(failed, InitFailed)
+        state = plain_map(failed.properties)
+        assert (state["data"], state["__inputs"]["data"]) == ({"a": "0"}, {"a": "1"})
 
 
 class TestCheck:

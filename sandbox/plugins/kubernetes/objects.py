@@ -79,15 +79,20 @@ def create(
 def update(
     cluster: Cluster, inputs: Object, manager: str, timeout: float, *, force: bool, cancelled: threading.Event
 ) -> tuple[Object, str | None]:
-    """The updated object's outputs and, if not ready in `timeout` seconds, why not.
+    """The updated object's outputs and, if the server refused it or it is not ready in `timeout` seconds, why.
 
-    Raises ApiError, with the status 404 for an object that is gone, and NoMatch.
+    Raises ApiError with the status 404 for an object that is gone, and NoMatch.
     """
     live = _live(cluster, inputs)
     if live is None:
         raise ApiError(404, "NotFound", f'{cluster.plural(inputs)} "{inputs["metadata"]["name"]}" not found')
     _take_ownership(cluster, live, manager)
-    live = _apply(cluster, inputs, manager, force=force or _forced(inputs), dry_run=False)
+    try:
+        live = _apply(cluster, inputs, manager, force=force or _forced(inputs), dry_run=False)
+    except ApiError as refused:
+        if (kept := _live(cluster, inputs)) is None:
+            raise
+        return _outputs(kept, manager), str(refused)
     return _settle(cluster, live, inputs, manager, timeout, cancelled)
 
 

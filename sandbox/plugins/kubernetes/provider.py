@@ -6,7 +6,6 @@ helm.sh/v3 Release goes through the helm binary on PATH. Unlike the real provide
 - compares inputs with inputs, and on refresh asks the server whether the old inputs would change anything;
 - fails on unknown fields of custom resources, where the real one warns;
 - keeps managedFields out of the state;
-- leaves the state as it was where an update is refused: the real one keeps the new inputs, and the error with them;
 - does not drop ignored fields that another manager owns from an apply.
 Refused by name: Patch and List kinds, generateName, helm.sh/v4, kustomize, yaml, every invoke, and every setting
 of the provider but those of CONFIGURATION. Waits: see awaits.py.
