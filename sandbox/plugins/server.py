@@ -1,7 +1,7 @@
 """Serves a stand-in provider to the engine: pulumi.provider.experimental plus what that leaves out.
 
 Added: old inputs in Diff, a working DiffConfig, resources that exist but failed to become ready, errors as plain
-text, enough threads for many waits at once, and an end with the engine.
+text, enough threads for many waits at once, and an end after the engine's.
 """
 
 from __future__ import annotations
@@ -147,9 +147,13 @@ def init_status(failure: InitFailed) -> grpc.Status:
     return status
 
 
-def _end_with_engine() -> None:
-    """The engine holds the other end of standard input, and is gone when it closes."""
+def _end_with_engine(work: ThreadPoolExecutor) -> None:
+    """The engine holds the other end of standard input, and is gone when it closes.
+
+    What is under way ends first: the real plugins look for their engine every five minutes, and finish it, too.
+    """
     sys.stdin.read()
+    work.shutdown()
     os._exit(0)
 
 
@@ -178,14 +182,15 @@ def serve(implementation: provider.Provider, version: str) -> None:
     engine = _engine()
 
     async def run() -> None:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        work = ThreadPoolExecutor(THREADS)
+        asyncio.get_running_loop().set_default_executor(work)
         server = grpc.aio.server(interceptors=[_Errors()], options=_GRPC_CHANNEL_OPTIONS)
         servicer = _Servicer(sys.argv[1:], version, implementation, engine_address=engine)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         print(port, flush=True)
-        threading.Thread(target=_end_with_engine, daemon=True).start()
+        threading.Thread(target=_end_with_engine, args=(work,), daemon=True).start()
         await server.wait_for_termination()
 
     with contextlib.suppress(KeyboardInterrupt):

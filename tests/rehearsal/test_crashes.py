@@ -15,7 +15,7 @@ from sandbox.cluster.client import ApiError
 from sandbox.paths import HOME_VARIABLE
 from sandbox.plugins.kubernetes import objects
 from sandbox.plugins.kubernetes.cluster import Cluster
-from tests.support.crashes import CTRL_C, Crash, is_bad, processes, suffer, wait_for
+from tests.support.crashes import CTRL_C, Crash, is_bad, pending, processes, suffer, wait_for
 from tests.support.driver import Sandbox
 from tests.support.sandboxes import Sandboxes
 
@@ -88,16 +88,6 @@ def kill_engine(sandbox: Sandbox, when: Callable[[], Any], config: dict[str, Any
     (engine,) = processes(sandbox, "engine")
     os.kill(engine, signal.SIGKILL)
     up.join()
-
-
-def pending(sandbox: Sandbox, release: str, status: str) -> bool:
-    try:
-        secrets = sandbox.get(f"/api/v1/secrets?labelSelector=owner=helm,name={release},status={status}")[
-            "items"
-        ]
-    except Exception:
-        return False
-    return bool(secrets)
 
 
 def test_mend_imports_a_secret_that_has_no_value_yet(empty: Sandbox) -> None:

@@ -3,7 +3,8 @@
 Each brings a fork of a sandbox up (a first time, with rotated secrets, or with changed settings), has one thing go wrong at
 a moment that the seed chooses, and then does what a user would until an `up` succeeds: run it again, and the commands that
 its messages name. Prints a row per crash: what became of the salt, the database's password, the master key and the
-database, and how many `up`s it took. A full disk needs Linux and root, for a small file system.
+database, and how many `up`s it took. A full disk needs Linux and root, for a small file system. It uses the plugins
+that the sandbox does: the real ones where they are installed.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
+from sandbox.cluster.client import ApiError, Unreachable
 from sandbox.google.cloud import CloudError
 from sandbox.operators.cloudnativepg import database
 from sandbox.processes import running
@@ -90,13 +93,26 @@ def processes(sandbox: Sandbox, victim: str) -> list[int]:
             continue
         if victim == ENGINE:
             hit = program.endswith("/pulumi") and "up" in arguments[:1]
-        elif victim == HELM:
-            hit = Path(program).name == "helm" and arguments[:1] in (["install"], ["upgrade"])
+        elif victim == HELM:  # in the real provider's own process
+            hit = (Path(program).name == "helm" and arguments[:1] in (["install"], ["upgrade"])) or (
+                program.endswith("/pulumi-resource-kubernetes") and pending(sandbox)
+            )
         else:
-            hit = f"sandbox.plugins.{victim}" in " ".join(arguments)
+            hit = f"sandbox.plugins.{victim}" in " ".join(arguments) or program.endswith(
+                f"/pulumi-resource-{victim}"
+            )
         if hit:
             found.append(int(entry.name))
     return found
+
+
+def pending(sandbox: Sandbox, release: str = "", status: str = "pending-install,pending-upgrade") -> bool:
+    """Whether Helm is at work on a release, or on any, by its own record."""
+    selector = f"owner=helm,status in ({status})" + (f",name={release}" if release else "")
+    try:
+        return bool(sandbox.get(f"/api/v1/secrets?labelSelector={quote(selector)}")["items"])
+    except (ApiError, Unreachable):  # the API server is not there, or not yet
+        return False
 
 
 def wait_for(when: Callable[[], Any], going: Callable[[], bool]) -> bool:
