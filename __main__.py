@@ -1,5 +1,7 @@
 """The program: load the settings, make the providers and the gateway, export its outputs."""
 
+import signal
+
 import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
@@ -9,6 +11,10 @@ import outputs
 import settings
 from components.cluster import lookup_cluster
 from components.llm_gateway import LlmGateway, LlmGatewayArgs
+
+if __name__ == "__main__":
+    # So Pulumi ends a program once an `up` has failed or was interrupted; Python would print a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 stack = settings.load()
 

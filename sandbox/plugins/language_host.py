@@ -1,48 +1,43 @@
 """Stand-in for `pulumi-language-python`, for a Pulumi CLI that was built without its language hosts.
 
-What it does not do: virtual environments and installing dependencies (the program runs in this process, a policy pack
-in one of its own, both in the sandbox's own environment), telling a policy pack the stack's settings, finding required
-plugins, other plugins in Python, debuggers, code generation. Each is refused by name or reported empty. Errors surface
-as the real host's do: a RunError as its message, any other exception with the program's traceback, a `sys.exit` as its
-code.
+What it does not do: virtual environments and installing dependencies (program and policy pack run in the sandbox's own
+environment), telling a policy pack the stack's settings, finding required plugins, other plugins in Python, debuggers,
+code generation. Each is refused by name or reported empty.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import logging
+import contextlib
 import os
-import runpy
 import selectors
 import signal
 import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import IO, Any, cast
 
 import grpc
-import pulumi
 from google.protobuf.empty_pb2 import Empty
 from pulumi.automation._server import LanguageServer
-from pulumi.runtime import reset_options, run_in_stack, set_all_config
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS  # pyright: ignore[reportPrivateUsage]
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-from sandbox.paths import REPOSITORY, Home
+from sandbox.paths import Home
+from sandbox.plugins.program import SHOWN
 from sandbox.processes import fork_command
+
+_PATIENCE = 5.0  # seconds that a program has to end after a SIGINT
 
 
 class LanguageHost(LanguageServer):
-    """Serves one engine: runs the program it asks for, in this process."""
+    """Serves one engine: runs the program it asks for, in a process that it ends as the real host does."""
 
     def __init__(self) -> None:
         super().__init__(lambda: None)
         self._engine = ""
+        self._program: subprocess.Popen[bytes] | None = None
 
     def Handshake(
         self, request: Any, context: grpc.ServicerContext
@@ -69,10 +64,28 @@ class LanguageHost(LanguageServer):
         return language_pb2.GetProgramDependenciesResponse()
 
     def Cancel(self, request: Any, context: grpc.ServicerContext) -> Empty:
+        self._interrupt()
         return Empty()
 
     def Run(self, request: Any, context: grpc.ServicerContext) -> language_pb2.RunResponse:
-        return contextvars.copy_context().run(_run, request, self._engine)
+        command = [*fork_command(Home.from_env(), "sandbox.plugins.program"), self._engine]
+        self._program = subprocess.Popen(command, stdin=subprocess.PIPE)
+        context.add_callback(self._interrupt)  # of an engine that was killed
+        with contextlib.suppress(BrokenPipeError):
+            self._program.communicate(request.SerializeToString())
+        code = self._program.wait()
+        if code in (0, SHOWN):
+            return language_pb2.RunResponse(bail=code == SHOWN)
+        return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {code}")
+
+    def _interrupt(self) -> None:
+        if self._program is None or self._program.poll() is not None:
+            return
+        self._program.send_signal(signal.SIGINT)
+        try:
+            self._program.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._program.kill()
 
     def RunPlugin(
         self, request: Any, context: grpc.ServicerContext
@@ -106,58 +119,6 @@ class LanguageHost(LanguageServer):
                     else:
                         yield language_pb2.RunPluginResponse(stderr=written)
         yield language_pb2.RunPluginResponse(exitcode=process.returncode)
-
-
-def _run(request: language_pb2.RunRequest, engine: str) -> language_pb2.RunResponse:
-    # A failed resource leaves futures that nobody awaits; the real host does not report them either.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    reset_options(
-        project=request.project,
-        stack=request.stack,
-        root_directory=request.info.root_directory,
-        parallel=request.parallel,
-        engine_address=engine,
-        monitor_address=request.monitor_address,
-        preview=request.dryRun,
-        organization=request.organization,
-    )
-    set_all_config(dict(request.config), list(request.configSecretKeys))
-    program = Path(request.info.program_directory, request.info.entry_point)
-    os.chdir(request.info.program_directory)
-    # The program must find its own modules, not this repository's of the same names.
-    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != REPOSITORY]
-    sys.path.insert(0, request.info.program_directory)
-    sys.argv = [str(program), *request.args]
-
-    def run_program() -> None:
-        runpy.run_path(str(program), run_name="__main__")
-
-    loop = asyncio.new_event_loop()
-    executor = ThreadPoolExecutor(max_workers=max(request.parallel, 1) * 4)
-    loop.set_default_executor(executor)
-    try:
-        loop.run_until_complete(run_in_stack(run_program))
-    except pulumi.RunError as error:
-        pulumi.log.error(str(error))
-        return language_pb2.RunResponse(error="program exited with non-zero exit code: 1")
-    except SystemExit as error:
-        return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {error.code}")
-    except Exception as error:  # whatever a program can raise
-        pulumi.log.error(f"Program failed with an unhandled exception:\n{_program_traceback(error, program)}")
-        return language_pb2.RunResponse(bail=True)
-    finally:
-        executor.shutdown(wait=True)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return language_pb2.RunResponse()
-
-
-def _program_traceback(error: Exception, program: Path) -> str:
-    """The traceback from the program's first frame on."""
-    entry = {str(program), str(program / "__main__.py")}
-    frames = traceback.extract_tb(error.__traceback__)
-    first = next((index for index, frame in enumerate(frames) if frame.filename in entry), 0)
-    return "".join(traceback.format_exception(error, limit=first - len(frames)))
 
 
 def main() -> None:

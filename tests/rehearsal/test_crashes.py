@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -80,13 +81,18 @@ def test_what_the_state_has_is_recorded_in_the_cluster(dev: Sandbox, cluster: Cl
         assert live["metadata"]["annotations"].get(key) == value, resource["urn"]
 
 
-def kill_engine(sandbox: Sandbox, when: Callable[[], Any], config: dict[str, Any] | None = None) -> None:
-    """Start an `up` and kill its engine as soon as `when` says so."""
+def kill(
+    sandbox: Sandbox, *victims: str, when: Callable[[], Any], config: dict[str, Any] | None = None
+) -> None:
+    """Start an `up` and kill processes of it, each there, as soon as `when` says so."""
     up = threading.Thread(target=sandbox.up, kwargs={"config": config})
     up.start()
     wait_for(when, up.is_alive)
-    (engine,) = processes(sandbox, "engine")
-    os.kill(engine, signal.SIGKILL)
+    for victim in victims:
+        killed = processes(sandbox, victim)
+        assert killed, victim
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
     up.join()
 
 
@@ -112,11 +118,18 @@ def test_what_does_not_exist_cannot_be_imported(own_dev: Sandbox) -> None:
         assert f"resource '{identity}' does not exist" in own_dev.run("exec", "--", *command).failed().text
 
 
-def test_a_release_that_was_being_installed_is_installed_over_its_objects(empty: Sandbox) -> None:
+@pytest.mark.parametrize(
+    ("victims", "left"),
+    [(("engine", "kubernetes"), "pending-install"), (("engine",), "pending-install|deployed")],
+    ids=["with its Helm", "while Helm goes on"],
+)
+def test_a_release_that_was_being_installed_is_installed_over_its_objects(
+    empty: Sandbox, victims: tuple[str, ...], left: str
+) -> None:
     empty.run("start").succeeded()
-    kill_engine(empty, lambda: pending(empty, "cnpg", "pending-install"))
+    kill(empty, *victims, when=lambda: pending(empty, "cnpg", "pending-install"))
     text = empty.up().succeeded().text
-    assert "release cnpg-system/cnpg was left pending-install by an interrupted `up`" in text
+    assert re.search(f"release cnpg-system/cnpg was left ({left}) by an interrupted `up`", text)
     empty.up().succeeded()
     assert empty.changed("up") == {}
 
@@ -124,7 +137,13 @@ def test_a_release_that_was_being_installed_is_installed_over_its_objects(empty:
 def test_a_release_that_was_being_upgraded_is_upgraded_anew(own_dev: Sandbox) -> None:
     own_dev.run("start").succeeded()
     changed = {"llm-gateway:litellm": {"cpu": "750m"}}
-    kill_engine(own_dev, lambda: pending(own_dev, "litellm", "pending-upgrade"), changed)
+    kill(
+        own_dev,
+        "engine",
+        "kubernetes",
+        when=lambda: pending(own_dev, "litellm", "pending-upgrade"),
+        config=changed,
+    )
     text = own_dev.up(config=changed).succeeded().text
     assert "release llm-gateway/litellm was left pending-upgrade by an interrupted `up`" in text
 
