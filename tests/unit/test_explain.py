@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -403,6 +404,24 @@ def test_only_the_objects_of_a_release_are_followed() -> None:
     assert "Job n/migrate" in text
     assert "theirs" not in text
     assert "other" not in text
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (release("n", "r"), "Error: Helm Release n/r: context canceled"),
+        (release("n", "r"), "error reading from server: EOF"),
+        (
+            resource("kubernetes:core/v1:Namespace", "", "n"),
+            'before hook "h" failed: rpc error: code = Unavailable',
+        ),
+    ],
+    ids=["Ctrl-C", "the provider died", "the program was ended"],
+)
+def test_what_was_cut_short_has_no_cause_in_the_cluster(failure: Failure, message: str) -> None:
+    text = told(RecordedCluster([]), replace(failure, message=message))
+    assert "cut short" in text
+    assert "run `up` again" in text
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,12 @@ def said(result: str, *errors: str) -> str:
         ("interrupted", "", "takes over what was made"),
         ("canceled", "", "goes on from there"),
         ("failed", "update canceled", "goes on from there"),
+        ("failed", "client rate limiter Wait returned an error: context canceled", "goes on from there"),
+        (
+            "failed",
+            'before hook "x" failed: rpc error: code = Unavailable desc = ...',
+            "Pulumi ended the program",
+        ),
         ("succeeded", "an error", "although an error was shown"),
     ],
 )
@@ -31,3 +37,4 @@ def test_an_end_is_explained_with_the_next_step(result: str, error: str, words: 
 
 def test_what_speaks_for_itself_is_left_alone() -> None:
     assert said("failed", "a cause") == said("succeeded") == ""
+    assert "interrupted" not in said("failed", "failed to run remediation: context canceled")

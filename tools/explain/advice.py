@@ -44,6 +44,11 @@ ADVICE = (
         "`make mend`). If not, somebody else made it, or the state was lost: docs/troubleshooting.md",
     ),
     Advice(
+        '(hook "[^"]+" failed: rpc error: code = Unavailable)|context canceled|error reading from server: EOF',
+        "it was cut short: the `up` was interrupted, or its program or provider ended",
+        "run `up` again: it goes on from there",
+    ),
+    Advice(
         "max node group size reached",
         "the node pool is at its maximum",
         "raise gpuPool.maxNodes, or ask for fewer replicas",

@@ -58,12 +58,12 @@ def causes(cluster: Reader, failure: Failure) -> list[Cause]:
         case kind if kind in _FOLLOW and failure.type.startswith("kubernetes:"):
             found = _object(cluster, kind, namespace, name)
         case _:
-            found = _said(failure)
-    return list(dict.fromkeys(found))
+            found = ()
+    return list(dict.fromkeys(found)) or [*_said(failure)]
 
 
 def _said(failure: Failure) -> Iterator[Cause]:
-    """What the engine's own message means, for what Google refuses."""
+    """What the engine's own message means, where the cluster says nothing."""
     if advice := advise(failure.message):
         yield Cause(failure.name, *advice)
 

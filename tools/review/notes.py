@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tools.review.events import Operation
@@ -14,10 +15,13 @@ _WORDS = {
     "failed to run remediation": '"failed to run remediation: context canceled" is no cause: a resource failed, and the '
     "policies' run was ended with it. Correct the other error, and run the same command again.",
     "exited prematurely": f"A provider's process ended before its time (no memory left, or somebody ended it). {_AGAIN}",
+    'hook "[^"]+" failed: rpc error: code = Unavailable': '"hook ... failed: rpc error: code = Unavailable" is no cause: Pulumi '
+    "ended the program, because a resource failed or it was interrupted. Correct any other error, and run the same command "
+    "again.",
     "no space left on device": "The disk of this machine or of a node is full: make room (`df -h`), and run the same command "
     "again.",
 }
-"""Sentences by what an engine's error holds."""
+"""Sentences by patterns of what an engine's error holds."""
 _RESULTS = {
     "interrupted": "The engine was killed before it was done (Ctrl-C twice, no memory left, or a machine that went away). "
     f"{_AGAIN}",
@@ -29,8 +33,9 @@ _RESULTS = {
 def notes(operation: Operation) -> Iterator[str]:
     """The sentences that an operation's end asks for."""
     errors = "\n".join(each.message for each in operation.diagnostics if each.severity == "error")
-    yield from (sentence for words, sentence in _WORDS.items() if words in errors)
-    if "update canceled" in errors:  # an update's result is then "failed"
+    yield from (sentence for words, sentence in _WORDS.items() if re.search(words, errors))
+    # An update's result is then "failed". A provider says the second, as do policies after another failure.
+    if re.search("update canceled|(?<!remediation: )context canceled", errors):
         yield _RESULTS["canceled"]
     elif operation.result in _RESULTS:
         yield _RESULTS[operation.result]
