@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -23,6 +25,11 @@ RELEASE = "litellm"
 PROXY = named("litellm")
 """The migration Job's pod has the same labels."""
 PORT = 4000
+HOOK = Path(__file__).with_name("proxy_hooks") / "keep_spend.py"
+_HOOKS = f"{RELEASE}-hooks"
+_HOOKS_FOLDER = "/etc/llm-gateway"
+_LEAVING = 10
+"""Seconds that a pod which is to end serves on: until then, every node has heard that it leaves the Service."""
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
 SPREAD = {
@@ -115,7 +122,14 @@ class LiteLLM(pulumi.ComponentResource):
                 },
                 # Helm rolls the pods over once the migration has logged in with the password the new ones
                 # will read: the Job is tried again until Postgres has taken it.
-                "podAnnotations": {**args.secret.annotation, **args.database.credentials.annotation},
+                "podAnnotations": {
+                    **args.secret.annotation,
+                    **args.database.credentials.annotation,
+                    "llm-gateway/hooks": hashlib.sha256(HOOK.read_bytes()).hexdigest()[:16],
+                },
+                # What follows is LiteLLM's: it ends once the requests that it has are answered.
+                "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVING}}},
+                **_hooks(args.namespace),
                 "securityContext": ROOT_WITHOUT_RIGHTS,
                 # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
                 "migrationJob": {
@@ -136,6 +150,8 @@ class LiteLLM(pulumi.ComponentResource):
                     "LITELLM_LOG": args.litellm.log_level,
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                    "LITELLM_WORKER_STARTUP_HOOKS": f"{HOOK.stem}:install",
+                    "PYTHONPATH": _HOOKS_FOLDER,
                 },
                 "proxy_config": _proxy_config(args),
                 "resources": {
@@ -147,6 +163,22 @@ class LiteLLM(pulumi.ComponentResource):
         )
         self.url = pulumi.Output.format("http://{0}.{1}.svc.cluster.local:{2}", RELEASE, args.namespace, PORT)
         self.register_outputs({"url": self.url})
+
+
+def _hooks(namespace: pulumi.Input[str]) -> dict[str, object]:
+    """Values that bring the proxy our own code."""
+    return {
+        "extraResources": [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": _HOOKS, "namespace": namespace},
+                "data": {HOOK.name: HOOK.read_text()},
+            }
+        ],
+        "volumes": [{"name": "hooks", "configMap": {"name": _HOOKS}}],
+        "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS_FOLDER, "readOnly": True}],
+    }
 
 
 def _spread() -> dict[str, object]:

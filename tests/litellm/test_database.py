@@ -1,13 +1,19 @@
-"""Our settings for the database, on the real proxy: what it does while the database is gone."""
+"""Our settings for the database, on the real proxy: what it does while the database is gone, and at its end."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.litellm.conftest import rendered
 from tests.litellm.driver import Double, double
+from tests.litellm.postgres import shared
+
+COST = """SELECT count(*), count(DISTINCT request_id), sum(spend) FROM "LiteLLM_SpendLogs" WHERE total_tokens > 0"""
+SUM = """SELECT sum(spend) FROM "LiteLLM_VerificationToken" """
 
 
 def status(proxy: Double, key: str) -> int:
@@ -19,19 +25,28 @@ def status(proxy: Double, key: str) -> int:
     return answer.status_code
 
 
+def generated(proxy: Double) -> str:
+    return proxy.client.post("/key/generate", json={}).raise_for_status().json()["key"]
+
+
+def is_written(proxy: Double, requests: int) -> bool:
+    """Whether each request has its record, and the key the sum of them."""
+    count, distinct, spend = shared().query(COST, proxy.database).split("|")
+    print(count, distinct, spend, shared().query(SUM, proxy.database))
+    total = float(shared().query(SUM, proxy.database))
+    return int(count) == int(distinct) == requests and total == pytest.approx(float(spend))
+
+
 @pytest.mark.parametrize("serves", [True, False], ids=["fail open", "fail closed"])
 def test_without_its_database(serves: bool, tmp_path: Path) -> None:
     pod = rendered({"litellm": {"serveWithoutDatabase": serves}})
     with double(config=pod.file(tmp_path), environment=pod.environment) as proxy:
-        used, unused = (
-            proxy.client.post("/key/generate", json={}).raise_for_status().json()["key"] for _ in range(2)
-        )
+        used, unused = generated(proxy), generated(proxy)
         assert [status(proxy, key) for key in (used, "sk-wrong")] == [200, 401]
 
         proxy.take_database(True)
-        # A key that the pod has seen is good for a minute; one that it has not costs the first who asks a refusal.
+        # A key that the pod has seen is good for a minute.
         assert status(proxy, used) == 200
-        assert status(proxy, unused) == 503
         assert status(proxy, unused) == (200 if serves else 503)
         # Failing open is failing open for everybody.
         assert status(proxy, "sk-wrong") == (200 if serves else 503)
@@ -39,3 +54,34 @@ def test_without_its_database(serves: bool, tmp_path: Path) -> None:
         # What the chart's probes ask for: readiness fails whichever way the setting is, liveliness never.
         for probe, answer in (("readiness", 503), ("liveliness", 200)):
             assert proxy.client.get(f"/health/{probe}").status_code == answer
+
+
+@pytest.mark.parametrize("hooks", [{}, {"LITELLM_WORKER_STARTUP_HOOKS": ""}], ids=["ours", "LiteLLM alone"])
+def test_spend_waits_for_the_database(hooks: Mapping[str, str], tmp_path: Path) -> None:
+    pod = rendered({"litellm": {"serveWithoutDatabase": False}})
+    with double(config=pod.file(tmp_path), environment={**pod.environment, **hooks}) as proxy:
+        key = generated(proxy)
+        assert status(proxy, key) == 200
+        proxy.take_database(True)
+        assert [status(proxy, key) for _ in range(3)] == [200] * 3
+        time.sleep(15)  # it tries to write every 6 s at most
+        proxy.take_database(False)
+        deadline = time.monotonic() + 45
+        while not (written := is_written(proxy, 4)) and time.monotonic() < deadline:
+            time.sleep(1)
+        assert written is not bool(hooks)
+
+
+@pytest.mark.parametrize("hooks", [{}, {"LITELLM_WORKER_STARTUP_HOOKS": ""}], ids=["ours", "LiteLLM alone"])
+def test_spend_is_written_before_the_end(hooks: Mapping[str, str], tmp_path: Path) -> None:
+    pod = rendered()
+    slow = {"PROXY_BATCH_WRITE_AT": "600", "SPEND_LOG_QUEUE_POLL_INTERVAL": "600"}
+    with double(config=pod.file(tmp_path), environment={**pod.environment, **slow, **hooks}) as proxy:
+        key = generated(proxy)
+        assert [status(proxy, key) for _ in range(3)] == [200] * 3
+        proxy.process.terminate()
+        proxy.process.wait(60)
+        if hooks:
+            assert shared().query(COST, proxy.database).startswith("0|")
+        else:
+            assert is_written(proxy, 3)

@@ -26,6 +26,7 @@ const database = new URL(process.env.DATABASE_URL);
 const pool = new pg.Pool({
   connectionString: process.env.DATABASE_URL,
   max: Number(database.searchParams.get("connection_limit") || 10),
+  idleTimeoutMillis: 300_000, // as the engine with connections of its own
   connectionTimeoutMillis: 1000 * Number(database.searchParams.get("connect_timeout") || 5),
 });
 pool.on("error", () => {}); // an idle connection that ends is replaced
@@ -170,7 +171,7 @@ async function respond(engine, request, text) {
 
 function withErrors(result) {
   if (!result.error_code && !result.errorCode) return result;
-  return { errors: [{ error: result.message, user_facing_error: result }] };
+  return { errors: [named({ error: result.message, user_facing_error: result })] };
 }
 
 async function main() {
