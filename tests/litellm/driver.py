@@ -78,7 +78,9 @@ def double(
     postgres, name = shared(), database or f"double_{uuid.uuid4().hex}"
     postgres.database(name)
     environment = {**os.environ, "DATABASE_URL": postgres.url(name), **(environment or {})}
-    path = ":".join(each["PYTHONPATH"] for each in (environment, postgres.environment) if "PYTHONPATH" in each)
+    path = ":".join(
+        each["PYTHONPATH"] for each in (environment, postgres.environment) if "PYTHONPATH" in each
+    )
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [python(), DOUBLE, *options],

@@ -12,7 +12,7 @@ from tests.litellm.conftest import rendered
 from tests.litellm.driver import Double, double
 from tests.litellm.postgres import shared
 
-COST = """SELECT count(*), count(DISTINCT request_id), sum(spend) FROM "LiteLLM_SpendLogs" WHERE total_tokens > 0"""
+COST = """SELECT count(*), count(DISTINCT request_id), COALESCE(sum(spend), 0) FROM "LiteLLM_SpendLogs" WHERE total_tokens > 0"""
 SUM = """SELECT sum(spend) FROM "LiteLLM_VerificationToken" """
 
 

@@ -1,0 +1,164 @@
+"""Dev for real, changed while it serves: no request is dropped, no spend is lost, and what the salt encrypted stays readable."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.cluster import control_plane
+from tests.support.driver import Sandbox
+from tests.support.load import failures, is_accounted_for, loading
+from tests.support.sandboxes import Sandboxes
+from tests.support.serving import (
+    PODS_RUN,
+    ask,
+    calling,
+    eventually,
+    kubectl,
+    new_keys,
+    proxies,
+    scale_postgres_operator,
+)
+
+pytestmark = PODS_RUN
+
+Json = dict[str, Any]
+SECRETS = "/api/v1/namespaces/llm-gateway/secrets"
+STORED = "stored"
+"""A model whose API key is in the database, encrypted by the salt."""
+
+
+@pytest.fixture(scope="module")
+def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """Dev, whose proxy also takes models from its database."""
+    sandbox = sandboxes.new(played=False)
+    ui = '"DISABLE_ADMIN_UI": "True",'
+    sandbox.patch("components/litellm.py", ui, ui + '"STORE_MODEL_IN_DB": "True",')
+    try:
+        sandbox.up().succeeded()
+        store_a_model(sandbox)
+        yield sandbox
+    finally:
+        sandbox.run("down").succeeded()
+
+
+def store_a_model(sandbox: Sandbox) -> None:
+    """Add a model over the admin API: the declared one's upstream, with its key by value."""
+    with calling(sandbox, sandbox.secret("litellm-master-key")) as admin:
+        params = {
+            "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
+            "api_base": "http://vllm-router-service.vllm.svc.cluster.local/v1",
+            "api_key": sandbox.secret("vllm-api-key"),
+        }
+        admin.post("/model/new", json={"model_name": STORED, "litellm_params": params}).raise_for_status()
+        assert eventually(lambda: ask(admin, model=STORED).is_success)
+
+
+def with_the_stored_key(sandbox: Sandbox) -> httpx.Response:
+    """What the stored model answers, by whichever proxy serves now."""
+    with calling(sandbox, sandbox.secret("litellm-master-key")) as admin:
+        return ask(admin, model=STORED)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"llm-gateway:litellm": {"retries": 1}, "llm-gateway:secrets": {"masterKeyGeneration": 2}},
+        {
+            "llm-gateway:litellm": {"retries": 1},
+            "llm-gateway:secrets": {"masterKeyGeneration": 2, "databasePasswordGeneration": 2},
+        },
+    ],
+    ids=["configuration and master key", "database password"],
+)
+def test_a_rolling_change_drops_nothing(gateway: Sandbox, change: Json) -> None:
+    before, pods, keys = secrets(gateway), proxies(gateway), new_keys(gateway, 2)
+    with loading(gateway.run("url").succeeded().text.strip(), keys) as answers:
+        assert eventually(lambda: len(answers) > 5)
+        gateway.up(config=change).succeeded()
+        assert eventually(lambda: len(now := proxies(gateway)) == 1 and now != pods, 120)
+        so_far = len(answers)
+        assert eventually(lambda: len(answers) > so_far + 5)
+    streamed = sum(answer.streamed for answer in answers)
+    longest = max(answer.seconds for answer in answers)
+    print(
+        f"{len(answers)} requests, {streamed} streamed, longest {longest:.1f} s, failed: {failures(answers)}"
+    )
+    assert not failures(answers)
+    is_accounted_for(gateway, answers, keys)
+    assert secrets(gateway) != before
+    assert with_the_stored_key(gateway).is_success
+    with calling(gateway, before["litellm-master-key"]) as admin:
+        new = before["litellm-master-key"] != gateway.secret("litellm-master-key")
+        assert admin.get("/v1/models").status_code == (401 if new else 200)
+
+
+def secrets(sandbox: Sandbox) -> dict[str, str]:
+    return {name: sandbox.secret(name) for name in ("litellm-master-key", "litellm-db-password")}
+
+
+def test_with_another_salt_a_stored_key_is_unreadable(gateway: Sandbox) -> None:
+    """Why the salt is guarded: what External Secrets and the program would never do is done by hand here."""
+    operator = ("--namespace", "external-secrets", "scale", "deployment", "external-secrets")
+    kubectl(gateway, *operator, "--replicas=0").succeeded()
+    path = f"{SECRETS}/litellm-secrets"
+    salt = gateway.get(path)["data"]["LITELLM_SALT_KEY"]
+    restart_with(gateway, base64.b64encode(b"another").decode())
+    assert with_the_stored_key(gateway).is_error
+    assert "Did your master_key/salt key change recently?" in logs(gateway)
+    restart_with(gateway, salt)
+    assert with_the_stored_key(gateway).is_success
+    kubectl(gateway, *operator, "--replicas=1").succeeded()
+
+
+def restart_with(sandbox: Sandbox, salt: str) -> None:
+    """Write the salt, in base64, into the cluster's Secret, and have another proxy read it."""
+    pods = proxies(sandbox)
+    control_plane.api(sandbox.home).send(
+        "PATCH",
+        f"{SECRETS}/litellm-secrets",
+        {"data": {"LITELLM_SALT_KEY": salt}},
+        "application/merge-patch+json",
+    )
+    kubectl(sandbox, "delete", "pod", *pods).succeeded()
+    kubectl(sandbox, "rollout", "status", "deployment/litellm", "--timeout=300s").succeeded()
+
+
+def logs(sandbox: Sandbox) -> str:
+    return kubectl(sandbox, "logs", "deployment/litellm").succeeded().text
+
+
+def test_dev_answers_on_without_its_database_and_catches_up(gateway: Sandbox) -> None:
+    used, unused = new_keys(gateway, 2)
+    with loading(gateway.run("url").succeeded().text.strip(), [used]) as answers:
+        assert eventually(lambda: len(answers) > 3)
+        scale_postgres_operator(gateway, 0)
+        kubectl(gateway, "delete", "pod", "litellm-pg-1").succeeded()
+        gone = time.time()
+        with calling(gateway, unused) as other:
+            assert ask(other).is_success
+        time.sleep(
+            25
+        )  # two writes of spend at least fall into it, and a key that was seen is known for a minute
+        scale_postgres_operator(gateway, 1)
+        assert eventually(lambda: database_answers(gateway), 120)
+        back = time.time()
+        so_far = len(answers)
+        assert eventually(lambda: len(answers) > so_far + 5)
+    during = [answer for answer in answers if gone < answer.sent < back]
+    print(
+        f"away {back - gone:.1f} s; {len(during)} of {len(answers)} requests meanwhile; {failures(answers)}"
+    )
+    assert during
+    assert not failures(answers)
+    is_accounted_for(gateway, answers, [used])
+
+
+def database_answers(sandbox: Sandbox) -> bool:
+    query = ("exec", "litellm-pg-1", "-c", "postgres", "--", "psql", "-d", "litellm", "-tAc", "SELECT 1")
+    return kubectl(sandbox, *query).code == 0

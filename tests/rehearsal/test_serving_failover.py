@@ -1,0 +1,159 @@
+"""Prod for real, whose primary is killed under load, and whose whole database goes away."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.support.driver import Sandbox
+from tests.support.load import failures, is_accounted_for, loading
+from tests.support.sandboxes import Sandboxes
+from tests.support.serving import (
+    PODS_RUN,
+    ask,
+    calling,
+    eventually,
+    kubectl,
+    new_keys,
+    postgres,
+    proxies,
+    scale_postgres_operator,
+)
+
+pytestmark = PODS_RUN
+
+Json = dict[str, Any]
+INSTANCES = ("litellm-pg-1", "litellm-pg-2", "litellm-pg-3")
+
+
+@pytest.fixture(scope="module")
+def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    sandbox = sandboxes.new(stack="prod", played=False)
+    try:
+        sandbox.up().succeeded()
+        assert eventually(lambda: len(proxies(sandbox)) == 2, 180)
+        yield sandbox
+    finally:
+        sandbox.run("down").succeeded()
+
+
+class Write(NamedTuple):
+    """A key that the proxy was asked to store: when (Unix time), and whether it did."""
+
+    sent: float
+    done: float
+    succeeded: bool
+
+
+@contextmanager
+def writing(sandbox: Sandbox) -> Iterator[list[Write]]:
+    """Have the proxies store a key every half second: what needs the primary."""
+    writes: list[Write] = []
+    ended = threading.Event()
+
+    def write_on(client: httpx.Client) -> None:
+        while not ended.wait(0.5):
+            sent, succeeded = time.time(), False
+            with contextlib.suppress(httpx.TransportError):
+                succeeded = client.post("/key/generate", json={"duration": "1h"}).is_success
+            writes.append(Write(sent, time.time(), succeeded))
+
+    with calling(sandbox, sandbox.secret("litellm-master-key")) as client:
+        thread = threading.Thread(target=write_on, args=[client])
+        thread.start()
+        try:
+            yield writes
+        finally:
+            ended.set()
+            thread.join()
+
+
+def kill(sandbox: Sandbox, instance: str) -> None:
+    """End an instance's processes at once, as a node that fails does."""
+    uid = sandbox.namespaced("pods", "llm-gateway", instance)["metadata"]["uid"]
+    note = sandbox.home.pods / uid / "postgres" / "process"
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(int(note.read_text().split()[0]), signal.SIGKILL)
+
+
+def failed_over(sandbox: Sandbox, before: str) -> bool:
+    """Kill a primary that is still one; whether another has taken over."""
+    if postgres(sandbox)["status"]["currentPrimary"] != before:
+        return True
+    kill(sandbox, before)
+    return False
+
+
+def test_a_standby_takes_over_and_no_spend_is_lost(gateway: Sandbox) -> None:
+    keys = new_keys(gateway, 2)
+    before = postgres(gateway)["status"]["currentPrimary"]
+    with loading(gateway.run("url").succeeded().text.strip(), keys) as answers, writing(gateway) as writes:
+        assert eventually(lambda: len(answers) > 6 and any(write.succeeded for write in writes))
+        time.sleep(10)  # spend of before waits to be written
+        killed = time.time()
+        assert eventually(lambda: failed_over(gateway, before), 60)
+        assert eventually(lambda: any(write.succeeded and write.sent > killed for write in writes), 120)
+        back = next(write.done for write in writes if write.succeeded and write.sent > killed)
+        so_far = len(answers)
+        assert eventually(lambda: len(answers) > so_far + 10)
+    refused = [answer for answer in answers if answer.failure]
+    print(
+        f"{before}, then {cluster(gateway)['status']['currentPrimary']}: {back - killed:.1f} s without writes"
+    )
+    print(f"{len(answers)} requests, failed: {failures(answers)}")
+    assert all(answer.failure.startswith("503") for answer in refused)
+    is_accounted_for(gateway, answers, keys)
+    assert eventually(lambda: len(postgres(gateway)["status"]["instancesStatus"]["healthy"]) == 3, 120)
+
+
+def test_prod_refuses_without_its_database_and_comes_back(gateway: Sandbox) -> None:
+    used, unused = new_keys(gateway, 2)
+    with calling(gateway, used) as client:
+        for _ in range(6):  # both proxies have seen it
+            ask(client).raise_for_status()
+        scale_postgres_operator(gateway, 0)
+        kubectl(gateway, "delete", "pod", *INSTANCES).succeeded()
+        gone = time.time()
+        refused = ask(client, unused)
+        print(refused.status_code, refused.text)
+        assert refused.status_code == 503
+        error = json.loads(refused.text)["error"]
+        assert "the authentication database is temporarily unreachable. Please retry" in error["message"]
+
+        def unreachable() -> bool:
+            try:
+                return client.get("/health/readiness").status_code != 200 and not serving(gateway)
+            except httpx.TransportError:
+                return True
+
+        assert eventually(unreachable, 90)
+        print(f"no proxy is ready after {time.time() - gone:.0f} s")
+        scale_postgres_operator(gateway, 1)
+        back = time.time()
+
+        def answered() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return ask(client).is_success and ask(client, unused).is_success
+            return False
+
+        assert eventually(answered, 180)
+        print(f"answered {time.time() - back:.0f} s after the operator came back")
+
+
+def serving(sandbox: Sandbox) -> bool:
+    """Whether the Service leads to any proxy."""
+    slices = sandbox.namespaced("endpointslices", "llm-gateway", group="discovery.k8s.io/v1")["items"]
+    mine = [
+        each for each in slices if each["metadata"]["labels"].get("kubernetes.io/service-name") == "litellm"
+    ]
+    return any(end["conditions"]["ready"] for each in mine for end in each.get("endpoints") or [])
