@@ -61,7 +61,7 @@ def _keep_sums(writing: asyncio.Lock) -> None:
         async with writing:
             for table in list(kept):
                 sums = kept.pop(table)
-                one: dict[str, Any] = {**dict.fromkeys(db_spend_update_transactions, {}), table: sums}
+                one: dict[str, Any] = {**{key: {} for key in db_spend_update_transactions}, table: sums}
                 try:
                     await write(self, db_spend_update_transactions=one, **others)
                 except Exception as error:

@@ -108,7 +108,7 @@ def test_a_standby_takes_over_and_no_spend_is_lost(gateway: Sandbox) -> None:
         assert eventually(lambda: len(answers) > so_far + 10)
     refused = [answer for answer in answers if answer.failure]
     print(
-        f"{before}, then {cluster(gateway)['status']['currentPrimary']}: {back - killed:.1f} s without writes"
+        f"{before}, then {postgres(gateway)['status']['currentPrimary']}: {back - killed:.1f} s without writes"
     )
     print(f"{len(answers)} requests, failed: {failures(answers)}")
     assert all(answer.failure.startswith("503") for answer in refused)
