@@ -95,7 +95,8 @@ def _keep_records(writing: asyncio.Lock) -> None:
 
 
 def _write_at_the_end(writing: asyncio.Lock) -> None:
-    server, utils = import_module("litellm.proxy.proxy_server"), import_module("litellm.proxy.utils")
+    server: Any = import_module("litellm.proxy.proxy_server")
+    utils = import_module("litellm.proxy.utils")
     worker = import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
     end = server.proxy_shutdown_event
 

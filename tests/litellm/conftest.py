@@ -90,7 +90,8 @@ def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
         check=True,
     )
     documents = [document for document in yaml.safe_load_all(objects.stdout) if document]
-    (config,) = (item["data"]["config.yaml"] for item in documents if item["kind"] == "ConfigMap")
+    maps = {item["metadata"]["name"]: item["data"] for item in documents if item["kind"] == "ConfigMap"}
+    config = maps["litellm-config"]["config.yaml"]
     names = ["UPSTREAM_API_KEY", "MODEL_CLAUDE_API_KEY", "MODEL_LLAMA_API_KEY", "REDIS_PASSWORD"]
     environment = {name: f"value-of-{name}" for name in names} | values["envVars"]
     return Pod(config, here(environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"}))

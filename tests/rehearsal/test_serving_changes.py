@@ -18,12 +18,12 @@ from tests.support.serving import (
     PODS_RUN,
     ask,
     calling,
-    eventually,
     kubectl,
     new_keys,
     proxies,
     scale_postgres_operator,
 )
+from tests.support.waiting import wait_for
 
 pytestmark = PODS_RUN
 
@@ -56,7 +56,7 @@ def store_a_model(sandbox: Sandbox) -> None:
             "api_key": sandbox.secret("vllm-api-key"),
         }
         admin.post("/model/new", json={"model_name": STORED, "litellm_params": params}).raise_for_status()
-        assert eventually(lambda: ask(admin, model=STORED).is_success)
+        wait_for(lambda: ask(admin, model=STORED).is_success)
 
 
 def with_the_stored_key(sandbox: Sandbox) -> httpx.Response:
@@ -79,11 +79,11 @@ def with_the_stored_key(sandbox: Sandbox) -> httpx.Response:
 def test_a_rolling_change_drops_nothing(gateway: Sandbox, change: Json) -> None:
     before, pods, keys = secrets(gateway), proxies(gateway), new_keys(gateway, 2)
     with loading(gateway.run("url").succeeded().text.strip(), keys) as answers:
-        assert eventually(lambda: len(answers) > 5)
+        wait_for(lambda: len(answers) > 5, 120)
         gateway.up(config=change).succeeded()
-        assert eventually(lambda: len(now := proxies(gateway)) == 1 and now != pods, 120)
+        wait_for(lambda: len(now := proxies(gateway)) == 1 and now != pods, 120)
         so_far = len(answers)
-        assert eventually(lambda: len(answers) > so_far + 5)
+        wait_for(lambda: len(answers) > so_far + 5, 120)
     streamed = sum(answer.streamed for answer in answers)
     longest = max(answer.seconds for answer in answers)
     print(
@@ -136,7 +136,7 @@ def logs(sandbox: Sandbox) -> str:
 def test_dev_answers_on_without_its_database_and_catches_up(gateway: Sandbox) -> None:
     used, unused = new_keys(gateway, 2)
     with loading(gateway.run("url").succeeded().text.strip(), [used]) as answers:
-        assert eventually(lambda: len(answers) > 3)
+        wait_for(lambda: len(answers) > 3, 120)
         scale_postgres_operator(gateway, 0)
         kubectl(gateway, "delete", "pod", "litellm-pg-1").succeeded()
         gone = time.time()
@@ -146,10 +146,10 @@ def test_dev_answers_on_without_its_database_and_catches_up(gateway: Sandbox) ->
             25
         )  # two writes of spend at least fall into it, and a key that was seen is known for a minute
         scale_postgres_operator(gateway, 1)
-        assert eventually(lambda: database_answers(gateway), 120)
+        wait_for(lambda: database_answers(gateway), 120)
         back = time.time()
         so_far = len(answers)
-        assert eventually(lambda: len(answers) > so_far + 5)
+        wait_for(lambda: len(answers) > so_far + 5, 120)
     during = [answer for answer in answers if gone < answer.sent < back]
     print(
         f"away {back - gone:.1f} s; {len(during)} of {len(answers)} requests meanwhile; {failures(answers)}"

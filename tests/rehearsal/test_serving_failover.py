@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -22,13 +22,13 @@ from tests.support.serving import (
     PODS_RUN,
     ask,
     calling,
-    eventually,
     kubectl,
     new_keys,
     postgres,
     proxies,
     scale_postgres_operator,
 )
+from tests.support.waiting import wait_for
 
 pytestmark = PODS_RUN
 
@@ -41,7 +41,7 @@ def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
     sandbox = sandboxes.new(stack="prod", played=False)
     try:
         sandbox.up().succeeded()
-        assert eventually(lambda: len(proxies(sandbox)) == 2, 180)
+        wait_for(lambda: len(proxies(sandbox)) == 2, 180)
         yield sandbox
     finally:
         sandbox.run("down").succeeded()
@@ -56,7 +56,7 @@ class Write(NamedTuple):
 
 
 @contextmanager
-def writing(sandbox: Sandbox) -> Iterator[list[Write]]:
+def writing(sandbox: Sandbox) -> Generator[list[Write]]:
     """Have the proxies store a key every half second: what needs the primary."""
     writes: list[Write] = []
     ended = threading.Event()
@@ -98,14 +98,14 @@ def test_a_standby_takes_over_and_no_spend_is_lost(gateway: Sandbox) -> None:
     keys = new_keys(gateway, 2)
     before = postgres(gateway)["status"]["currentPrimary"]
     with loading(gateway.run("url").succeeded().text.strip(), keys) as answers, writing(gateway) as writes:
-        assert eventually(lambda: len(answers) > 6 and any(write.succeeded for write in writes))
+        wait_for(lambda: len(answers) > 6 and any(write.succeeded for write in writes))
         time.sleep(10)  # spend of before waits to be written
         killed = time.time()
-        assert eventually(lambda: failed_over(gateway, before), 60)
-        assert eventually(lambda: any(write.succeeded and write.sent > killed for write in writes), 120)
+        wait_for(lambda: failed_over(gateway, before), 60)
+        wait_for(lambda: any(write.succeeded and write.sent > killed for write in writes), 120)
         back = next(write.done for write in writes if write.succeeded and write.sent > killed)
         so_far = len(answers)
-        assert eventually(lambda: len(answers) > so_far + 10)
+        wait_for(lambda: len(answers) > so_far + 10, 120)
     refused = [answer for answer in answers if answer.failure]
     print(
         f"{before}, then {postgres(gateway)['status']['currentPrimary']}: {back - killed:.1f} s without writes"
@@ -113,7 +113,7 @@ def test_a_standby_takes_over_and_no_spend_is_lost(gateway: Sandbox) -> None:
     print(f"{len(answers)} requests, failed: {failures(answers)}")
     assert all(answer.failure.startswith("503") for answer in refused)
     is_accounted_for(gateway, answers, keys)
-    assert eventually(lambda: len(postgres(gateway)["status"]["instancesStatus"]["healthy"]) == 3, 120)
+    wait_for(lambda: len(postgres(gateway)["status"]["instancesStatus"]["healthy"]) == 3, 120)
 
 
 def test_prod_refuses_without_its_database_and_comes_back(gateway: Sandbox) -> None:
@@ -136,7 +136,7 @@ def test_prod_refuses_without_its_database_and_comes_back(gateway: Sandbox) -> N
             except httpx.TransportError:
                 return True
 
-        assert eventually(unreachable, 90)
+        wait_for(unreachable, 90)
         print(f"no proxy is ready after {time.time() - gone:.0f} s")
         scale_postgres_operator(gateway, 1)
         back = time.time()
@@ -146,7 +146,7 @@ def test_prod_refuses_without_its_database_and_comes_back(gateway: Sandbox) -> N
                 return ask(client).is_success and ask(client, unused).is_success
             return False
 
-        assert eventually(answered, 180)
+        wait_for(answered, 180)
         print(f"answered {time.time() - back:.0f} s after the operator came back")
 
 

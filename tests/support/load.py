@@ -7,15 +7,16 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import httpx
 import pytest
 
 from tests.support.driver import Sandbox
-from tests.support.serving import INPUT, MODEL, OUTPUT, eventually, sql
+from tests.support.serving import INPUT, MODEL, OUTPUT, sql
+from tests.support.waiting import wait_for
 
 TIMEOUT = 120.0  # seconds
 
@@ -36,7 +37,7 @@ class Answer(NamedTuple):
 
 
 @contextmanager
-def loading(url: str, keys: Sequence[str], pause: float = 0.3) -> Iterator[list[Answer]]:
+def loading(url: str, keys: Sequence[str], pause: float = 0.3) -> Generator[list[Answer]]:
     """A client for each key, which streams every other answer; one keeps its connection, the next opens one per request."""
     answers: list[Answer] = []
     ended = threading.Event()
@@ -97,25 +98,21 @@ def failures(answers: Sequence[Answer]) -> Counter[str]:
     return Counter(answer.failure[:300] for answer in answers if answer.failure)
 
 
-def records(sandbox: Sandbox, answers: Sequence[Answer]) -> dict[str, Any]:
-    """What the database has of answered requests: the spend by request, and the number of requests by hashed key."""
-    found = sql(
-        sandbox,
-        "litellm-pg",
-        """SELECT json_agg(json_build_array(request_id, spend, api_key)) FROM "LiteLLM_SpendLogs" """,
-    )
-    rows = [row for row in json.loads(found or "[]") if row[0] in {answer.identity for answer in answers}]
-    return {"spend": {row[0]: row[1] for row in rows}, "keys": [row[2] for row in rows]}
+def recorded(sandbox: Sandbox, answers: Sequence[Answer]) -> dict[str, float]:
+    """The spend in USD that the database has of answered requests, by request."""
+    query = 'SELECT json_object_agg(request_id, spend) FROM "LiteLLM_SpendLogs"'
+    rows: dict[str, float] = json.loads(sql(sandbox, "litellm-pg", query) or "{}")
+    return {answer.identity: rows[answer.identity] for answer in answers if answer.identity in rows}
 
 
 def is_accounted_for(sandbox: Sandbox, answers: Sequence[Answer], keys: Sequence[str]) -> None:
     """Each answered request has one record with its cost, and each key the sum of its records."""
     whole = [answer for answer in answers if not answer.failure]
     costs = {answer.identity: pytest.approx(answer.cost) for answer in whole}
-    assert eventually(lambda: records(sandbox, whole)["spend"] == costs, 90), (
-        len(whole),
-        len(records(sandbox, whole)["spend"]),
-    )
+    try:
+        wait_for(lambda: recorded(sandbox, whole) == costs, 90)
+    finally:
+        print(f"{len(whole)} requests answered, {len(recorded(sandbox, whole))} of them recorded")
     hashes = ", ".join(f"'{hashlib.sha256(key.encode()).hexdigest()}'" for key in keys)
 
     def spent(table: str, column: str) -> float:
@@ -125,4 +122,7 @@ def is_accounted_for(sandbox: Sandbox, answers: Sequence[Answer], keys: Sequence
     def sums() -> tuple[float, float]:
         return spent("LiteLLM_VerificationToken", "token"), spent("LiteLLM_SpendLogs", "api_key")
 
-    assert eventually(lambda: sums()[0] == pytest.approx(sums()[1]), 60), sums()
+    try:
+        wait_for(lambda: sums()[0] == pytest.approx(sums()[1]), 60)
+    finally:
+        print("USD of the keys, and of their records:", sums())
