@@ -176,7 +176,8 @@ def _hooks(namespace: pulumi.Input[str]) -> dict[str, object]:
                 "data": {HOOK.name: HOOK.read_text()},
             }
         ],
-        "volumes": [{"name": "hooks", "configMap": {"name": _HOOKS}}],
+        # The migration, which runs before the ConfigMap is made, mounts it, too. A proxy without it does not start.
+        "volumes": [{"name": "hooks", "configMap": {"name": _HOOKS, "optional": True}}],
         "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS_FOLDER, "readOnly": True}],
     }
 
