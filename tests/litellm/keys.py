@@ -15,10 +15,11 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import litellm
 import litellm.proxy
+import litellm.types.utils
 import yaml
 from litellm.caching.caching import Cache
 from litellm.proxy._types import ConfigGeneralSettings, ConfigYAML
@@ -27,6 +28,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 # What load_config makes of litellm_settings without an attribute of the module.
 HANDLED = {"cache_params"}
+# ModelInfo takes any key; of these, what the calculation of costs reads.
+PRICES = {*get_type_hints(litellm.types.utils.ModelInfo)}
 
 
 def findings(config: Mapping[str, Any]) -> Iterator[str]:
@@ -36,7 +39,9 @@ def findings(config: Mapping[str, Any]) -> Iterator[str]:
         where = f"model_list[{index}]"
         yield from unknown(where, route, Deployment.model_fields)
         yield from modelled(f"{where}.litellm_params", route["litellm_params"], LiteLLM_Params)
-        yield from modelled(f"{where}.model_info", route.get("model_info", {}), ModelInfo)
+        info = route.get("model_info", {})
+        told = {key: value for key, value in info.items() if key not in PRICES}
+        yield from modelled(f"{where}.model_info", told, ModelInfo)
     general = config.get("general_settings", {})
     yield from unknown("general_settings", general, {*ConfigGeneralSettings.model_fields, *read_by_proxy()})
     settings = config.get("litellm_settings", {})
