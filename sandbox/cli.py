@@ -1,4 +1,4 @@
-"""The sandbox's commands: `python -m sandbox start|up|preview|refresh|destroy|down|shell|exec|status|report|url|key|validate|stockout`.
+"""The sandbox's commands: `python -m sandbox COMMAND`; `--help` lists them.
 
 An operation reads the stack's settings anew, with what --charts and --config-overlay make of them; `shell` and `exec`
 work with those of the last operation.
@@ -216,18 +216,10 @@ def dispatch(options: argparse.Namespace) -> int:
         case operation:
             skip_preview = getattr(options, "skip_preview", False)
             code = operate(box, operation, getattr(options, "allow", ()), preview_first=not skip_preview)
-            if (
-                operation == "up"
-                and code == 0
-                and pods_daemon.runs(home)
-                and stack_file.is_gateway(_copy(copy))
-            ):
+            serves = pods_daemon.runs(home) and stack_file.is_gateway(yaml.safe_load(copy.read_text()))
+            if operation == "up" and code == 0 and serves:
                 gateway.show(box)
             return code
-
-
-def _copy(path: Path) -> stack_file.Settings:
-    return yaml.safe_load(path.read_text())
 
 
 def main() -> int:

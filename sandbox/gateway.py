@@ -1,4 +1,4 @@
-"""The gateway that runs in a sandbox, for who calls it from this machine: its URL, its keys, and two requests to try.
+"""The gateway that runs in a sandbox, for those who call it from this machine: its URL, its keys, two requests to try.
 
 On 127.0.0.1 listens what `kubectl port-forward` to the proxy's Service would be on GKE; in the cluster itself, addresses and
 policies are the cluster's (sandbox/network).
@@ -23,6 +23,7 @@ from sandbox.processes import fork_command
 from sandbox.start import Sandbox
 
 _WAIT_SECONDS = 180.0
+"""How long the gateway may take to answer after an `up`."""
 
 
 def url(home: Home) -> str:
@@ -38,7 +39,7 @@ def url(home: Home) -> str:
 
 def key(box: Sandbox, name: str) -> str:
     """The value of a declared virtual key, as Secret Manager has it. Raises SandboxError."""
-    secrets = _outputs(box).get("virtualKeySecrets", {})
+    secrets = _outputs(box).get("virtualKeySecrets") or {}
     if name not in secrets:
         raise SandboxError(
             f"stack {box.stack} declares no virtual key {name!r}; it has {', '.join(secrets) or 'none'}."
@@ -71,7 +72,10 @@ def show(box: Sandbox) -> None:
 
 
 def validate(box: Sandbox, arguments: Sequence[str]) -> int:
-    """Have the project's validation look at the gateway, with the sandbox's kubeconfig and the master key; its exit code."""
+    """Have the project's validation look at the gateway, with the sandbox's kubeconfig and the master key; its exit code.
+
+    Raises SandboxError where no gateway runs.
+    """
     url(box.home)
     secret = _outputs(box)["secretNames"]["masterKey"]
     env = {**box.env, "PYTHONPATH": str(REPOSITORY), "LITELLM_MASTER_KEY": _payload(box, secret)}
@@ -88,18 +92,23 @@ def validate(box: Sandbox, arguments: Sequence[str]) -> int:
 
 
 def _payload(box: Sandbox, secret: str) -> str:
+    """A secret's newest value. Raises SandboxError."""
     rows = Cloud(box.home.cloud).list("secretVersion", f"{secret}/versions/")
-    return base64.b64decode(rows[-1]["payload"]).decode()
+    if not rows:
+        raise SandboxError(f"{secret} has no version: `make up STACK={box.stack}` writes one.")
+    return base64.b64decode(max(rows, key=lambda row: int(row["version"]))["payload"]).decode()
 
 
 def _outputs(box: Sandbox) -> dict[str, Any]:
+    """The stack's outputs. Raises SandboxError where it has none."""
     checkpoint = box.home.checkpoint(box.stack)
-    if not checkpoint.exists():
+    latest = json.loads(checkpoint.read_text())["checkpoint"]["latest"] if checkpoint.exists() else {}
+    outputs = next((resource.get("outputs") for resource in latest.get("resources", [])), None)
+    if not outputs:
         raise SandboxError(
             f"stack {box.stack} was not brought up here: `make up STACK={box.stack}` does that."
         )
-    resources = json.loads(checkpoint.read_text())["checkpoint"]["latest"].get("resources", [])
-    return resources[0].get("outputs", {}) if resources else {}
+    return outputs
 
 
 def _answers(home: Home) -> bool:

@@ -171,10 +171,17 @@ class Home:
     def lock(self) -> Path:
         return self.root / "lock"
 
-    def socket(self, name: str) -> Path:
-        """A Unix socket in the home, or in the temporary directory when the home's path is too long for one."""
+    def pod_sockets(self, uid: str) -> Path:
+        """A folder for the Unix sockets of a pod's programs, whose names have up to 19 bytes."""
+        return self.socket(f"pod-{uid[:8]}", below=20)
+
+    def socket(self, name: str, below: int = 0) -> Path:
+        """A Unix socket in the home, or in the temporary directory when the home's path is too long for one.
+
+        `below` is by how many bytes the path gets longer: where it is a folder of sockets.
+        """
         path = self.root / f"{name}.sock"
-        if len(bytes(path)) <= _LONGEST_SOCKET:
+        if len(bytes(path)) + below <= _LONGEST_SOCKET:
             return path
         digest = hashlib.sha256(bytes(self.root)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"llm-gateway-{digest}-{name}.sock"

@@ -123,22 +123,28 @@ def stop(home: Home, names: Set[str] | None = None) -> list[str]:
     SandboxError when something survives.
     """
 
-    wanted = set(running(home).values()) if names is None else names
-    stopped = sorted(name for name in running(home).values() if name in wanted)
+    def wanted(name: str) -> bool:
+        return names is None or name in names
+
+    stopped = sorted(filter(wanted, running(home).values()))
     # The node runtime first: it stops its containers. etcd last: an API server that lost it takes long to stop.
-    for group in (wanted & {PODS}, wanted - {"etcd"}, wanted):
-        if survivors := _stop(home, group):
+    for chosen in (
+        lambda name: wanted(name) and name == PODS,
+        lambda name: wanted(name) and name != "etcd",
+        wanted,
+    ):
+        if survivors := _stop(home, chosen):
             listed = ", ".join(f"{name} (pid {pid})" for pid, name in survivors.items())
             raise SandboxError(f"could not stop {listed}: end them by hand, then run `make down` again.")
     return stopped
 
 
-def _stop(home: Home, names: Set[str]) -> dict[int, str]:
+def _stop(home: Home, chosen: Callable[[str], bool]) -> dict[int, str]:
     survivors: dict[int, str] = {}
     for sign in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + _STOP_TIMEOUT
         signalled: set[int] = set()
-        while survivors := {pid: name for pid, name in running(home).items() if name in names}:
+        while survivors := {pid: name for pid, name in running(home).items() if chosen(name)}:
             for pid in survivors.keys() - signalled:
                 _signal(pid, sign)
             signalled |= survivors.keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import NamedTuple
 from sandbox.cluster.client import Json
 from sandbox.nodes.pods.process import Program
 from sandbox.nodes.pods.volumes import Mount, translated
-from sandbox.paths import REPOSITORY
+from sandbox.paths import REPOSITORY, Home
+from sandbox.processes import python_command
 from sandbox.toolchain.containers import MANIFESTS, Containers
 
 
@@ -66,7 +66,7 @@ class Launch:
 
     def python(self, module: str) -> list[str]:
         """The start of a command line that runs a module of the sandbox as a container's program."""
-        return [sys.executable, "-X", f"sandbox={self.home}", "-P", "-m", module]
+        return python_command(Home(self.home), module)
 
     def program(self, image: Image) -> Program:
         """The program to run. Raises NotFoundError."""

@@ -6,26 +6,23 @@ whatever the tag says. postgres_instance.py says what the instance manager here 
 
 from __future__ import annotations
 
-import tempfile
+import os
 from pathlib import Path
 
 from sandbox.containers import on_path
 from sandbox.containers.launch import SANDBOX, SHELL, Image, Launch
-
-_LONGEST = 85  # bytes, with 20 more for the socket's name
+from sandbox.paths import Home
 
 
 def image(launch: Launch) -> Image:
     manager = launch.python("sandbox.containers.postgres_instance")
     binaries = _binaries(launch)
     programs = {name: [str(binaries / name)] for name in ("psql", "pg_isready", "postgres", "pg_controldata")}
-    sockets = launch.home / f"pg-{launch.pod['metadata']['uid'][:8]}"
-    if len(bytes(sockets)) > _LONGEST:
-        sockets = Path(tempfile.gettempdir()) / f"llm-gateway-{sockets.name}"
+    sockets = Home(launch.home).pod_sockets(launch.pod["metadata"]["uid"])
     sockets.mkdir(exist_ok=True)
-    sockets.chmod(0o1777)
+    sockets.chmod(0o1777 if os.geteuid() == 0 else 0o700)  # root's sandbox runs the server as another user
     variables = {
-        # Where the server listens for the superuser; a socket's path must be short.
+        # Where the server listens for the superuser.
         "PGHOST": str(sockets),
         "PGUSER": "postgres",
         **SANDBOX,

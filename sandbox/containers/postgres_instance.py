@@ -89,16 +89,18 @@ class Instance:
         return 0
 
     def join(self) -> int:
-        """Copy the primary's data folder."""
-        if self.data.exists():
-            shutil.rmtree(self.data)
+        """Copy the primary's data folder; what is there already goes once the copy is complete."""
         primary = self._address_of(self.cluster()["status"]["currentPrimary"])
         if primary is None:
             print("the primary has no address yet", flush=True)
             return 1
+        copy = self.data.with_name("copy")
+        shutil.rmtree(copy, ignore_errors=True)
         where = [f"--host={primary}", "--username=streaming_replica", "--no-sync", "--checkpoint=fast"]
-        _run("pg_basebackup", f"--pgdata={self.data}", *where, "--wal-method=stream")
-        (self.data / "standby.signal").touch()
+        _run("pg_basebackup", f"--pgdata={copy}", *where, "--wal-method=stream")
+        (copy / "standby.signal").touch()
+        shutil.rmtree(self.data, ignore_errors=True)
+        copy.rename(self.data)
         return 0
 
     def restore(self) -> int:
@@ -206,11 +208,17 @@ class Instance:
             cluster = self.cluster()
             if not self.accepts():
                 return
-            primary = cluster["status"].get("targetPrimary") == self.name
+            status = cluster["status"]
+            primary = status.get("targetPrimary") == self.name
             standby = self.query("SELECT pg_is_in_recovery()") == "t"
             if primary and standby:
                 print(f"promoting {self.name}", flush=True)
                 self.query("SELECT pg_promote()")
+            elif not primary and not standby:
+                print(f"{self.name} is no longer the primary: stopping", flush=True)
+                self._stop()
+                return
+            if primary and status.get("currentPrimary", self.name) != self.name:
                 self._become_primary()
             elif primary:
                 self._take_password(cluster)
@@ -255,16 +263,17 @@ class Instance:
         parameters: dict[str, Any] = {
             "fsync": "off",
             "full_page_writes": "off",
-            "listen_addresses": self.address,
-            "port": _PORT,
-            "unix_socket_directories": self._sockets,
-            "hot_standby": "on",
             "max_connections": 100,
             "shared_buffers": "32MB",
             "wal_level": "logical",
             "wal_keep_size": "128MB",
             "archive_timeout": "5min",
             **wanted.get("parameters", {}),
+            "listen_addresses": self.address,
+            "port": _PORT,
+            "unix_socket_directories": self._sockets,
+            "unix_socket_permissions": "0700",  # whoever gets in is the superuser
+            "hot_standby": "on",
             **(recovery or {}),
         }
         if archives(cluster):
@@ -302,8 +311,13 @@ class Instance:
                 self._server.send_signal(signal.SIGHUP)
 
     def _address_of(self, instance: str) -> str | None:
-        """Where another instance's server listens on this machine."""
-        pod = self.api.get(f"/api/v1/namespaces/{self._namespace}/pods/{instance}")
+        """Where another instance's server listens on this machine; None where it has no pod, or that no address."""
+        try:
+            pod = self.api.get(f"/api/v1/namespaces/{self._namespace}/pods/{instance}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
         address = pod["status"].get("podIP")
         return Network(int(self.address.split(".")[1])).process(address) if address else None
 
@@ -327,14 +341,14 @@ class _Probes(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         well = self.path == "/healthz" or self.instance.accepts()
         text = b""
-        if self.path == "/pg/status" and well:
-            text = json.dumps({"position": self.instance.position()}).encode()
-        if self.path.startswith("/pg/backup/"):
-            try:
+        try:
+            if self.path == "/pg/status" and well:
+                text = json.dumps({"position": self.instance.position()}).encode()
+            elif self.path.startswith("/pg/backup/"):
                 self.instance.back_up(self.path.rpartition("/")[2])
                 text = b"{}"
-            except subprocess.CalledProcessError:
-                well = False
+        except subprocess.CalledProcessError:
+            well = False
         self.send_response(200 if well else 500)
         self.send_header("content-length", str(len(text)))
         self.end_headers()
@@ -376,7 +390,11 @@ def main() -> int:
         "restore": instance.restore,
         "run": instance.run,
     }
-    return commands[sys.argv[2]]()
+    try:
+        return commands[sys.argv[2]]()
+    except (ApiError, Unreachable, subprocess.CalledProcessError) as error:
+        print(f"instance manager: {getattr(error, 'stderr', None) or error}", flush=True)
+        return 1
 
 
 if __name__ == "__main__":

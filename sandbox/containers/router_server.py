@@ -170,10 +170,14 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        while data := answer.read1(65536):
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-        self.wfile.write(b"0\r\n\r\n")
-        connection.close()
+        try:
+            while data := answer.read1(65536):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            self.wfile.write(b"0\r\n\r\n")
+        except (OSError, http.client.HTTPException):  # one of the two has gone: the other is told
+            self.close_connection = True
+        finally:
+            connection.close()
 
     def _answer(self, status: int, content: Any) -> None:
         data = json.dumps(content).encode()

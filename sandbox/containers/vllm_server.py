@@ -4,8 +4,9 @@
 
 It answers under the served model's name, whatever model that names: with SmolLM2-135M-Instruct. Refusals, of a wrong key,
 another model, too long a prompt, are vLLM 0.23.0's in status and words (vllm/entrypoints/openai). What it is not: vLLM. It
-has no GPU, no batching worth measuring, no adapters, tools, images, embeddings, logprobs or guided decoding. It takes the
-options of that version (vllm_options.py), looks at few of them, and ends at any other with argparse's words.
+has no GPU, no batching worth measuring, no adapters, tools, images, embeddings, logprobs or guided decoding. It writes 256
+tokens where a chat asks for no number, never more than 1,024, and takes a prompt that fits but leaves no room for them. It
+takes the options of that version (vllm_options.py), looks at few of them, and ends at any other with argparse's words.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ VERSION = "0.23.0"
 _LONGEST = 8192
 """Tokens that the model behind was trained for."""
 Send = Callable[[dict[str, Any]], None]
+"""Sends one chunk of an answer. Raises ConnectionError where the client has gone."""
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -89,7 +91,6 @@ class Engine:
         self.longest = min(options.max_model_len or _LONGEST, _LONGEST)
         self.keys = {key for key in options.api_key or [os.environ.get("VLLM_API_KEY")] if key}
         self.tells_cached = bool(options.enable_prompt_tokens_details)
-        self.requests = 0
         parameters = xllamacpp.CommonParams()
         parameters.model.path = os.environ["SANDBOX_MODEL"]
         parameters.n_ctx = self.longest
@@ -106,6 +107,13 @@ class Engine:
         """Answer a request; with `send` in chunks. Raises Refusal."""
         if body.get("model") not in self.names:
             raise Refusal(404, "NotFoundError", f"The model `{body.get('model')}` does not exist.", "model")
+        wrong = [
+            f"{{'type': 'int_type', 'loc': ('body', '{name}'), 'msg': 'Input should be a valid integer'}}"
+            for name in ("max_tokens", "max_completion_tokens")
+            if not isinstance(body.get(name), int | None)
+        ]
+        if wrong:
+            raise Refusal(400, "BadRequestError", f"[{', '.join(wrong)}]")
         if chat and not isinstance(body.get("messages"), list):
             raise Refusal(
                 400,
@@ -121,7 +129,6 @@ class Engine:
                 f"{self.longest} tokens.",
                 "max_tokens",
             )
-        self.requests += 1
         wanted = {key: value for key, value in body.items() if key not in ("model", "user", "metadata")}
         wanted["max_tokens"] = min(asked or 256, 1024)
         identity = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
@@ -134,14 +141,45 @@ class Engine:
                 usage["prompt_tokens_details"] = None
             return {**answer, "id": identity, "model": body["model"]}
 
+        answer: dict[str, Any] = {}
+
+        def stops(chunk: dict[str, Any]) -> bool:
+            """Whether the model is to stop at this chunk."""
+            nonlocal answer
+            if "error" in chunk:
+                answer = chunk
+                return True
+            try:
+                if send:
+                    send(dressed(chunk))
+            except ConnectionError:
+                return True
+            return False
+
         with self._slots:
             try:
                 if send is None:
-                    return dressed(handle(wanted))
-                handle({**wanted, "stream": True}, lambda chunk: send(dressed(chunk)))
+                    answer = handle(wanted)
+                else:
+                    handle({**wanted, "stream": True}, stops)
             except ValueError as error:
                 raise Refusal(400, "BadRequestError", str(error)) from error
-        return {}
+        if "error" in answer:
+            raise self._refusal(answer["error"], asked or 0)
+        return dressed(answer) if answer else {}
+
+    def _refusal(self, error: dict[str, Any], asked: int) -> Refusal:
+        """What vLLM says to a request that llama.cpp refuses."""
+        if error.get("type") != "exceed_context_size_error":
+            return Refusal(400, "BadRequestError", error["message"])
+        return Refusal(
+            400,
+            "BadRequestError",
+            f"You passed {error['n_prompt_tokens']} input tokens and requested {asked} output tokens. However, the model's "
+            f"context length is only {self.longest} tokens, resulting in a maximum input length of {self.longest - asked} "
+            "tokens. Please reduce the length of the input prompt.",
+            "input_tokens",
+        )
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -190,6 +228,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             body = json.loads(text)
+            if not isinstance(body, dict):
+                raise ValueError("Input should be a valid dictionary")
             if body.get("stream"):
                 self._stream(chat, body)
             else:
@@ -200,6 +240,8 @@ class Handler(BaseHTTPRequestHandler):
             )
         except Refusal as refusal:
             self._answer(refusal.status, refusal.body)
+        except ConnectionError:  # the client has gone
+            self.close_connection = True
 
     def _authorized(self) -> bool:
         kind, _, key = self.headers.get("authorization", "").partition(" ")

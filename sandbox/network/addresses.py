@@ -20,6 +20,8 @@ from collections.abc import Set
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from sandbox.paths import write_atomically
+
 SERVICES = ip_network("10.0.0.0/24")
 PODS = ip_network("10.8.0.0/16")
 """Addresses of pods: of those that kwok plays in its first half, of those that run in its second."""
@@ -50,7 +52,7 @@ class Network:
             except OSError:
                 claim.close()
                 continue
-            kept.write_text(str(number))
+            write_atomically(kept, str(number))
             return cls(number, claim)
         raise OSError("no network in 127.0.0.0/8 is free")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from sandbox.errors import SandboxError
 from sandbox.network.addresses import available
-from sandbox.paths import Home
+from sandbox.paths import Home, write_atomically
 from sandbox.processes import PODS, python_command, running, start_daemon
 from sandbox.toolchain.cache import cache
 
@@ -32,9 +32,7 @@ def choose(home: Home, played: bool | None) -> None:
                 "folder, and start again."
             )
         return
-    if played is None:
-        wanted = _RUN if available() else _PLAYED
-    home.pods_mode.write_text(wanted or _RUN)
+    write_atomically(home.pods_mode, wanted or (_RUN if available() else _PLAYED))
 
 
 def is_up(home: Home) -> bool:

@@ -8,6 +8,7 @@ old for the rest.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -125,6 +126,8 @@ def make_ready(packages_only: bool, phases: Phases) -> None:
             for process in running:
                 process.terminate()
                 process.wait()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # pip or npm, which it was running
         for report in reports.iterdir():
             phases.seconds.update(json.loads(report.read_text()))
 

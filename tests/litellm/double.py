@@ -3,7 +3,8 @@
 Run by the interpreter of `environment.python()`, by path: `double.py [--config FILE] [--port N]`, with DATABASE_URL. Prints
 one line of JSON, `{"url": ..., "masterKey": ...}`, once it answers, and serves until SIGTERM. Endpoints, models that
 validate, errors, authentication, limits, budgets and asynchronous spend are the pinned version's own code, and so is its
-Prisma client. What it does not do: call a model (`upstream.py` answers for all of them), share state through a Redis, run with a licence, listen beyond loopback.
+Prisma client. What it does not do: call a model (`upstream.py` answers for all of them), share state through a Redis, run with
+a licence, listen beyond loopback.
 
 It adds, without authentication:
   GET  /_calls   calls a path since the start or the last DELETE, e.g. {"POST /key/generate": 3}

@@ -74,7 +74,7 @@ def test_there_is_no_ui(proxy: Double) -> None:
 def test_a_key_that_is_gone_is_refused_by_every_pod_after_a_minute(tmp_path: Path) -> None:
     """docs/tenants.md says so. A key that is used all the time lives no longer."""
     pod, message = rendered(), {"role": "user", "content": "ping"}
-    options: Any = {"environment": pod.environment, "store": tmp_path / "rows.db"}
+    options: Any = {"environment": pod.environment, "database": "keys_that_go"}
     with (
         double(config=pod.file(tmp_path), **options) as told,
         double(config=pod.file(tmp_path), **options) as other,

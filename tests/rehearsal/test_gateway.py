@@ -82,7 +82,7 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
         "claude": {
             "model": "anthropic/claude-sonnet-4-5",
             "api_key": "os.environ/MODEL_CLAUDE_API_KEY",
-            "tpm": 2_000_000,
+            "tpm": 1_000_000,  # of 2,000,000, for each of two replicas
         },
         "llama": {
             "model": "openai/llama-3.1",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from sandbox.phases import Phases
+from sandbox.processes import began_at
 from sandbox.toolchain import bootstrap
 
 
@@ -82,3 +84,35 @@ def test_a_supported_python_on_path_is_found(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(bootstrap.sys, "executable", str(tmp_path / "python3"))
     assert bootstrap.choose_python() == (str(tmp_path / "python3.13"), "3.13")
+
+
+def test_what_was_being_installed_ends_with_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = tmp_path / "pid"
+    python = tmp_path / "python"
+    python.write_text(
+        f"""#!/bin/sh
+        case "$2" in *build) until [ -s {pid} ]; do sleep 0.05; done; exit 1;; esac
+        sleep 60 & echo $! > {pid}; wait
+        """
+    )
+    python.chmod(0o755)
+    (tmp_path / "stamp").write_text(bootstrap.stamp("3.12.0"))
+    monkeypatch.setattr(bootstrap, "PYTHON", python)
+    monkeypatch.setattr(bootstrap, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(bootstrap, "choose_python", lambda: ("python", "3.12.0"))
+    with pytest.raises(bootstrap.BootstrapError):
+        bootstrap.make_ready(False, Phases())
+    deadline = time.monotonic() + 20
+    while runs(int(pid.read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def runs(process: int) -> bool:
+    try:
+        began_at(process)
+    except OSError:
+        return False
+    return True

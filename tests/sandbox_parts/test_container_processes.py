@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,21 @@ def test_by_their_environment_and_by_the_note_of_their_start(tmp_path: Path) -> 
     finally:
         strangers.kill()
         strangers.wait()
+
+
+def test_what_is_started_while_all_is_stopped_is_stopped_too(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    late = f"trap '{CONTAINER}={home.root}:p/late sleep 60 & exit' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done"
+    environment = {"PATH": os.environ["PATH"], CONTAINER: f"{home.root}:p/c"}
+    first = subprocess.Popen(["sh", "-c", late], env=environment, start_new_session=True)
+    while not (tmp_path / "up").exists():
+        time.sleep(0.02)
+    stop(home)
+    try:
+        assert running(home) == {}
+    finally:
+        stop_containers(home)
+        first.wait()
 
 
 def test_a_pid_that_another_process_has_now_is_left_alone(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.nodes.pods import port_forward, remote_command
-from sandbox.nodes.pods.process import Program
+from sandbox.nodes.pods import kubelet_api, port_forward, remote_command
+from sandbox.nodes.pods.process import Container, Program
 from sandbox.nodes.pods.websocket import WebSocket
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pods run on Linux")
@@ -51,8 +51,9 @@ def ran(
     tmp_path: Path, *words: str, given: list[bytes] | None = None, **asked: str
 ) -> tuple[bytes, bytes, Any]:
     wire = Wire(*(given or []))
-    program = Program([], {"PATH": os.environ["PATH"], "V": "value"}, tmp_path)
-    remote_command.run(wire, program, words, {}, asked)  # pyright: ignore[reportArgumentType]
+    container = Container({"name": "c"}, tmp_path, "mark")
+    container.program = Program([], {"PATH": os.environ["PATH"], "V": "value"}, tmp_path)
+    remote_command.run(wire, container, words, asked)  # pyright: ignore[reportArgumentType]
     out, err = (b"".join(part[1:] for part in wire.sent if part[0] == stream) for stream in (1, 2))
     (outcome,) = [json.loads(part[1:]) for part in wire.sent if part[0] == 3]
     return out, err, outcome
@@ -77,6 +78,15 @@ def test_it_reads_what_is_sent_until_its_end(tmp_path: Path) -> None:
 def test_on_a_terminal_both_streams_are_one(tmp_path: Path) -> None:
     out, err, _ = ran(tmp_path, "sh", "-c", "test -t 1 && echo tty >&2", tty="true")
     assert (out, err) == (b"tty\r\n", b"")
+
+
+def test_a_log_is_followed_until_its_reader_has_gone(tmp_path: Path) -> None:
+    container = Container({"name": "c"}, tmp_path, "mark", state={"running": {}})
+    container.log().write_text("one\n")
+    gone = iter([False, True])
+    assert list(kubelet_api.read(container.log(), {"follow": "true"}, container, lambda: next(gone))) == [
+        b"one\n"
+    ]
 
 
 class Handler:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +21,7 @@ from sandbox.nodes.pods import process
 from sandbox.nodes.pods.pod import Pod
 from sandbox.nodes.pods.process import Program
 from sandbox.paths import Home
+from sandbox.processes import began_at
 from tests.support.fake_cluster import FakeCluster
 
 Json = dict[str, Any]
@@ -228,6 +232,96 @@ def test_no_process_outlives_its_container(start: Started) -> None:
             not Path(f"/proc/{child}").exists() or "State:\tZ" in Path(f"/proc/{child}/status").read_text()
         )
     )
+
+
+def runs(process: int) -> bool:
+    try:
+        began_at(process)
+    except OSError:
+        return False
+    return True
+
+
+def test_what_a_probe_started_ends_with_its_time(start: Started, tmp_path: Path) -> None:
+    words = ["sh", "-c", f"sleep 62 & echo $! >> {tmp_path}/started; wait"]
+    probe = {"exec": {"command": words}, "timeoutSeconds": 0.2, "periodSeconds": 60}
+    start({"command": ["sleep 60"], "readinessProbe": probe})
+    until(lambda: any(reason == "Unhealthy" for _, reason, _ in start.cluster.events))
+    child = int((tmp_path / "started").read_text())
+    until(lambda: not runs(child))
+
+
+def test_a_command_beside_a_container_ends_with_it(start: Started) -> None:
+    pod = start({"command": ["sleep 0.5"]}, restartPolicy="Never")
+    until(lambda: start.status().get("phase") == "Running")
+    none = subprocess.DEVNULL
+    beside = pod.containers[0].spawn(["sleep", "63"], stdin=none, stdout=none, stderr=none)
+    until(lambda: start.status().get("phase") == "Succeeded")
+    assert beside.wait(5) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can be another user")
+def test_a_command_beside_a_container_has_its_user(start: Started) -> None:
+    pod = start({"command": ["sleep 60"]}, securityContext={"runAsUser": 65534})
+    until(start.ready)
+    assert pod.containers[0].execute(["id", "-u"], 5) == (0, "65534\n")
+
+
+def test_a_volume_that_cannot_be_brought_up_to_date_stops_no_container(
+    start: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.nodes.pods.pod._REFRESH_SECONDS", 0.2)
+    start.cluster.add("Secret", "keys", "n", data={"k": "eA=="})
+    volume = {"name": "v", "secret": {"secretName": "keys"}}
+    start({"command": ["sleep 1"]}, volumes=[volume], restartPolicy="Never")
+    until(lambda: start.status().get("phase") == "Running")
+    del start.cluster.items["Secret", "n", "keys"]
+    until(lambda: start.status().get("phase") == "Succeeded")
+    failed = 'MountVolume.SetUp failed: secret "keys" not found'
+    assert ("Warning", "FailedMount", failed) in start.cluster.events
+
+
+def test_sidecars_end_after_the_others(start: Started) -> None:
+    trap = "trap 'echo told; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+    sidecar = {"image": "known", "restartPolicy": "Always"}
+    pod = start(
+        {"command": ["sleep 0.5"]},
+        initContainers=[
+            {"name": "s", "command": [trap], **sidecar},
+            {**sidecar, "name": "t", "image": "unknown"},
+        ],
+        restartPolicy="Never",
+    )
+    until(lambda: start.status().get("phase") == "Succeeded")
+    assert pod.inits[0].log().read_text() == "up\ntold\n"
+    ended = [each["state"]["terminated"]["exitCode"] for each in start.status()["initContainerStatuses"]]
+    assert ended == [0, 0]
+
+
+def test_a_failing_sidecar_does_not_hide_the_others(start: Started) -> None:
+    start(
+        {"command": ["sleep 1"]},
+        initContainers=[
+            {"name": "s", "image": "known", "command": ["sleep 0.3; exit 1"], "restartPolicy": "Always"}
+        ],
+        restartPolicy="Never",
+    )
+    phases: list[str] = []
+    until(lambda: phases.append(start.status()["phase"]) or phases[-1] == "Succeeded")
+    assert [phase for at, phase in enumerate(phases) if phase not in phases[:at]] == [
+        "Pending",
+        "Running",
+        "Succeeded",
+    ]
+
+
+def test_a_pod_of_the_same_name_is_another(start: Started) -> None:
+    pod = start({"command": ["sleep 60"]})
+    until(start.ready)
+    start.cluster.add("Pod", "p", "n", metadata={"uid": "other"}, spec={}, status={"phase": "Pending"})
+    until(lambda: not pod.thread.is_alive())
+    assert not pod.containers[0].running
+    assert start.status() == {"phase": "Pending"}
 
 
 def test_a_pod_starts_again_with_its_sandbox(start: Started) -> None:

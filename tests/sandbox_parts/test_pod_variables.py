@@ -113,6 +113,19 @@ def test_what_is_missing_is_said_as_the_kubelet_says_it(entry: Json, says: str) 
         made(entry)
 
 
+def test_binary_data_is_no_variable() -> None:
+    binary = {"data": {"a": "1"}, "binaryData": {"b": "AAE="}}
+    api = Objects(ConfigMap={"settings": binary}, Service={})
+    container: Json = {"name": "c", "envFrom": [{"configMapRef": {"name": "settings"}}]}
+    assert environment(pod(container), container, api, NODE) == {"a": "1"}
+    container = {
+        "name": "c",
+        "env": [{"name": "B", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "b"}}}],
+    }
+    with pytest.raises(ConfigError, match="couldn't find key b in ConfigMap n/settings"):
+        environment(pod(container), container, api, NODE)
+
+
 def test_what_is_optional_may_be_missing() -> None:
     assert "V" not in made(ref("secretKeyRef", "keys", "none", optional=True))
     assert "V" not in made(ref("secretKeyRef", "none", "none", optional=True))

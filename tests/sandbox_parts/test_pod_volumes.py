@@ -60,6 +60,11 @@ def test_a_configmap_has_binary_data_too(tmp_path: Path) -> None:
     assert written(tmp_path, {"configMap": {"name": "settings"}}) == {"config.yaml": "a: 1", "b": "\x00\x01"}
 
 
+def test_every_user_may_write_to_an_empty_dir(tmp_path: Path) -> None:
+    written(tmp_path, {"emptyDir": {}})
+    assert stat.S_IMODE((tmp_path / "volumes/v").stat().st_mode) == 0o777
+
+
 def test_projections_lie_together(tmp_path: Path) -> None:
     sources = [
         {"secret": {"name": "keys", "items": [{"key": "master", "path": "m"}]}},
@@ -80,6 +85,7 @@ def test_projections_lie_together(tmp_path: Path) -> None:
             "references non-existent config key: no",
         ),
         ({"persistentVolumeClaim": {"claimName": "none"}}, 'persistentvolumeclaim "none" not found'),
+        ({"hostPath": {"path": "/etc"}}, "volumes of type hostPath are not emulated by the sandbox"),
     ],
 )
 def test_what_is_missing_is_said(tmp_path: Path, declared: Json, says: str) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.containers import on_path
+from sandbox.containers import on_path, valkey
+from sandbox.containers.launch import Launch
+from sandbox.nodes.pods.process import StartError
 
 
 @pytest.fixture
@@ -43,3 +45,25 @@ def test_a_server_without_the_programs_beside_it_is_left(programs: Path) -> None
     assert on_path.folder("postgres", "postgresql:17.6", beside="initdb") is None
     (programs / "initdb").touch()
     assert on_path.folder("postgres", "postgresql:17.6", beside="initdb") == programs
+
+
+@pytest.mark.parametrize(("arguments", "starts"), [(["--save", ""], True), (["--bind", "192.0.2.1"], False)])
+def test_valkey_listens_on_its_pods_address_alone(programs: Path, arguments: list[str], starts: bool) -> None:
+    launch = Launch(
+        home=programs,
+        folder=programs,
+        pod_file=programs / "pod.json",
+        address="127.203.128.1",
+        pod={},
+        container={"image": "valkey/valkey:8.1.9"},
+        words=["valkey-server"],
+        arguments=arguments,
+        variables={},
+        mounts=[],
+        programs=None,  # pyright: ignore[reportArgumentType]
+    )
+    if starts:
+        assert valkey.image(launch).programs["valkey-server"][1:3] == ["--bind", "127.203.128.1"]
+    else:
+        with pytest.raises(StartError, match="--bind is not emulated"):
+            valkey.image(launch)

@@ -22,9 +22,12 @@ ASKED = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
 class Model:
     """Answers with how much it was asked for."""
 
-    def handle_chat_completions(self, body: dict[str, Any], send: Callable[[Any], None] | None = None) -> Any:
+    def handle_chat_completions(self, body: dict[str, Any], send: Callable[[Any], bool] | None = None) -> Any:
         if not body["messages"]:
             raise ValueError("no messages")
+        if body["messages"] == ["long"]:
+            error = {"type": "exceed_context_size_error", "message": "too long", "n_prompt_tokens": 5000}
+            return {"error": error} if send is None else send({"error": error})
         answer = {
             "choices": [],
             "model": "file.gguf",
@@ -33,7 +36,7 @@ class Model:
         }
         if send is None:
             return answer
-        send(answer)
+        self.stopped = send(answer)
         return None
 
     handle_completions = handle_chat_completions
@@ -43,13 +46,7 @@ class Model:
 def ask() -> Iterator[Callable[..., tuple[int, Any]]]:
     """POST, or GET without a body; status and decoded answer."""
     engine = Engine.__new__(Engine)
-    engine.model, engine.names, engine.longest, engine.keys, engine.requests = (
-        MODEL,
-        [MODEL],
-        4096,
-        {"key"},
-        0,
-    )
+    engine.model, engine.names, engine.longest, engine.keys = MODEL, [MODEL], 4096, {"key"}
     engine.tells_cached = False
     engine._server, engine._slots = Model(), threading.Semaphore(2)  # pyright: ignore[reportPrivateUsage]
     handler = type("Bound", (Handler,), {"engine": engine, "log_message": lambda *_: None})
@@ -165,6 +162,8 @@ def test_a_wrong_key_is_refused(ask: Callable[..., tuple[int, Any]], path: str, 
         ({"messages": None}, 400, "Field required"),
         ({"messages": []}, 400, "no messages"),
         ({"max_tokens": 5000}, 400, "maximum context length is 4096 tokens"),
+        ({"max_tokens": "7"}, 400, "Input should be a valid integer"),
+        ({"messages": ["long"]}, 400, "You passed 5000 input tokens and requested 0 output tokens."),
     ],
 )
 def test_requests_that_vllm_refuses(
@@ -176,6 +175,19 @@ def test_requests_that_vllm_refuses(
     assert ask("/v1/chat/completions", {**ASKED, **changes, "stream": True})[0] == status
 
 
+def test_a_client_that_has_gone_stops_the_model() -> None:
+    engine, model = Engine.__new__(Engine), Model()
+    engine.names, engine.longest, engine.tells_cached = [MODEL], 4096, False
+    engine._server, engine._slots = model, threading.Semaphore(2)  # pyright: ignore[reportPrivateUsage]
+
+    def send(chunk: dict[str, Any]) -> None:
+        raise BrokenPipeError
+
+    engine.complete(True, ASKED, send)
+    assert model.stopped
+
+
 def test_what_it_does_not_know_is_not_found(ask: Callable[..., tuple[int, Any]]) -> None:
     assert ask("/v1/embeddings", {"model": MODEL, "input": "x"})[0] == 404
     assert ask("/v1/chat/completions", b"no json")[0] == 400
+    assert ask("/v1/chat/completions", b"[]")[0] == 400

@@ -286,12 +286,10 @@ def run(
         }
         config = {key if ":" in key else f"{project}:{key}": text for key, text in texts.items()}
         pulumi.runtime.set_all_config(config)
-        try:
-            await run_in_stack(lambda: _ignore(runpy.run_path(str(folder / "__main__.py"))))
-        finally:
-            # A run that fails leaves tasks of its event loop behind, which the next run would wait for.
-            runtime.SETTINGS.outputs.clear()  # pyright: ignore[reportAttributeAccessIssue]
-            runtime.SETTINGS.rpc_manager.clear()  # pyright: ignore[reportAttributeAccessIssue]
+        # A run that failed left tasks of its event loop behind, some of them while it closed; this one would wait for them.
+        runtime.SETTINGS.outputs.clear()  # pyright: ignore[reportAttributeAccessIssue]
+        runtime.SETTINGS.rpc_manager.clear()  # pyright: ignore[reportAttributeAccessIssue]
+        await run_in_stack(lambda: _ignore(runpy.run_path(str(folder / "__main__.py"))))
 
     try:
         asyncio.run(program())

@@ -1,7 +1,8 @@
 """Measures what people wait for: `python -m tests.support.measure`, on a machine that does nothing else.
 
 A first `up` of dev in a new sandbox, a second one that changes nothing, and five previews of it in turn with five of an
-empty program that imports the same SDKs, all with played pods; then a first `up` whose pods run, until the gateway answers. Prints seconds, and the previews' ratio (medians).
+empty program that imports the same SDKs, all with played pods; then a first `up` whose pods run, until the gateway answers.
+Prints seconds, and the previews' ratio (medians).
 """
 
 from __future__ import annotations

@@ -60,8 +60,10 @@ const listen = net.Server.prototype.listen;
 net.Server.prototype.listen = function (...given) {
   const [options, callback] = net._normalizeArgs(given);
   if (options.port === undefined || options.port === null) return listen.apply(this, given);
-  const [host, port] = here(options.host || "127.0.0.1", Number(options.port)) ?? [options.host, options.port];
-  return listen.call(this, { ...options, host, port }, ...(callback ? [callback] : []));
+  const host = options.host || "127.0.0.1";
+  if (!LOOPBACK.has(host) && host !== pod().podIP) throw failure("EADDRNOTAVAIL", `listen EADDRNOTAVAIL ${host}`);
+  const [address, port] = here(host, Number(options.port));
+  return listen.call(this, { ...options, host: address, port }, ...(callback ? [callback] : []));
 };
 
 dns.lookup = (host, options, callback) => {

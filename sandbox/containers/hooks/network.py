@@ -69,7 +69,7 @@ def here(host: str, port: int) -> tuple[str, int]:
         return f"127.{pod['network']}.0.{last}", mapped
     if (first, second) == ("10", "8") and int(block) >= 128:
         return f"127.{pod['network']}.{int(block) - 64}.{last}", mapped
-    if host.startswith(f"127.{pod['network']}."):
+    if host == pod["address"]:
         return host, port
     raise OSError(errno.ENETUNREACH, "Network is unreachable")
 

@@ -12,9 +12,13 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Set
+from http import HTTPStatus
+from pathlib import Path
 from types import FrameType
 
 from sandbox.cluster import control_plane
+from sandbox.cluster.client import ApiError, Client
 from sandbox.cluster.watched import Watched
 from sandbox.network.addresses import Network, free_address, runs
 from sandbox.network.forwards import Forwards
@@ -69,11 +73,12 @@ class Runtime:
         for uid, pod in list(self._pods.items()):
             if uid not in present and not pod.thread.is_alive():
                 del self._pods[uid]
-                shutil.rmtree(pod.folder, ignore_errors=True)
-        volumes = {volume["metadata"]["name"] for volume in self._api.list("PersistentVolume")}
-        for folder in self._home.claims.iterdir():
-            if folder.name not in volumes:
+        for folder in self._home.pods.iterdir():
+            if folder.is_dir() and folder.name not in present | self._pods.keys():
                 shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(self._home.pod_sockets(folder.name), ignore_errors=True)
+        volumes = {volume["metadata"]["name"] for volume in self._api.list("PersistentVolume")}
+        forget_volumes(self._home.claims, volumes, control_plane.api(self._home))
         network_file.write_names(self._home, self._routes.names())
         for pod in objects:
             uid = pod["metadata"]["uid"]
@@ -98,7 +103,7 @@ class Runtime:
         return next(((pod, each) for each in runs), None)
 
     def run(self) -> None:
-        """Until a signal comes."""
+        """Reconcile at every change, and once a second, until a signal ends the process."""
         failure = ""
         while True:
             try:
@@ -116,6 +121,8 @@ class Runtime:
         deadline = time.monotonic() + _STOP_SECONDS
         for pod in self._pods.values():
             pod.stop()
+        for pod in self._pods.values():  # one that is starting a container starts it yet
+            pod.thread.join(max(deadline - time.monotonic(), 0))
         for pod in self._pods.values():
             pod.finish(deadline)
 
@@ -123,6 +130,22 @@ class Runtime:
         taken = {each.address for each in self._pods.values()}
         kept = pod.get("status", {}).get("podIP", "")
         return kept if kept and runs(kept) and kept not in taken else free_address(taken)
+
+
+def forget_volumes(claims: Path, known: Set[str], api: Client) -> None:
+    """Remove the folders of PersistentVolumes that are gone.
+
+    `known` are the names that the watch has seen. It can be behind that of the pods, so that the others are asked for.
+    Raises ApiError and Unreachable.
+    """
+    for folder in claims.iterdir():
+        if folder.name not in known:
+            try:
+                api.get(f"/api/v1/persistentvolumes/{folder.name}")
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Stopped(BaseException):
@@ -154,6 +177,7 @@ def main() -> None:
         if runtime:
             runtime.stop()
         stop_containers(home)
+        home.kubelet_socket.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ lines. It refuses these by name.
 from __future__ import annotations
 
 import os
+import select
 import socketserver
 import ssl
 import threading
@@ -27,7 +28,6 @@ from sandbox.nodes.pods.pod import Pod
 from sandbox.nodes.pods.process import Container
 from sandbox.nodes.pods.websocket import WebSocket
 from sandbox.paths import Home
-from sandbox.processes import CONTAINER
 
 Find = Callable[[str, str, str], tuple[Pod, Container] | None]
 """A container that runs, and its pod, by namespace, pod and name."""
@@ -111,8 +111,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/plain")
         self.end_headers()
-        for data in read(log, asked, container):
+        for data in read(log, asked, container, self._has_gone):
             self.wfile.write(data)
+
+    def _has_gone(self) -> bool:
+        """Whether the client has, who sends nothing after its request."""
+        return bool(select.select([self.connection], [], [], 0)[0])
 
     def _exec(self, parts: list[str], words: list[str], asked: dict[str, str]) -> None:
         found = self._find(parts)
@@ -122,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(501, f"exec is emulated over WebSockets only ({remote_command.PROTOCOL})")
             return
         pod, container = found
-        if container.program is None or not container.running:
+        if not container.running:
             self._refuse(500, f'container not found ("{container.name}")')
             return
         self.connection.settimeout(None)
@@ -132,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         except NotFoundError as error:
             remote_command.refuse(socket, str(error))
             return
-        remote_command.run(socket, container.program, words, {CONTAINER: container.mark}, asked)
+        remote_command.run(socket, container, words, asked)
 
     def _port_forward(self, parts: list[str]) -> None:
         pod = cast(_Server, self.server).find_pod(parts[1], parts[2])
@@ -156,8 +160,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def read(log: Path, asked: dict[str, str], container: Container) -> Iterator[bytes]:
-    """A log's content as `tailLines`, `limitBytes` and `follow` have it."""
+def read(
+    log: Path, asked: dict[str, str], container: Container, has_gone: Callable[[], bool]
+) -> Iterator[bytes]:
+    """A log's content as `tailLines`, `limitBytes` and `follow` have it; `has_gone` says whether the reader has."""
     with log.open("rb") as file:
         data = file.read()
         if "tailLines" in asked:
@@ -168,7 +174,7 @@ def read(log: Path, asked: dict[str, str], container: Container) -> Iterator[byt
             more = file.read()
             if more:
                 yield more
-            elif not container.running or container.log() != log:
+            elif not container.running or container.log() != log or has_gone():
                 return
             else:
                 time.sleep(_LOOK_SECONDS)

@@ -65,7 +65,7 @@ class Pod:
         self.thread = threading.Thread(target=self._run, name=f"pod-{self._key[1]}", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the pod's thread."""
         self.thread.start()
 
     @property
@@ -134,15 +134,16 @@ class Pod:
         failure = ""
         while not self._stopping.is_set():
             try:
-                self._pod = self._api.get("Pod", *self._key) or self._pod
-                if "deletionTimestamp" in self._pod["metadata"] or self._api.get("Pod", *self._key) is None:
+                current = self._current()
+                self._pod = current or self._pod
+                if current is None or "deletionTimestamp" in current["metadata"]:
                     self._terminate()
                     return
                 self._step()
                 self._report()
                 failure = ""
             except ConfigError as error:
-                self._say("FailedMount", f"MountVolume.SetUp failed: {error}")
+                self._say_unmounted(error)
             except (ApiError, Unreachable) as error:
                 if failure != repr(error):
                     _LOG.warning("pod %s: %s", self._key[1], error)
@@ -153,24 +154,42 @@ class Pod:
                 self._stopping.wait(1)
             self._stopping.wait(_TICK)
 
+    def _current(self) -> Json | None:
+        """The pod's object; None once it is gone, though another pod may have its name by then."""
+        found = self._api.get("Pod", *self._key)
+        return found if found and found["metadata"]["uid"] == self.uid else None
+
     def _step(self) -> None:
-        if status.phase(self._pod, self.inits, self.containers) in ("Succeeded", "Failed"):
+        if self._is_over():
             return
         resolves = self.resolves
         if resolves != self._told_resolves:
             self.folder.mkdir(parents=True, exist_ok=True)
             network_file.write(self.folder, self._pod, self.address, self._network, self._home, resolves)
             self._told_resolves = resolves
-        if time.monotonic() - self._refreshed > _REFRESH_SECONDS or not self._refreshed:
+        if not self._refreshed:
             self._volumes.write()
             self._refreshed = time.monotonic()
+        elif time.monotonic() - self._refreshed > _REFRESH_SECONDS:
+            self._refreshed = time.monotonic()
+            try:
+                self._volumes.write()
+            except ConfigError as error:  # what is mounted stays, and the containers with it
+                self._say_unmounted(error)
         for each in self.inits:
             self._sync(each)
             done = each.started if each.sidecar else each.state.get("terminated", {}).get("exitCode") == 0
-            if not done:
+            if not done and not any(main.running for main in self.containers):
                 return
         for each in self.containers:
             self._sync(each)
+        if self._is_over():
+            for each in reversed(self.inits):
+                if each.running:
+                    self._end(each, self._pod["spec"].get("terminationGracePeriodSeconds", 30))
+
+    def _is_over(self) -> bool:
+        return status.phase(self._pod, self.inits, self.containers) in ("Succeeded", "Failed")
 
     def _sync(self, each: Container) -> None:
         if each.running:
@@ -302,6 +321,12 @@ class Pod:
             if time.monotonic() > deadline or self._stopping.is_set():
                 each.kill()
 
+    def _end(self, each: Container, grace: float) -> None:
+        """Stop one container for good."""
+        self._kill(each, grace)
+        if not each.ended() and each.running:  # it is played
+            each.over(0)
+
     def _pre_stop(self, each: Container, hook: Json, grace: float) -> None:
         try:
             if "exec" in hook:
@@ -329,18 +354,15 @@ class Pod:
         mains = [each for each in self.containers if each.running]
         sidecars = [each for each in self.inits if each.running]
         for group in (mains, sidecars):
-            killing = [threading.Thread(target=self._kill, args=(each, grace)) for each in group]
+            killing = [threading.Thread(target=self._end, args=(each, grace)) for each in group]
             for thread in killing:
                 thread.start()
             for thread in killing:
                 thread.join()
-        for each in [*mains, *sidecars]:
-            if not each.ended() and each.running:
-                each.over(0)
-        if self._stopping.is_set() or self._api.get("Pod", *self._key) is None:
+        if self._stopping.is_set() or self._current() is None:
             return
         self._report()
-        if current := self._api.get("Pod", *self._key):
+        if current := self._current():
             self._api.delete("Pod", current, grace_seconds=0)
 
     def _report(self) -> None:
@@ -350,6 +372,9 @@ class Pod:
         changed = made != self._sent or self._pod["status"].get("phase") != made["phase"]
         if changed and self._api.patch("Pod", self._pod, {"status": made}, "/status"):
             self._sent = made
+
+    def _say_unmounted(self, error: ConfigError) -> None:
+        self._say("FailedMount", f"MountVolume.SetUp failed: {error}")
 
     def _say(self, reason: str, message: str, normal: bool = False, again: bool = False) -> None:
         if not again and (reason, message) in self._said:

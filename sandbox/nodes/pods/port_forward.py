@@ -145,6 +145,8 @@ class Session:
         with contextlib.suppress(OSError):
             self._data(connection.data or 0, b"", True)
             self._data(connection.error or 0, b"", True)
+        if connection.target:
+            connection.target.close()
 
     def _receive(self, stream: int, data: bytes, ended: bool) -> None:
         connection = self._streams.get(stream)

@@ -9,6 +9,7 @@ cgroup would need root), capabilities, seccomp, a root file system of its own, r
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pwd
 import shutil
@@ -27,6 +28,8 @@ from sandbox.processes import CONTAINER, began_at
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF, _FORGOTTEN_AFTER = 10.0, 300.0, 600.0
 _MESSAGE_BYTES = 2048
 _KEPT_LOGS = 2
+Stream = int | IO[bytes]
+"""A file, a descriptor, or one of subprocess's constants."""
 
 
 class Program(NamedTuple):
@@ -58,6 +61,8 @@ class Container:
     not_before: float = 0.0
     program: Program | None = None
     _process: subprocess.Popen[bytes] | None = None
+    _beside: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _as_user: list[str] = field(default_factory=list)
     _back_off: float = 0.0
     _ran_since: float = 0.0
 
@@ -76,7 +81,7 @@ class Container:
 
     @property
     def exit_code(self) -> int | None:
-        """Of the last run, once it is over."""
+        """The last run's exit code; None before the first run has ended."""
         over = self.state.get("terminated") or self.last_state.get("terminated")
         return over["exitCode"] if over else None
 
@@ -86,7 +91,7 @@ class Container:
         return self.folder / "root"
 
     def log(self, back: int = 0) -> Path:
-        """The log of this run, or of one before."""
+        """The log of this run, or of the run that was `back` runs before."""
         return self.folder / f"{self.restarts - back}.log"
 
     def start(self, program: Program, user: int | None, groups: list[int]) -> None:
@@ -94,10 +99,13 @@ class Container:
         self.root.mkdir(parents=True, exist_ok=True)
         self.folder.joinpath(f"{self.restarts - _KEPT_LOGS}.log").unlink(missing_ok=True)
         self.program = program
+        self._as_user = [] if user is None else as_user(user, groups, program.directory)
         self._ran_since = time.monotonic()
         try:
             with self.log().open("ab") as log:
-                self._process = _spawn(program, self.mark, user, groups, log)
+                self._process = self._spawn(
+                    program, program.words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                )
         except OSError as error:
             raise StartError(
                 "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
@@ -124,13 +132,13 @@ class Container:
         code = self._process.poll()
         if code is None:
             return False
-        _signal_group(self._process.pid, signal.SIGKILL)
+        self.kill()
         self._process = None
         self.over(128 - code if code < 0 else code)
         return True
 
     def over(self, code: int, reason: str | None = None, message: str | None = None) -> None:
-        """Note the end of a run."""
+        """Note the end of a run: its exit code, and reason and message where they are not the kubelet's usual ones."""
         running = self.state.get("running", {})
         terminated = {
             "exitCode": code,
@@ -175,9 +183,10 @@ class Container:
                 os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        """End the whole group at once."""
-        if self._process:
-            _signal_group(self._process.pid, signal.SIGKILL)
+        """End the whole group at once, and the commands beside it."""
+        beside = [process for process in self._beside if process.poll() is None]
+        for process in [self._process, *beside] if self._process else beside:
+            _signal_group(process.pid, signal.SIGKILL)
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end of the first process; whether it ended."""
@@ -188,26 +197,47 @@ class Container:
             return True
         return False
 
-    def execute(self, words: list[str], timeout: float) -> tuple[int, str]:
-        """Run a command beside the process, in its environment; exit code and output. Raises TimeoutError."""
+    def spawn(
+        self, words: Sequence[str], *, stdin: Stream, stdout: Stream, stderr: Stream
+    ) -> subprocess.Popen[bytes]:
+        """Start a command beside the process, as its user, in its environment and folder; it ends with the container.
+
+        Raises OSError, also where the container has not started.
+        """
         if self.program is None:
-            return 126, "the container has not started"
-        variables = {**self.program.variables, CONTAINER: self.mark}
+            raise OSError(errno.ESRCH, "the container has not started")
+        process = self._spawn(self.program, words, stdin=stdin, stdout=stdout, stderr=stderr)
+        self._beside = [*(each for each in self._beside if each.poll() is None), process]
+        return process
+
+    def execute(self, words: list[str], timeout: float) -> tuple[int, str]:
+        """Run a command beside the process; exit code and output. Raises TimeoutError after `timeout` seconds."""
         try:
-            done = subprocess.run(
-                words,
-                env=variables,
-                cwd=self.program.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=timeout,
+            process = self.spawn(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
-        except subprocess.TimeoutExpired as error:
-            raise TimeoutError from error
         except OSError as error:
             return 127, f'exec: "{words[0]}": {error.strerror}'
-        return done.returncode, done.stdout.decode(errors="replace")
+        with process:
+            try:
+                output, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired as error:
+                _signal_group(process.pid, signal.SIGKILL)
+                raise TimeoutError from error
+        return process.returncode, output.decode(errors="replace")
+
+    def _spawn(
+        self, program: Program, words: Sequence[str], *, stdin: Stream, stdout: Stream, stderr: Stream
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*self._as_user, *words],
+            env={**program.variables, CONTAINER: self.mark},
+            cwd=program.directory,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
     def tail(self) -> str:
         """The end of the log, as much as a status takes."""
@@ -215,23 +245,6 @@ class Container:
             lines = self.log().read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace").splitlines()[-80:]
             return "\n".join(lines)
         return ""
-
-
-def _spawn(
-    program: Program, mark: str, user: int | None, groups: list[int], log: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    words = program.words
-    if user is not None:
-        words = [*as_user(user, groups, program.directory), *words]
-    return subprocess.Popen(
-        words,
-        env={**program.variables, CONTAINER: mark},
-        cwd=program.directory,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
 
 
 def as_user(user: int, groups: Sequence[int], directory: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """`kubectl exec`: a command in a container, its streams over a WebSocket (v5.channel.k8s.io).
 
 A message's first byte is its stream: 0 stdin, 1 stdout, 2 stderr, 3 the outcome, 4 the terminal's size, 255 the end of another.
-What it does not do: change a terminal's size.
+What it does not do: change a terminal's size, or give a command its terminal to control, by which Ctrl-C would reach it.
 """
 
 from __future__ import annotations
@@ -10,34 +10,29 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
-from sandbox.nodes.pods.process import Program
+from sandbox.nodes.pods.process import Container
 from sandbox.nodes.pods.websocket import WebSocket
 
 PROTOCOL = "v5.channel.k8s.io"
 _STDIN, _STDOUT, _STDERR, _OUTCOME, _END = 0, 1, 2, 3, 255
 
 
-def run(
-    socket: WebSocket, program: Program, words: Sequence[str], mark: dict[str, str], asked: dict[str, str]
-) -> None:
-    """Run a command in a program's environment until it ends; say how it ended."""
+def run(socket: WebSocket, container: Container, words: Sequence[str], asked: dict[str, str]) -> None:
+    """Run a command in a container until it ends; say how it ended. `asked` is kubectl's: `tty`, `input`."""
     tty = asked.get("tty") in ("1", "true")
     master, terminal = pty.openpty() if tty else (-1, -1)
     piped = terminal if tty else subprocess.PIPE
     try:
-        process = subprocess.Popen(
-            list(words),
-            env={**program.variables, **mark},
-            cwd=Path(program.directory),
+        process = container.spawn(
+            words,
             stdin=piped if tty or asked.get("input") in ("1", "true") else subprocess.DEVNULL,
             stdout=piped,
             stderr=piped,
-            start_new_session=True,
         )
     except OSError as error:
         refuse(socket, f'exec: "{words[0]}": {error.strerror}')
@@ -70,7 +65,7 @@ def _feed(socket: WebSocket, given: int, process: subprocess.Popen[bytes], tty: 
             elif message[0] == _END and message[1:2] == bytes([_STDIN]) and process.stdin and not tty:
                 process.stdin.close()
         if process.poll() is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _pass_on(socket: WebSocket, output: int, stream: int) -> None:

@@ -19,7 +19,7 @@ from sandbox.network.addresses import Network, here, runs
 from sandbox.network.forwards import Place, Route
 from sandbox.network.policies import End, Policies
 from sandbox.nodes.pods.pod import Pod
-from sandbox.paths import Home
+from sandbox.paths import Home, write_atomically
 
 USER = "127.0.0.1"
 
@@ -69,7 +69,7 @@ class Routes:
         return found
 
     def _gateway(self, slices: Mapping[tuple[str, str], list[Json]]) -> Iterator[tuple[Place, Route]]:
-        """The gateway on 127.0.0.1, for who uses it from this machine: as `kubectl port-forward` to its Service would."""
+        """The gateway on 127.0.0.1, for those who use it from this machine: as `kubectl port-forward` to its Service would."""
         for service in self._api.list("Service"):
             if service["metadata"].get("labels", {}).get("app.kubernetes.io/name") != "litellm":
                 continue
@@ -78,7 +78,8 @@ class Routes:
             if not targets:
                 continue
             if not self._gateway_port:
-                self._gateway_port = _free_port(self._home)
+                self._gateway_port = _free_port(4000 + self._network.number)
+                write_atomically(self._home.gateway_port, str(self._gateway_port))
             yield (USER, self._gateway_port), partial(self._first, targets)
 
     def _first(self, targets: list[Place], source: str) -> Place | None:
@@ -90,7 +91,7 @@ class Routes:
 
     def _choose(self, targets: list[Place], source: str) -> Place | None:
         address, port = random.choice(targets)  # noqa: S311 - as kube-proxy does
-        pods = {pod.address: pod for pod in self._pods.values()}
+        pods = {pod.address: pod for pod in list(self._pods.values())}  # another thread adds to them
         client = pods.get(self._network.pod(source) or "")
         if client is None:
             return None  # no pod: a program that goes around the pod's network
@@ -134,20 +135,12 @@ def _targets(slices: list[Json], port: Json) -> Iterator[Place]:
                 yield from ((address, number) for address in endpoint["addresses"] for number in numbers)
 
 
-def _free_port(home: Home) -> int:
-    """A port of 127.0.0.1 for the gateway: that of last time, 4000, or any that is free."""
-    kept = home.gateway_port
-    for port in [int(kept.read_text())] if kept.exists() else [*range(4000, 4010), 0]:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((USER, port))
-            except OSError:
-                continue
-            port = probe.getsockname()[1]
-            kept.write_text(str(port))
-            return port
+def _free_port(wanted: int) -> int:
+    """A free port of 127.0.0.1: the wanted one, which is no other sandbox's, or any where another program has that."""
     with socket.socket() as probe:
-        probe.bind((USER, 0))
-        kept.write_text(str(probe.getsockname()[1]))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((USER, wanted))
+        except OSError:
+            probe.bind((USER, 0))
         return probe.getsockname()[1]

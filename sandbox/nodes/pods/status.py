@@ -59,7 +59,7 @@ def status(
 def phase(pod: Json, inits: Sequence[Container], containers: Sequence[Container]) -> str:
     """Pending, Running, Succeeded or Failed."""
     policy = pod["spec"].get("restartPolicy", "Always")
-    if any(each.exit_code for each in inits) and policy == "Never":
+    if any(each.exit_code for each in inits if not each.sidecar) and policy == "Never":
         return "Failed"
     if not all(_initialized(each) for each in inits):
         return "Pending"
@@ -75,8 +75,8 @@ def phase(pod: Json, inits: Sequence[Container], containers: Sequence[Container]
 
 
 def _initialized(container: Container) -> bool:
-    if container.sidecar:
-        return container.started
+    if container.sidecar:  # one that has ended, or is to start again, has been there for the others
+        return container.started if container.running else container.exit_code is not None
     return container.state.get("terminated", {}).get("exitCode") == 0
 
 

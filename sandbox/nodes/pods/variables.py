@@ -105,6 +105,11 @@ def data_of(kind: str, item: Json) -> dict[str, bytes]:
     }
 
 
+def _texts(kind: str, item: Json) -> dict[str, bytes]:
+    """What of a Secret or a ConfigMap can be a variable: all but binaryData."""
+    return data_of(kind, {"data": item.get("data")})
+
+
 def field(pod: Json, path: str) -> str:
     """A field of a pod as the downward API gives it. Raises ConfigError."""
     metadata, status = pod["metadata"], pod.get("status", {})
@@ -151,7 +156,7 @@ def _all_of(source: Json, pod: Json, api: Objects) -> dict[str, str]:
         if key in source:
             found = _found(kind, source[key], pod, api)
             prefix = source.get("prefix", "")
-            items = data_of(kind, found).items() if found else ()
+            items = _texts(kind, found).items() if found else ()
             return {f"{prefix}{name}": value.decode(errors="replace") for name, value in items}
     return {}
 
@@ -165,7 +170,7 @@ def _value_from(source: Json, pod: Json, container: Json, api: Objects, node: Js
         if key in source:
             reference = source[key]
             found = _found(kind, reference, pod, api)
-            data = data_of(kind, found) if found else {}
+            data = _texts(kind, found) if found else {}
             if reference["key"] in data:
                 return data[reference["key"]].decode(errors="replace")
             if reference.get("optional"):

@@ -5,8 +5,8 @@ emptyDirs are folders there, claims folders of the sandbox, which outlive the po
 mountPath, since nothing here needs root: `Mount.seen` turns a path of the container into one of this machine, and the
 runtime does so in its command and environment. A program that has such a path in its own code does not find it.
 
-What it does not do: sizes, media, read-only mounts, mount propagation, hostPath, ephemeral claims, block devices, and
-volumes of other types: the kubelet's emulation refuses those before.
+What it does not do: sizes, media, read-only mounts, mount propagation, block devices. It refuses volumes of other types, such
+as hostPath and ephemeral claims.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sandbox.cluster.client import Json
 from sandbox.nodes.pods.variables import ConfigError, Objects, data_of, expand, field, resource
 
 _MODE = 0o644
+_TYPES = frozenset({"configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret"})
 Token = Callable[[Json], str]
 """Makes a ServiceAccount's token, given the projection that asks for it."""
 
@@ -56,8 +57,13 @@ class Volumes:
     def write(self) -> None:
         """Write every volume, or write those anew that hold an object's content. Raises ConfigError."""
         for volume in self._pod["spec"].get("volumes", []):
+            if _TYPES.isdisjoint(volume):
+                types = ", ".join(sorted(volume.keys() - {"name"}))
+                raise ConfigError(f"volumes of type {types} are not emulated by the sandbox")
             folder = self.folder(volume)
             folder.mkdir(parents=True, exist_ok=True)
+            if "emptyDir" in volume:
+                folder.chmod(0o777)
             items = list(self._items(volume))
             for item in items:
                 _write(folder / item.path, item)
