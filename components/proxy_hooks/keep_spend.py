@@ -19,7 +19,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-_AWAY = re.compile(r"P1\d{3}|P2037|08...|25006|57P..")
+_AWAY = re.compile(r"P1\d{3}|P2037|08...|25006|53300|57P..")
 """Codes of Prisma and of PostgreSQL: it is not reached, refuses connections, ends, starts, or has become a standby.
 
 https://www.prisma.io/docs/orm/reference/error-reference, https://www.postgresql.org/docs/current/errcodes-appendix.html.
