@@ -127,7 +127,7 @@ class LiteLLM(pulumi.ComponentResource):
                     **args.database.credentials.annotation,
                     "llm-gateway/hooks": hashlib.sha256(HOOK.read_bytes()).hexdigest()[:16],
                 },
-                # What follows is LiteLLM's: it ends once the requests that it has are answered.
+                # Then LiteLLM answers what it has, and writes spend for 20 s at most: the chart's grace period is 90 s.
                 "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVING}}},
                 **_hooks(args.namespace),
                 "securityContext": ROOT_WITHOUT_RIGHTS,
@@ -176,7 +176,7 @@ def _hooks(namespace: pulumi.Input[str]) -> dict[str, object]:
                 "data": {HOOK.name: HOOK.read_text()},
             }
         ],
-        # The migration, which runs before the ConfigMap is made, mounts it, too. A proxy without it does not start.
+        # Optional: the migration mounts it too, and runs before it is made. A proxy without it does not start.
         "volumes": [{"name": "hooks", "configMap": {"name": _HOOKS, "optional": True}}],
         "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS_FOLDER, "readOnly": True}],
     }

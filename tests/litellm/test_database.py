@@ -11,9 +11,10 @@ import pytest
 from tests.litellm.conftest import rendered
 from tests.litellm.driver import Double, double
 from tests.litellm.postgres import shared
+from tests.support.waiting import wait_for
 
-COST = """SELECT count(*), count(DISTINCT request_id), COALESCE(sum(spend), 0) FROM "LiteLLM_SpendLogs" WHERE total_tokens > 0"""
-SUM = """SELECT sum(spend) FROM "LiteLLM_VerificationToken" """
+COST = 'SELECT count(*), COALESCE(sum(spend), 0) FROM "LiteLLM_SpendLogs" WHERE total_tokens > 0'
+SUM = 'SELECT sum(spend) FROM "LiteLLM_VerificationToken"'
 
 
 def status(proxy: Double, key: str) -> int:
@@ -30,11 +31,11 @@ def generated(proxy: Double) -> str:
 
 
 def is_written(proxy: Double, requests: int) -> bool:
-    """Whether each request has its record, and the key the sum of them."""
-    count, distinct, spend = shared().query(COST, proxy.database).split("|")
-    print(count, distinct, spend, shared().query(SUM, proxy.database))
+    """Whether so many requests have their record, and the keys the sum of them."""
+    count, spend = shared().query(COST, proxy.database).split("|")
     total = float(shared().query(SUM, proxy.database))
-    return int(count) == int(distinct) == requests and total == pytest.approx(float(spend))
+    print(f"{count} records of {spend} USD; the keys have spent {total} USD")
+    return int(count) == requests and total == pytest.approx(float(spend))
 
 
 @pytest.mark.parametrize("serves", [True, False], ids=["fail open", "fail closed"])
@@ -58,30 +59,24 @@ def test_without_its_database(serves: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hooks", [{}, {"LITELLM_WORKER_STARTUP_HOOKS": ""}], ids=["ours", "LiteLLM alone"])
 def test_spend_waits_for_the_database(hooks: Mapping[str, str], tmp_path: Path) -> None:
+    """While the proxy runs, and once it is told to end. Where LiteLLM alone loses nothing, our hook can go."""
     pod = rendered({"litellm": {"serveWithoutDatabase": False}})
     with double(config=pod.file(tmp_path), environment={**pod.environment, **hooks}) as proxy:
         key = generated(proxy)
         assert status(proxy, key) == 200
+        wait_for(lambda: is_written(proxy, 1), 45)
         proxy.take_database(True)
         assert [status(proxy, key) for _ in range(3)] == [200] * 3
-        time.sleep(15)  # it tries to write every 6 s at most
+        time.sleep(8)  # it tries to write every 6 s at most
         proxy.take_database(False)
-        deadline = time.monotonic() + 45
-        while not (written := is_written(proxy, 4)) and time.monotonic() < deadline:
-            time.sleep(1)
-        assert written is not bool(hooks)
+        other = generated(proxy)
+        assert status(proxy, other) == 200
+        wait_for(lambda: is_written(proxy, 2 if hooks else 5), 45)
 
-
-@pytest.mark.parametrize("hooks", [{}, {"LITELLM_WORKER_STARTUP_HOOKS": ""}], ids=["ours", "LiteLLM alone"])
-def test_spend_is_written_before_the_end(hooks: Mapping[str, str], tmp_path: Path) -> None:
-    pod = rendered()
-    slow = {"PROXY_BATCH_WRITE_AT": "600", "SPEND_LOG_QUEUE_POLL_INTERVAL": "600"}
-    with double(config=pod.file(tmp_path), environment={**pod.environment, **slow, **hooks}) as proxy:
-        key = generated(proxy)
-        assert [status(proxy, key) for _ in range(3)] == [200] * 3
+        proxy.take_database(True)
+        assert status(proxy, other) == 200
         proxy.process.terminate()
+        time.sleep(3)
+        proxy.take_database(False)
         proxy.process.wait(60)
-        if hooks:
-            assert shared().query(COST, proxy.database).startswith("0|")
-        else:
-            assert is_written(proxy, 3)
+        assert is_written(proxy, 2 if hooks else 6)
