@@ -26,10 +26,7 @@ PROXY = named("litellm")
 """The migration Job's pod has the same labels."""
 PORT = 4000
 HOOK = Path(__file__).with_name("proxy_hooks") / "keep_spend.py"
-_HOOKS = f"{RELEASE}-hooks"
-_HOOKS_FOLDER = "/etc/llm-gateway"
-_LEAVING = 10
-"""Seconds that a pod which is to end serves on: until then, every node has heard that it leaves the Service."""
+_HOOKS = "/etc/llm-gateway"
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
 SPREAD = {
@@ -127,9 +124,10 @@ class LiteLLM(pulumi.ComponentResource):
                     **args.database.credentials.annotation,
                     "llm-gateway/hooks": hashlib.sha256(HOOK.read_bytes()).hexdigest()[:16],
                 },
-                # Then LiteLLM answers what it has, and writes spend for 20 s at most: the chart's grace period is 90 s.
-                "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVING}}},
-                **_hooks(args.namespace),
+                # A pod that is to end serves on until every node has heard that it leaves the Service. Of the chart's
+                # 90 s of grace it then has the rest to answer the requests under way, and 20 s of it to write spend.
+                "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
+                **_hooks(),
                 "securityContext": ROOT_WITHOUT_RIGHTS,
                 # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
                 "migrationJob": {
@@ -151,7 +149,7 @@ class LiteLLM(pulumi.ComponentResource):
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
                     "LITELLM_WORKER_STARTUP_HOOKS": f"{HOOK.stem}:install",
-                    "PYTHONPATH": _HOOKS_FOLDER,
+                    "PYTHONPATH": _HOOKS,
                 },
                 "proxy_config": _proxy_config(args),
                 "resources": {
@@ -165,20 +163,20 @@ class LiteLLM(pulumi.ComponentResource):
         self.register_outputs({"url": self.url})
 
 
-def _hooks(namespace: pulumi.Input[str]) -> dict[str, object]:
+def _hooks() -> dict[str, object]:
     """Values that bring the proxy our own code."""
     return {
         "extraResources": [
             {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": {"name": _HOOKS, "namespace": namespace},
+                "metadata": {"name": f"{RELEASE}-hooks"},
                 "data": {HOOK.name: HOOK.read_text()},
             }
         ],
         # Optional: the migration mounts it too, and runs before it is made. A proxy without it does not start.
-        "volumes": [{"name": "hooks", "configMap": {"name": _HOOKS, "optional": True}}],
-        "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS_FOLDER, "readOnly": True}],
+        "volumes": [{"name": "hooks", "configMap": {"name": f"{RELEASE}-hooks", "optional": True}}],
+        "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS, "readOnly": True}],
     }
 
 
