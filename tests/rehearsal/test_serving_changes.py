@@ -85,7 +85,7 @@ def test_rolling_changes_drop_nothing(gateway: Sandbox) -> None:
     assert all(value != before[name] for name, value in secrets(gateway).items())
     with calling(gateway, before["litellm-master-key"]) as former:
         assert former.get("/v1/models").status_code == 401
-    assert with_the_stored_key(gateway).is_success
+    wait_for(lambda: with_the_stored_key(gateway).is_success, 60)
 
 
 def rolled_out(sandbox: Sandbox, answers: Sequence[Answer], generations: Json) -> None:
@@ -104,16 +104,17 @@ def secrets(sandbox: Sandbox) -> dict[str, str]:
 
 def test_with_another_salt_a_stored_key_is_unreadable(gateway: Sandbox) -> None:
     """Why the salt is guarded: what External Secrets and the program would never do is done by hand here."""
-    operator = ("--namespace", "external-secrets", "scale", "deployment", "external-secrets")
-    kubectl(gateway, *operator, "--replicas=0").succeeded()
-    path = f"{SECRETS}/litellm-secrets"
-    salt = gateway.get(path)["data"]["LITELLM_SALT_KEY"]
-    restart_with(gateway, base64.b64encode(b"another").decode())
-    assert with_the_stored_key(gateway).is_error
-    assert "Did your master_key/salt key change recently?" in logs(gateway)
-    restart_with(gateway, salt)
-    assert with_the_stored_key(gateway).is_success
-    kubectl(gateway, *operator, "--replicas=1").succeeded()
+    scale = ("--namespace", "external-secrets", "scale", "deployment", "external-secrets")
+    kubectl(gateway, *scale, "--replicas=0").succeeded()
+    salt = gateway.get(f"{SECRETS}/litellm-secrets")["data"]["LITELLM_SALT_KEY"]
+    try:
+        restart_with(gateway, base64.b64encode(b"another").decode())
+        wait_for(lambda: "Did your master_key/salt key change recently?" in logs(gateway), 60)
+        assert with_the_stored_key(gateway).is_error
+    finally:
+        restart_with(gateway, salt)
+        kubectl(gateway, *scale, "--replicas=1").succeeded()
+    wait_for(lambda: with_the_stored_key(gateway).is_success, 60)
 
 
 def restart_with(sandbox: Sandbox, salt: str) -> None:
@@ -130,7 +131,8 @@ def restart_with(sandbox: Sandbox, salt: str) -> None:
 
 
 def logs(sandbox: Sandbox) -> str:
-    return kubectl(sandbox, "logs", "deployment/litellm").succeeded().text
+    """Of the only proxy; `deployment/litellm` may be the migration's pod."""
+    return kubectl(sandbox, "logs", *proxies(sandbox)).succeeded().text
 
 
 def test_dev_answers_on_without_its_database_and_catches_up(gateway: Sandbox) -> None:

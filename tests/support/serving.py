@@ -74,8 +74,8 @@ def postgres(sandbox: Sandbox, name: str = "litellm-pg") -> Any:
 
 def scale_postgres_operator(sandbox: Sandbox, replicas: int) -> None:
     """Have CloudNativePG's operator look after its instances, or nobody."""
-    words = ("--namespace", "cnpg-system", "scale", "deployment", "cloudnative-pg", f"--replicas={replicas}")
-    kubectl(sandbox, *words).succeeded()
+    scale = ("--namespace", "cnpg-system", "scale", "deployment", "cnpg-cloudnative-pg")
+    kubectl(sandbox, *scale, f"--replicas={replicas}").succeeded()
 
 
 def new_keys(sandbox: Sandbox, number: int) -> list[str]:
