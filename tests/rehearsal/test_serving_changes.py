@@ -34,7 +34,7 @@ MODELS = {"llm-gateway:models": [ENGINE]}
 NEW_TAG = f"{LITELLM_IMAGE.tag}-stable"
 SECRETS = "/api/v1/namespaces/llm-gateway/secrets"
 STORED = "stored"
-"""A model whose API key is in the database, encrypted by the salt."""
+"""A model, and a credential with its API key, in the database: the salt encrypts both."""
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,15 @@ def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
 
 
 def store_a_model(sandbox: Sandbox) -> None:
-    """Add a model over the admin API: the declared one's upstream, with its key by value."""
+    """Add a model, and its upstream's key as a credential, over the admin API."""
     with calling(sandbox, sandbox.secret("litellm-master-key")) as admin:
+        values = {"api_key": sandbox.secret("vllm-api-key")}
+        credential = {"credential_name": STORED, "credential_values": values, "credential_info": {}}
+        admin.post("/credentials", json=credential).raise_for_status()
         params = {
             "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
             "api_base": "http://vllm-router-service.vllm.svc.cluster.local/v1",
-            "api_key": sandbox.secret("vllm-api-key"),
+            "litellm_credential_name": STORED,
         }
         admin.post("/model/new", json={"model_name": STORED, "litellm_params": params}).raise_for_status()
         wait_for(lambda: ask(admin, model=STORED).is_success)
@@ -109,7 +112,8 @@ def test_with_another_salt_a_stored_key_is_unreadable(gateway: Sandbox) -> None:
     salt = gateway.get(f"{SECRETS}/litellm-secrets")["data"]["LITELLM_SALT_KEY"]
     try:
         restart_with(gateway, base64.b64encode(b"another").decode())
-        wait_for(lambda: "Did your master_key/salt key change recently?" in logs(gateway), 60)
+        unreadable = "Error decrypting value for key: api_key, Did your master_key/salt key change recently?"
+        wait_for(lambda: unreadable in logs(gateway), 60)
         assert with_the_stored_key(gateway).is_error
     finally:
         restart_with(gateway, salt)
