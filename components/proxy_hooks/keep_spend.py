@@ -1,4 +1,4 @@
-"""Runs in LiteLLM's own process before it serves: no spend is lost while the database is away, or when the proxy ends.
+"""Runs in LiteLLM's own process: spend waits while the database is away, and is written before the proxy ends.
 
 LiteLLM 1.89.2 gathers spend in memory and writes it every 10 to 15 seconds. What the database does not take is dropped at
 the first error, and what is not written when the proxy is told to end is forgotten. It also takes a database that Prisma
