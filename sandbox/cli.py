@@ -215,10 +215,17 @@ def dispatch(options: argparse.Namespace) -> int:
             return run(options.arguments, box.env, root)
         case operation:
             skip_preview = getattr(options, "skip_preview", False)
+            if operation == "up":
+                home.answer.unlink(missing_ok=True)
             code = operate(box, operation, getattr(options, "allow", ()), preview_first=not skip_preview)
-            serves = pods_daemon.runs(home) and stack_file.is_gateway(yaml.safe_load(copy.read_text()))
-            if operation == "up" and code == 0 and serves:
-                gateway.show(box)
+            if operation == "up":
+                serves = code == 0 and pods_daemon.runs(home)
+                serves = (
+                    serves and stack_file.is_gateway(yaml.safe_load(copy.read_text())) and gateway.ask(box)
+                )
+                write_report(box)
+                if serves:
+                    gateway.show(box)
             return code
 
 

@@ -70,8 +70,6 @@ def _run_engine(
             _tool(box, "tools.explain", "--events", str(log), output=output)
     took = time.monotonic() - start
     print(f"pulumi {operation}: exit code {code} ({took:.1f} s)", file=output or sys.stderr, flush=True)
-    if operation == "up":
-        write_report(box)
     return code
 
 
@@ -100,8 +98,9 @@ def write_report(box: Sandbox) -> int:
     if not log.exists():
         say(f"no report: no `up` of stack {box.stack} ran here; `make up` runs one and writes its report.")
         return 1
-    state = box.home.checkpoint(box.stack)
-    code = _tool(box, "tools.report", "--state", str(state), "--events", str(log), "--out", str(page))
+    files = {"--state": box.home.checkpoint(box.stack), "--events": log, "--out": page}
+    files |= {"--answer": box.home.answer} if box.home.answer.exists() else {}
+    code = _tool(box, "tools.report", *(str(part) for option in files.items() for part in option))
     if code == 0:
         say(f"report of the last up: {page}")
     return code
