@@ -13,16 +13,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
+from sandbox import stack_file
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import Cloud
 from sandbox.nodes import pods_daemon
-from sandbox.operations import run
 from sandbox.paths import REPOSITORY, Home, write_atomically
 from sandbox.phases import say
-from sandbox.processes import fork_command
+from sandbox.processes import fork_command, run
 from sandbox.start import Sandbox
 
 _WAIT_SECONDS = 180.0
@@ -56,8 +57,12 @@ def key(box: Sandbox, name: str) -> str:
 def ask(box: Sandbox) -> bool:
     """Wait until the gateway answers, and have it complete a chat with the first declared key. Returns whether it answers.
 
-    What came of the chat is kept for the report, with the key's name and without its value.
+    What came of the chat is kept for the report, with the key's name and without its value. Where pods are played, and of
+    another program than the gateway's, nothing is asked.
     """
+    settings = yaml.safe_load(box.home.stack_file(box.stack).read_text())
+    if not pods_daemon.runs(box.home) or not stack_file.is_gateway(settings):
+        return False
     start = time.monotonic()
     while not _is_ready(box.home):
         if time.monotonic() - start > _WAIT_SECONDS:

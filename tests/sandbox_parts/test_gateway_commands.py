@@ -24,7 +24,11 @@ SECRET = "projects/p/secrets/key"
 
 @pytest.fixture
 def box(tmp_path: Path) -> Sandbox:
-    return Sandbox(Home(tmp_path), "dev", tmp_path, {})
+    home = Home(tmp_path)
+    home.stack_file("dev").parent.mkdir(parents=True)
+    home.stack_file("dev").write_text("config: {llm-gateway:gcp: {project: p}}")
+    home.pods_mode.write_text("run")
+    return Sandbox(home, "dev", tmp_path, {})
 
 
 def deployed(box: Sandbox, **latest: Any) -> None:
@@ -154,6 +158,16 @@ def test_a_stack_without_keys_is_asked_nothing(
     table, calls = capfd.readouterr()
     assert ["ready", answering] == table.splitlines()[4].replace("│", " ").split()
     assert (calls, box.home.answer.exists()) == ("", False)
+
+
+@pytest.mark.parametrize(("mode", "config"), [("played", "llm-gateway:gcp"), ("run", "other:a")])
+def test_played_pods_and_other_programs_are_asked_nothing(
+    box: Sandbox, answering: str, mode: str, config: str
+) -> None:
+    box.home.pods_mode.write_text(mode)
+    box.home.stack_file("dev").write_text(f"config: {{{config}: {{}}}}")
+    assert not gateway.ask(box)
+    assert not box.home.answer.exists()
 
 
 def test_a_gateway_that_does_not_answer_is_asked_nothing(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import cli, operations
+from sandbox import operations
 from sandbox.paths import Home
 from sandbox.start import Sandbox
 from tests.support.recorded import EVENTS, write_failed
@@ -26,8 +26,8 @@ def test_a_report_that_fails_does_not_hide_how_the_up_ended(
 
     home.answer.write_text("{}")
     monkeypatch.setattr(operations, "run", engine)
-    monkeypatch.setattr(cli, "bring_up", lambda *_: None)
-    assert cli.dispatch(cli.parse(["up", "--home", str(tmp_path)])) == 7  # there is no state
+    sandbox = Sandbox(home, "dev", tmp_path, {})  # there is no state
+    assert operations.operate(sandbox, "up", (), preview_first=True) == 7
     assert "no report: " in capfd.readouterr().err
     assert not home.answer.exists()
 
