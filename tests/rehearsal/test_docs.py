@@ -110,7 +110,7 @@ def test_commands(sandboxes: Sandboxes, clone: Path, page: Path) -> None:
         if block.kind == "settings":
             write(clone, block)
         elif block.mark == "printed":
-            expected = ".*".join(map(re.escape, alike(block.text).split("…")))
+            expected = ".*".join(map(re.escape, re.split(" ?… ?", alike(block.text))))
             assert re.search(expected, alike(printed)), f"{block}: it printed\n{printed}"
         else:
             printed = run(clone, block.text.replace("<stack>", STACK))
