@@ -1,4 +1,8 @@
-"""How long an `up` and the tenants' Job take for more and more virtual keys: in line with their number, or not."""
+"""How long an `up` and the tenants' Job take for more and more virtual keys, and what of that the engine's checkpoints are.
+
+At each step the engine writes the stack's whole state, so that the writes of many keys take the square of their number.
+With PULUMI_SKIP_CHECKPOINTS it writes the state at the end alone.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +12,46 @@ import time
 from tests.support.driver import Sandbox
 from tests.support.serving import kubectl
 
-KEYS = (50, 200, 1000)
 KEYS_PER_TEAM = 4
+WITH_CHECKPOINTS, WITHOUT = (50, 200), (50, 200, 1000)
 
 
 def measure(sandbox: Sandbox) -> None:
     """Bring up the dev stack without keys, then with more and more; print what each further key took."""
-    sandbox.up(config=declared(0)).succeeded()
     print(f"\n{'keys':>6}{'up, s':>9}{'per further key':>17}{'its Job, s':>13}{'per further key':>17}")
-    had = 0
-    for keys in KEYS:
-        start = time.monotonic()
-        sandbox.up(config=declared(keys)).succeeded()
-        up, job = time.monotonic() - start, job_seconds(log(sandbox))
-        further = keys - had
-        print(f"{keys:6}{up:9.1f}{up / further:17.3f}{job:13.1f}{job / further:17.3f}", flush=True)
-        had = keys
+    for title, numbers, variables in (
+        ("the engine writes the state at each step", WITH_CHECKPOINTS, ""),
+        ("the engine writes the state at the end", WITHOUT, "PULUMI_SKIP_CHECKPOINTS=true"),
+    ):
+        print(title)
+        up(sandbox, 0, "PULUMI_SKIP_CHECKPOINTS=true")
+        for had, keys in zip((0, *numbers), numbers, strict=False):
+            took, further = up(sandbox, keys, variables), keys - had
+            job = job_seconds(kubectl(sandbox, "logs", "--tail=1", "-l", LABEL).succeeded().text)
+            print(f"{keys:6}{took:9.1f}{took / further:17.3f}{job:13.1f}{job / further:17.3f}", flush=True)
 
 
-def declared(keys: int) -> dict[str, object]:
-    """Settings with so many keys, four per team."""
+LABEL = "app.kubernetes.io/name=litellm-tenants"
+
+
+def up(sandbox: Sandbox, keys: int, *variables: str) -> float:
+    """The seconds of an `up` with so many keys, four per team, and with variables of the engine's environment."""
     teams = [{"name": f"team-{number}", "budget": 500} for number in range(-(-keys // KEYS_PER_TEAM))]
-    return {
-        "llm-gateway:teams": teams,
-        "llm-gateway:virtualKeys": [
-            {"name": f"key-{number}", "team": f"team-{number // KEYS_PER_TEAM}", "budget": 20, "rpm": 60}
-            for number in range(keys)
-        ],
-    }
+    virtual_keys = [
+        {"name": f"key-{number}", "team": f"team-{number // KEYS_PER_TEAM}", "budget": 20, "rpm": 60}
+        for number in range(keys)
+    ]
+    declared = {"llm-gateway:teams": teams, "llm-gateway:virtualKeys": virtual_keys}
+    sandbox.run("start", config=declared).succeeded()
+    start = time.monotonic()
+    pulumi = ("pulumi", "up", "--yes", "--skip-preview", "--suppress-outputs")
+    sandbox.run("exec", "--", "env", *filter(None, variables), *pulumi).succeeded()
+    return time.monotonic() - start
 
 
-def log(sandbox: Sandbox) -> str:
-    """What the tenants' Job said last."""
-    return kubectl(sandbox, "logs", "--tail=1", "-l", "app.kubernetes.io/name=litellm-tenants").text
-
-
-def job_seconds(line: str) -> float:
+def job_seconds(log: str) -> float:
     """The seconds in the last line of the Job's log. Raises ValueError where something failed."""
-    found = re.search(r"^teams: .*; keys: .*; \d+ calls in ([\d.]+) s$", line, re.MULTILINE)
-    if not found or "failed" in line:
-        raise ValueError(line)
+    found = re.search(r"^teams: .*; keys: .*; \d+ calls in ([\d.]+) s$", log, re.MULTILINE)
+    if not found or "failed" in log:
+        raise ValueError(log)
     return float(found[1])

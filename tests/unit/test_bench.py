@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.bench import start
+from tests.bench import start, tenants
 from tests.bench.load import Load
 from tests.bench.pods import chart_defaults
 
@@ -53,3 +53,13 @@ def test_the_charts_defaults_keep_what_the_chart_cannot_do_without() -> None:
 
 def test_of_shared_memory_each_process_has_its_part() -> None:
     assert start.proportional("Rss:  900 kB\nPss:  400 kB\nPss_Dirty:  100 kB\n") == 400
+
+
+def test_a_run_of_the_job_is_timed_by_its_own_last_line() -> None:
+    assert tenants.job_seconds("teams: 2 created; keys: 2 created; 6 calls in 1.5 s\n") == 1.5
+
+
+@pytest.mark.parametrize("log", ["teams: none; keys: 1 failed; 3 calls in 1.5 s", "STOPPED: 401"])
+def test_a_run_that_failed_is_not_timed(log: str) -> None:
+    with pytest.raises(ValueError, match=log):
+        tenants.job_seconds(log)
