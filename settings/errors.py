@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from pydantic.alias_generators import to_camel
@@ -69,13 +70,16 @@ def _instead(root: type[Section], parent: type[Section], name: str) -> str:
     return f"{' or '.join(elsewhere)}, or {listed}" if elsewhere else listed
 
 
-def _paths(section: type[Section], at: str = "") -> Iterator[str]:
+@cache
+def _paths(section: type[Section], at: str = "") -> Sequence[str]:
     """Every key below a section, written as `models[].vllm.gpus`."""
+    found: list[str] = []
     for name, field in _fields(section).items():
         key = _join(at, name)
-        yield key
+        found.append(key)
         if inner := section_in(field.annotation):
-            yield from _paths(inner, f"{key}[]" if "list" in str(field.annotation) else key)
+            found += _paths(inner, f"{key}[]" if "list" in str(field.annotation) else key)
+    return found
 
 
 def _shown(value: Any, field: FieldInfo) -> str:

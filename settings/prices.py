@@ -97,14 +97,17 @@ def completed(prices: Prices) -> dict[str, float]:
 
 def meant(given: float, known: float | None) -> str:
     """What a price that no model has was probably meant to be, as the number to write instead."""
-    options = {"a million tokens": given / 1e6, "a thousand tokens": given / 1e3}
-    if known:
-        close = min(options.items(), key=lambda option: abs(option[1] - known))
-        if known / 10 <= close[1] <= known * 10:
-            return f"{plain(close[1])}, if {plain(given)} is the price of {close[0]}"
-        return f"{plain(known)}, which is LiteLLM's price, or leave it out"
-    if given < LEAST:
+    if given < LEAST and not known:
         return f"at least {plain(LEAST)}; what costs nothing says free: true"
+    options = {
+        unit: price
+        for unit, price in {"a million tokens": given / 1e6, "a thousand tokens": given / 1e3}.items()
+        if (known / 10 if known else LEAST) <= price <= (known * 10 if known else MOST)
+    }
+    if known and not options:
+        return f"{plain(known)}, which is LiteLLM's price, or leave it out"
+    if not options:
+        return f"at most {plain(MOST)}, in USD per token"
     return " or ".join(
         f"{plain(price)}, if {plain(given)} is the price of {unit}" for unit, price in options.items()
     )

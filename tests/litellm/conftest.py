@@ -18,6 +18,7 @@ from sandbox.toolchain import build
 from tests.litellm.driver import Proxy, proxy
 from tests.support.driver import Sandbox
 from tests.support.engine import COSTS, HOSTED, SETTINGS, run_program
+from tests.support.sandboxes import Sandboxes
 
 NAMESPACE = "llm-gateway"
 UNUSED = {"model": "a/limited", "replicas": 0}
@@ -52,24 +53,26 @@ class Pod:
 
 
 @pytest.fixture(scope="session")
-def pod(dev: Sandbox) -> Pod:
+def pod(sandboxes: Sandboxes) -> Pod:
     """The pod of the dev stack, from the cluster that a real `up` left."""
-    config = dev.namespaced("configmaps", NAMESPACE, "litellm-config")["data"]["config.yaml"]
-    deployment = dev.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-
-    def secret(name: str) -> dict[str, str]:
-        data = dev.namespaced("secrets", NAMESPACE, name)["data"]
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
-
-    environment: dict[str, str] = {}
-    for source in container["envFrom"]:
-        environment |= secret(source["secretRef"]["name"])
-    for variable in container["env"]:
-        reference = variable.get("valueFrom", {}).get("secretKeyRef")
-        value = secret(reference["name"])[reference["key"]] if reference else variable["value"]
-        environment[variable["name"]] = value
+    with sandboxes.forked("dev") as dev:
+        dev.run("start").succeeded()
+        config = dev.namespaced("configmaps", NAMESPACE, "litellm-config")["data"]["config.yaml"]
+        deployment = dev.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        environment: dict[str, str] = {}
+        for source in container["envFrom"]:
+            environment |= _secret(dev, source["secretRef"]["name"])
+        for variable in container["env"]:
+            reference = variable.get("valueFrom", {}).get("secretKeyRef")
+            value = _secret(dev, reference["name"])[reference["key"]] if reference else variable["value"]
+            environment[variable["name"]] = value
     return Pod(config, {name: value for name, value in environment.items() if "DATABASE" not in name})
+
+
+def _secret(sandbox: Sandbox, name: str) -> dict[str, str]:
+    data = sandbox.namespaced("secrets", NAMESPACE, name)["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
 @pytest.fixture(scope="session")
@@ -95,14 +98,14 @@ def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
     return Pod(config, environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dev_proxy(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """The real proxy on dev's configuration, without a database."""
     with proxy(pod.file(tmp_path_factory.mktemp("dev-proxy")), pod.environment) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def every_proxy(every_model: Pod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """The real proxy on the configuration with everything, without a database."""
     with proxy(every_model.file(tmp_path_factory.mktemp("every-proxy")), every_model.environment) as running:

@@ -213,7 +213,7 @@ def test_a_failing_migration_stops_the_release_and_the_old_proxy_answers_on(
     sql(sandbox, "litellm-pg", f"DELETE FROM _prisma_migrations WHERE migration_name = '{last}'")  # noqa: S608
     sql(sandbox, "litellm-pg", f"ALTER TABLE {table} OWNER TO postgres; GRANT ALL ON {table} TO litellm")
     changed = {"llm-gateway:litellm": {"retries": 1}}
-    up = sandbox.up(config={**changed, "llm-gateway:timeouts": {"litellm": 60}}).failed()
+    up = sandbox.up(config={**changed, "llm-gateway:timeouts": {"litellm": 30}}).failed()
     assert "pre-upgrade hooks failed" in up.text
     said = "must be owner of table LiteLLM_MCPServerTable"
     wait_for(lambda: said in kubectl(sandbox, "logs", "job/litellm-migrations").text, 120)

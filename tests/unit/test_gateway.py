@@ -199,8 +199,10 @@ def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None
     server = prod.one("Deployment", "gateway-valkey-server").inputs
     assert server["spec"]["strategy"] == {"type": "Recreate"}
     (container,) = server["spec"]["template"]["spec"]["containers"]
-    arguments = ["--requirepass", "$(REDIS_PASSWORD)", "--save", "", "--appendonly", "no"]
-    assert container["args"][:6] == arguments
+    shell, _, script = container["command"]
+    assert (shell, container.get("args")) == ("sh", None)
+    assert script.startswith("exec valkey-server --save '' --appendonly no ")
+    assert '\nrequirepass "$REDIS_PASSWORD"\n' in script
     key = {"name": "litellm-secrets", "key": "REDIS_PASSWORD"}
     assert container["env"] == [{"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": key}}]
     assert server["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True

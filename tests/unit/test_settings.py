@@ -72,6 +72,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:models[0].inputCostPerToken",
         "0.000003, which is LiteLLM's",
     ),
+    # No unit makes a price of it.
+    (model(inputCostPerToken=3000), "llm-gateway:models[0].inputCostPerToken", "at most 0.001, in USD"),
     (model(cacheReadCostPerToken=0.3), "llm-gateway:models[0].cacheReadCostPerToken", "0.0000003, if 0.3 is"),
     (
         model(outputCostPerToken=1e-13),

@@ -28,7 +28,9 @@ _RESULTS = {
 
 def notes(operation: Operation) -> Iterator[str]:
     """The sentences that an operation's end asks for."""
-    errors = "\n".join(each.message for each in operation.diagnostics if each.severity == "error")
+    errors = "\n".join(
+        diagnostic.message for diagnostic in operation.diagnostics if diagnostic.severity == "error"
+    )
     yield from (sentence for words, sentence in _WORDS.items() if words in errors)
     if "update canceled" in errors:  # an update's result is then "failed"
         yield _RESULTS["canceled"]
