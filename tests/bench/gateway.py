@@ -11,7 +11,7 @@ from tests.support.serving import INPUT, MODEL, OUTPUT
 from tests.support.waiting import wait_for
 
 KEY = "bench"
-ROUNDS, SECONDS = 3, 5.0
+ROUNDS, SECONDS = 5, 3.0
 CLIENTS = (1, 16)
 """One client waits for nobody else; sixteen have each pod busy all the time."""
 
@@ -42,7 +42,7 @@ def compared(sandbox: Sandbox, pods: Mapping[str, Sequence[Pod]], clients: int) 
     seen: dict[str, list[Load]] = {name: [] for name in pods}
     for number in range(1 + ROUNDS):
         for name, each in pods.items():
-            load = put([pod.url for pod in each], key, MODEL, clients, SECONDS if number else 1)
+            load = put([pod.url for pod in each], key, MODEL, clients, SECONDS)
             if number:  # the round before warms up
                 seen[name].append(load)
     return {name: Load.of(loads) for name, loads in seen.items()}

@@ -28,8 +28,8 @@ class Load:
         found = json.loads(report)
         if found["success"] != 1:
             raise ValueError(f"answers: {found['status_codes']}, {found['errors']}")
-        latencies = (found["latencies"][name] / 1e6 for name in ("50th", "95th", "99th"))
-        return cls(*latencies, found["throughput"])
+        p50, p95, p99 = (found["latencies"][name] / 1e6 for name in ("50th", "95th", "99th"))
+        return cls(p50, p95, p99, found["throughput"])
 
     @classmethod
     def of(cls, loads: Iterable[Load]) -> Load:

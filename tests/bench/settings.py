@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from statistics import median
 
 from sandbox.stack_file import merged
-from tests.bench.gateway import KEY, MODEL, ROUNDS, bring_up
+from tests.bench.gateway import KEY, MODEL, ROUNDS, SECONDS, bring_up
 from tests.bench.load import put
 from tests.bench.pods import Json, Pod, beside, chart_defaults, start_upstream, values
 from tests.support.driver import Sandbox
 
-CLIENTS, SECONDS = 8, 8.0
+CLIENTS = 8
 
 
 def _general(**settings: object) -> Json:
@@ -31,15 +31,16 @@ def _server(option: str) -> Json:
 
 
 VARIANTS: Mapping[str, Json] = {
-    "no other setting (says how exact this is)": {},
+    "no other setting: how exact this is": {},
     "log level WARNING": _variables(LITELLM_LOG="WARNING"),
     "log level ERROR": _variables(LITELLM_LOG="ERROR"),
     "log level DEBUG": _variables(LITELLM_LOG="DEBUG"),
     "logs in JSON": _litellm(json_logs=True),
+    "logs in JSON, log level WARNING": _litellm(json_logs=True) | _variables(LITELLM_LOG="WARNING"),
     "two workers": {"numWorkers": 2},
     "spend written every 60 s": _general(proxy_batch_write_at=60),
+    "spend written through Redis": _general(use_redis_transaction_buffer=True),
     "no record of requests": _general(disable_spend_logs=True),
-    "3 database connections": _general(database_connection_pool_limit=3),
     "30 database connections": _general(database_connection_pool_limit=30),
     "no shared state": {
         "proxy_config": {
@@ -47,12 +48,9 @@ VARIANTS: Mapping[str, Json] = {
             "router_settings": {"redis_host": None, "redis_port": None, "redis_password": None},
         }
     },
-    "spend through Redis": _general(use_redis_transaction_buffer=True),
     "garbage collected every 10,000 objects": _variables(PYTHON_GC_THRESHOLD="10000,50,50"),
     "served by granian": _server("--run_granian"),
-    "served by gunicorn": _server("--run_gunicorn"),
-    "httpx to the upstream": _variables(DISABLE_AIOHTTP_TRANSPORT="True"),
-    "health checks of the upstream": _general(background_health_checks=True),
+    "health checks of the model": _general(background_health_checks=True),
 }
 """JSON merge patches of the chart's values."""
 
@@ -63,13 +61,21 @@ def measure(sandbox: Sandbox) -> None:
     start_upstream(sandbox)
     (own,) = bring_up(sandbox, 1, shared=True)
     ours = values(sandbox)
+    others = {name: merged(ours, patch) for name, patch in VARIANTS.items()}
+    others |= {"the chart's defaults": chart_defaults(ours), "the model called as vLLM's": as_vllm(ours)}
     print(f"\none proxy pod, clients: {CLIENTS}; ratios to ours")
-    print(f"{'':44}{'per s':>8}{'p50':>8}{'p99':>8}{'CPU':>8}")
-    for name, patch in {"the chart's defaults": None, **VARIANTS}.items():
-        other = chart_defaults(ours) if patch is None else merged(ours, patch)
+    print(f"{'':40}{'per s':>8}{'p50':>8}{'p99':>8}{'CPU':>8}")
+    for name, other in others.items():
         with beside(sandbox, other) as pods:
             ratios = compared(sandbox, own, pods[0])
-        print(f"{name:44}" + "".join(f"{ratio:8.2f}" for ratio in ratios), flush=True)
+        print(f"{name:40}" + "".join(f"{ratio:8.2f}" for ratio in ratios), flush=True)
+
+
+def as_vllm(ours: Json) -> Json:
+    """These values with the upstream called as the self-hosted models are."""
+    (model,) = ours["proxy_config"]["model_list"]
+    model = merged(model, {"litellm_params": {"model": "hosted_vllm/pong"}})
+    return merged(ours, {"proxy_config": {"model_list": [model]}})
 
 
 def compared(sandbox: Sandbox, own: Pod, other: Pod) -> list[float]:
@@ -79,9 +85,9 @@ def compared(sandbox: Sandbox, own: Pod, other: Pod) -> list[float]:
     for number in range(1 + ROUNDS):
         figures: list[tuple[float, ...]] = []
         for pod in (own, other):
-            before, seconds = pod.cpu(sandbox), SECONDS if number else 1
-            load = put([pod.url], key, MODEL, CLIENTS, seconds)
-            cpu = (pod.cpu(sandbox) - before) / (load.rate * seconds)
+            before = pod.cpu(sandbox)
+            load = put([pod.url], key, MODEL, CLIENTS, SECONDS)
+            cpu = (pod.cpu(sandbox) - before) / (load.rate * SECONDS)
             figures.append((load.rate, load.p50, load.p99, cpu))
         if number:  # the round before warms up
             seen.append([its / mine for mine, its in zip(*figures, strict=True)])

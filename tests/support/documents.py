@@ -21,6 +21,7 @@ REASONS: Mapping[str, str] = {
     "needs GitHub": r"\bgh |github",
     "needs a container registry": r"\boci://",
     "is the tests": r"\bmake test\b",
+    "is a measurement": r"\bmake bench\b",
 }
 """Why a block is not run anywhere, and what must stand in it for that to be true."""
 
