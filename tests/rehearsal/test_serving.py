@@ -19,7 +19,9 @@ from tests.support import leaks
 from tests.support.driver import Result, Sandbox
 from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
+    INPUT,
     MODEL,
+    OUTPUT,
     PODS_RUN,
     ask,
     calling,
