@@ -21,6 +21,15 @@ USER = 999
 """The user `valkey` of the image."""
 
 
+# The password comes by the standard input: what lists processes, on the node too, shows a process's arguments.
+# Below the memory limit, the counts longest unused go, rather than the pod with all of them.
+_START = f"""\
+exec valkey-server --save '' --appendonly no --maxmemory 192mb --maxmemory-policy allkeys-lru - <<END
+requirepass "${REDIS_PASSWORD}"
+END
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ValkeyArgs:
     """Arguments of Valkey.
@@ -100,13 +109,7 @@ def _container(args: ValkeyArgs) -> kubernetes.core.v1.ContainerArgs:
         name="valkey",
         image=str(VALKEY_IMAGE),
         image_pull_policy="IfNotPresent",
-        command=["valkey-server"],
-        args=[
-            *("--requirepass", f"$({REDIS_PASSWORD})"),  # put in by the kubelet
-            *("--save", "", "--appendonly", "no"),
-            # Below the memory limit: the counts longest unused go, rather than the pod with all of them.
-            *("--maxmemory", "192mb", "--maxmemory-policy", "allkeys-lru"),
-        ],
+        command=["sh", "-ec", _START],
         env=[
             kubernetes.core.v1.EnvVarArgs(
                 name=REDIS_PASSWORD,

@@ -29,11 +29,3 @@ def first_up(sandboxes: Sandboxes) -> Sandbox:
 def watcher(first_up: Sandbox) -> Watcher:
     """What was seen in the gateway's namespace during dev's first `up`."""
     return Watcher(json.loads(first_up.root.parent.joinpath("watched.json").read_text()))
-
-
-@pytest.fixture(scope="session")
-def dev(sandboxes: Sandboxes) -> Iterator[Sandbox]:
-    """A sandbox in which the dev stack is up."""
-    with sandboxes.forked("dev") as sandbox:
-        sandbox.run("start").succeeded()
-        yield sandbox

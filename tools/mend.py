@@ -63,7 +63,7 @@ def mend(stack: str) -> None:
             print(f"{name}: {'imported' if _imported(stack, *command, '--yes') else 'is not there yet'}")
     state = json.loads(_pulumi(stack, "stack", "export"))
     operations = state["deployment"].get("pending_operations") or []
-    kept = [each for each in operations if each["type"] != "creating"]
+    kept = [operation for operation in operations if operation["type"] != "creating"]
     if kept != operations:
         state["deployment"]["pending_operations"] = kept
         _pulumi(stack, "stack", "import", given=json.dumps(state))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +77,22 @@ class Launch:
             words, arguments = arguments[:1], arguments[1:]
         start = inside(image, [words[0], *(translated(word, self.mounts) for word in words[1:])])
         seen = {name: translated(value, self.mounts) for name, value in self.variables.items()}
+        if "PYTHONPATH" in seen and "PYTHONPATH" in image.variables:  # the image has these among its packages
+            seen["PYTHONPATH"] += f":{image.variables['PYTHONPATH']}"
         directory = self.folder / (self.container.get("workingDir", image.directory).lstrip("/"))
         directory.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
         temporary.chmod(0o1777)
+        commands = self.folder / "usr" / "local" / "bin"
+        commands.mkdir(parents=True, exist_ok=True)
+        for name, command in image.programs.items():
+            if "/" not in name:  # as a shell in the container finds it
+                (commands / name).write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+                (commands / name).chmod(0o755)
         own = {
             "HOME": str(self.folder),
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{commands}:/usr/local/bin:/usr/bin:/bin",
             "TMPDIR": str(temporary),
             "LANG": "C.UTF-8",
             **image.variables,

@@ -19,7 +19,9 @@ def known(container: Json) -> bool:
 
 def any_known(pod: Json) -> bool:
     """Whether a pod has a container that runs."""
-    return any(known(each) for each in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]])
+    return any(
+        known(container) for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+    )
 
 
 def repository(image: str) -> str:

@@ -39,5 +39,7 @@ def _binaries(launch: Launch) -> Path:
     made_by = [
         file.read_text().strip() for mount in launch.mounts for file in mount.target.glob("*/PG_VERSION")
     ]
-    fits = found and all(on_path.folder("postgres", f"postgres:{each}", beside="initdb") for each in made_by)
+    fits = found and all(
+        on_path.folder("postgres", f"postgres:{version}", beside="initdb") for version in made_by
+    )
     return found if found and fits else launch.programs.postgres

@@ -69,7 +69,9 @@ class Engines:
     def serving(self, model: str) -> list[str]:
         """The addresses of the engines that serve a model."""
         return sorted(
-            address for address, models in self._models.items() if any(each["id"] == model for each in models)
+            address
+            for address, models in self._models.items()
+            if any(served["id"] == model for served in models)
         )
 
     def _follow(self) -> None:
@@ -105,7 +107,9 @@ class Engines:
         if "items" not in answer:
             raise ValueError(answer.get("message", "no list of pods"))
         for pod in answer["items"]:
-            conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
+            conditions = {
+                condition["type"]: condition["status"] for condition in pod["status"].get("conditions", [])
+            }
             if conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]:
                 yield pod["status"]["podIP"]
 

@@ -44,7 +44,7 @@ def _texts(node: ast.Subscript) -> list[str] | None:
     if not (isinstance(node.value, ast.Name) and node.value.id == "Literal"):
         return None
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    values = [each.value for each in inner if isinstance(each, ast.Constant)]
+    values = [constant.value for constant in inner if isinstance(constant, ast.Constant)]
     return [value for value in values if isinstance(value, str)] if len(values) == len(inner) else None
 
 
@@ -65,7 +65,7 @@ def _kind(annotation: ast.expr, literals: Mapping[str, list[str]]) -> Any:
         if isinstance(part, ast.Subscript) and ast.unparse(part.value) in ("list", "List")
     ]
     choices = [_texts(part) for part in parts if isinstance(part, ast.Subscript)]
-    chosen = [literals[name] for name in names if name in literals] + [each for each in choices if each]
+    chosen = [literals[name] for name in names if name in literals] + [choice for choice in choices if choice]
     if lists:
         return "list"
     if len(parts) == 1 and chosen:
@@ -88,7 +88,7 @@ def _added(tree: ast.Module) -> Iterator[tuple[str, str | None]]:
             and isinstance(node.func, ast.Attribute)
             and node.func.attr == "add_argument"
         ):
-            actions = [ast.unparse(each.value) for each in node.keywords if each.arg == "action"]
+            actions = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "action"]
             kind = "flag" if "'store_true'" in actions else None
             for argument in node.args:
                 if isinstance(argument, ast.Constant) and str(argument.value).startswith("--"):

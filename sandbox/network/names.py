@@ -18,9 +18,9 @@ RESOLVER = "10.0.0.10"
 def names(services: Iterable[Json], slices: Iterable[Json]) -> dict[str, list[str]]:
     """Every name with its addresses: Services' own, and of headless ones their ready pods'."""
     ready: dict[tuple[str, str], list[Json]] = {}
-    for each in slices:
-        service = each["metadata"].get("labels", {}).get("kubernetes.io/service-name", "")
-        ready.setdefault((each["metadata"]["namespace"], service), []).extend(each.get("endpoints") or [])
+    for slice_ in slices:
+        service = slice_["metadata"].get("labels", {}).get("kubernetes.io/service-name", "")
+        ready.setdefault((slice_["metadata"]["namespace"], service), []).extend(slice_.get("endpoints") or [])
     found: dict[str, list[str]] = {}
     for service in services:
         namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]

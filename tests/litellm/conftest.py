@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
+from components.litellm import HOOK
 from sandbox.charts import schema
 from sandbox.toolchain import build
 from tests.litellm.driver import Proxy, proxy
 from tests.support.driver import Sandbox
 from tests.support.engine import COSTS, HOSTED, SETTINGS, run_program
+from tests.support.sandboxes import Sandboxes
 
 NAMESPACE = "llm-gateway"
 UNUSED = {"model": "a/limited", "replicas": 0}
@@ -52,24 +54,26 @@ class Pod:
 
 
 @pytest.fixture(scope="session")
-def pod(dev: Sandbox) -> Pod:
+def pod(sandboxes: Sandboxes) -> Pod:
     """The pod of the dev stack, from the cluster that a real `up` left."""
-    config = dev.namespaced("configmaps", NAMESPACE, "litellm-config")["data"]["config.yaml"]
-    deployment = dev.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    with sandboxes.forked("dev") as dev:
+        dev.run("start").succeeded()
+        config = dev.namespaced("configmaps", NAMESPACE, "litellm-config")["data"]["config.yaml"]
+        deployment = dev.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        environment: dict[str, str] = {}
+        for source in container["envFrom"]:
+            environment |= _secret(dev, source["secretRef"]["name"])
+        for variable in container["env"]:
+            reference = variable.get("valueFrom", {}).get("secretKeyRef")
+            value = _secret(dev, reference["name"])[reference["key"]] if reference else variable["value"]
+            environment[variable["name"]] = value
+    return Pod(config, here({name: value for name, value in environment.items() if "DATABASE" not in name}))
 
-    def secret(name: str) -> dict[str, str]:
-        data = dev.namespaced("secrets", NAMESPACE, name)["data"]
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
-    environment: dict[str, str] = {}
-    for source in container["envFrom"]:
-        environment |= secret(source["secretRef"]["name"])
-    for variable in container["env"]:
-        reference = variable.get("valueFrom", {}).get("secretKeyRef")
-        value = secret(reference["name"])[reference["key"]] if reference else variable["value"]
-        environment[variable["name"]] = value
-    return Pod(config, {name: value for name, value in environment.items() if "DATABASE" not in name})
+def _secret(sandbox: Sandbox, name: str) -> dict[str, str]:
+    data = sandbox.namespaced("secrets", NAMESPACE, name)["data"]
+    return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
 @pytest.fixture(scope="session")
@@ -89,20 +93,26 @@ def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
         check=True,
     )
     documents = [document for document in yaml.safe_load_all(objects.stdout) if document]
-    (config,) = (item["data"]["config.yaml"] for item in documents if item["kind"] == "ConfigMap")
+    maps = {item["metadata"]["name"]: item["data"] for item in documents if item["kind"] == "ConfigMap"}
+    config = maps["litellm-config"]["config.yaml"]
     names = ["UPSTREAM_API_KEY", "MODEL_CLAUDE_API_KEY", "MODEL_LLAMA_API_KEY", "REDIS_PASSWORD"]
     environment = {name: f"value-of-{name}" for name in names} | values["envVars"]
-    return Pod(config, environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"})
+    return Pod(config, here(environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"}))
 
 
-@pytest.fixture(scope="session")
+def here(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """An environment whose PYTHONPATH is not the mount with our code, but its folder in this repository."""
+    return {**environment, "PYTHONPATH": str(HOOK.parent)}
+
+
+@pytest.fixture(scope="module")
 def dev_proxy(pod: Pod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """The real proxy on dev's configuration, without a database."""
     with proxy(pod.file(tmp_path_factory.mktemp("dev-proxy")), pod.environment) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def every_proxy(every_model: Pod, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """The real proxy on the configuration with everything, without a database."""
     with proxy(every_model.file(tmp_path_factory.mktemp("every-proxy")), every_model.environment) as running:

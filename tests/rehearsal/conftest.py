@@ -1,4 +1,4 @@
-"""Sandboxes to change and to break, each a test's own."""
+"""Sandboxes to change and to break, each a test's own, and those that the tests of a file only read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ def own_prod(sandboxes: Sandboxes) -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def dev(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """A sandbox in which the dev stack is up, for tests that leave it as it was."""
+    with sandboxes.forked("dev") as sandbox:
+        sandbox.run("start").succeeded()
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
 def prod(sandboxes: Sandboxes) -> Iterator[Sandbox]:
     """A sandbox in which the prod stack is up, for tests that leave it as it was."""
     with sandboxes.forked("prod") as sandbox:

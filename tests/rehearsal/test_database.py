@@ -132,7 +132,7 @@ def test_the_guides_restore(own_prod: Sandbox) -> None:
 
     # The old Cluster went on archiving; its access goes with `restore`, which replaces nothing.
     accounts = {
-        each["member"].rpartition("/")[2] for each in own_prod.cloud.list("bucketIamMember", f"{BUCKET} ")
+        member["member"].rpartition("/")[2] for member in own_prod.cloud.list("bucketIamMember", f"{BUCKET} ")
     }
     assert accounts == {"litellm-pg", "litellm-pg-2"}
     del settings["restore"]

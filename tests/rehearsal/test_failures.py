@@ -134,7 +134,7 @@ def test_two_engines_of_a_model_come_up(empty: Sandbox) -> None:
     assert empty.namespaced("persistentvolumeclaims", "vllm")["items"] == []
     # One disk for both, past the rule that refuses it.
     empty.patch("components/vllm.py", 'if model.cache == "ephemeral":', "if False:")
-    _, why = parted(empty.up(config=config).failed().text)
+    _, why = parted(empty.up(config=config | {"llm-gateway:timeouts": {"vllm": 15}}).failed().text)
     assert (
         "a pod on another node has its volume, which one node can mount (FailedAttachVolume: Multi-Attach"
         in why

@@ -17,9 +17,9 @@ ZONE = "europe-west4-b"
 def provided(storage_class: str, mode: str, size: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The volume made for a claim whose pod is to run in a zone, and what was said."""
     cluster = FakeCluster()
-    for each in storage_classes():
-        del each["kind"]
-        cluster.create("StorageClass", each)
+    for kind in storage_classes():
+        del kind["kind"]
+        cluster.create("StorageClass", kind)
     cluster.add("Node", "n", metadata={"labels": {"topology.kubernetes.io/zone": ZONE}})
     provisioner = FILESTORE_DRIVER if storage_class == "standard-rwx" else DISK_DRIVER
     annotations = {

@@ -134,7 +134,9 @@ def test_a_cluster_grows_by_replicas_and_shrinks_to_its_primary(world: World) ->
 def test_wal_gets_volumes_of_its_own_also_later(world: World) -> None:
     def claims() -> dict[str, str]:
         found = world.cluster.list("PersistentVolumeClaim")
-        return {each["metadata"]["name"]: each["spec"]["resources"]["requests"]["storage"] for each in found}
+        return {
+            claim["metadata"]["name"]: claim["spec"]["resources"]["requests"]["storage"] for claim in found
+        }
 
     world.secret(username="litellm", password="one")
     world.cluster.add("Cluster", "pg", "ns", spec=spec(instances=2))
@@ -285,7 +287,7 @@ def test_where_pods_run_postgres_own_wal_is_archived_and_replayed(archiving: Wor
     archiving.operator.reconcile()
     job = archiving.cluster.items["Job", "ns", "pg-2-1-full-recovery"]
     [container] = job["spec"]["template"]["spec"]["containers"]
-    variables = {each["name"]: each.get("value") for each in container["env"]}
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert variables["SANDBOX_WAL"] == str(segment.parent)
     assert variables["SANDBOX_BACKUP"] == str(segment.parents[1] / "base" / "20300101100000" / "base.tar.gz")
 

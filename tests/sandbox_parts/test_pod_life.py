@@ -56,7 +56,9 @@ class Started:
         return next(iter(self.status(name).get("containerStatuses", [])), {})
 
     def ready(self) -> bool:
-        conditions = {each["type"]: each["status"] for each in self.status().get("conditions", [])}
+        conditions = {
+            condition["type"]: condition["status"] for condition in self.status().get("conditions", [])
+        }
         return conditions.get("Ready") == "True"
 
 
@@ -191,7 +193,9 @@ def test_init_containers_come_first_one_after_another(start: Started) -> None:
 def test_containers_of_unknown_images_are_played(start: Started) -> None:
     start({"command": ["sleep 60"]}, {"name": "sidecar", "image": "unknown"})
     until(start.ready)
-    states = {each["name"]: list(each["state"]) for each in start.status()["containerStatuses"]}
+    states = {
+        container["name"]: list(container["state"]) for container in start.status()["containerStatuses"]
+    }
     assert states == {"c": ["running"], "sidecar": ["running"]}
 
 
@@ -294,7 +298,9 @@ def test_sidecars_end_after_the_others(start: Started) -> None:
     )
     until(lambda: start.status().get("phase") == "Succeeded")
     assert pod.inits[0].log().read_text() == "up\ntold\n"
-    ended = [each["state"]["terminated"]["exitCode"] for each in start.status()["initContainerStatuses"]]
+    ended = [
+        container["state"]["terminated"]["exitCode"] for container in start.status()["initContainerStatuses"]
+    ]
     assert ended == [0, 0]
 
 

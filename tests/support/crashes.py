@@ -71,8 +71,8 @@ FILLER = "filler"
 NAMESPACE, DATABASE = "llm-gateway", "litellm-pg"
 MOST_UPS = 5
 _WAIT = 180.0  # seconds
-_PATIENCE = 60.0
-"""Seconds for which an `up` may go on after the crash: Helm waits long for an API server that is gone."""
+_TIMEOUTS = {"etcd": 15.0, "kube-apiserver": 15.0}
+"""Seconds for which an `up` may go on after the crash, by victim, others 60: Helm waits long for a cluster that is gone."""
 ANNOTATE = re.compile(r"kubectl annotate .*? llm-gateway/recorded\S*-(?= )")
 """Commands that a message of the program asks for."""
 
@@ -171,7 +171,7 @@ def strike(sandbox: Sandbox, case: Crash) -> tuple[Result, bool, dict[str, list[
                 os.kill(pid, signal.SIGKILL)
         for number in (signal.SIGINT, signal.SIGKILL):  # as a user who waits no longer
             try:
-                up.wait(_PATIENCE)
+                up.wait(_TIMEOUTS.get(case.victim, 60))
             except subprocess.TimeoutExpired:
                 for pid in processes(sandbox, ENGINE):
                     os.kill(pid, number)

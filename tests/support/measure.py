@@ -52,8 +52,8 @@ def main() -> None:
             seconds(home, REPOSITORY, "down")
             print(f"first up, pods that run:     {seconds(served, REPOSITORY, 'up'):5.1f} s")
         finally:
-            for each in (home, served):
-                seconds(each, REPOSITORY, "down")
+            for folder in (home, served):
+                seconds(folder, REPOSITORY, "down")
     dev, nothing = (median(times) for times in zip(*runs, strict=True))
     print(f"preview of dev:              {dev:5.1f} s")
     print(f"preview of an empty program: {nothing:5.1f} s")

@@ -145,7 +145,7 @@ def test_a_restore_is_a_new_cluster_from_the_old_ones_backups() -> None:
 def test_a_restore_leaves_the_old_clusters_access_as_it_is(prod: Recording) -> None:
     def access(recording: Recording) -> dict[str, str]:
         members = {key: each for key, each in recording.resources.items() if "BucketIAMMember" in key[0]}
-        return {name: each.inputs["member"].rpartition("/")[2] for (_, name), each in members.items()}
+        return {name: member.inputs["member"].rpartition("/")[2] for (_, name), member in members.items()}
 
     restored = database(
         name="litellm-pg-2", backups={"method": "objectStore"}, restore={"source": "litellm-pg"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.litellm import HOOK
 from tests.support.engine import COSTS, HOSTED, SETTINGS, Recording, run_program
 
 PROMPT_PRICES = (
@@ -185,6 +188,21 @@ def test_no_rollout_goes_below_the_replicas(prod: Recording) -> None:
     assert values(prod, "litellm")["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
 
 
+def test_a_pod_that_ends_serves_until_nobody_asks_it(program: Recording) -> None:
+    assert values(program, "litellm")["lifecycle"] == {"preStop": {"sleep": {"seconds": 10}}}
+
+
+def test_the_proxy_runs_what_keeps_its_spend(program: Recording) -> None:
+    litellm = values(program, "litellm")
+    (code,), (volume,), (mount,) = (litellm[key] for key in ("extraResources", "volumes", "volumeMounts"))
+    (module,) = (Path(file).stem for file in code["data"])
+    assert code["data"][f"{module}.py"] == HOOK.read_text()
+    assert litellm["envVars"]["LITELLM_WORKER_STARTUP_HOOKS"] == f"{module}:install"
+    assert volume["configMap"]["name"] == code["metadata"]["name"]
+    assert (volume["name"], mount["mountPath"]) == (mount["name"], litellm["envVars"]["PYTHONPATH"])
+    assert litellm["podAnnotations"]["llm-gateway/hooks"] in hashlib.sha256(HOOK.read_bytes()).hexdigest()
+
+
 def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recording) -> None:
     config = values(prod, "litellm")["proxy_config"]
     host, password = "valkey.llm-gateway.svc.cluster.local", "os.environ/REDIS_PASSWORD"
@@ -199,8 +217,10 @@ def test_valkey_keeps_nothing_and_asks_for_its_password(prod: Recording) -> None
     server = prod.one("Deployment", "gateway-valkey-server").inputs
     assert server["spec"]["strategy"] == {"type": "Recreate"}
     (container,) = server["spec"]["template"]["spec"]["containers"]
-    arguments = ["--requirepass", "$(REDIS_PASSWORD)", "--save", "", "--appendonly", "no"]
-    assert container["args"][:6] == arguments
+    shell, _, script = container["command"]
+    assert (shell, container.get("args")) == ("sh", None)
+    assert script.startswith("exec valkey-server --save '' --appendonly no ")
+    assert '\nrequirepass "$REDIS_PASSWORD"\n' in script
     key = {"name": "litellm-secrets", "key": "REDIS_PASSWORD"}
     assert container["env"] == [{"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": key}}]
     assert server["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True

@@ -45,7 +45,7 @@ class Pulumi:
 
     def __init__(self, created: list[dict[str, Any]], exist: set[str], pending: list[str]) -> None:
         known = {"op": "same", "newState": resource(BUCKET, "known", name="known")}
-        self._preview = {"steps": [known, *({"op": "create", "newState": each} for each in created)]}
+        self._preview = {"steps": [known, *({"op": "create", "newState": state} for state in created)]}
         self._exist = {"known", *exist}
         self._pending = [{"type": type_, "resource": {}} for type_ in pending]
         self.imported: list[str] = []
@@ -59,7 +59,7 @@ class Pulumi:
                 return json.dumps({"deployment": {"pending_operations": self._pending}})
             case ["stack", "import"]:
                 operations = json.loads(given or "")["deployment"]["pending_operations"]
-                self.left_pending = [each["type"] for each in operations]
+                self.left_pending = [operation["type"] for operation in operations]
                 return ""
             case _:
                 if arguments[3] not in self._exist:

@@ -145,7 +145,7 @@ def test_what_cannot_be_moved_is_refused(preview: Any, key: str) -> None:
 def test_what_is_made_anew_is_what_the_guard_asks_about(preview: Any, key: str, moved: str) -> None:
     """A database's access to its backups goes with it."""
     gone, others = preview(PATHS[key])
-    assert not [each for each in gone if not each.startswith("BucketIAMMember gateway-backups-")]
+    assert not [resource for resource in gone if not resource.startswith("BucketIAMMember gateway-backups-")]
     assert moved in others
 
 

@@ -22,7 +22,7 @@ def served(**options: Any) -> dict[str, Any]:
 
 def refused(part: tuple[str, str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     kind, name, module = part
-    before, after = (module.volumes(run_program(each).one(kind, name).inputs) for each in (old, new))
+    before, after = (module.volumes(run_program(changes).one(kind, name).inputs) for changes in (old, new))
     return [*changes(before, after)]
 
 

@@ -32,7 +32,9 @@ _RESULTS = {
 
 def notes(operation: Operation) -> Iterator[str]:
     """The sentences that an operation's end asks for."""
-    errors = "\n".join(each.message for each in operation.diagnostics if each.severity == "error")
+    errors = "\n".join(
+        diagnostic.message for diagnostic in operation.diagnostics if diagnostic.severity == "error"
+    )
     yield from (sentence for words, sentence in _WORDS.items() if re.search(words, errors))
     # An update's result is then "failed". A provider says the second, as do policies after another failure.
     if re.search("update canceled|(?<!remediation: )context canceled", errors):

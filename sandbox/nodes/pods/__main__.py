@@ -127,7 +127,7 @@ class Runtime:
             pod.finish(deadline)
 
     def _address(self, pod: dict[str, dict[str, str]]) -> str:
-        taken = {each.address for each in self._pods.values()}
+        taken = {pod.address for pod in self._pods.values()}
         kept = pod.get("status", {}).get("podIP", "")
         return kept if kept and runs(kept) and kept not in taken else free_address(taken)
 

@@ -95,31 +95,31 @@ class Pod:
         return {port["name"]: port["containerPort"] for _, port in self._declared() if "name" in port}
 
     def _declared(self) -> Iterator[tuple[Container, Json]]:
-        for each in [*self.inits, *self.containers]:
-            for port in each.spec.get("ports", []):
-                yield each, port
+        for container in [*self.inits, *self.containers]:
+            for port in container.spec.get("ports", []):
+                yield container, port
 
     def stop(self) -> None:
         """End the processes; the pod runs again with the sandbox."""
         self._stopping.set()
-        for each in [*self.containers, *self.inits]:
-            each.signal(signal.SIGTERM)
+        for container in [*self.containers, *self.inits]:
+            container.signal(signal.SIGTERM)
 
-    def command(self, each: Container, words: list[str]) -> list[str]:
+    def command(self, container: Container, words: list[str]) -> list[str]:
         """A command in a running container as one of this machine. Raises NotFoundError."""
-        return images.command(self._launches[each.name], words)
+        return images.command(self._launches[container.name], words)
 
     def finish(self, deadline: float) -> None:
         """Wait until the processes have ended, at most until the monotonic time `deadline`, then kill them."""
-        for each in [*self.containers, *self.inits]:
-            each.wait(deadline - time.monotonic())
-            each.kill()
+        for container in [*self.containers, *self.inits]:
+            container.wait(deadline - time.monotonic())
+            container.kill()
 
     def _container(self, spec: Json, init: bool) -> Container:
         mark = f"{self._home.root}:{self._key[1]}/{spec['name']}"
         made = Container(spec, self.folder / spec["name"], mark, init=init, played=not names.known(spec))
         kind = "initContainerStatuses" if init else "containerStatuses"
-        before = {each["name"]: each for each in self._pod["status"].get(kind, [])}.get(spec["name"])
+        before = {known["name"]: known for known in self._pod["status"].get(kind, [])}.get(spec["name"])
         if before and before.get("containerID"):  # it ran when the sandbox was stopped
             made.restarts = before["restartCount"]
             made.state = before["state"]
@@ -176,167 +176,179 @@ class Pod:
                 self._volumes.write()
             except ConfigError as error:  # what is mounted stays, and the containers with it
                 self._say_unmounted(error)
-        for each in self.inits:
-            self._sync(each)
-            done = each.started if each.sidecar else each.state.get("terminated", {}).get("exitCode") == 0
+        for container in self.inits:
+            self._sync(container)
+            done = (
+                container.started
+                if container.sidecar
+                else container.state.get("terminated", {}).get("exitCode") == 0
+            )
             if not done and not any(main.running for main in self.containers):
                 return
-        for each in self.containers:
-            self._sync(each)
+        for container in self.containers:
+            self._sync(container)
         if self._is_over():
-            for each in reversed(self.inits):
-                if each.running:
-                    self._end(each, self._pod["spec"].get("terminationGracePeriodSeconds", 30))
+            for container in reversed(self.inits):
+                if container.running:
+                    self._end(container, self._pod["spec"].get("terminationGracePeriodSeconds", 30))
 
     def _is_over(self) -> bool:
         return status.phase(self._pod, self.inits, self.containers) in ("Succeeded", "Failed")
 
-    def _sync(self, each: Container) -> None:
-        if each.running:
-            if each.ended():
-                self._probing.pop(each.name, None)
-                self._after_exit(each)
+    def _sync(self, container: Container) -> None:
+        if container.running:
+            if container.ended():
+                self._probing.pop(container.name, None)
+                self._after_exit(container)
             else:
-                self._probe(each)
+                self._probe(container)
             return
-        if self._stopping.is_set() or not self._may_run(each):
+        if self._stopping.is_set() or not self._may_run(container):
             return
-        if time.monotonic() < each.not_before:
-            if each.state.get("waiting", {}).get("reason") != "CrashLoopBackOff":
-                each.wait_for_restart(self._pod)
-                self._say("BackOff", each.state["waiting"]["message"], again=True)
+        if time.monotonic() < container.not_before:
+            if container.state.get("waiting", {}).get("reason") != "CrashLoopBackOff":
+                container.wait_for_restart(self._pod)
+                self._say("BackOff", container.state["waiting"]["message"], again=True)
             return
-        if "terminated" in each.state or each.state.get("waiting", {}).get("reason") == "CrashLoopBackOff":
-            each.again()
-        self._start(each)
+        if (
+            "terminated" in container.state
+            or container.state.get("waiting", {}).get("reason") == "CrashLoopBackOff"
+        ):
+            container.again()
+        self._start(container)
 
-    def _may_run(self, each: Container) -> bool:
-        if "waiting" in each.state:
+    def _may_run(self, container: Container) -> bool:
+        if "waiting" in container.state:
             return True
-        if each.init:
-            return each.sidecar or (
-                each.exit_code != 0 and self._pod["spec"].get("restartPolicy", "Always") != "Never"
+        if container.init:
+            return container.sidecar or (
+                container.exit_code != 0 and self._pod["spec"].get("restartPolicy", "Always") != "Never"
             )
         match self._pod["spec"].get("restartPolicy", "Always"):
             case "Always":
                 return True
             case "OnFailure":
-                return each.exit_code != 0
+                return container.exit_code != 0
             case _:
                 return False
 
-    def _after_exit(self, each: Container) -> None:
-        if self._may_run(each):
-            each.schedule_restart()
+    def _after_exit(self, container: Container) -> None:
+        if self._may_run(container):
+            container.schedule_restart()
 
-    def _start(self, each: Container) -> None:
-        if each.played:
-            each.play()
-            each.started = each.ready = each.running
+    def _start(self, container: Container) -> None:
+        if container.played:
+            container.play()
+            container.started = container.ready = container.running
             return
         metadata = self._pod["metadata"]
         try:
-            if "postStart" in each.spec.get("lifecycle", {}):
+            if "postStart" in container.spec.get("lifecycle", {}):
                 raise ConfigError("lifecycle.postStart is not emulated by the sandbox")
             node = self._api.get("Node", "", self._pod["spec"]["nodeName"])
             # Its address is the pod's before the API has it.
             pod = {**self._pod, "status": {**self._pod["status"], "podIP": self.address}}
-            values = variables.environment(pod, each.spec, self._api, node)
-            mounts = self._volumes.mounts(each.spec, values)
+            values = variables.environment(pod, container.spec, self._api, node)
+            mounts = self._volumes.mounts(container.spec, values)
         except ConfigError as error:
-            each.state = {"waiting": {"reason": "CreateContainerConfigError", "message": str(error)}}
+            container.state = {"waiting": {"reason": "CreateContainerConfigError", "message": str(error)}}
             self._say("Failed", f"Error: {error}")
-            each.not_before = time.monotonic() + 2
+            container.not_before = time.monotonic() + 2
             return
-        words, arguments = variables.command(each.spec, values)
+        words, arguments = variables.command(container.spec, values)
         launch = Launch(
             home=self._home.root,
-            folder=each.folder / "root",
+            folder=container.folder / "root",
             pod_file=network_file.path(self.folder),
             address=self._network.process(self.address),
             pod=self._pod,
-            container=each.spec,
+            container=container.spec,
             words=words,
             arguments=arguments,
             variables={"HOSTNAME": self._pod["spec"].get("hostname") or metadata["name"], **values},
             mounts=mounts,
             programs=self._programs,
         )
-        self._launches[each.name] = launch
-        security = {**self._pod["spec"].get("securityContext", {}), **each.spec.get("securityContext", {})}
+        self._launches[container.name] = launch
+        security = {
+            **self._pod["spec"].get("securityContext", {}),
+            **container.spec.get("securityContext", {}),
+        }
         groups = [security[key] for key in ("runAsGroup", "fsGroup") if key in security]
-        self._say("Pulled", f'Container image "{each.spec["image"]}" already present on machine', normal=True)
+        self._say(
+            "Pulled", f'Container image "{container.spec["image"]}" already present on machine', normal=True
+        )
         try:
             launch.folder.mkdir(parents=True, exist_ok=True)
-            each.start(images.program(launch), security.get("runAsUser"), groups)
+            container.start(images.program(launch), security.get("runAsUser"), groups)
         except (NotFoundError, StartError) as error:
-            each.log().touch()
-            each.over(128, "StartError", str(error))
+            container.log().touch()
+            container.over(128, "StartError", str(error))
             self._say("Failed", f"Error: {error}")
-            self._after_exit(each)
+            self._after_exit(container)
             return
         self._say("Started", "Container started", normal=True, again=True)
-        attempt = partial(self._attempt, each)
-        self._probing[each.name] = Probing(each.spec, attempt)
-        self._probe(each)
+        attempt = partial(self._attempt, container)
+        self._probing[container.name] = Probing(container.spec, attempt)
+        self._probe(container)
 
-    def _attempt(self, each: Container, probe: Json) -> probes.Try:
+    def _attempt(self, container: Container, probe: Json) -> probes.Try:
         for action in ("httpGet", "tcpSocket"):
             if action in probe:
-                port = here(probes.port_of(probe[action]["port"], each.spec))
+                port = here(probes.port_of(probe[action]["port"], container.spec))
                 probe = {**probe, action: {**probe[action], "port": port}}
         address = self._network.process(self.address)
-        return probes.attempt(probe, each.spec, address, self.address, partial(self._execute, each))
+        return probes.attempt(probe, container.spec, address, self.address, partial(self._execute, container))
 
-    def _execute(self, each: Container, words: list[str], timeout: float) -> tuple[int, str]:
+    def _execute(self, container: Container, words: list[str], timeout: float) -> tuple[int, str]:
         try:
-            return each.execute(self.command(each, words), timeout)
+            return container.execute(self.command(container, words), timeout)
         except NotFoundError as error:
             return 126, str(error)
 
-    def _probe(self, each: Container) -> None:
-        probing = self._probing.get(each.name)
+    def _probe(self, container: Container) -> None:
+        probing = self._probing.get(container.name)
         if probing is None:
             return
         probing.run()
-        each.started, each.ready = probing.started, probing.ready
+        container.started, container.ready = probing.started, probing.ready
         for failure in probing.failures():
             text = f"{failure.kind.capitalize()} probe failed: {failure.output}"
             self._say("Unhealthy", text, again=True)
         if kind := probing.doomed:
-            text = f"Container {each.name} failed {kind} probe, will be restarted"
+            text = f"Container {container.name} failed {kind} probe, will be restarted"
             self._say("Killing", text, normal=True, again=True)
             grace = probing.grace(kind) or self._pod["spec"].get("terminationGracePeriodSeconds", 30)
-            del self._probing[each.name]
-            self._kill(each, grace)
+            del self._probing[container.name]
+            self._kill(container, grace)
 
-    def _kill(self, each: Container, grace: float) -> None:
+    def _kill(self, container: Container, grace: float) -> None:
         """Stop one container: its preStop hook, SIGTERM, and at the end of the grace period SIGKILL."""
         deadline = time.monotonic() + grace
-        hook = each.spec.get("lifecycle", {}).get("preStop", {})
-        if each.running and hook and each.program:
-            self._pre_stop(each, hook, grace)
-        each.signal(signal.SIGTERM)
-        while not each.wait(0.1):
+        hook = container.spec.get("lifecycle", {}).get("preStop", {})
+        if container.running and hook and container.program:
+            self._pre_stop(container, hook, grace)
+        container.signal(signal.SIGTERM)
+        while not container.wait(0.1):
             if time.monotonic() > deadline or self._stopping.is_set():
-                each.kill()
+                container.kill()
 
-    def _end(self, each: Container, grace: float) -> None:
+    def _end(self, container: Container, grace: float) -> None:
         """Stop one container for good."""
-        self._kill(each, grace)
-        if not each.ended() and each.running:  # it is played
-            each.over(0)
+        self._kill(container, grace)
+        if not container.ended() and container.running:  # it is played
+            container.over(0)
 
-    def _pre_stop(self, each: Container, hook: Json, grace: float) -> None:
+    def _pre_stop(self, container: Container, hook: Json, grace: float) -> None:
         try:
             if "exec" in hook:
-                code, output = self._execute(each, hook["exec"]["command"], grace)
+                code, output = self._execute(container, hook["exec"]["command"], grace)
                 if code:
                     self._say("FailedPreStopHook", f"PreStopHook failed: exit code {code}: {output[:200]}")
             elif "sleep" in hook:
                 self._stopping.wait(min(hook["sleep"]["seconds"], grace))
             elif "httpGet" in hook:
-                port = here(probes.port_of(hook["httpGet"]["port"], each.spec))
+                port = here(probes.port_of(hook["httpGet"]["port"], container.spec))
                 host = self._network.process(self.address)
                 connection = http.client.HTTPConnection(host, port, timeout=grace)
                 connection.request("GET", hook["httpGet"].get("path", "/"))
@@ -349,12 +361,14 @@ class Pod:
         if grace is None:
             grace = self._pod["spec"].get("terminationGracePeriodSeconds", 30)
         self._probing.clear()
-        for each in (each for each in self.containers if each.running and not each.played):
-            self._say("Killing", f"Stopping container {each.name}", normal=True)
-        mains = [each for each in self.containers if each.running]
-        sidecars = [each for each in self.inits if each.running]
+        for container in (
+            container for container in self.containers if container.running and not container.played
+        ):
+            self._say("Killing", f"Stopping container {container.name}", normal=True)
+        mains = [container for container in self.containers if container.running]
+        sidecars = [container for container in self.inits if container.running]
         for group in (mains, sidecars):
-            killing = [threading.Thread(target=self._end, args=(each, grace)) for each in group]
+            killing = [threading.Thread(target=self._end, args=(container, grace)) for container in group]
             for thread in killing:
                 thread.start()
             for thread in killing:
@@ -367,7 +381,9 @@ class Pod:
 
     def _report(self) -> None:
         node = self._api.get("Node", "", self._pod["spec"]["nodeName"])
-        host = next((each["address"] for each in node["status"].get("addresses", [])), "") if node else ""
+        host = (
+            next((address["address"] for address in node["status"].get("addresses", [])), "") if node else ""
+        )
         made = status.status(self._pod, self.inits, self.containers, self.address, host)
         changed = made != self._sent or self._pod["status"].get("phase") != made["phase"]
         if changed and self._api.patch("Pod", self._pod, {"status": made}, "/status"):

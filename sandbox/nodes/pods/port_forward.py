@@ -41,7 +41,7 @@ _REST = (
 DICTIONARY = (
     b"".join(
         struct.pack(">I", len(word)) + word.encode()
-        for word in (each.replace("_", " ") for each in _WORDS.split())
+        for word in (word.replace("_", " ") for word in _WORDS.split())
     )
     + _REST.encode()
 )

@@ -207,7 +207,7 @@ class Container:
         if self.program is None:
             raise OSError(errno.ESRCH, "the container has not started")
         process = self._spawn(self.program, words, stdin=stdin, stdout=stdout, stderr=stderr)
-        self._beside = [*(each for each in self._beside if each.poll() is None), process]
+        self._beside = [*(running for running in self._beside if running.poll() is None), process]
         return process
 
     def execute(self, words: list[str], timeout: float) -> tuple[int, str]:

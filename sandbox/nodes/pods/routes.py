@@ -47,9 +47,9 @@ class Routes:
         """Every listener: of each Service port with a ready pod, and of each declared port of a pod."""
         found: dict[Place, Route] = {}
         slices: dict[tuple[str, str], list[Json]] = {}
-        for each in self._api.list("EndpointSlice"):
-            service = each["metadata"].get("labels", {}).get("kubernetes.io/service-name", "")
-            slices.setdefault((each["metadata"]["namespace"], service), []).append(each)
+        for slice_ in self._api.list("EndpointSlice"):
+            service = slice_["metadata"].get("labels", {}).get("kubernetes.io/service-name", "")
+            slices.setdefault((slice_["metadata"]["namespace"], service), []).append(slice_)
         for service in self._api.list("Service"):
             key = service["metadata"]["namespace"], service["metadata"]["name"]
             address = service["spec"].get("clusterIP", "None")
@@ -104,9 +104,9 @@ class Routes:
 
     def _api_server(self, address: str, port: int) -> Place | None:
         """The API server, where that is what an address outside the pods' stands for."""
-        for each in self._api.list("EndpointSlice", "default"):
-            known = [one for endpoint in each.get("endpoints") or [] for one in endpoint["addresses"]]
-            if each["metadata"]["name"] == "kubernetes" and address in known and port == 443:
+        for slice_ in self._api.list("EndpointSlice", "default"):
+            known = [one for endpoint in slice_.get("endpoints") or [] for one in endpoint["addresses"]]
+            if slice_["metadata"]["name"] == "kubernetes" and address in known and port == 443:
                 server = urlsplit(control_plane.api(self._home).server)
                 return (server.hostname or "", server.port or 443)
         return None
@@ -116,21 +116,21 @@ class Routes:
 
     def _policies(self) -> Policies:
         labels = {
-            each["metadata"]["name"]: each["metadata"].get("labels", {})
-            for each in self._api.list("Namespace")
+            namespace["metadata"]["name"]: namespace["metadata"].get("labels", {})
+            for namespace in self._api.list("Namespace")
         }
         return Policies(self._api.list("NetworkPolicy"), labels)
 
 
 def _targets(slices: list[Json], port: Json) -> Iterator[Place]:
     """The addresses and ports of a Service port's ready endpoints."""
-    for each in slices:
+    for slice_ in slices:
         numbers = [
             found["port"]
-            for found in each.get("ports") or []
+            for found in slice_.get("ports") or []
             if (found.get("name") or "") == port.get("name", "")
         ]
-        for endpoint in each.get("endpoints") or []:
+        for endpoint in slice_.get("endpoints") or []:
             if endpoint.get("conditions", {}).get("ready", True):
                 yield from ((address, number) for address in endpoint["addresses"] for number in numbers)
 

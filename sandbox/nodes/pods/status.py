@@ -18,11 +18,11 @@ def status(
     pod: Json, inits: Sequence[Container], containers: Sequence[Container], address: str, host: str
 ) -> Json:
     """The status of a pod that runs, to be merged into the one it has."""
-    initialized = all(_initialized(each) for each in inits)
+    initialized = all(_initialized(container) for container in inits)
     over = phase(pod, inits, containers)
     complete = over == "Succeeded"
-    ready = all(each.ready for each in containers) and initialized and not complete
-    unready = [each.name for each in containers if not each.ready]
+    ready = all(container.ready for container in containers) and initialized and not complete
+    unready = [container.name for container in containers if not container.ready]
     why = (
         {"reason": "PodCompleted"}
         if complete
@@ -31,7 +31,7 @@ def status(
             "message": f"containers with unready status: [{' '.join(unready)}]",
         }
     )
-    uninitialized = [each.name for each in inits if not _initialized(each)]
+    uninitialized = [container.name for container in inits if not _initialized(container)]
     incomplete = {
         "reason": "ContainersNotInitialized",
         "message": f"containers with incomplete status: [{' '.join(uninitialized)}]",
@@ -43,7 +43,7 @@ def status(
         _condition(pod, "Ready", ready and gates is None, why if not ready else gates or {}),
         _condition(pod, "ContainersReady", ready, why),
     ]
-    others = [each for each in pod["status"].get("conditions", []) if each["type"] not in _OWN]
+    others = [condition for condition in pod["status"].get("conditions", []) if condition["type"] not in _OWN]
     return {
         "phase": over,
         "conditions": [*others, *own],
@@ -51,25 +51,25 @@ def status(
         "podIP": address,
         "podIPs": [{"ip": address}],
         "startTime": pod["status"].get("startTime") or timestamp(),
-        "initContainerStatuses": [_container(each) for each in inits] or None,
-        "containerStatuses": [_container(each) for each in containers],
+        "initContainerStatuses": [_container(container) for container in inits] or None,
+        "containerStatuses": [_container(container) for container in containers],
     }
 
 
 def phase(pod: Json, inits: Sequence[Container], containers: Sequence[Container]) -> str:
     """Pending, Running, Succeeded or Failed."""
     policy = pod["spec"].get("restartPolicy", "Always")
-    if any(each.exit_code for each in inits if not each.sidecar) and policy == "Never":
+    if any(container.exit_code for container in inits if not container.sidecar) and policy == "Never":
         return "Failed"
-    if not all(_initialized(each) for each in inits):
+    if not all(_initialized(container) for container in inits):
         return "Pending"
-    if any("waiting" in each.state and not each.last_state for each in containers):
+    if any("waiting" in container.state and not container.last_state for container in containers):
         return "Pending"
-    if any("terminated" not in each.state for each in containers):
+    if any("terminated" not in container.state for container in containers):
         return "Running"
     if policy == "Always":
         return "Running"
-    if all(each.exit_code == 0 for each in containers):
+    if all(container.exit_code == 0 for container in containers):
         return "Succeeded"
     return "Failed" if policy == "Never" else "Running"
 
@@ -82,7 +82,11 @@ def _initialized(container: Container) -> bool:
 
 def _gates(pod: Json) -> Json | None:
     """Why a pod is not ready though its containers are; None where its gates are open."""
-    open_ = {each["type"] for each in pod["status"].get("conditions", []) if each["status"] == "True"}
+    open_ = {
+        condition["type"]
+        for condition in pod["status"].get("conditions", [])
+        if condition["status"] == "True"
+    }
     for gate in pod["spec"].get("readinessGates", []):
         if gate["conditionType"] not in open_:
             message = f'the status of pod readiness gate "{gate["conditionType"]}" is not "True", but False'
@@ -91,7 +95,9 @@ def _gates(pod: Json) -> Json | None:
 
 
 def _condition(pod: Json, kind: str, holds: bool, why: Json) -> Json:
-    known = next((each for each in pod["status"].get("conditions", []) if each["type"] == kind), None)
+    known = next(
+        (condition for condition in pod["status"].get("conditions", []) if condition["type"] == kind), None
+    )
     value = "True" if holds else "False"
     since = known["lastTransitionTime"] if known and known["status"] == value else timestamp()
     return {"type": kind, "status": value, "lastTransitionTime": since, **({} if holds else why)}

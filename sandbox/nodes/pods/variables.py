@@ -140,7 +140,7 @@ def resource(reference: Json, pod: Json, container: Json, node: Json | None) -> 
     side, _, name = reference["resource"].partition(".")
     named = reference.get("containerName", container["name"])
     containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
-    found = next((each for each in containers if each["name"] == named), None)
+    found = next((container for container in containers if container["name"] == named), None)
     if found is None:
         raise ConfigError(f"failed to get container {named}")
     amounts = found.get("resources", {}).get(side, {})

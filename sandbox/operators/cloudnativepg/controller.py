@@ -153,7 +153,7 @@ class CloudNativePG:
 
         claims = owned("PersistentVolumeClaim")
         claims = [claim for claim in claims if "deletionTimestamp" not in claim["metadata"]]
-        wal = [each for each in claims if each["metadata"]["labels"].get(objects.PVC_ROLE) == "PG_WAL"]
+        wal = [claim for claim in claims if claim["metadata"]["labels"].get(objects.PVC_ROLE) == "PG_WAL"]
         return Found(owned("Pod"), [claim for claim in claims if claim not in wal], wal, owned("Job"))
 
     def _make_shared_objects(self, cluster: Json) -> None:
@@ -348,7 +348,7 @@ class CloudNativePG:
 
     def _make_wal_claims(self, cluster: Json, found: Found) -> None:
         """One per data volume, also where the Cluster got its WAL volumes later."""
-        there = {each["metadata"]["labels"][objects.INSTANCE] for each in found.wal}
+        there = {claim["metadata"]["labels"][objects.INSTANCE] for claim in found.wal}
         for claim in found.claims if "walStorage" in cluster["spec"] else []:
             if claim["metadata"]["name"] not in there:
                 serial = int(claim["metadata"]["annotations"][objects.SERIAL])
