@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
-from settings import prices
+from settings import names, prices
 from settings.base import Bytes, Cpu, DnsSubdomain, SecretId, Section, Violation, rule, section, setting
+from settings.names import VllmName
 from versions import LITELLM_CHART
 
-# vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
-ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
+# As clients send it. LiteLLM splits a request's model at a comma.
+ModelAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,127}$")]
+_MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
+"""What LiteLLM takes for several models, or none, in the models of a key or a team (SpecialModelNames)."""
+_VARIABLE = "os.environ/"
+"""How a text of LiteLLM's configuration begins that it replaces with an environment variable."""
 
 _ARGUMENTS_WITH_A_SETTING = {
     "--model": "model",
@@ -248,6 +255,16 @@ class VllmModel(Section):
         default_factory=list,
         about="More arguments of `vllm serve`.",
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
+    )
+
+    name: VllmName | None = setting(
+        None,
+        about=f"Name of the model's Deployment, Service and claim, as vllm-<name>-...: small letters, digits and dashes, "
+        f"{names.LONGEST} at most. Unset means the alias, in small letters and with dashes for all else. Another name on a live stack makes another Deployment and "
+        "claim, deletes the former, and downloads the weights anew.",
+        otherwise="the API server would refuse what vLLM's chart makes of it, or, on a live stack, another Deployment and "
+        "claim would be made and the former deleted",
+        write="name: qwen-local",
     )
 
     @rule
@@ -520,8 +537,8 @@ class Model(Section):
     otherwise = "no request would ever be routed to it"
 
     alias: ModelAlias = setting(
-        about="Model name that clients ask for; also part of the name of vLLM's Deployment.",
-        otherwise="the vLLM chart would render objects that the API server refuses",
+        about="Model name that clients ask for, as they send it: gpt-4.1, openai/gpt-4o, Qwen2.5:7b. `vllm.name` follows it.",
+        otherwise="LiteLLM takes * for any text and a comma for several models; other signs and spaces clients get wrong",
         write="alias: qwen-local",
     )
     input_cost_per_token: float | None = setting(
@@ -600,7 +617,15 @@ class Model(Section):
     @property
     def api_key_variable(self) -> str:
         """Environment variable that LiteLLM reads that key from; unique, as aliases are."""
-        return f"MODEL_{self.alias.upper().replace('-', '_')}_API_KEY"
+        name = re.sub(r"\W", "_", self.alias.upper())
+        if re.search(r"[^-a-z0-9]", self.alias):  # gpt-4.1 and GPT-4-1 would be one
+            name += f"_{hashlib.sha256(self.alias.encode()).hexdigest()[:8].upper()}"
+        return f"MODEL_{name}_API_KEY"
+
+    @property
+    def vllm_name(self) -> str:
+        """The name of what vLLM's chart makes of the model; empty where it is not self-hosted."""
+        return (self.vllm.name or names.from_alias(self.alias)) if self.vllm else ""
 
     @property
     def given_prices(self) -> prices.Prices:
@@ -763,6 +788,38 @@ class Model(Section):
                     "budgets would count another price than the bill",
                     f"{key}: {prices.plain(listed)}, which is LiteLLM's price, or leave it out",
                 )
+
+    @rule
+    def alias_is_one_models(self) -> Iterator[Violation]:
+        if self.alias in _MEANS_MORE:
+            yield Violation(
+                "alias",
+                f"{self.alias} has a meaning of its own in LiteLLM",
+                "a key or a team with this model could ask for all of them, or for none",
+                "alias: qwen-local",
+            )
+        if self.alias.startswith(_VARIABLE):
+            yield Violation(
+                "alias",
+                f"LiteLLM reads what begins with {_VARIABLE} from the environment",
+                "the model would have another name, or none",
+                f"alias: {self.alias.removeprefix(_VARIABLE) or 'qwen-local'}",
+            )
+
+    @rule
+    def vllm_can_be_named(self) -> Iterator[Violation]:
+        name = self.vllm_name
+        if not self.vllm or self.vllm.name or (re.match(names.PATTERN, name) and names.is_text(name)):
+            return
+        problem = f"the alias makes it {name!r}, which YAML reads as null, a boolean or a number"
+        if names.is_text(name):
+            problem = f"the alias makes it {name!r}, {len(name)} characters, and {names.LONGEST} are the most"
+        yield Violation(
+            "vllm.name",
+            problem,
+            "the API server would refuse what vLLM's chart makes of it",
+            f"name: {name[: names.LONGEST].strip('-') if names.is_text(name) else f'model-{name}'}",
+        )
 
     @rule
     def is_in_one_place(self) -> Iterator[Violation]:

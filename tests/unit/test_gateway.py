@@ -250,9 +250,9 @@ def test_without_a_self_hosted_model_there_is_neither_vllm_nor_a_gpu() -> None:
     assert "vllmApiKey" not in recording.outputs["secretNames"]
 
 
-def engine(**changes: Any) -> tuple[Recording, dict[str, Any]]:
+def engine(alias: str = "qwen-local", /, **changes: Any) -> tuple[Recording, dict[str, Any]]:
     """A run with one self-hosted model so changed, and that model in vLLM's values."""
-    model = {**QWEN, "vllm": {**QWEN["vllm"], **changes}}
+    model = {**QWEN, "alias": alias, "vllm": {**QWEN["vllm"], **changes}}
     pool = {"machineType": "g2-standard-24", "acceleratorCount": 2}
     recording = run_program({"models": [model], "gpuPool": pool})
     (spec,) = values(recording, "vllm")["servingEngineSpec"]["modelSpec"]
@@ -292,6 +292,45 @@ def test_a_gated_model_gets_its_token() -> None:
     assert synced(recording, "hugging-face-tokens") == {"qwen-local": "hf-token"}
     gate = recording.one("ConfigMap", "gateway-secret-sync-hugging-face-tokens-synced")
     assert gate.urn in recording.direct_dependencies(recording.one("Release", "gateway-vllm-release"))
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("gpt-4.1", "gpt-4-1"),
+        ("openai/gpt-4o", "openai-gpt-4o"),
+        ("Claude-Sonnet", "claude-sonnet"),
+        ("qwen2.5:7b", "qwen2-5-7b"),
+        ("4o-mini", "4o-mini"),
+        ("a_b-", "a-b"),
+    ],
+)
+def test_litellm_has_the_alias_and_vllms_objects_a_name_of_it(alias: str, name: str) -> None:
+    recording, spec = engine(alias, huggingFaceToken="hf-token")
+    assert [*routes(recording)] == recording.outputs["modelAliases"] == [alias]
+    assert (spec["name"], spec["hf_token"]["secretKey"]) == (name, name)
+    assert synced(recording, "hugging-face-tokens") == {name: "hf-token"}
+
+
+def test_a_name_of_ones_own_is_vllms_alone() -> None:
+    recording, spec = engine("Qwen2.5:7b", name="q" * 43)
+    assert (spec["name"], [*routes(recording)]) == ("q" * 43, ["Qwen2.5:7b"])
+
+
+def test_each_alias_has_a_key_variable_of_its_own() -> None:
+    aliases = ["gpt-4-1", "gpt-4.1", "gpt-4_1", "GPT-4-1"]
+    hosted = [
+        {**CLAUDE, "alias": alias, "hosted": {**HOSTED, "apiKeySecret": alias.replace(".", "")}}
+        for alias in aliases
+    ]
+    recording = run_program({"models": hosted})
+    variables = [
+        route["litellm_params"]["api_key"].removeprefix("os.environ/") for route in routes(recording).values()
+    ]
+    assert variables[0] == "MODEL_GPT_4_1_API_KEY"
+    secrets = synced(recording, "litellm-secrets")
+    assert [secrets[name] for name in variables] == [model["hosted"]["apiKeySecret"] for model in hosted]
+    assert all(name.isidentifier() for name in variables)
 
 
 def test_protect_covers_the_pool(program: Recording) -> None:

@@ -53,7 +53,37 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"cluster": {"name": "platform", "location": "here"}}, "llm-gateway:cluster.location", "europe-west4"),
     ({"modles": []}, "llm-gateway:modles: no such key", "models"),
     ({"models": []}, "llm-gateway:models", "alias"),
-    (model(alias="qwen2.5"), "llm-gateway:models[0].alias", "qwen-local"),
+    # Aliases that LiteLLM would not take for one model's name.
+    (model(alias="openai/*"), "llm-gateway:models[0].alias", "qwen-local"),
+    (model(alias="a,b"), "llm-gateway:models[0].alias", "qwen-local"),
+    (
+        model(alias="all-proxy-models"),
+        "llm-gateway:models[0].alias: all-proxy-models has a meaning",
+        "qwen-local",
+    ),
+    (model(alias="os.environ/HOME"), "llm-gateway:models[0].alias: LiteLLM reads", "alias: HOME"),
+    # Names that the chart writes without quotes: of no more characters than a Service's, and text in YAML.
+    (
+        model(alias="Qwen/" + "q" * 39),
+        f"llm-gateway:models[0].vllm.name: the alias makes it 'qwen-{'q' * 39}', 44 characters",
+        f"name: qwen-{'q' * 38}",
+    ),
+    (
+        model(alias="On"),
+        "llm-gateway:models[0].vllm.name: the alias makes it 'on', which YAML",
+        "name: model-on",
+    ),
+    (model(alias="1e3"), "llm-gateway:models[0].vllm.name: the alias makes it '1e3'", "name: model-1e3"),
+    (vllm(name="q" * 44), "llm-gateway:models[0].vllm.name", "name: qwen-local"),
+    (vllm(name="qwen2.5"), "llm-gateway:models[0].vllm.name", "name: qwen-local"),
+    (vllm(name="null"), "llm-gateway:models[0].vllm.name: a chart writes it without", "name: qwen-local"),
+    (vllm(name="0x1f"), "llm-gateway:models[0].vllm.name: a chart writes it without", "name: qwen-local"),
+    ({"namespaces": {"serving": "no"}}, "llm-gateway:namespaces.serving: a chart writes it", "serving: vllm"),
+    (
+        {"models": [{**MODEL, "alias": "qwen2.5"}, {**MODEL, "alias": "Qwen2-5"}]},
+        "llm-gateway:models: among vLLM's objects the models qwen2.5 and Qwen2-5 are all called 'qwen2-5'",
+        "vllm.name: qwen2-5-2",
+    ),
     (model(vllm={"model": "qwen"}), "llm-gateway:models[0].vllm.model", "Qwen/"),
     (model(outputCostPerToken=None), "outputCostPerToken", "0.0"),
     # Prices: per million and per thousand tokens, of no model, of a model that LiteLLM does not know, and none.
@@ -254,7 +284,6 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     # Models: costs, and exactly one place for each.
     (model(outputCostPerToken=float("inf")), "outputCostPerToken", "0.0000002"),
     (model(tpm=0), "llm-gateway:models[0].tpm", "tpm: 100000"),
-    (model(alias="m" * 48), "llm-gateway:models[0].alias", "qwen-local"),
     (model(vllm=None), "llm-gateway:models[0]:", "exactly one"),
     (model(hosted=HOSTED), "llm-gateway:models[0]:", "exactly one"),
     (
