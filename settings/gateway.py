@@ -10,10 +10,21 @@ from typing import Annotated, Literal
 from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
-from settings import names, prices
-from settings.base import Bytes, Cpu, DnsSubdomain, SecretId, Section, Violation, rule, section, setting
+from settings import names, prices, vllm_arguments
+from settings.base import (
+    Bytes,
+    Cpu,
+    DnsSubdomain,
+    SecretId,
+    Section,
+    Violation,
+    is_like_a_key,
+    rule,
+    section,
+    setting,
+)
 from settings.names import VllmName
-from versions import LITELLM_CHART
+from versions import LITELLM_CHART, VLLM_IMAGE
 
 # As clients send it. LiteLLM splits a request's model at a comma.
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,127}$")]
@@ -22,16 +33,40 @@ _MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
 _VARIABLE = "os.environ/"
 """How a text of LiteLLM's configuration begins that it replaces with an environment variable."""
 
-_ARGUMENTS_WITH_A_SETTING = {
-    "--model": "model",
-    "--revision": "revision",
-    "--served-model-name": "alias",
-    "--max-model-len": "maxModelLen",
-    "--tensor-parallel-size": "gpus",
-    "--api-key": "secrets.existingVllmApiKey: everyone who can see the pod could read an argument",
-    "--host": "leave it out: the chart's Service expects 0.0.0.0:8000",
-    "--port": "leave it out: the chart's Service expects 0.0.0.0:8000",
+_TWICE = "vLLM would get it twice and obey the one that the rest does not know of"
+_MORE_GPUS = "vLLM would ask for more GPUs than the engine has, and crash"
+_UNREACHABLE = "the chart's Service and probes, which expect HTTP on 0.0.0.0:8000, would not reach it"
+_SET_ALREADY: Mapping[str, tuple[str, str]] = {
+    "model": (_TWICE, "model in its place"),
+    "revision": (_TWICE, "revision in its place"),
+    "max-model-len": (_TWICE, "maxModelLen in its place"),
+    "served-model-name": (
+        "LiteLLM would ask for the model by a name that vLLM does not know",
+        "alias in its place",
+    ),
+    "tensor-parallel-size": (_MORE_GPUS, "gpus in its place"),
+    "pipeline-parallel-size": (_MORE_GPUS, "gpus in its place"),
+    "prefill-context-parallel-size": (_MORE_GPUS, "gpus in its place"),
+    "data-parallel-size": (_MORE_GPUS, "replicas in its place"),
+    "data-parallel-size-local": (_MORE_GPUS, "replicas in its place"),
+    "nnodes": ("the engine would wait for other nodes for ever", "replicas in its place"),
+    "download-dir": (
+        "the weights would be kept beside the volume that is there for them",
+        "cache in its place",
+    ),
+    "api-key": ("everyone who can see the pod could read it", "secrets.existingVllmApiKey in its place"),
+    "hf-token": ("everyone who can see the pod could read it", "huggingFaceToken in its place"),
+    "host": (_UNREACHABLE, "leave it out"),
+    "port": (_UNREACHABLE, "leave it out"),
+    "uds": (_UNREACHABLE, "leave it out"),
+    "ssl-keyfile": (_UNREACHABLE, "leave it out"),
+    "ssl-certfile": (_UNREACHABLE, "leave it out"),
+    "grpc": (_UNREACHABLE, "leave it out"),
+    "headless": (_UNREACHABLE, "leave it out"),
+    "config": ("vLLM would look for a file that the image does not have", "the file's options, in extraArgs"),
+    "help": ("vLLM would print its help and end", "leave it out"),
 }
+"""Options of `vllm serve` that this program or the chart sets: what would happen were they given, and what to write."""
 
 PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
 UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
@@ -253,7 +288,9 @@ class VllmModel(Section):
     )
     extra_args: list[str] = setting(
         default_factory=list,
-        about="More arguments of `vllm serve`.",
+        about="More arguments of `vllm serve`, options and values each apart. What the settings or the chart set is refused, as "
+        "is what the pinned version would not take.",
+        otherwise="each engine would end at once and start again for ever",
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
     )
 
@@ -295,16 +332,21 @@ class VllmModel(Section):
             )
 
     @rule
-    def arguments_are_not_given_twice(self) -> Iterator[Violation]:
-        for index, argument in enumerate(self.extra_args):
-            option = argument.partition("=")[0]
-            if option in _ARGUMENTS_WITH_A_SETTING:
-                yield Violation(
-                    f"extraArgs[{index}]",
-                    f"this program sets {option} already",
-                    "vLLM would get it twice and might obey the one that the rest does not know of",
-                    _ARGUMENTS_WITH_A_SETTING[option],
-                )
+    def vllm_takes_the_arguments(self) -> Iterator[Violation]:
+        try:
+            options = vllm_arguments.given(self.extra_args)
+        except ValueError as error:
+            said = "one that may be a key" if is_like_a_key(str(error)) else str(error)
+            yield Violation(
+                "extraArgs",
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: {said}",
+                "each engine would end at once and start again for ever",
+                'options and values of `vllm serve`, each of them apart: ["--kv-cache-dtype", "fp8"]',
+            )
+            return
+        for option in sorted(_SET_ALREADY.keys() & options):
+            otherwise, write = _SET_ALREADY[option]
+            yield Violation("extraArgs", f"--{option} is not for extraArgs", otherwise, write)
 
 
 class HostedModel(Section):

@@ -286,6 +286,29 @@ def test_an_engine_gets_its_arguments() -> None:
     assert spec["modelRevision"] == "main"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--max-num-batched-tokens", "16k", "--max_num_seqs=64", "--no-enable-prefix-caching"],
+        ["-q", "awq", "-O3", "-O", "2", "--enforce-eager"],
+        ["--compilation_config.mode", "3", "-cc.pass_config.fuse_norm=true", "--hf-overrides", "{}"],
+        ["--limit-mm-per-prompt", '{"image": 2}', "--kv-transfer-config", '{"cpu_bytes_to_use": 80m}'],
+        ["--kv-offloading-size", "None", "--gpu-mem", ".9", "--lora-modules", "a=b", "c=d"],
+        [
+            "--enable-auto-tool-choice",
+            "--tool-call-parser",
+            "hermes",
+            "--middleware",
+            "a.b",
+            "--middleware",
+            "c.d",
+        ],
+    ],
+)
+def test_what_vllms_parser_takes_passes(words: list[str]) -> None:
+    assert engine(extraArgs=words)[1]["vllmConfig"]["extraArgs"] == words
+
+
 def test_a_gated_model_gets_its_token() -> None:
     recording, spec = engine(huggingFaceToken="hf-token")
     assert spec["hf_token"] == {"secretName": "hugging-face-tokens", "secretKey": "qwen-local"}
@@ -318,19 +341,17 @@ def test_a_name_of_ones_own_is_vllms_alone() -> None:
 
 
 def test_each_alias_has_a_key_variable_of_its_own() -> None:
-    aliases = ["gpt-4-1", "gpt-4.1", "gpt-4_1", "GPT-4-1"]
-    hosted = [
-        {**CLAUDE, "alias": alias, "hosted": {**HOSTED, "apiKeySecret": alias.replace(".", "")}}
-        for alias in aliases
+    keys = {"gpt-4-1": "a-key", "gpt-4.1": "b-key", "gpt-4_1": "c-key", "GPT-4-1": "d-key"}
+    models = [
+        {**CLAUDE, "alias": alias, "hosted": {**HOSTED, "apiKeySecret": key}} for alias, key in keys.items()
     ]
-    recording = run_program({"models": hosted})
-    variables = [
-        route["litellm_params"]["api_key"].removeprefix("os.environ/") for route in routes(recording).values()
-    ]
-    assert variables[0] == "MODEL_GPT_4_1_API_KEY"
+    recording = run_program({"models": models})
+    read = {alias: route["litellm_params"]["api_key"] for alias, route in routes(recording).items()}
+    assert read["gpt-4-1"] == "os.environ/MODEL_GPT_4_1_API_KEY"
+    variables = {alias: text.removeprefix("os.environ/") for alias, text in read.items()}
     secrets = synced(recording, "litellm-secrets")
-    assert [secrets[name] for name in variables] == [model["hosted"]["apiKeySecret"] for model in hosted]
-    assert all(name.isidentifier() for name in variables)
+    assert {alias: secrets[name] for alias, name in variables.items()} == keys
+    assert all(name.isidentifier() for name in variables.values())
 
 
 def test_protect_covers_the_pool(program: Recording) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import settings
 from tests.support.engine import SETTINGS, run_program
+from versions import VLLM_IMAGE
 
 MODEL = SETTINGS["models"][0]
 VLLM = MODEL["vllm"]
@@ -280,7 +281,65 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (vllm(memory="16Gi"), "llm-gateway:models[0].vllm.memory", "memory: 8Gi"),
     (vllm(replicas=2), "llm-gateway:gpuPool.maxNodes", "maxNodes: 2"),
     (vllm(maxModelLen=1_000_000), "llm-gateway:models[0].vllm.maxModelLen", "4096"),
-    (vllm(extraArgs=["--api-key=x"]), "llm-gateway:models[0].vllm.extraArgs[0]", "existingVllmApiKey"),
+    (
+        vllm(extraArgs=["--api-key=x"]),
+        "llm-gateway:models[0].vllm.extraArgs: --api-key is",
+        "existingVllmApiKey",
+    ),
+    *(
+        (vllm(extraArgs=words), f"llm-gateway:models[0].vllm.extraArgs: {said}", fix)
+        for words, said, fix in (
+            (["--tensor_parallel_size", "2"], "--tensor-parallel-size is not for", "gpus"),
+            (["-tp", "2"], "--tensor-parallel-size is not for", "gpus"),
+            (["-tp=2"], "--tensor-parallel-size is not for", "gpus"),
+            (["--tensor-par", "2"], "--tensor-parallel-size is not for", "gpus"),
+            (["-dp", "2"], "--data-parallel-size is not for", "replicas"),
+            (["--served_model_name=a"], "--served-model-name is not for", "alias"),
+            (["--help"], "--help is not for", "leave it out"),
+            (
+                ["--seed 1"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: unrec",
+                '["--kv-cache-dtype", "fp8"]',
+            ),
+            (["--swap-space", "4"], f"vLLM {VLLM_IMAGE.tag} does not take the arguments: unrec", "apart"),
+            (
+                ["-tp2"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: unrecognized arguments: -tp2",
+                "apart",
+            ),
+            (["--max-num", "4"], f"vLLM {VLLM_IMAGE.tag} does not take the arguments: ambiguous", "apart"),
+            (
+                ["--kv_cache_dtype=fp7"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: argument --kv",
+                "apart",
+            ),
+            (
+                ["--seed"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: argument --seed: expected one",
+                "apart",
+            ),
+            (
+                ["--max-num-seqs", "1.5"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: argument --max",
+                "apart",
+            ),
+            (
+                ["-cc", "{mode: 3}"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: argument --comp",
+                "apart",
+            ),
+            (
+                ["--enable-auto-tool-choice"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: --enable-auto-tool-choice requires --tool",
+                "apart",
+            ),
+            (
+                ["--api-keys", KEY],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: one that may be a key.",
+                "apart",
+            ),
+        )
+    ),
     # Models: costs, and exactly one place for each.
     (model(outputCostPerToken=float("inf")), "outputCostPerToken", "0.0000002"),
     (model(tpm=0), "llm-gateway:models[0].tpm", "tpm: 100000"),
