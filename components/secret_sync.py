@@ -90,7 +90,7 @@ class SecretSync(pulumi.ComponentResource):
     vllm: SyncedSecret | None
     """None where nothing is self-hosted."""
     hugging_face: SyncedSecret | None
-    """The tokens, each under its model's alias; None where there is none."""
+    """The tokens, each under its model's name among vLLM's objects; None where there is none."""
     tenant_keys: SyncedSecret | None
     """The virtual keys, each under its name; None where there is none."""
 

@@ -17,9 +17,9 @@ from components.volumes import Volume, volumes_only_grow
 from components.workload import Workload
 from settings.deployment import Charts
 from settings.gateway import VllmModel
+from settings.names import VLLM_RELEASE as RELEASE
 from versions import VLLM_CHART, VLLM_IMAGE, VLLM_ROUTER_IMAGE
 
-RELEASE = "vllm"
 ENGINE = Workload("vllm-engine", {"environment": "engine"})
 ROUTER = Workload("vllm-router", {"environment": "router"})
 PORT = 8000
@@ -32,8 +32,8 @@ STARTUP_PERIOD = 10
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models` are by alias, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face`
-    one token per model that needs one, under its alias. `timeout` is in seconds.
+    `models` are by their names here, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face`
+    one token per model that needs one, under its name. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
@@ -85,11 +85,11 @@ class Vllm(pulumi.ComponentResource):
                     "tolerations": list(args.pool.tolerations),
                     "modelSpec": [
                         {
-                            **_model_spec(alias, model, args),
+                            **_model_spec(model_name, model, args),
                             "podAnnotations": restarts,
                             "serviceAccountName": account.metadata.name,
                         }
-                        for alias, model in args.models.items()
+                        for model_name, model in args.models.items()
                     ],
                 },
                 "routerSpec": {
@@ -121,7 +121,7 @@ def volumes(inputs: Mapping[str, Any]) -> dict[str, Volume | None]:
     """The claims of the chart: a model without one needs none."""
     specs: list[dict[str, Any]] = inputs["values"]["servingEngineSpec"]["modelSpec"]
     return {
-        f"models[alias {spec['name']}].vllm.cacheSize": Volume(
+        f"models[vllm.name {spec['name']}].vllm.cacheSize": Volume(
             spec["pvcStorage"],
             f"{spec['pvcAccessMode'][0]} of class {spec.get('storageClass', 'default')}",
             "take the volume away first, with an `up` with `cache: ephemeral`: the weights are downloaded anew",
@@ -131,7 +131,7 @@ def volumes(inputs: Mapping[str, Any]) -> dict[str, Volume | None]:
     }
 
 
-def _model_spec(alias: str, model: VllmModel, args: VllmArgs) -> dict[str, object]:
+def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object]:
     config: dict[str, object] = {
         # The chart turns prefix caching off unless it is asked for.
         "enablePrefixCaching": True,
@@ -143,7 +143,7 @@ def _model_spec(alias: str, model: VllmModel, args: VllmArgs) -> dict[str, objec
     if model.extra_args:
         config["extraArgs"] = model.extra_args
     spec: dict[str, object] = {
-        "name": alias,
+        "name": name,
         "repository": VLLM_IMAGE.repository,
         "tag": VLLM_IMAGE.pinned_tag,
         "modelURL": model.model,
@@ -166,5 +166,5 @@ def _model_spec(alias: str, model: VllmModel, args: VllmArgs) -> dict[str, objec
     if model.revision:
         spec["modelRevision"] = model.revision
     if model.hugging_face_token and args.hugging_face:
-        spec["hf_token"] = {"secretName": args.hugging_face.name, "secretKey": alias}
+        spec["hf_token"] = {"secretName": args.hugging_face.name, "secretKey": name}
     return spec

@@ -29,6 +29,7 @@ from settings.gateway import (
 )
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
+from settings.names import LONGEST
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
@@ -115,8 +116,8 @@ class Settings(Section):
 
     @property
     def self_hosted(self) -> Mapping[str, VllmModel]:
-        """The models that vLLM serves, by alias."""
-        return {model.alias: model.vllm for model in self.models if model.vllm}
+        """The models that vLLM serves, by their names among its objects."""
+        return {model.vllm_name: model.vllm for model in self.models if model.vllm}
 
     @property
     def litellm_keys(self) -> Mapping[str, str]:
@@ -127,9 +128,9 @@ class Settings(Section):
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
-        """Ids of the secrets with Hugging Face tokens, made elsewhere, by alias of the model."""
-        tokens = {alias: model.hugging_face_token for alias, model in self.self_hosted.items()}
-        return {alias: secret for alias, secret in tokens.items() if secret}
+        """Ids of the secrets with Hugging Face tokens, made elsewhere, by the model's name among vLLM's objects."""
+        tokens = {name: model.hugging_face_token for name, model in self.self_hosted.items()}
+        return {name: secret for name, secret in tokens.items() if secret}
 
     @rule
     def aliases_differ(self) -> Iterator[Violation]:
@@ -137,8 +138,20 @@ class Settings(Section):
             yield Violation(
                 "models",
                 f"two models have the alias {alias!r}",
-                "LiteLLM would spread requests over both and vLLM's objects would overwrite each other",
+                "LiteLLM would spread requests over both",
                 "a different alias for each model",
+            )
+
+    @rule
+    def vllm_names_differ(self) -> Iterator[Violation]:
+        named = {model.alias: model.vllm_name for model in self.models if model.vllm}
+        for name in repeated(named.values()):
+            aliases = [alias for alias in named if named[alias] == name]
+            yield Violation(
+                "models",
+                f"among vLLM's objects the models {' and '.join(aliases)} are all called {name!r}",
+                "one's Deployment, Service and claim would overwrite the others'",
+                f"vllm.name: {name[: LONGEST - 2].strip('-')}-2, for one of them",
             )
 
     @rule

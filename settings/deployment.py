@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from settings.base import DnsLabel, Seconds, Section, Violation, repeated, rule, setting
+from settings.names import Namespace
 
 SYSTEM = ("kube-", "gke-", "gmp-")
 """How the names of Kubernetes' and GKE's own namespaces begin."""
@@ -15,11 +16,11 @@ class Namespaces(Section):
 
     otherwise = "the API server would refuse the namespace"
 
-    gateway: DnsLabel = setting("llm-gateway", about="LiteLLM, its database and their secrets.")
-    serving: DnsLabel = setting("vllm", about="vLLM's engines and router.")
-    cnpg: DnsLabel = setting("cnpg-system", about="The CloudNativePG operator.")
-    external_secrets: DnsLabel = setting("external-secrets", about="The External Secrets operator.")
-    cert_manager: DnsLabel = setting(
+    gateway: Namespace = setting("llm-gateway", about="LiteLLM, its database and their secrets.")
+    serving: Namespace = setting("vllm", about="vLLM's engines and router.")
+    cnpg: Namespace = setting("cnpg-system", about="The CloudNativePG operator.")
+    external_secrets: Namespace = setting("external-secrets", about="The External Secrets operator.")
+    cert_manager: Namespace = setting(
         "cert-manager", about="cert-manager, where postgres.backups has it installed."
     )
 

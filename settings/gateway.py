@@ -2,29 +2,71 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
-from settings import prices
-from settings.base import Bytes, Cpu, DnsSubdomain, SecretId, Section, Violation, rule, section, setting
-from versions import LITELLM_CHART
+from settings import names, prices, vllm_arguments
+from settings.base import (
+    Bytes,
+    Cpu,
+    DnsSubdomain,
+    SecretId,
+    Section,
+    Violation,
+    is_like_a_key,
+    rule,
+    section,
+    setting,
+)
+from settings.names import VllmName
+from versions import LITELLM_CHART, VLLM_IMAGE
 
-# vllm-stack sets the pod's hostname to vllm-<alias>-vllm-stack, 63 characters at most.
-ModelAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,45}[a-z0-9])?$")]
+# As clients send it. LiteLLM splits a request's model at a comma.
+ModelAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,127}$")]
+_MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
+"""What LiteLLM takes for several models, or none, in the models of a key or a team (SpecialModelNames)."""
+_VARIABLE = "os.environ/"
+"""How a text of LiteLLM's configuration begins that it replaces with an environment variable."""
 
-_ARGUMENTS_WITH_A_SETTING = {
-    "--model": "model",
-    "--revision": "revision",
-    "--served-model-name": "alias",
-    "--max-model-len": "maxModelLen",
-    "--tensor-parallel-size": "gpus",
-    "--api-key": "secrets.existingVllmApiKey: everyone who can see the pod could read an argument",
-    "--host": "leave it out: the chart's Service expects 0.0.0.0:8000",
-    "--port": "leave it out: the chart's Service expects 0.0.0.0:8000",
+_TWICE = "vLLM would get it twice and obey the one that the rest does not know of"
+_MORE_GPUS = "vLLM would ask for more GPUs than the engine has, and crash"
+_UNREACHABLE = "the chart's Service and probes, which expect HTTP on 0.0.0.0:8000, would not reach it"
+_SET_ALREADY: Mapping[str, tuple[str, str]] = {
+    "model": (_TWICE, "model in its place"),
+    "revision": (_TWICE, "revision in its place"),
+    "max-model-len": (_TWICE, "maxModelLen in its place"),
+    "served-model-name": (
+        "LiteLLM would ask for the model by a name that vLLM does not know",
+        "alias in its place",
+    ),
+    "tensor-parallel-size": (_MORE_GPUS, "gpus in its place"),
+    "pipeline-parallel-size": (_MORE_GPUS, "gpus in its place"),
+    "prefill-context-parallel-size": (_MORE_GPUS, "gpus in its place"),
+    "data-parallel-size": (_MORE_GPUS, "replicas in its place"),
+    "data-parallel-size-local": (_MORE_GPUS, "replicas in its place"),
+    "nnodes": ("the engine would wait for other nodes for ever", "replicas in its place"),
+    "download-dir": (
+        "the weights would be kept beside the volume that is there for them",
+        "cache in its place",
+    ),
+    "api-key": ("everyone who can see the pod could read it", "secrets.existingVllmApiKey in its place"),
+    "hf-token": ("everyone who can see the pod could read it", "huggingFaceToken in its place"),
+    "host": (_UNREACHABLE, "leave it out"),
+    "port": (_UNREACHABLE, "leave it out"),
+    "uds": (_UNREACHABLE, "leave it out"),
+    "ssl-keyfile": (_UNREACHABLE, "leave it out"),
+    "ssl-certfile": (_UNREACHABLE, "leave it out"),
+    "grpc": (_UNREACHABLE, "leave it out"),
+    "headless": (_UNREACHABLE, "leave it out"),
+    "config": ("vLLM would look for a file that the image does not have", "the file's options, in extraArgs"),
+    "help": ("vLLM would print its help and end", "leave it out"),
 }
+"""Options of `vllm serve` that this program or the chart sets: what would happen were they given, and what to write."""
 
 PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
 UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
@@ -246,8 +288,20 @@ class VllmModel(Section):
     )
     extra_args: list[str] = setting(
         default_factory=list,
-        about="More arguments of `vllm serve`.",
+        about="More arguments of `vllm serve`, options and values each apart. What the settings or the chart set is refused, as "
+        "is what the pinned version would not take.",
+        otherwise="each engine would end at once and start again for ever",
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
+    )
+
+    name: VllmName | None = setting(
+        None,
+        about=f"Name of the model's Deployment, Service and claim, as vllm-<name>-...: small letters, digits and dashes, "
+        f"{names.LONGEST} at most. Unset means the alias, in small letters and with dashes for all else. Another name on a live stack makes another Deployment and "
+        "claim, deletes the former, and downloads the weights anew.",
+        otherwise="the API server would refuse what vLLM's chart makes of it, or, on a live stack, another Deployment and "
+        "claim would be made and the former deleted",
+        write="name: qwen-local",
     )
 
     @rule
@@ -278,16 +332,21 @@ class VllmModel(Section):
             )
 
     @rule
-    def arguments_are_not_given_twice(self) -> Iterator[Violation]:
-        for index, argument in enumerate(self.extra_args):
-            option = argument.partition("=")[0]
-            if option in _ARGUMENTS_WITH_A_SETTING:
-                yield Violation(
-                    f"extraArgs[{index}]",
-                    f"this program sets {option} already",
-                    "vLLM would get it twice and might obey the one that the rest does not know of",
-                    _ARGUMENTS_WITH_A_SETTING[option],
-                )
+    def vllm_takes_the_arguments(self) -> Iterator[Violation]:
+        try:
+            options = vllm_arguments.given(self.extra_args)
+        except ValueError as error:
+            said = "one that may be a key" if is_like_a_key(str(error)) else str(error)
+            yield Violation(
+                "extraArgs",
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: {said}",
+                "each engine would end at once and start again for ever",
+                'options and values of `vllm serve`, each of them apart: ["--kv-cache-dtype", "fp8"]',
+            )
+            return
+        for option in sorted(_SET_ALREADY.keys() & options):
+            otherwise, write = _SET_ALREADY[option]
+            yield Violation("extraArgs", f"--{option} is not for extraArgs", otherwise, write)
 
 
 class HostedModel(Section):
@@ -520,8 +579,8 @@ class Model(Section):
     otherwise = "no request would ever be routed to it"
 
     alias: ModelAlias = setting(
-        about="Model name that clients ask for; also part of the name of vLLM's Deployment.",
-        otherwise="the vLLM chart would render objects that the API server refuses",
+        about="Model name that clients ask for, as they send it: gpt-4.1, openai/gpt-4o, Qwen2.5:7b. `vllm.name` follows it.",
+        otherwise="LiteLLM takes * for any text and a comma for several models; other signs and spaces clients get wrong",
         write="alias: qwen-local",
     )
     input_cost_per_token: float | None = setting(
@@ -600,7 +659,15 @@ class Model(Section):
     @property
     def api_key_variable(self) -> str:
         """Environment variable that LiteLLM reads that key from; unique, as aliases are."""
-        return f"MODEL_{self.alias.upper().replace('-', '_')}_API_KEY"
+        name = re.sub(r"\W", "_", self.alias.upper())
+        if re.search(r"[^-a-z0-9]", self.alias):  # gpt-4.1 and GPT-4-1 would be one
+            name += f"_{hashlib.sha256(self.alias.encode()).hexdigest()[:8].upper()}"
+        return f"MODEL_{name}_API_KEY"
+
+    @property
+    def vllm_name(self) -> str:
+        """The name of what vLLM's chart makes of the model; empty where it is not self-hosted."""
+        return (self.vllm.name or names.from_alias(self.alias)) if self.vllm else ""
 
     @property
     def given_prices(self) -> prices.Prices:
@@ -763,6 +830,38 @@ class Model(Section):
                     "budgets would count another price than the bill",
                     f"{key}: {prices.plain(listed)}, which is LiteLLM's price, or leave it out",
                 )
+
+    @rule
+    def alias_is_one_models(self) -> Iterator[Violation]:
+        if self.alias in _MEANS_MORE:
+            yield Violation(
+                "alias",
+                f"{self.alias} has a meaning of its own in LiteLLM",
+                "a key or a team with this model could ask for all of them, or for none",
+                "alias: qwen-local",
+            )
+        if self.alias.startswith(_VARIABLE):
+            yield Violation(
+                "alias",
+                f"LiteLLM reads what begins with {_VARIABLE} from the environment",
+                "the model would have another name, or none",
+                f"alias: {self.alias.removeprefix(_VARIABLE) or 'qwen-local'}",
+            )
+
+    @rule
+    def vllm_can_be_named(self) -> Iterator[Violation]:
+        name = self.vllm_name
+        if not self.vllm or self.vllm.name or (re.match(names.PATTERN, name) and names.is_text(name)):
+            return
+        problem = f"the alias makes it {name!r}, which YAML reads as null, a boolean or a number"
+        if names.is_text(name):
+            problem = f"the alias makes it {name!r}, {len(name)} characters, and {names.LONGEST} are the most"
+        yield Violation(
+            "vllm.name",
+            problem,
+            "the API server would refuse what vLLM's chart makes of it",
+            f"name: {name[: names.LONGEST].strip('-') if names.is_text(name) else f'model-{name}'}",
+        )
 
     @rule
     def is_in_one_place(self) -> Iterator[Violation]:

@@ -6,7 +6,7 @@ It answers under the served model's name, whatever model that names: with SmolLM
 another model, too long a prompt, are vLLM 0.23.0's in status and words (vllm/entrypoints/openai). What it is not: vLLM. It
 has no GPU, no batching worth measuring, no adapters, tools, images, embeddings, logprobs or guided decoding. It writes 256
 tokens where a chat asks for no number, never more than 1,024, and takes a prompt that fits but leaves no room for them. It
-takes the options of that version (vllm_options.py), looks at few of them, and ends at any other with argparse's words.
+takes the options of that version (settings/vllm_arguments.py), looks at few of them, and ends at any other with argparse's words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NoReturn
 
 from sandbox.containers.hooks import network
-from sandbox.containers.vllm_options import OPTIONS
+from settings.vllm_arguments import add_options, rewritten
 
 VERSION = "0.23.0"
 _LONGEST = 8192
@@ -35,39 +35,12 @@ Send = Callable[[dict[str, Any]], None]
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """The options of `vllm serve`, with dashes or underscores. Ends the process as argparse does at one that is wrong."""
-    parser = argparse.ArgumentParser(prog="vllm", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", allow_abbrev=False)
+    """The options of `vllm serve`. Ends the process as argparse does at one that is wrong."""
+    parser = argparse.ArgumentParser(prog="vllm")
+    serve = parser.add_subparsers(dest="command", required=True).add_parser("serve")
     serve.add_argument("model_tag", nargs="?")
-    for name, kind in json.loads(OPTIONS.read_text()).items():
-        match kind:
-            case "flag":
-                serve.add_argument(f"--{name}", action="store_true")
-            case "bool":
-                serve.add_argument(f"--{name}", action=argparse.BooleanOptionalAction)
-            case "list":
-                serve.add_argument(f"--{name}", nargs="*")
-            case "int":
-                serve.add_argument(f"--{name}", type=integer)
-            case "float":
-                serve.add_argument(f"--{name}", type=float)
-            case "text":
-                serve.add_argument(f"--{name}")
-            case choices:
-                serve.add_argument(f"--{name}", choices=choices)
-
-    def dashed(word: str) -> str:
-        name, equals, value = word.partition("=")
-        return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
-
-    return parser.parse_args([dashed(word) for word in words])
-
-
-def integer(text: str) -> int:
-    """vLLM takes 1k for 1,000 and 1K for 1,024."""
-    factors = {"k": 1000, "m": 10**6, "g": 10**9, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    return int(float(text[:-1]) * factors[text[-1]]) if text[-1:] in factors else int(text)
+    add_options(serve)
+    return parser.parse_args(rewritten(words))
 
 
 class Refusal(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,9 +29,13 @@ EVERY_MODEL: Mapping[str, Any] = {
     "models": [
         *SETTINGS["models"],
         {"alias": "limited", **COSTS, "rpm": 1, "tpm": 100_000, "vllm": UNUSED},
-        {"alias": "claude", **COSTS, "hosted": HOSTED},
-        {"alias": "llama", **COSTS, "endpoint": IGW},
-        {"alias": "open", **COSTS, "endpoint": {"url": "http://open.models.svc/v1", "model": "open-1"}},
+        {"alias": "Claude-Sonnet", **COSTS, "hosted": HOSTED},
+        {"alias": "llama3.1:8b", **COSTS, "endpoint": IGW},
+        {
+            "alias": "openai/gpt-4o",
+            **COSTS,
+            "endpoint": {"url": "http://open.models.svc/v1", "model": "open-1"},
+        },
     ],
     "litellm": {
         "replicas": 2,
@@ -95,7 +100,7 @@ def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
     documents = [document for document in yaml.safe_load_all(objects.stdout) if document]
     maps = {item["metadata"]["name"]: item["data"] for item in documents if item["kind"] == "ConfigMap"}
     config = maps["litellm-config"]["config.yaml"]
-    names = ["UPSTREAM_API_KEY", "MODEL_CLAUDE_API_KEY", "MODEL_LLAMA_API_KEY", "REDIS_PASSWORD"]
+    names = re.findall(r"os\.environ/(\w+)", config)
     environment = {name: f"value-of-{name}" for name in names} | values["envVars"]
     return Pod(config, here(environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"}))
 

@@ -85,8 +85,8 @@ def test_completion_reaches_vllm_with_its_model_and_key(dev_proxy: Proxy, pod: P
 @pytest.mark.parametrize(
     ("alias", "url", "model", "key"),
     [
-        ("llama", IGW, "llama-3.1", "value-of-MODEL_LLAMA_API_KEY"),
-        ("open", "http://open.models.svc/v1/chat/completions", "open-1", "none"),
+        ("llama3.1:8b", IGW, "llama-3.1", "value-of-MODEL_LLAMA3_1_8B_8754B77C_API_KEY"),
+        ("openai/gpt-4o", "http://open.models.svc/v1/chat/completions", "open-1", "none"),
         ("qwen-local", ROUTER, "Qwen/Qwen2.5-0.5B-Instruct", "value-of-UPSTREAM_API_KEY"),
     ],
 )
@@ -99,12 +99,12 @@ def test_each_model_has_its_own_upstream(
 
 
 def test_hosted_model_is_asked_of_its_provider(every_proxy: Proxy) -> None:
-    assert completion(every_proxy, "claude").status_code == 500
+    assert completion(every_proxy, "Claude-Sonnet").status_code == 500
     assert (last(every_proxy).method, last(every_proxy).url) == ("CONNECT", "api.anthropic.com:443")
 
 
 def test_costs_are_the_settings(every_proxy: Proxy, every_model: Pod) -> None:
-    for alias in ("qwen-local", "llama", "open"):
+    for alias in ("qwen-local", "llama3.1:8b", "openai/gpt-4o"):
         told = routes(every_model)[alias]["model_info"]
         expected = PROMPT_TOKENS * float(told["input_cost_per_token"])
         expected += COMPLETION_TOKENS * float(told["output_cost_per_token"])

@@ -11,6 +11,7 @@ import yaml
 
 from sandbox.charts import schema
 from sandbox.toolchain import build
+from settings.names import is_text
 
 Values = dict[str, Any]
 Objects = dict[tuple[str, str], Any]
@@ -384,6 +385,36 @@ def test_vllm_objects(helm: Path) -> None:
     assert "storageClassName" not in objects["PersistentVolumeClaim", "vllm-qwen-storage-claim"]["spec"]
     for service in ("vllm-qwen-engine-service", "vllm-router-service"):
         assert objects["Service", service]["spec"]["ports"][0]["port"] == 80
+
+
+def test_names_are_what_helm_reads_as_text(helm: Path, tmp_path: Path) -> None:
+    """The vLLM chart, as charts do with their Release's namespace, writes the name without quotes."""
+    words = ["null", "true", "yes", "no", "on", "off", "y", "n", "0", "007", "1e3", "1e-3", "12e05"]
+    words += [
+        "0x1f",
+        "0o17",
+        "0b11",
+        "0b12",
+        "0o18",
+        "0xg",
+        "1e",
+        "e3",
+        "3-1",
+        "4o-mini",
+        "2026-01-31",
+        "inf",
+    ]
+    words += ["nan", "qwen", "nul", "o1", "1-e3", "0x", "1e3e3"]
+    (tmp_path / "Chart.yaml").write_text("{apiVersion: v2, name: words, version: 0.0.1}")
+    (tmp_path / "templates").mkdir()
+    template = '{{ range .Values.words }}{{ . | quote }}: {{ kindOf (get (fromYaml (printf "a: %s" .)) "a") }}\n{{ end }}'
+    (tmp_path / "templates" / "kinds.yaml").write_text(template)
+    command = [helm, "template", "words", tmp_path, "-f", "-"]
+    text = subprocess.run(
+        command, input=json.dumps({"words": words}), capture_output=True, text=True, check=True
+    )
+    kinds = yaml.safe_load(text.stdout)
+    assert {word: kind == "string" for word, kind in kinds.items()} == {word: is_text(word) for word in words}
 
 
 def test_vllm_engine_pod(helm: Path) -> None:

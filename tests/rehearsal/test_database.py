@@ -190,7 +190,7 @@ def test_a_preview_refuses_to_shrink_any_volume(own_dev: Sandbox) -> None:
     own_dev.up(config={**few, "llm-gateway:models": [model]}).succeeded()
     smaller = {**model, "vllm": {**model["vllm"], "cacheSize": "10Gi"}}
     text = own_dev.run("preview", config={**few, "llm-gateway:models": [smaller]}).failed().text
-    assert "models[alias qwen-local].vllm.cacheSize: 10Gi is less than the 20Gi" in text
+    assert "models[vllm.name qwen-local].vllm.cacheSize: 10Gi is less than the 20Gi" in text
     shrunk = {**few, "llm-gateway:models": [model], "llm-gateway:postgres": {"storageSize": "8Gi"}}
     text = own_dev.run("preview", config=shrunk).failed().text
     assert "postgres.storageSize: 8Gi is less than the 10Gi" in text

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from settings.names import LONGEST
 from tests.support.driver import Sandbox
 from tests.support.edges import VALKEY_EDGES, Edge
 from tests.support.engine import COSTS, HOSTED
@@ -17,10 +18,15 @@ from tests.support.sandboxes import Sandboxes
 NAMESPACE = "llm-gateway"
 
 KEYS = {"anthropic-api-key": "key-of-anthropic", "igw-key": "key-of-igw"}
-CLAUDE = {"alias": "claude", **COSTS, "tpm": 2_000_000, "hosted": HOSTED}
+CLAUDE = {"alias": "Claude-Sonnet-4.5", **COSTS, "tpm": 2_000_000, "hosted": HOSTED}
 IGW = {"url": "http://igw.models.svc/v1", "model": "llama-3.1", "apiKeySecret": "igw-key"}
 LLAMA = {"alias": "llama", **COSTS, "endpoint": IGW}
-QWEN = {"alias": "qwen", **COSTS, "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 0}}
+NAME = "q" * LONGEST
+QWEN = {
+    "alias": "qwen",
+    **COSTS,
+    "vllm": {"name": NAME, "model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 0},
+}
 SETTINGS: dict[str, Any] = {
     "llm-gateway:models": [CLAUDE, LLAMA, QWEN],
     "llm-gateway:litellm": {"replicas": 2, "serveWithoutDatabase": False, "sharedState": {"kind": "valkey"}},
@@ -79,9 +85,9 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
         assert float(route["model_info"]["input_cost_per_token"]) == COSTS["inputCostPerToken"]
         assert float(route["model_info"]["output_cost_per_token"]) == COSTS["outputCostPerToken"]
     assert {route["model_name"]: route["litellm_params"] for route in config["model_list"]} == {
-        "claude": {
+        "Claude-Sonnet-4.5": {
             "model": "anthropic/claude-sonnet-4-5",
-            "api_key": "os.environ/MODEL_CLAUDE_API_KEY",
+            "api_key": "os.environ/MODEL_CLAUDE_SONNET_4_5_7FD2FBEA_API_KEY",
             "tpm": 1_000_000,  # of 2,000,000, for each of two replicas
         },
         "llama": {
@@ -103,7 +109,7 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
 def test_upstreams_keys_reach_the_proxy(gateway: Sandbox) -> None:
     data = gateway.namespaced("secrets", NAMESPACE, "litellm-secrets")["data"]
     values = {key: base64.b64decode(value).decode() for key, value in data.items()}
-    assert values["MODEL_CLAUDE_API_KEY"] == KEYS["anthropic-api-key"]
+    assert values["MODEL_CLAUDE_SONNET_4_5_7FD2FBEA_API_KEY"] == KEYS["anthropic-api-key"]
     assert values["MODEL_LLAMA_API_KEY"] == KEYS["igw-key"]
     assert values["REDIS_PASSWORD"] == gateway.secret("litellm-redis-password")
 
@@ -116,12 +122,18 @@ def test_valkey_answers_where_the_proxy_looks_for_it(gateway: Sandbox) -> None:
 
 
 def test_a_model_without_replicas_costs_no_gpu_and_no_volume(gateway: Sandbox) -> None:
-    engine = gateway.namespaced("deployments", "vllm", "vllm-qwen-deployment-vllm", group="apps/v1")
+    engine = gateway.namespaced("deployments", "vllm", f"vllm-{NAME}-deployment-vllm", group="apps/v1")
     assert engine["spec"]["replicas"] == 0
     nodes = [node["metadata"]["labels"] for node in gateway.get("/api/v1/nodes")["items"]]
     assert nodes
     assert "llm-gpu" not in {labels.get("cloud.google.com/gke-nodepool") for labels in nodes}
     assert gateway.namespaced("persistentvolumeclaims", "vllm")["items"] == []
+
+
+def test_the_longest_name_is_the_longest_that_the_api_server_takes(gateway: Sandbox) -> None:
+    service = f"vllm-{NAME}-engine-service"
+    assert gateway.namespaced("services", "vllm", service)["spec"]["selector"]["model"] == NAME
+    assert len(service) == 63
 
 
 def test_second_up_changes_nothing(gateway: Sandbox) -> None:

@@ -37,6 +37,8 @@ pytestmark = PODS_RUN
 
 Json = dict[str, Any]
 NAMESPACE = "llm-gateway"
+LIMITED = "Qwen2.5:0.5B"
+"""Alias of a model with limits, as clients send it and no object of Kubernetes may be called."""
 RPM, TPM = 6, 600
 """Limits per minute. A request that tokens are counted with has 152 of them."""
 TINY = 0.000001
@@ -53,7 +55,7 @@ AFTER = [{"name": "raised", "team": "search", "budget": 5}, {**BEFORE[1], "block
 
 
 def settings(keys: list[Json]) -> Json:
-    models = [ENGINE, {**ENGINE, "alias": "limited", "rpm": RPM, "tpm": TPM}]
+    models = [ENGINE, {**ENGINE, "alias": LIMITED, "rpm": RPM, "tpm": TPM}]
     return {"llm-gateway:models": models, "llm-gateway:teams": [TEAM], "llm-gateway:virtualKeys": keys}
 
 
@@ -87,7 +89,7 @@ def limited(admin: httpx.Client, of: str, **limit: int) -> tuple[str, list[str]]
     if of == "team":
         team = admin.post("/team/new", json=limit).raise_for_status().json()["team_id"]
         return MODEL, [made(admin, team_id=team) for _ in range(2)]
-    return (MODEL, [made(admin, **limit)]) if of == "key" else ("limited", [made(admin) for _ in range(2)])
+    return (MODEL, [made(admin, **limit)]) if of == "key" else (LIMITED, [made(admin) for _ in range(2)])
 
 
 def whole_minute() -> None:

@@ -71,7 +71,7 @@ def test_the_stand_in_is_of_the_pinned_version() -> None:
 
 
 def test_options_are_vllms() -> None:
-    words = [MODEL, "--max-model-len", "4k", "--gpu_memory_utilization=0.9", "--no-enable-prefix-caching"]
+    words = [MODEL, "--max-model", "4k", "--gpu_memory_utilization=0.9", "--no-enable-prefix-caching"]
     found = parse(["serve", *words, "--dtype", "bfloat16", "--served-model-name", "a", "b"])
     assert (found.max_model_len, found.gpu_memory_utilization, found.enable_prefix_caching) == (
         4000,
@@ -85,7 +85,7 @@ def test_options_are_vllms() -> None:
     ("words", "says"),
     [
         (["--max-modl-len", "1"], "unrecognized arguments: --max-modl-len 1"),
-        (["--max-model", "1"], "unrecognized arguments: --max-model 1"),
+        (["--max-num", "1"], "ambiguous option: --max-num could match --max-num-batched-tokens"),
         (["--dtype", "bf"], "argument --dtype: invalid choice: 'bf'"),
         (["--port", "x"], "argument --port: invalid"),
         (["--swap-space", "4"], "unrecognized arguments"),
@@ -100,36 +100,75 @@ def test_a_wrong_option_ends_it(words: list[str], says: str, capsys: pytest.Capt
 
 def test_options_are_read_from_sources() -> None:
     sources = {
-        "vllm/config/model.py": 'Kind = Literal["auto", "half"]',
-        "vllm/engine/arg_utils.py": """
-class EngineArgs:
-    model: str = ""
+        "vllm/config/model.py": """
+Kind = Literal["auto", "half"]
+Kinds = Literal[Kind, "other"]
+class Base:
+    length: int | None = None
+@config
+class ModelConfig(Base):
     dtype: Kind | X = "auto"
-    runner: Kind = "auto"
-    max_len: int | None = None
+    runner: "Kinds | None" = None
+    format: Kind | str = "auto"
+    max_model_len: int = 0
     eager: bool = False
     names: str | list[str] | None = None
-    def add_cli_args(parser):
-        for name in ("--model", "--dtype", "--max-len"): ...
-        group.add_argument("--model", **kwargs)
-        group.add_argument("--dtype", **kwargs)
-        group.add_argument("--runner", **kwargs)
-        group.add_argument("--max-len", "-l", **kwargs)
-        group.add_argument("--eager", **kwargs)
-        group.add_argument("--names", **kwargs)
-        group.add_argument("--grpc", action="store_true")
+    sizes: list[int] | None = None
+    token: bool | str | None = None
+    more: ModelConfig | None = None
+    keywords: dict[str, Any] = {}
+    overrides: dict[str, Any] | Callable[[X], X]
 """,
-        "vllm/entrypoints/openai/cli_args.py": "class FrontendArgs:\n    port: int = 8000\n",
+        "vllm/engine/arg_utils.py": """
+class EngineArgs:
+    def add_cli_args(parser):
+        model_kwargs = get_kwargs(ModelConfig)
+        group.add_argument("--length", "-l", **model_kwargs["length"])
+        group.add_argument("--dtype", **model_kwargs["dtype"])
+        group.add_argument("--runner", **model_kwargs["runner"])
+        group.add_argument("--format", **model_kwargs["format"])
+        group.add_argument("--max-model-len", **model_kwargs["max_model_len"])
+        group.add_argument("--eager", **{**model_kwargs["eager"], "default": None})
+        group.add_argument("--names", **model_kwargs["names"])
+        group.add_argument("--sizes", **model_kwargs["sizes"])
+        group.add_argument("--token", **model_kwargs["token"])
+        group.add_argument("--more", **model_kwargs["more"])
+        group.add_argument("--keywords", **model_kwargs["keywords"])
+        group.add_argument("--overrides", **model_kwargs["overrides"])
+        moe_backend_kwargs = model_kwargs["moe_backend"]
+        group.add_argument("--moe-backend", **moe_backend_kwargs)
+        group.add_argument("--grpc", action="store_true")
+        group.add_argument("--log", action=argparse.BooleanOptionalAction, default=False)
+        group.add_argument("--rank", type=int, help="")
+        group.add_argument("--file", help="")
+""",
+        "vllm/entrypoints/openai/cli_args.py": """
+class BaseFrontendArgs:
+    allowed_origins: list[str] = ["*"]
+class FrontendArgs(BaseFrontendArgs):
+    port: int = 8000
+""",
     }
     assert vllm_options.options(sources) == {
-        "dtype": "text",
-        "eager": "bool",
-        "grpc": "flag",
-        "max-len": "int",
-        "model": "text",
-        "names": "list",
-        "port": "int",
-        "runner": ["auto", "half"],
+        "--allowed-origins": "json",
+        "--dtype": ["auto", "half"],
+        "--eager": "bool",
+        "--file": "text",
+        "--format": "text",
+        "--grpc": "flag",
+        "--keywords": "json",
+        "--length -l": "int or none",
+        "--log": "bool",
+        "--max-model-len": "length",
+        "--moe-backend": "text",
+        "--more": "json or none",
+        "--names": "list",
+        "--overrides": "text",
+        "--port": "int",
+        "--rank": "int",
+        "--runner": ["auto", "half", "other"],
+        "--sizes": "ints",
+        "--token": "optional",
     }
 
 

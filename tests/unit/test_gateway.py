@@ -268,9 +268,9 @@ def test_without_a_self_hosted_model_there_is_neither_vllm_nor_a_gpu() -> None:
     assert "vllmApiKey" not in recording.outputs["secretNames"]
 
 
-def engine(**changes: Any) -> tuple[Recording, dict[str, Any]]:
+def engine(alias: str = "qwen-local", /, **changes: Any) -> tuple[Recording, dict[str, Any]]:
     """A run with one self-hosted model so changed, and that model in vLLM's values."""
-    model = {**QWEN, "vllm": {**QWEN["vllm"], **changes}}
+    model = {**QWEN, "alias": alias, "vllm": {**QWEN["vllm"], **changes}}
     pool = {"machineType": "g2-standard-24", "acceleratorCount": 2}
     recording = run_program({"models": [model], "gpuPool": pool})
     (spec,) = values(recording, "vllm")["servingEngineSpec"]["modelSpec"]
@@ -304,12 +304,72 @@ def test_an_engine_gets_its_arguments() -> None:
     assert spec["modelRevision"] == "main"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--max-num-batched-tokens", "16k", "--max_num_seqs=64", "--no-enable-prefix-caching"],
+        ["-q", "awq", "-O3", "-O", "2", "--enforce-eager"],
+        ["--compilation_config.mode", "3", "-cc.pass_config.fuse_norm=true", "--hf-overrides", "{}"],
+        ["--limit-mm-per-prompt", '{"image": 2}', "--kv-transfer-config", '{"cpu_bytes_to_use": 80m}'],
+        ["--kv-offloading-size", "None", "--gpu-mem", ".9", "--lora-modules", "a=b", "c=d"],
+        [
+            "--enable-auto-tool-choice",
+            "--tool-call-parser",
+            "hermes",
+            "--middleware",
+            "a.b",
+            "--middleware",
+            "c.d",
+        ],
+    ],
+)
+def test_what_vllms_parser_takes_passes(words: list[str]) -> None:
+    assert engine(extraArgs=words)[1]["vllmConfig"]["extraArgs"] == words
+
+
 def test_a_gated_model_gets_its_token() -> None:
     recording, spec = engine(huggingFaceToken="hf-token")
     assert spec["hf_token"] == {"secretName": "hugging-face-tokens", "secretKey": "qwen-local"}
     assert synced(recording, "hugging-face-tokens") == {"qwen-local": "hf-token"}
     gate = recording.one("ConfigMap", "gateway-secret-sync-hugging-face-tokens-synced")
     assert gate.urn in recording.direct_dependencies(recording.one("Release", "gateway-vllm-release"))
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("gpt-4.1", "gpt-4-1"),
+        ("openai/gpt-4o", "openai-gpt-4o"),
+        ("Claude-Sonnet", "claude-sonnet"),
+        ("qwen2.5:7b", "qwen2-5-7b"),
+        ("4o-mini", "4o-mini"),
+        ("a_b-", "a-b"),
+    ],
+)
+def test_litellm_has_the_alias_and_vllms_objects_a_name_of_it(alias: str, name: str) -> None:
+    recording, spec = engine(alias, huggingFaceToken="hf-token")
+    assert [*routes(recording)] == recording.outputs["modelAliases"] == [alias]
+    assert (spec["name"], spec["hf_token"]["secretKey"]) == (name, name)
+    assert synced(recording, "hugging-face-tokens") == {name: "hf-token"}
+
+
+def test_a_name_of_ones_own_is_vllms_alone() -> None:
+    recording, spec = engine("Qwen2.5:7b", name="q" * 43)
+    assert (spec["name"], [*routes(recording)]) == ("q" * 43, ["Qwen2.5:7b"])
+
+
+def test_each_alias_has_a_key_variable_of_its_own() -> None:
+    keys = {"gpt-4-1": "a-key", "gpt-4.1": "b-key", "gpt-4_1": "c-key", "GPT-4-1": "d-key"}
+    models = [
+        {**CLAUDE, "alias": alias, "hosted": {**HOSTED, "apiKeySecret": key}} for alias, key in keys.items()
+    ]
+    recording = run_program({"models": models})
+    read = {alias: route["litellm_params"]["api_key"] for alias, route in routes(recording).items()}
+    assert read["gpt-4-1"] == "os.environ/MODEL_GPT_4_1_API_KEY"
+    variables = {alias: text.removeprefix("os.environ/") for alias, text in read.items()}
+    secrets = synced(recording, "litellm-secrets")
+    assert {alias: secrets[name] for alias, name in variables.items()} == keys
+    assert all(name.isidentifier() for name in variables.values())
 
 
 def test_protect_covers_the_pool(program: Recording) -> None:

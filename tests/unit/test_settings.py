@@ -9,6 +9,7 @@ import pytest
 
 import settings
 from tests.support.engine import SETTINGS, run_program
+from versions import VLLM_IMAGE
 
 MODEL = SETTINGS["models"][0]
 VLLM = MODEL["vllm"]
@@ -53,7 +54,37 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"cluster": {"name": "platform", "location": "here"}}, "llm-gateway:cluster.location", "europe-west4"),
     ({"modles": []}, "llm-gateway:modles: no such key", "models"),
     ({"models": []}, "llm-gateway:models", "alias"),
-    (model(alias="qwen2.5"), "llm-gateway:models[0].alias", "qwen-local"),
+    # Aliases that LiteLLM would not take for one model's name.
+    (model(alias="openai/*"), "llm-gateway:models[0].alias", "qwen-local"),
+    (model(alias="a,b"), "llm-gateway:models[0].alias", "qwen-local"),
+    (
+        model(alias="all-proxy-models"),
+        "llm-gateway:models[0].alias: all-proxy-models has a meaning",
+        "qwen-local",
+    ),
+    (model(alias="os.environ/HOME"), "llm-gateway:models[0].alias: LiteLLM reads", "alias: HOME"),
+    # Names that the chart writes without quotes: of no more characters than a Service's, and text in YAML.
+    (
+        model(alias="Qwen/" + "q" * 39),
+        f"llm-gateway:models[0].vllm.name: the alias makes it 'qwen-{'q' * 39}', 44 characters",
+        f"name: qwen-{'q' * 38}",
+    ),
+    (
+        model(alias="On"),
+        "llm-gateway:models[0].vllm.name: the alias makes it 'on', which YAML",
+        "name: model-on",
+    ),
+    (model(alias="1e3"), "llm-gateway:models[0].vllm.name: the alias makes it '1e3'", "name: model-1e3"),
+    (vllm(name="q" * 44), "llm-gateway:models[0].vllm.name", "name: qwen-local"),
+    (vllm(name="qwen2.5"), "llm-gateway:models[0].vllm.name", "name: qwen-local"),
+    (vllm(name="null"), "llm-gateway:models[0].vllm.name: a chart writes it without", "name: qwen-local"),
+    (vllm(name="0x1f"), "llm-gateway:models[0].vllm.name: a chart writes it without", "name: qwen-local"),
+    ({"namespaces": {"serving": "no"}}, "llm-gateway:namespaces.serving: a chart writes it", "serving: vllm"),
+    (
+        {"models": [{**MODEL, "alias": "qwen2.5"}, {**MODEL, "alias": "Qwen2-5"}]},
+        "llm-gateway:models: among vLLM's objects the models qwen2.5 and Qwen2-5 are all called 'qwen2-5'",
+        "vllm.name: qwen2-5-2",
+    ),
     (model(vllm={"model": "qwen"}), "llm-gateway:models[0].vllm.model", "Qwen/"),
     (model(outputCostPerToken=None), "outputCostPerToken", "0.0"),
     # Prices: per million and per thousand tokens, of no model, of a model that LiteLLM does not know, and none.
@@ -250,11 +281,68 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (vllm(memory="16Gi"), "llm-gateway:models[0].vllm.memory", "memory: 8Gi"),
     (vllm(replicas=2), "llm-gateway:gpuPool.maxNodes", "maxNodes: 2"),
     (vllm(maxModelLen=1_000_000), "llm-gateway:models[0].vllm.maxModelLen", "4096"),
-    (vllm(extraArgs=["--api-key=x"]), "llm-gateway:models[0].vllm.extraArgs[0]", "existingVllmApiKey"),
+    (
+        vllm(extraArgs=["--api-key=x"]),
+        "llm-gateway:models[0].vllm.extraArgs: --api-key is",
+        "existingVllmApiKey",
+    ),
+    *(
+        (vllm(extraArgs=words), f"llm-gateway:models[0].vllm.extraArgs: {said}", fix)
+        for words, said, fix in (
+            (["--tensor_parallel_size", "2"], "--tensor-parallel-size is not for", "gpus"),
+            (["-tp", "2"], "--tensor-parallel-size is not for", "gpus"),
+            (["-tp=2"], "--tensor-parallel-size is not for", "gpus"),
+            (["--tensor-par", "2"], "--tensor-parallel-size is not for", "gpus"),
+            (["-dp", "2"], "--data-parallel-size is not for", "replicas"),
+            (["--served_model_name=a"], "--served-model-name is not for", "alias"),
+            (["--help"], "--help is not for", "leave it out"),
+            (
+                ["--seed 1"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: unrec",
+                '["--kv-cache-dtype", "fp8"]',
+            ),
+            (["--swap-space", "4"], f"vLLM {VLLM_IMAGE.tag} does not take the arguments: unrec", "apart"),
+            (
+                ["-tp2"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: unrecognized arguments: -tp2",
+                "apart",
+            ),
+            (["--max-num", "4"], f"vLLM {VLLM_IMAGE.tag} does not take the arguments: ambiguous", "apart"),
+            (
+                ["--kv_cache_dtype=fp7"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: argument --kv",
+                "apart",
+            ),
+            (
+                ["--seed"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: argument --seed: expected one",
+                "apart",
+            ),
+            (
+                ["--max-num-seqs", "1.5"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: argument --max",
+                "apart",
+            ),
+            (
+                ["-cc", "{mode: 3}"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: argument --comp",
+                "apart",
+            ),
+            (
+                ["--enable-auto-tool-choice"],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: --enable-auto-tool-choice requires --tool",
+                "apart",
+            ),
+            (
+                ["--api-keys", KEY],
+                f"vLLM {VLLM_IMAGE.tag} does not take the arguments: one that may be a key.",
+                "apart",
+            ),
+        )
+    ),
     # Models: costs, and exactly one place for each.
     (model(outputCostPerToken=float("inf")), "outputCostPerToken", "0.0000002"),
     (model(tpm=0), "llm-gateway:models[0].tpm", "tpm: 100000"),
-    (model(alias="m" * 48), "llm-gateway:models[0].alias", "qwen-local"),
     (model(vllm=None), "llm-gateway:models[0]:", "exactly one"),
     (model(hosted=HOSTED), "llm-gateway:models[0]:", "exactly one"),
     (

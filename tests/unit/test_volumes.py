@@ -33,7 +33,7 @@ def refused(part: tuple[str, str, Any], old: Mapping[str, Any], new: Mapping[str
             SERVING,
             served(cache="disk", cacheSize="20Gi"),
             served(cache="disk", cacheSize="10Gi"),
-            "models[alias qwen-local].vllm.cacheSize: 10Gi is less than the 20Gi",
+            "models[vllm.name qwen-local].vllm.cacheSize: 10Gi is less than the 20Gi",
         ),
         (
             SERVING,
