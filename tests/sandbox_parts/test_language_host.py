@@ -64,7 +64,7 @@ def test_a_cancelled_program(engine: str, tmp_path: Path, program: str, tracebac
             )
             asked = language_pb2.RunRequest(project="p", stack="s", monitor_address=engine, info=info)
             run = language.Run.future(asked)
-            wait_for(lambda: (tmp_path / "begun").exists() or run.done())
+            wait_for(lambda: (tmp_path / "begun").exists() or run.done(), 120)
             assert not run.done()
             language.Cancel(Empty())
             assert run.result(30).error.startswith("program exited with non-zero exit code: ")
