@@ -28,7 +28,7 @@ from sandbox.paths import Home
 from sandbox.plugins.program import SHOWN
 from sandbox.processes import fork_command
 
-_PATIENCE = 5.0  # seconds that a program has to end after a SIGINT
+_END_SECONDS = 5.0  # seconds that a program has to end after a SIGINT
 
 
 class LanguageHost(LanguageServer):
@@ -83,7 +83,7 @@ class LanguageHost(LanguageServer):
             return
         self._program.send_signal(signal.SIGINT)
         try:
-            self._program.wait(_PATIENCE)
+            self._program.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._program.kill()
 
