@@ -1,9 +1,10 @@
 # Every command of this project; `make` alone lists them. PYTHON names another interpreter to start from.
 PYTHON ?= python3
 STACK ?= dev
-# One process per core; a file's tests stay together, as they share its sandboxes. The files keep their order: the
-# many quick tests come last, so that no process waits for another one's last sandbox.
-SIDE_BY_SIDE := -n auto --dist loadscope --no-loadscope-reorder
+# One process more than there are cores, as rehearsals wait for what takes its time. A file's tests stay together, as they
+# share its sandboxes. The files keep their order: the many quick tests come last, so that no process waits for another
+# one's last sandbox.
+SIDE_BY_SIDE := -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --dist loadscope --no-loadscope-reorder
 TESTS ?= tests $(SIDE_BY_SIDE)
 
 VENV := .venv/bin/python
@@ -13,7 +14,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy measure url key report why validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy measure bench url key report why validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,10 @@ destroy: ready ## delete the stack's resources in the sandbox
 measure: ready ## time the first and second up, and a preview against an empty program's
 	@echo "Measuring, on what should be a quiet machine."
 	@$(VENV) -m tests.support.measure
+
+bench: ready ## load on the gateway and its upstream, what settings cost, tenants by the hundred; OPTIONS="gateway" one part
+	@echo "Measuring the gateway, on what should be a quiet machine: half an hour."
+	@$(VENV) -m tests.bench $(OPTIONS)
 
 url: packages ## print the gateway's URL on this machine, and nothing else
 	@$(SANDBOX) url --stack $(STACK)

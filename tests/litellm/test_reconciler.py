@@ -162,7 +162,7 @@ def test_what_is_as_declared_costs_the_listings_alone(gateway: Gateway) -> None:
     gateway.double.forget_calls()
     run = gateway.reconcile(teams, keys)
     assert run.report.summary() == "teams: 1 unchanged; keys: 1 unchanged"
-    assert gateway.double.calls() == {"GET /team/list": 1, "GET /key/list": 1}
+    assert gateway.double.calls() == {"GET /v2/team/list": 1, "GET /key/list": 1}
 
 
 def test_calls_are_linear_in_tenants_and_the_unchanged_cost_none(gateway: Gateway) -> None:
@@ -178,7 +178,7 @@ def test_calls_are_linear_in_tenants_and_the_unchanged_cost_none(gateway: Gatewa
     assert made == {100: 200, 200: 200}, "the second hundred teams, a key each, cost what the first did"
 
     assert gateway.reconcile(*declared(200)).report.summary() == "teams: 200 unchanged; keys: 200 unchanged"
-    listings = {"GET /team/list": 1, "GET /key/list": 2}  # a page holds a hundred
+    listings = {"GET /v2/team/list": 2, "GET /key/list": 2}  # a page holds a hundred
     assert gateway.double.calls() == listings
 
     teams, keys = declared(200)
@@ -369,7 +369,7 @@ def test_one_tenant_that_cannot_be_reached_does_not_keep_the_others_out(gateway:
 
 
 def test_a_wrong_master_key_stops_at_once(gateway: Gateway) -> None:
-    with pytest.raises(StopError, match="LiteLLM refuses the master key \\(401 at /team/list"):
+    with pytest.raises(StopError, match="LiteLLM refuses the master key \\(401 at /v2/team/list"):
         gateway.reconcile([team("search")], [], Proxy(gateway.double.url, "sk-wrong"))
     gateway.double.fault(path="/team/new", status=401, times=1)
     with pytest.raises(StopError, match="401 at /team/new"):

@@ -20,9 +20,8 @@ from sandbox.cluster import control_plane
 from tests.support.driver import Sandbox
 from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
-    INPUT,
+    ENGINE,
     MODEL,
-    OUTPUT,
     PODS_RUN,
     ask,
     calling,
@@ -42,8 +41,6 @@ LIMITED = "Qwen2.5:0.5B"
 """Alias of a model with limits, as clients send it and no object of Kubernetes may be called."""
 RPM, TPM = 6, 600
 """Limits per minute. A request that tokens are counted with has 152 of them."""
-COSTS = {"inputCostPerToken": INPUT, "outputCostPerToken": OUTPUT}
-ENGINE = {**COSTS, "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct"}}
 TINY = 0.000001
 """USD that the first request spends."""
 STATED_SECONDS = 60
@@ -58,7 +55,7 @@ AFTER = [{"name": "raised", "team": "search", "budget": 5}, {**BEFORE[1], "block
 
 
 def settings(keys: list[Json]) -> Json:
-    models = [{"alias": MODEL, **ENGINE}, {"alias": LIMITED, **ENGINE, "rpm": RPM, "tpm": TPM}]
+    models = [ENGINE, {**ENGINE, "alias": LIMITED, "rpm": RPM, "tpm": TPM}]
     return {"llm-gateway:models": models, "llm-gateway:teams": [TEAM], "llm-gateway:virtualKeys": keys}
 
 

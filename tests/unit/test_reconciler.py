@@ -21,7 +21,7 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 OURS = "llm-gateway/dev"
 Row = dict[str, Any]
 Answer = tuple[int, dict[str, str], str]
-NO_TEAMS, NO_KEYS = (200, {}, "[]"), (200, {}, '{"keys": [], "total_pages": 0}')
+NO_TEAMS, NO_KEYS = ((200, {}, json.dumps({kind: [], "total_pages": 0})) for kind in ("teams", "keys"))
 
 
 def wanted(name: str, **fields: Any) -> Row:
@@ -137,7 +137,7 @@ def test_retry_after_is_honoured_within_bounds() -> None:
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1))
     busy = [(429, {"Retry-After": after}, "") for after in ("7", in_an_hour, "-1")]
     pauses: list[float] = []
-    with answering(*busy, (503, {"Retry-After": "?"}, ""), (0, {}, ""), (200, {}, "[]")) as proxy:
+    with answering(*busy, (503, {"Retry-After": "?"}, ""), (0, {}, ""), NO_TEAMS) as proxy:
         proxy.pause = pauses.append
         assert proxy.teams() == []
     assert pauses[:3] == [7, reconcile.LONGEST_PAUSE, 0]
@@ -149,7 +149,7 @@ def test_an_answer_cut_short_is_tried_again() -> None:
     cut = (200, {"Content-Length": "100"}, "[")
     with answering(*[cut] * reconcile.TRIES) as proxy:
         proxy.pause = lambda _: None
-        with pytest.raises(UnreachableError, match="/team/list failed 6 time"):
+        with pytest.raises(UnreachableError, match="/v2/team/list failed 6 time"):
             proxy.teams()
 
 
@@ -159,7 +159,7 @@ def test_an_answer_cut_short_is_tried_again() -> None:
 def test_no_message_repeats_a_key(body: str) -> None:
     with answering((400, {}, body)) as proxy, pytest.raises(RefusedError) as refused:
         proxy.teams()
-    assert str(refused.value) == "/team/list was refused with 400: no [key] for [key]"
+    assert str(refused.value) == "/v2/team/list was refused with 400: no [key] for [key]"
 
 
 def test_no_error_of_the_connection_repeats_a_key() -> None:
@@ -170,7 +170,7 @@ def test_no_error_of_the_connection_repeats_a_key() -> None:
 
 
 def test_an_error_cut_short_is_tried_again() -> None:
-    with answering((500, {"Content-Length": "100"}, "{"), (200, {}, "[]")) as proxy:
+    with answering((500, {"Content-Length": "100"}, "{"), NO_TEAMS) as proxy:
         proxy.pause = lambda _: None
         assert proxy.teams() == []
 
@@ -179,8 +179,8 @@ def test_an_error_cut_short_is_tried_again() -> None:
     ("answers", "code", "said"),
     [
         ([NO_TEAMS, NO_KEYS], 0, "teams: none; keys: none; 2 calls"),
-        ([(401, {}, "wrong")], 2, "STOPPED: LiteLLM refuses the master key (401 at /team/list: wrong)"),
-        ([(400, {}, "no")], 2, "STOPPED: /team/list was refused with 400: no"),
+        ([(401, {}, "wrong")], 2, "STOPPED: LiteLLM refuses the master key (401 at /v2/team/list: wrong)"),
+        ([(400, {}, "no")], 2, "STOPPED: /v2/team/list was refused with 400: no"),
     ],
 )
 def test_the_exit_code_says_whether_to_try_again(
@@ -204,4 +204,4 @@ def test_an_unreachable_proxy_is_worth_another_try(
     line = ["--url", "http://127.0.0.1:1", "--declared", str(tmp_path / "declared.json")]
     line += ["--keys", str(tmp_path), "--master-key", str(tmp_path / "app")]
     assert reconcile.main(line) == 1
-    assert "FAILED: /team/list failed 1 time" in capsys.readouterr().out
+    assert "FAILED: /v2/team/list failed 1 time" in capsys.readouterr().out

@@ -105,17 +105,34 @@ def declared(recording: Recording) -> dict[str, Any]:
     return json.loads(recording.one("ConfigMap", "gateway-tenants-declared").inputs["data"]["declared.json"])
 
 
-def test_two_hundred_tenants_are_one_job_and_one_external_secret() -> None:
-    names = [f"t{number}" for number in range(200)]
-    keys = [{"name": f"{name}-app", "team": name} for name in names]
-    recording = run_program({"teams": [{"name": name} for name in names], "virtualKeys": keys})
+def many(keys: int) -> Recording:
+    """So many keys, with the longest names that there can be, in as many teams."""
+    names = [f"t{number:03}-{'a' * 40}" for number in range(keys)]
+    virtual_keys = [{"name": f"{name}-key", "team": name} for name in names]
+    return run_program({"teams": [{"name": name} for name in names], "virtualKeys": virtual_keys})
+
+
+def test_any_number_of_tenants_are_one_job_and_one_external_secret_that_fit_the_cluster() -> None:
+    recording = many(200)
     assert jobs(recording) == ["gateway-tenants-reconcile"]
-    external = recording.one("ExternalSecret", "gateway-secret-sync-litellm-tenant-keys").inputs["spec"]
-    assert len(external["data"]) == 200
-    assert external["refreshInterval"] == "1h"
-    config_map = recording.one("ConfigMap", "gateway-tenants-declared").inputs
-    assert len(json.dumps(config_map)) < 200_000, "a ConfigMap holds 1 MiB"
+    external = recording.one("ExternalSecret", "gateway-secret-sync-litellm-tenant-keys").inputs
+    assert len(external["spec"]["data"]) == 200
+    assert external["spec"]["refreshInterval"] == "1h"
     assert len(recording.outputs["virtualKeySecrets"]) == 200
+    config_map = recording.one("ConfigMap", "gateway-tenants-declared").inputs
+    assert 5 * len(json.dumps(config_map)) < 2**20, "a ConfigMap holds 1 MiB"
+    assert 5 * len(json.dumps(external)) < 1.5 * 2**20, "etcd takes 1.5 MiB"
+
+
+def test_each_further_tenant_is_as_much_work_for_the_engine() -> None:
+    """Of what the engine is asked to register: the number, the bytes, and the resources that these depend on."""
+    counted: list[tuple[int, int, int]] = []
+    for keys in (10, 20, 30):
+        requests = [registration.request for registration in many(keys).resources.values()]
+        dependencies = sum(len(request.dependencies) for request in requests)
+        counted.append((len(requests), sum(request.ByteSize() for request in requests), dependencies))
+    for ten, twenty, thirty in zip(*counted, strict=True):
+        assert thirty - twenty == pytest.approx(twenty - ten, rel=0.01)
 
 
 def test_a_tenant_is_shown_as_it_is_written() -> None:
