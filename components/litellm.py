@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -23,6 +25,8 @@ RELEASE = "litellm"
 PROXY = named("litellm")
 """The migration Job's pod has the same labels."""
 PORT = 4000
+HOOK = Path(__file__).with_name("proxy_hooks") / "keep_spend.py"
+_HOOKS = "/etc/llm-gateway"
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
 SPREAD = {
@@ -115,7 +119,15 @@ class LiteLLM(pulumi.ComponentResource):
                 },
                 # Helm rolls the pods over once the migration has logged in with the password the new ones
                 # will read: the Job is tried again until Postgres has taken it.
-                "podAnnotations": {**args.secret.annotation, **args.database.credentials.annotation},
+                "podAnnotations": {
+                    **args.secret.annotation,
+                    **args.database.credentials.annotation,
+                    "llm-gateway/hooks": hashlib.sha256(HOOK.read_bytes()).hexdigest()[:16],
+                },
+                # A pod that is to end serves on until every node has heard that it leaves the Service. Of the chart's
+                # 90 s of grace it then has the rest to answer the requests under way, and 20 s of it to write spend.
+                "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
+                **_hooks(),
                 "securityContext": ROOT_WITHOUT_RIGHTS,
                 # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
                 "migrationJob": {
@@ -136,6 +148,8 @@ class LiteLLM(pulumi.ComponentResource):
                     "LITELLM_LOG": args.litellm.log_level,
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                    "LITELLM_WORKER_STARTUP_HOOKS": f"{HOOK.stem}:install",
+                    "PYTHONPATH": _HOOKS,
                 },
                 "proxy_config": _proxy_config(args),
                 "resources": {
@@ -147,6 +161,23 @@ class LiteLLM(pulumi.ComponentResource):
         )
         self.url = pulumi.Output.format("http://{0}.{1}.svc.cluster.local:{2}", RELEASE, args.namespace, PORT)
         self.register_outputs({"url": self.url})
+
+
+def _hooks() -> dict[str, object]:
+    """Values that bring the proxy our own code."""
+    return {
+        "extraResources": [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": f"{RELEASE}-hooks"},
+                "data": {HOOK.name: HOOK.read_text()},
+            }
+        ],
+        # Optional: the migration mounts it too, and runs before it is made. A proxy without it does not start.
+        "volumes": [{"name": "hooks", "configMap": {"name": f"{RELEASE}-hooks", "optional": True}}],
+        "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS, "readOnly": True}],
+    }
 
 
 def _spread() -> dict[str, object]:

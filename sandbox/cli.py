@@ -23,10 +23,10 @@ from sandbox.environment import environment
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import GPU_STOCKOUT, Cloud
 from sandbox.nodes import pods_daemon
-from sandbox.operations import OPERATIONS, operate, run, write_report
+from sandbox.operations import OPERATIONS, operate, write_report
 from sandbox.paths import HOME_VARIABLE, PROGRAM_VARIABLE, REPOSITORY, Home
 from sandbox.phases import say, timed
-from sandbox.processes import running, stop
+from sandbox.processes import run, running, stop
 from sandbox.start import Sandbox, bring_up
 
 CHARTS = REPOSITORY / "sandbox" / "charts"
@@ -215,11 +215,7 @@ def dispatch(options: argparse.Namespace) -> int:
             return run(options.arguments, box.env, root)
         case operation:
             skip_preview = getattr(options, "skip_preview", False)
-            code = operate(box, operation, getattr(options, "allow", ()), preview_first=not skip_preview)
-            serves = pods_daemon.runs(home) and stack_file.is_gateway(yaml.safe_load(copy.read_text()))
-            if operation == "up" and code == 0 and serves:
-                gateway.show(box)
-            return code
+            return operate(box, operation, getattr(options, "allow", ()), preview_first=not skip_preview)
 
 
 def main() -> int:

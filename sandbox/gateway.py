@@ -10,20 +10,27 @@ import base64
 import http.client
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from sandbox import stack_file
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import Cloud
 from sandbox.nodes import pods_daemon
-from sandbox.operations import run
-from sandbox.paths import REPOSITORY, Home
+from sandbox.paths import REPOSITORY, Home, write_atomically
 from sandbox.phases import say
-from sandbox.processes import fork_command
+from sandbox.processes import fork_command, run
 from sandbox.start import Sandbox
 
 _WAIT_SECONDS = 180.0
 """How long the gateway may take to answer after an `up`."""
+_ANSWER_SECONDS = 30.0
+"""How long it may take to complete a chat: a model outside of the cluster cannot be reached from here."""
+_OK = 200
 
 
 def url(home: Home) -> str:
@@ -47,26 +54,54 @@ def key(box: Sandbox, name: str) -> str:
     return _payload(box, secrets[name])
 
 
-def show(box: Sandbox) -> None:
-    """Wait until the gateway answers, and say how to call it."""
-    outputs = _outputs(box)
-    names, models = outputs.get("virtualKeySecrets") or {}, outputs.get("modelAliases") or []
+def ask(box: Sandbox) -> bool:
+    """Wait until the gateway answers, and have it complete a chat with the first declared key. Returns whether it answers.
+
+    What came of the chat is kept for the report, with the key's name and without its value. Where pods are played, and of
+    another program than the gateway's, nothing is asked.
+    """
+    settings = yaml.safe_load(box.home.stack_file(box.stack).read_text())
+    if not pods_daemon.runs(box.home) or not stack_file.is_gateway(settings):
+        return False
     start = time.monotonic()
-    while not _answers(box.home):
+    while not _is_ready(box.home):
         if time.monotonic() - start > _WAIT_SECONDS:
             say(
                 f"the gateway does not answer yet; `kubectl get pods -A` in `make shell` says why. Log: {box.home.pods_log}"
             )
-            return
+            return False
         time.sleep(0.5)
-    say(f"gateway: {url(box.home)} answers")
-    stack = "" if box.stack == "dev" else f" STACK={box.stack}"
-    if not names or not models:
+    outputs = _outputs(box)
+    keys, models = outputs.get("virtualKeySecrets"), outputs.get("modelAliases")
+    if keys and models:
+        write_atomically(box.home.answer, json.dumps(_answer(box, next(iter(keys)), models[0])))
+    return True
+
+
+def show(box: Sandbox) -> None:
+    """Say where the gateway is, what it answered, and how to call it."""
+    answer = json.loads(box.home.answer.read_text()) if box.home.answer.exists() else None
+    table = Table("outcome", "URL", title="Gateway", title_justify="left")
+    row = ["ready", url(box.home)]
+    if answer:
+        for column in ("key", "model", "answer"):
+            table.add_column(column)
+        said = f"{answer['status'] or 'none'} after {answer['seconds']:.1f} s"
+        if answer["status"] == _OK:
+            tokens = answer["prompt_tokens"] + answer["completion_tokens"]
+            said += f", {tokens} tokens, {answer['spend']:.8f} USD"
+        row += [answer["key"], answer["model"], said]
+    table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(table)
+    if not answer:
         return
-    name, model = next(iter(names)), models[0]
+    stack = "" if box.stack == "dev" else f" STACK={box.stack}"
     call = f"curl -s $(make -s url{stack})"
-    bearer = f'-H "Authorization: Bearer $(make -s key NAME={name}{stack})"'
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Say hello."}]})
+    bearer = f'-H "Authorization: Bearer $(make -s key NAME={answer["key"]}{stack})"'
+    body = json.dumps(_question(answer["model"]))
     say(f"  {call}/v1/chat/completions {bearer} -H \"Content-Type: application/json\" -d '{body}'")
     say(f"  {call}/key/info {bearer}")
 
@@ -111,14 +146,49 @@ def _outputs(box: Sandbox) -> dict[str, Any]:
     return outputs
 
 
-def _answers(home: Home) -> bool:
-    if not home.gateway_port.exists():
-        return False
-    connection = http.client.HTTPConnection("127.0.0.1", int(home.gateway_port.read_text()), timeout=5)
+def _question(model: str) -> dict[str, Any]:
+    return {"model": model, "temperature": 0, "messages": [{"role": "user", "content": "Say hello."}]}
+
+
+def _answer(box: Sandbox, name: str, model: str) -> dict[str, Any]:
+    """What comes of the question, as `tools.report --answer` reads it."""
+    question = _question(model)
+    headers = {"authorization": f"Bearer {key(box, name)}", "content-type": "application/json"}
+    start = time.monotonic()
+    status, received, text = _call(
+        box.home, _ANSWER_SECONDS, "POST", "/v1/chat/completions", json.dumps(question), headers
+    )
+    answer = {
+        "url": url(box.home),
+        "key": name,
+        "model": model,
+        "question": question["messages"][0]["content"],
+        "status": status,
+        "seconds": time.monotonic() - start,
+    }
+    if status != _OK:  # the text of a refusal may hold parts of the key
+        return answer
+    completion = json.loads(text)
+    return answer | {
+        "text": completion["choices"][0]["message"]["content"] or "",
+        "prompt_tokens": completion["usage"]["prompt_tokens"],
+        "completion_tokens": completion["usage"]["completion_tokens"],
+        "spend": float(received.get("x-litellm-response-cost", 0)),
+    }
+
+
+def _is_ready(home: Home) -> bool:
+    return home.gateway_port.exists() and _call(home, 5, "GET", "/health/readiness")[0] == _OK
+
+
+def _call(home: Home, timeout: float, *request: Any) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, headers and body of the gateway's response to a method, a path, a body and headers; 0 where there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(home.gateway_port.read_text()), timeout=timeout)
     try:
-        connection.request("GET", "/health/readiness")
-        return connection.getresponse().status == 200
+        connection.request(*request)
+        response = connection.getresponse()
+        return response.status, dict(response.headers), response.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return 0, {}, b""
     finally:
         connection.close()

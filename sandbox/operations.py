@@ -6,8 +6,6 @@ them by their commands alone.
 
 from __future__ import annotations
 
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from sandbox.errors import SandboxError
+from sandbox import gateway
 from sandbox.paths import REPOSITORY
 from sandbox.phases import say
-from sandbox.processes import fork_command
+from sandbox.processes import fork_command, run
 from sandbox.start import Sandbox
 
 POLICY_PACK = REPOSITORY / "policy"
@@ -54,6 +52,8 @@ def _run_engine(
     """Run one engine operation, with the policies where it is `checked`; `output` takes everything it prints."""
     log = box.home.event_log(box.stack, operation)
     log.unlink(missing_ok=True)
+    if operation == "up":
+        box.home.answer.unlink(missing_ok=True)
     command = ["pulumi", operation, "--event-log", str(log), "--suppress-outputs"]
     command += [] if operation == "preview" else ["--yes"]
     command += ["--policy-pack", str(POLICY_PACK)] if checked else []
@@ -71,7 +71,10 @@ def _run_engine(
     took = time.monotonic() - start
     print(f"pulumi {operation}: exit code {code} ({took:.1f} s)", file=output or sys.stderr, flush=True)
     if operation == "up":
+        answers = code == 0 and gateway.ask(box)
         write_report(box)
+        if answers:
+            gateway.show(box)
     return code
 
 
@@ -100,8 +103,9 @@ def write_report(box: Sandbox) -> int:
     if not log.exists():
         say(f"no report: no `up` of stack {box.stack} ran here; `make up` runs one and writes its report.")
         return 1
-    state = box.home.checkpoint(box.stack)
-    code = _tool(box, "tools.report", "--state", str(state), "--events", str(log), "--out", str(page))
+    files = {"--state": box.home.checkpoint(box.stack), "--events": log, "--out": page}
+    files |= {"--answer": box.home.answer} if box.home.answer.exists() else {}
+    code = _tool(box, "tools.report", *(str(part) for option in files.items() for part in option))
     if code == 0:
         say(f"report of the last up: {page}")
     return code
@@ -115,21 +119,3 @@ def _write_diff(box: Sandbox) -> None:
     replay = ["pulumi", "replay-events", "update", str(log), "--preview", "--diff", "--color", "never"]
     with log.with_suffix(".diff").open("w") as diff:
         run(replay, box.env, box.root, diff)
-
-
-def run(command: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[str] | None = None) -> int:
-    """Run a command in the foreground; it decides what an interrupt means, we wait for it."""
-    program = shutil.which(command[0], path=env["PATH"])
-    if not program:
-        raise SandboxError(f"{command[0]} is not on the sandbox's PATH, {env['PATH']}")
-    errors = output and subprocess.STDOUT
-    with subprocess.Popen([program, *command[1:]], env=env, cwd=cwd, stdout=output, stderr=errors) as process:
-        previous = {
-            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
-        }
-        try:
-            return process.wait()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)

@@ -158,6 +158,11 @@ class Home:
         return self.root / "gateway-port"
 
     @property
+    def answer(self) -> Path:
+        """What came of the request that the last `up` ended with."""
+        return self.root / "answer.json"
+
+    @property
     def crds(self) -> Path:
         """The operators' CRDs, one YAML file a group."""
         return self.root / "crds"

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import IO
 
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
@@ -39,6 +41,24 @@ def fork_command(home: Home, module: str) -> list[str]:
     """The command that runs `module` as a process of the sandbox, forked off the home's fork server where there is one."""
     client = REPOSITORY / "sandbox" / "plugins" / "fork_client.py"
     return [sys.executable, "-X", f"sandbox={home.root}", "-IS", str(client), str(home.fork_socket), module]
+
+
+def run(command: Sequence[str], env: Mapping[str, str], cwd: Path, output: IO[str] | None = None) -> int:
+    """Run a command in the foreground; it decides what an interrupt means, we wait for it."""
+    program = shutil.which(command[0], path=env["PATH"])
+    if not program:
+        raise SandboxError(f"{command[0]} is not on the sandbox's PATH, {env['PATH']}")
+    errors = output and subprocess.STDOUT
+    with subprocess.Popen([program, *command[1:]], env=env, cwd=cwd, stdout=output, stderr=errors) as process:
+        previous = {
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+        }
+        try:
+            return process.wait()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def start_daemon(

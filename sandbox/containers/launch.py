@@ -77,6 +77,8 @@ class Launch:
             words, arguments = arguments[:1], arguments[1:]
         start = inside(image, [words[0], *(translated(word, self.mounts) for word in words[1:])])
         seen = {name: translated(value, self.mounts) for name, value in self.variables.items()}
+        if "PYTHONPATH" in seen and "PYTHONPATH" in image.variables:  # the image has these among its packages
+            seen["PYTHONPATH"] += f":{image.variables['PYTHONPATH']}"
         directory = self.folder / (self.container.get("workingDir", image.directory).lstrip("/"))
         directory.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / "tmp"

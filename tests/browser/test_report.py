@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]
 from playwright.sync_api import Browser, Page
 
-from tests.support.recorded import EVENTS, REASON, STATE, write_failed
+from tests.support.recorded import ANSWER, EVENTS, REASON, STATE, write_failed
 from tools.report.page import write
 
 Scheme = Literal["light", "dark"]
@@ -58,7 +58,7 @@ def opener(browser: Browser) -> Iterator[Opener]:
 @pytest.fixture(scope="module")
 def succeeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("succeeded") / "report.html"
-    write(STATE, EVENTS, out)
+    write(STATE, EVENTS, out, answer_file=ANSWER)
     return out
 
 
@@ -138,12 +138,29 @@ def test_a_screen_reader_finds_its_way(opener: Opener, succeeded: Path) -> None:
     assert [page.get_by_role(role).count() for role in ("banner", "navigation", "main")] == [1, 1, 1]
     assert page.get_by_role("heading", level=1).inner_text() == "llm-gateway / dev"
     headings = [heading.inner_text() for heading in page.get_by_role("heading", level=2).all()]
-    assert headings == ["What waits for what", "Where the time went", "Timeline", "Outputs", "Versions"]
+    ways = ["What waits for what", "Where the time went", "Timeline", "What answered", "Outputs", "Versions"]
+    assert headings == ways
     assert page.get_by_role("img", name="Graph").count() == 1
     timeline = page.get_by_role("table", name="Every resource by component")
     critical = timeline.get_by_role("rowheader", name="on the critical path")
     path = [["nodes", "NodePool"], ["release", "Release"]]
     assert [name.split()[-2:] for name in critical.all_inner_texts()] == path
+
+
+def test_what_answered_is_a_table_and_said_where_nothing_was_asked(
+    opener: Opener, succeeded: Path, failed: Path
+) -> None:
+    section = opener.open(succeeded).page.get_by_role("region", name="What answered")
+    rows = section.get_by_role("table", name="The chat that the gateway was asked for").get_by_role("row")
+    said = dict(row.inner_text().split("\t") for row in rows.all()[1:])
+    assert (said["Virtual key"], said["Model"], said["Status"]) == (
+        "search-app",
+        "qwen-local",
+        "200 after 0.8 s",
+    )
+    section = opener.open(failed).page.get_by_role("region", name="What answered")
+    assert "Nothing was asked of the gateway." in section.inner_text()
+    assert section.get_by_role("table").count() == 0
 
 
 def test_a_failure_comes_first(opener: Opener, failed: Path) -> None:

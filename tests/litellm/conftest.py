@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.litellm import HOOK
 from sandbox.charts import schema
 from sandbox.toolchain import build
 from tests.litellm.driver import Proxy, proxy
@@ -67,7 +68,7 @@ def pod(sandboxes: Sandboxes) -> Pod:
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
             value = _secret(dev, reference["name"])[reference["key"]] if reference else variable["value"]
             environment[variable["name"]] = value
-    return Pod(config, {name: value for name, value in environment.items() if "DATABASE" not in name})
+    return Pod(config, here({name: value for name, value in environment.items() if "DATABASE" not in name}))
 
 
 def _secret(sandbox: Sandbox, name: str) -> dict[str, str]:
@@ -92,10 +93,16 @@ def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
         check=True,
     )
     documents = [document for document in yaml.safe_load_all(objects.stdout) if document]
-    (config,) = (item["data"]["config.yaml"] for item in documents if item["kind"] == "ConfigMap")
+    maps = {item["metadata"]["name"]: item["data"] for item in documents if item["kind"] == "ConfigMap"}
+    config = maps["litellm-config"]["config.yaml"]
     names = ["UPSTREAM_API_KEY", "MODEL_CLAUDE_API_KEY", "MODEL_LLAMA_API_KEY", "REDIS_PASSWORD"]
     environment = {name: f"value-of-{name}" for name in names} | values["envVars"]
-    return Pod(config, environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"})
+    return Pod(config, here(environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"}))
+
+
+def here(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """An environment whose PYTHONPATH is not the mount with our code, but its folder in this repository."""
+    return {**environment, "PYTHONPATH": str(HOOK.parent)}
 
 
 @pytest.fixture(scope="module")

@@ -77,18 +77,17 @@ def double(
     options += ["--config", str(config)] if config else []
     postgres, name = shared(), database or f"double_{uuid.uuid4().hex}"
     postgres.database(name)
+    environment = {**os.environ, "DATABASE_URL": postgres.url(name), **(environment or {})}
+    path = ":".join(
+        each["PYTHONPATH"] for each in (environment, postgres.environment) if "PYTHONPATH" in each
+    )
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [python(), DOUBLE, *options],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={
-                **os.environ,
-                **postgres.environment,
-                "DATABASE_URL": postgres.url(name),
-                **(environment or {}),
-            },
+            env={**environment, **postgres.environment, "PYTHONPATH": path},
         )
         try:
             assert process.stdout

@@ -94,8 +94,8 @@ class Postgres:
         }
         self._forwards.set(doors)
 
-    def query(self, statement: str) -> str:
-        done = subprocess.run(self._psql(statement), capture_output=True, text=True)
+    def query(self, statement: str, database: str = "postgres") -> str:
+        done = subprocess.run(self._psql(statement, database), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -104,7 +104,7 @@ class Postgres:
         self._server.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _psql(self, statement: str) -> list[str]:
+    def _psql(self, statement: str, database: str = "postgres") -> list[str]:
         psql = [
             str(self._programs.postgres / "psql"),
             "-XqtA",
@@ -113,7 +113,7 @@ class Postgres:
             "-p",
             str(self._port),
         ]
-        return [*psql, "-U", "postgres", "-d", "postgres", "-c", statement]
+        return [*psql, "-U", "postgres", "-d", database, "-c", statement]
 
     def _run(self, program: str, *arguments: str) -> None:
         words = [*self._user, str(self._programs.postgres / program), *arguments]

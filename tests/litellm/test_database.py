@@ -1,13 +1,20 @@
-"""Our settings for the database, on the real proxy: what it does while the database is gone."""
+"""Our settings for the database, on the real proxy: what it does while the database is gone, and at its end."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.litellm.conftest import rendered
 from tests.litellm.driver import Double, double
+from tests.litellm.postgres import shared
+from tests.support.waiting import wait_for
+
+SPENT = """SELECT count(*), COALESCE(sum(spend), 0), (SELECT sum(spend) FROM "LiteLLM_VerificationToken")
+    FROM "LiteLLM_SpendLogs" WHERE total_tokens > 0"""
 
 
 def status(proxy: Double, key: str) -> int:
@@ -19,19 +26,26 @@ def status(proxy: Double, key: str) -> int:
     return answer.status_code
 
 
+def generated(proxy: Double) -> str:
+    return proxy.client.post("/key/generate", json={}).raise_for_status().json()["key"]
+
+
+def written(proxy: Double) -> tuple[int, bool]:
+    """How many requests have their record, and whether the keys have spent the sum of them."""
+    count, total, keys = shared().query(SPENT, proxy.database).split("|")
+    return int(count), float(keys) == pytest.approx(float(total))
+
+
 @pytest.mark.parametrize("serves", [True, False], ids=["fail open", "fail closed"])
 def test_without_its_database(serves: bool, tmp_path: Path) -> None:
     pod = rendered({"litellm": {"serveWithoutDatabase": serves}})
     with double(config=pod.file(tmp_path), environment=pod.environment) as proxy:
-        used, unused = (
-            proxy.client.post("/key/generate", json={}).raise_for_status().json()["key"] for _ in range(2)
-        )
+        used, unused = generated(proxy), generated(proxy)
         assert [status(proxy, key) for key in (used, "sk-wrong")] == [200, 401]
 
         proxy.take_database(True)
-        # A key that the pod has seen is good for a minute; one that it has not costs the first who asks a refusal.
+        # A key that the pod has seen is good for a minute.
         assert status(proxy, used) == 200
-        assert status(proxy, unused) == 503
         assert status(proxy, unused) == (200 if serves else 503)
         # Failing open is failing open for everybody.
         assert status(proxy, "sk-wrong") == (200 if serves else 503)
@@ -39,3 +53,27 @@ def test_without_its_database(serves: bool, tmp_path: Path) -> None:
         # What the chart's probes ask for: readiness fails whichever way the setting is, liveliness never.
         for probe, answer in (("readiness", 503), ("liveliness", 200)):
             assert proxy.client.get(f"/health/{probe}").status_code == answer
+
+
+@pytest.mark.parametrize("hooks", [{}, {"LITELLM_WORKER_STARTUP_HOOKS": ""}], ids=["ours", "LiteLLM alone"])
+def test_spend_waits_for_the_database(hooks: Mapping[str, str], tmp_path: Path) -> None:
+    """While the proxy runs, and once it is told to end. Where LiteLLM alone loses nothing, our hook can go."""
+    pod = rendered({"litellm": {"serveWithoutDatabase": False}})
+    with double(config=pod.file(tmp_path), environment={**pod.environment, **hooks}) as proxy:
+        key, other = generated(proxy), generated(proxy)
+        assert status(proxy, key) == 200
+        wait_for(lambda: written(proxy) == (1, True), 45)
+        proxy.take_database(True)
+        assert [status(proxy, key) for _ in range(3)] == [200] * 3
+        time.sleep(8)  # it tries to write every 6 s at most
+        proxy.take_database(False)
+        wait_for(lambda: status(proxy, other) == 200)
+        wait_for(lambda: written(proxy) == (2 if hooks else 5, True), 45)
+
+        proxy.take_database(True)
+        assert status(proxy, other) == 200
+        proxy.process.terminate()
+        time.sleep(3)
+        proxy.take_database(False)
+        proxy.process.wait(60)
+        assert written(proxy) == (2 if hooks else 6, True)

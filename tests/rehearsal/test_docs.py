@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sandbox.network.addresses import available
 from sandbox.paths import HOME_VARIABLE, REPOSITORY
 from sandbox.stack_file import merged
 from tests.support.documents import Block, blocks, pages
@@ -25,14 +27,16 @@ IN_THE_SANDBOX = ("pulumi", "kubectl", "helm")
 
 
 def to_run() -> dict[Path, list[Block]]:
-    """The blocks that are run here, and the settings that stand above them, by page."""
+    """The blocks that are run here, the settings that stand above them, and what they print, by page."""
     ran: dict[Path, list[Block]] = {}
     for page in pages():
-        marked = list(blocks(page, "sh", "yaml"))
-        for above, block in zip([None, *marked], marked, strict=False):
-            if block.mark == "run: sandbox":
+        marked = list(blocks(page, "sh", "yaml", "text"))
+        for above, block, below in zip([None, *marked], marked, [*marked[1:], None], strict=False):
+            if block.mark == "run: sandbox" or (block.mark == "run: where pods run" and available()):
                 settings = [above] if above and above.kind == "settings" else []
-                ran.setdefault(page, []).extend([*settings, block])
+                printed = [below] if below and below.mark == "printed" and available() else []
+                first = README if block.mark == "run: where pods run" else page
+                ran.setdefault(first, []).extend([*settings, block, *printed])
     return ran
 
 
@@ -75,6 +79,12 @@ def run(clone: Path, script: str) -> str:
     return done.stdout
 
 
+def alike(text: str) -> str:
+    """A text without what differs from run to run: numbers, and the length of lines and gaps."""
+    text = re.sub(r"\d[\d.]*(e-\d+)?", "0", text)
+    return re.sub(r"\s+", " ", re.sub(r"([━─])+", r"\1", text)).strip()
+
+
 def write(clone: Path, block: Block) -> None:
     """Put settings into the stack file, as a reader would, and let the sandbox read it."""
     file = clone / f"Pulumi.{block.what}.yaml"
@@ -95,8 +105,12 @@ def test_commands(sandboxes: Sandboxes, clone: Path, page: Path) -> None:
     if page != README:
         up = sandboxes.origin(STACK).home.root
         shutil.copytree(up, clone / ".sandbox" / STACK, symlinks=True, ignore=NOT_COPIED)
+    printed = ""
     for block in to_run()[page]:
         if block.kind == "settings":
             write(clone, block)
+        elif block.mark == "printed":
+            expected = ".*".join(map(re.escape, re.split(" ?… ?", alike(block.text))))
+            assert re.search(expected, alike(printed)), f"{block}: it printed\n{printed}"
         else:
-            run(clone, block.text.replace("<stack>", STACK))
+            printed = run(clone, block.text.replace("<stack>", STACK))

@@ -23,6 +23,7 @@ def test_up_ends_with_a_report_of_all_that_it_did(first_up: Sandbox) -> None:
     drawn = [resource for resource in deployed if not resource["type"].startswith("pulumi:providers:")]
     assert html.count('<g class="box ') == len(drawn)
     assert html.count('<th scope="row" class="name">') >= len(drawn)
+    assert "Nothing was asked of the gateway." in html  # its pods are played
     assert "ciphertext" not in html
 
 

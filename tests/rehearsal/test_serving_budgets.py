@@ -14,7 +14,18 @@ import pytest
 from sandbox.network.addresses import Network
 from tests.support.driver import Sandbox
 from tests.support.sandboxes import Sandboxes
-from tests.support.serving import INPUT, MODEL, OUTPUT, PODS_RUN, ask, calling, refused, sql, validated
+from tests.support.serving import (
+    ENGINE,
+    INPUT,
+    MODEL,
+    OUTPUT,
+    PODS_RUN,
+    ask,
+    calling,
+    refused,
+    sql,
+    validated,
+)
 from tests.support.waiting import wait_for
 
 pytestmark = PODS_RUN
@@ -32,7 +43,7 @@ def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
     often = "".join(f'"PROXY_BUDGET_RESCHEDULER_{end}_TIME": "10",' for end in ("MIN", "MAX"))
     sandbox.patch("components/litellm.py", ui, ui + often)
     try:
-        sandbox.up().succeeded()
+        sandbox.up(config={"llm-gateway:models": [ENGINE]}).succeeded()
         yield sandbox
     finally:
         sandbox.run("down").succeeded()

@@ -20,9 +20,8 @@ from sandbox.cluster import control_plane
 from tests.support.driver import Sandbox
 from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
-    INPUT,
+    ENGINE,
     MODEL,
-    OUTPUT,
     PODS_RUN,
     ask,
     calling,
@@ -40,8 +39,6 @@ Json = dict[str, Any]
 NAMESPACE = "llm-gateway"
 RPM, TPM = 6, 600
 """Limits per minute. A request that tokens are counted with has 152 of them."""
-COSTS = {"inputCostPerToken": INPUT, "outputCostPerToken": OUTPUT}
-ENGINE = {**COSTS, "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct"}}
 TINY = 0.000001
 """USD that the first request spends."""
 STATED_SECONDS = 60
@@ -56,7 +53,7 @@ AFTER = [{"name": "raised", "team": "search", "budget": 5}, {**BEFORE[1], "block
 
 
 def settings(keys: list[Json]) -> Json:
-    models = [{"alias": MODEL, **ENGINE}, {"alias": "limited", **ENGINE, "rpm": RPM, "tpm": TPM}]
+    models = [ENGINE, {**ENGINE, "alias": "limited", "rpm": RPM, "tpm": TPM}]
     return {"llm-gateway:models": models, "llm-gateway:teams": [TEAM], "llm-gateway:virtualKeys": keys}
 
 

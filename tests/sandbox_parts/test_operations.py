@@ -24,10 +24,12 @@ def test_a_report_that_fails_does_not_hide_how_the_up_ended(
             home.event_log("dev", "up").write_text(EVENTS.read_text())
         return 7 if command[1] == "up" else 0
 
+    home.answer.write_text("{}")
     monkeypatch.setattr(operations, "run", engine)
     sandbox = Sandbox(home, "dev", tmp_path, {})  # there is no state
     assert operations.operate(sandbox, "up", (), preview_first=True) == 7
     assert "no report: " in capfd.readouterr().err
+    assert not home.answer.exists()
 
 
 def test_a_failed_up_is_explained_and_what_cannot_be_does_not_hide_how_it_ended(

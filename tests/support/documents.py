@@ -1,7 +1,9 @@
 """The documents of this repository and their code blocks, each marked by the comment above it.
 
 Above a block of shell: `<!-- run: sandbox -->`, in order of the page, in one sandbox (tests/rehearsal/test_docs.py);
-`<!-- run: tests/...py::test_... -->`, by that test; or `<!-- not run: <reason> -->`, of REASONS, with more after a colon.
+`<!-- run: where pods run -->`, in the one in which the README's `make up` ran; `<!-- run: tests/...py::test_... -->`, by
+that test; or `<!-- not run: <reason> -->`, of REASONS, with more after a colon. `<!-- printed -->` above a block of text:
+what the block before it prints, somewhere in it. `…` leaves out some, and numbers and the length of lines may differ.
 Above a block of YAML: `<!-- settings: <stack> -->`, merged over that stack's settings, or `<!-- no settings: ... -->`.
 """
 

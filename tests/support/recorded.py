@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parents[1] / "unit" / "data"
-STATE, EVENTS = DATA / "dev-up-state.json", DATA / "dev-up.jsonl"
+STATE, EVENTS, ANSWER = DATA / "dev-up-state.json", DATA / "dev-up.jsonl", DATA / "dev-up-answer.json"
 TITLE = "llm-gateway / dev"
 REASON = "the Cluster was not Ready within 900 s"
 

@@ -19,8 +19,15 @@ PODS_RUN = pytest.mark.skipif(
     not available(), reason="pods run where loopback addresses beyond 127.0.0.1 can be had"
 )
 MODEL = "qwen-local"
-INPUT, OUTPUT = 0.00000005, 0.0000002
-"""Costs of MODEL in USD per token, in dev's settings and prod's."""
+INPUT, OUTPUT = 0.000005, 0.00002
+"""USD per token of ENGINE, a hundred times dev's and prod's: validation spends a cent with few requests."""
+ENGINE = {
+    "alias": MODEL,
+    "inputCostPerToken": INPUT,
+    "outputCostPerToken": OUTPUT,
+    "vllm": {"model": "Qwen/Qwen2.5-0.5B-Instruct"},
+}
+"""The settings' model, dearer."""
 
 
 @contextmanager
@@ -54,9 +61,28 @@ def kubectl(sandbox: Sandbox, *words: str) -> Result:
 
 
 def sql(sandbox: Sandbox, cluster: str, statement: str) -> str:
-    """What the superuser's psql prints in a Cluster's first instance."""
+    """What the superuser's psql prints in a Cluster's primary."""
     query = ["psql", "-d", "litellm", "-tAc", statement]
-    return kubectl(sandbox, "exec", f"{cluster}-1", "-c", "postgres", "--", *query).succeeded().text.strip()
+    primary = postgres(sandbox, cluster)["status"]["currentPrimary"]
+    return kubectl(sandbox, "exec", primary, "-c", "postgres", "--", *query).succeeded().text.strip()
+
+
+def postgres(sandbox: Sandbox, name: str = "litellm-pg") -> Any:
+    """A Cluster, as the API has it."""
+    return sandbox.namespaced("clusters", "llm-gateway", name, group="postgresql.cnpg.io/v1")
+
+
+def scale_postgres_operator(sandbox: Sandbox, replicas: int) -> None:
+    """Have CloudNativePG's operator look after its instances, or nobody."""
+    scale = ("--namespace", "cnpg-system", "scale", "deployment", "cnpg-cloudnative-pg")
+    kubectl(sandbox, *scale, f"--replicas={replicas}").succeeded()
+
+
+def new_keys(sandbox: Sandbox, number: int) -> list[str]:
+    """Values of new virtual keys."""
+    with calling(sandbox, sandbox.secret("litellm-master-key")) as admin:
+        made = [admin.post("/key/generate", json={}).raise_for_status() for _ in range(number)]
+        return [each.json()["key"] for each in made]
 
 
 def proxies(sandbox: Sandbox) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from pathlib import Path
@@ -33,7 +34,7 @@ def prose(page: Path) -> str:
 def test_a_command_is_run_or_says_why_not(block: Block) -> None:
     reason = block.what.partition(":")[0]
     match block.kind, block.what:
-        case "run", "sandbox":
+        case "run", "sandbox" | "where pods run":
             assert set(re.findall(r"<[\w-]+>", block.text)) <= PLACEHOLDERS
         case "run", test:
             file, _, function = test.partition("::")
@@ -43,6 +44,15 @@ def test_a_command_is_run_or_says_why_not(block: Block) -> None:
             assert re.search(REASONS[reason], block.text), f"nothing in the block {reason}"
         case _:
             pytest.fail(f"nothing above the block says whether it is run: {block.mark!r}")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_what_is_printed_stands_below_what_is_run(page: Path) -> None:
+    marked = list(blocks(page, "sh", "yaml", "text"))
+    for above, block in itertools.pairwise(marked):
+        if block.mark == "printed":
+            assert above.mark in ("run: sandbox", "run: where pods run"), block
+            assert block.text.replace("…", "").strip()
 
 
 @pytest.mark.parametrize("block", YAML, ids=str)

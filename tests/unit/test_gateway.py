@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.litellm import HOOK
 from tests.support.engine import COSTS, HOSTED, SETTINGS, Recording, run_program
 
 PROMPT_PRICES = (
@@ -183,6 +186,21 @@ def test_replicas_are_spread_and_disrupted_one_at_a_time(prod: Recording, progra
 def test_no_rollout_goes_below_the_replicas(prod: Recording) -> None:
     rolling = {"maxSurge": 1, "maxUnavailable": 0}
     assert values(prod, "litellm")["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+
+
+def test_a_pod_that_ends_serves_until_nobody_asks_it(program: Recording) -> None:
+    assert values(program, "litellm")["lifecycle"] == {"preStop": {"sleep": {"seconds": 10}}}
+
+
+def test_the_proxy_runs_what_keeps_its_spend(program: Recording) -> None:
+    litellm = values(program, "litellm")
+    (code,), (volume,), (mount,) = (litellm[key] for key in ("extraResources", "volumes", "volumeMounts"))
+    (module,) = (Path(file).stem for file in code["data"])
+    assert code["data"][f"{module}.py"] == HOOK.read_text()
+    assert litellm["envVars"]["LITELLM_WORKER_STARTUP_HOOKS"] == f"{module}:install"
+    assert volume["configMap"]["name"] == code["metadata"]["name"]
+    assert (volume["name"], mount["mountPath"]) == (mount["name"], litellm["envVars"]["PYTHONPATH"])
+    assert litellm["podAnnotations"]["llm-gateway/hooks"] in hashlib.sha256(HOOK.read_bytes()).hexdigest()
 
 
 def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recording) -> None:

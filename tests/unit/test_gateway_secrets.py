@@ -357,6 +357,7 @@ def test_a_renamed_stack_keeps_its_mark() -> None:
 
 def test_pods_restart_with_the_versions_they_read_and_with_no_others(program: Recording) -> None:
     litellm = program.one("Release", "gateway-litellm-release").inputs["values"]["podAnnotations"]
+    assert litellm.pop("llm-gateway/hooks")
     assert litellm == {
         "llm-gateway/litellm-secrets": "litellm-master-key=3,litellm-salt-key=1,vllm-api-key=3",
         "llm-gateway/litellm-pg-app": "litellm-db-password=3",

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support import graph_page
-from tests.support.recorded import EVENTS, REASON, STATE, TITLE, write_failed
+from tests.support.recorded import ANSWER, EVENTS, REASON, STATE, TITLE, write_failed
 from tests.support.waiting import wait_for
 from tools.report import event_times, graph, page
 from tools.report.drawing import SIGNS, draw
@@ -334,15 +334,54 @@ def test_the_page_names_versions(html: str) -> None:
         assert f">{version}<" in html, version
 
 
+@pytest.mark.parametrize(
+    ("changes", "shown", "hidden"),
+    [
+        (
+            {},
+            ["200 after 0.8 s", "31 in the prompt, 10 in the answer", "0.00000355 USD"],
+            "Nothing was asked",
+        ),
+        ({"text": "<b>hello</b>"}, ["&lt;b&gt;hello&lt;/b&gt;"], "<b>hello"),
+        ({"status": 429}, ['class="bad">429 after'], "Spend"),
+        ({"status": 0}, ['class="bad">no answer after'], "Spend"),
+        (None, ["Nothing was asked of the gateway."], "search-app"),
+    ],
+)
+def test_the_page_says_what_the_gateway_answered(
+    tmp_path: Path, changes: dict[str, Any] | None, shown: list[str], hidden: str
+) -> None:
+    file = tmp_path / "answer.json"
+    file.write_text(json.dumps(json.loads(ANSWER.read_text()) | (changes or {})))
+    page.write(STATE, EVENTS, tmp_path / "r.html", answer_file=None if changes is None else file)
+    section = (
+        (tmp_path / "r.html").read_text().partition('<section id="answer"')[2].partition("</section>")[0]
+    )
+    for text in shown if changes is None else [*shown, "http://127.0.0.1:41873", "search-app"]:
+        assert text in section
+    assert hidden not in section
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"status": 200}', '{"key_value": "sk-1"}'])
+def test_what_is_no_answer_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "answer.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"answer\.json does not say what the gateway answered"):
+        page.write(STATE, EVENTS, tmp_path / "r.html", answer_file=file)
+
+
 def test_the_command(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "tools.report", "--out", str(tmp_path / "r.html"), *arguments]
         env = os.environ | {"PATH": ""}  # Graphviz comes with the wheel
         return subprocess.run(line, cwd=graph_page.ROOT, env=env, capture_output=True, text=True)
 
-    done = run("--state", str(STATE), "--events", str(EVENTS), "--title", "my stack")
+    given = ("--state", str(STATE), "--events", str(EVENTS), "--answer", str(ANSWER))
+    done = run(*given, "--title", "my stack")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert "<h1>my stack</h1>" in (tmp_path / "r.html").read_text()
+    text = (tmp_path / "r.html").read_text()
+    assert "<h1>my stack</h1>" in text
+    assert "Hello! How can I help you?" in text
     missing = run("--state", "nowhere.json", "--events", str(EVENTS))
     assert missing.returncode == 1
     assert "nowhere.json" in missing.stderr

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tools.report import drawing, event_times
+from tools.report import answer, drawing, event_times
+from tools.report.answer import Answer
 from tools.report.graph import Graph, State, read
 from tools.report.paths import reduced
 from tools.report.up import Line, Up, summarize
@@ -61,8 +62,11 @@ def svg(graph: Graph, title: str, about: str) -> str:
     )
 
 
-def html(state: State, operation: Operation, title: str, exact: bool) -> str:
-    """The page about an operation and the state after it; `exact`: times are finer than whole seconds."""
+def html(state: State, operation: Operation, title: str, exact: bool, answered: Answer | None = None) -> str:
+    """The page about an operation, the state after it, and what the gateway then answered.
+
+    `exact`: times are finer than whole seconds.
+    """
     up = summarize(state, operation)
     style = _style("theme.css", "graph.css", "page.css")
     counts = Counter(up.states.values())
@@ -104,6 +108,7 @@ def html(state: State, operation: Operation, title: str, exact: bool) -> str:
         groups=_groups(up),
         component=component,
         hue=hue | {line.component: 6 for line in up.lines if line.component not in hue},
+        answered=answered,
         outputs=state.outputs,
         versions=_versions(state),
         duration=lambda seconds: duration(seconds, exact),
@@ -161,11 +166,18 @@ def default_title(state: State) -> str:
     return f"{project} / {stack}"
 
 
-def write(state_file: Path, event_log: Path, out: Path, title: str | None = None) -> None:
-    """Write the page about the operation in an event log and the state after it.
+def write(
+    state_file: Path,
+    event_log: Path,
+    out: Path,
+    title: str | None = None,
+    answer_file: Path | None = None,
+) -> None:
+    """Write the page about the operation in an event log, the state after it, and what the gateway then answered.
 
     Raises OSError if a file cannot be read or written, ValueError if a file holds something else.
     """
     state = read(state_file)
     operation, exact = event_times.read(event_log)
-    out.write_text(html(state, operation, title or default_title(state), exact))
+    answered = answer.read(answer_file) if answer_file else None
+    out.write_text(html(state, operation, title or default_title(state), exact, answered))

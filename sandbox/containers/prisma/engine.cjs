@@ -26,6 +26,7 @@ const database = new URL(process.env.DATABASE_URL);
 const pool = new pg.Pool({
   connectionString: process.env.DATABASE_URL,
   max: Number(database.searchParams.get("connection_limit") || 10),
+  idleTimeoutMillis: 300_000, // as the engine with connections of its own
   connectionTimeoutMillis: 1000 * Number(database.searchParams.get("connect_timeout") || 5),
 });
 pool.on("error", () => {}); // an idle connection that ends is replaced
@@ -142,7 +143,13 @@ function connectionError(cause) {
   if (cause.code === "28P01" || cause.code === "28000")
     return known("P1000", `Authentication failed against database server at \`${database.hostname}\`, the provided database credentials for \`${database.username}\` are not valid.\n\nPlease make sure to provide valid database credentials for the database server at \`${database.hostname}\`.`);
   if (cause.code === "3D000") return known("P1003", `Database \`${database.pathname.slice(1)}\` does not exist on the database server at ${at}.`);
-  if (/terminated unexpectedly|ECONNRESET|EPIPE/.test(`${cause.code} ${cause.message}`) || /^57P/.test(cause.code ?? ""))
+  if (cause.code === "53300") return known("P2037", `Too many database connections opened: ${cause.severity}: ${cause.message}`);
+  if (cause.severity) {
+    const error = `PostgresError { code: "${cause.code}", message: "${cause.message}", severity: "${cause.severity}", detail: None, column: None, hint: None }`;
+    const message = `Error occurred during query execution:\nConnectorError(ConnectorError { user_facing_error: None, kind: QueryError(${error}), transient: false })`;
+    return { error: message, user_facing_error: { is_panic: false, message, backtrace: null } };
+  }
+  if (/terminated unexpectedly|ECONNRESET|EPIPE/.test(`${cause.code} ${cause.message}`))
     return known("P1017", "Server has closed the connection.");
   if (cause.code || /timeout|connect/i.test(cause.message))
     return known("P1001", `Can't reach database server at ${at}\n\nPlease make sure your database server is running at ${at}.`);
@@ -170,7 +177,7 @@ async function respond(engine, request, text) {
 
 function withErrors(result) {
   if (!result.error_code && !result.errorCode) return result;
-  return { errors: [{ error: result.message, user_facing_error: result }] };
+  return { errors: [named({ error: result.message, user_facing_error: result })] };
 }
 
 async function main() {
