@@ -47,7 +47,7 @@ measure: ready ## time the first and second up, and a preview against an empty p
 	@$(VENV) -m tests.support.measure
 
 bench: ready ## load on the gateway and its upstream, what settings cost, tenants by the hundred; OPTIONS="gateway" one part
-	@echo "Measuring the gateway, on what should be a quiet machine: half an hour."
+	@echo "Measuring the gateway, on what should be a quiet machine."
 	@$(VENV) -m tests.bench $(OPTIONS)
 
 url: packages ## print the gateway's URL on this machine, and nothing else

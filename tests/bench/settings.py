@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from statistics import median
 
 from sandbox.stack_file import merged
-from tests.bench.gateway import KEY, MODEL, ROUNDS, bring_up
+from tests.bench.gateway import KEY, MODEL, ROUNDS, SECONDS, bring_up
 from tests.bench.load import put
 from tests.bench.pods import Json, Pod, beside, chart_defaults, start_upstream, values
 from tests.support.driver import Sandbox
 
-CLIENTS, SECONDS = 8, 2.0
+CLIENTS = 8
 
 
 def _general(**settings: object) -> Json:
@@ -32,7 +32,16 @@ def _server(option: str) -> Json:
 
 VARIANTS: Mapping[str, Json] = {
     "no other setting: how exact this is": {},
-    "log level INFO": _variables(LITELLM_LOG="INFO"),
+    "log level WARNING": _variables(LITELLM_LOG="WARNING"),
+    "log level ERROR": _variables(LITELLM_LOG="ERROR"),
+    "log level DEBUG": _variables(LITELLM_LOG="DEBUG"),
+    "logs in JSON": _litellm(json_logs=True),
+    "logs in JSON, log level WARNING": _litellm(json_logs=True) | _variables(LITELLM_LOG="WARNING"),
+    "two workers": {"numWorkers": 2},
+    "spend written every 60 s": _general(proxy_batch_write_at=60),
+    "spend written through Redis": _general(use_redis_transaction_buffer=True),
+    "no record of requests": _general(disable_spend_logs=True),
+    "30 database connections": _general(database_connection_pool_limit=30),
     "no shared state": {
         "proxy_config": {
             "litellm_settings": {"cache": None, "cache_params": None},
@@ -40,15 +49,8 @@ VARIANTS: Mapping[str, Json] = {
         }
     },
     "garbage collected every 10,000 objects": _variables(PYTHON_GC_THRESHOLD="10000,50,50"),
-    "logs in JSON, no line per request": _litellm(json_logs=True),
-    "no record of requests": _general(disable_spend_logs=True),
-    "spend written every 60 s": _general(proxy_batch_write_at=60),
     "served by granian": _server("--run_granian"),
-    "two workers": {"numWorkers": 2},
-    "30 database connections": _general(database_connection_pool_limit=30),
-    "spend written through Redis": _general(use_redis_transaction_buffer=True),
     "health checks of the model": _general(background_health_checks=True),
-    "log level DEBUG": _variables(LITELLM_LOG="DEBUG"),
 }
 """JSON merge patches of the chart's values."""
 

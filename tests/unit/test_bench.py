@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.bench import start, tenants
+from tests.bench import settings, start, tenants
 from tests.bench.load import Load
 from tests.bench.pods import chart_defaults
 
@@ -49,6 +49,18 @@ def test_the_charts_defaults_keep_what_the_chart_cannot_do_without() -> None:
     kept = chart_defaults(ours)
     assert kept.keys() == {"db", "masterkeySecretName", "masterkeySecretKey", "proxy_config"}
     assert kept["proxy_config"] == {"model_list": ["ours"]}
+
+
+def test_a_model_called_as_vllms_differs_in_nothing_else() -> None:
+    route = {
+        "model_name": "qwen-local",
+        "litellm_params": {"model": "openai/pong", "api_base": "http://upstream/v1"},
+    }
+    ours = {"replicaCount": 1, "proxy_config": {"model_list": [route], "general_settings": {"a": 1}}}
+    theirs = settings.as_vllm(ours)
+    (called,) = theirs["proxy_config"].pop("model_list")
+    assert called == {**route, "litellm_params": {**route["litellm_params"], "model": "hosted_vllm/pong"}}
+    assert theirs == {"replicaCount": 1, "proxy_config": {"general_settings": {"a": 1}}}
 
 
 def test_of_shared_memory_each_process_has_its_part() -> None:

@@ -106,7 +106,7 @@ def declared(recording: Recording) -> dict[str, Any]:
 
 
 def many(keys: int) -> Recording:
-    """So many keys, with the longest names that there can be, in as many teams."""
+    """So many keys with long names, in as many teams."""
     names = [f"t{number:03}-{'a' * 40}" for number in range(keys)]
     virtual_keys = [{"name": f"{name}-key", "team": name} for name in names]
     return run_program({"teams": [{"name": name} for name in names], "virtualKeys": virtual_keys})
