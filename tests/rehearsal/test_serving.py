@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from sandbox.cluster import control_plane
 from sandbox.network.addresses import Network
@@ -19,9 +20,7 @@ from tests.support import leaks
 from tests.support.driver import Result, Sandbox
 from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
-    INPUT,
     MODEL,
-    OUTPUT,
     PODS_RUN,
     ask,
     calling,
@@ -67,7 +66,9 @@ def test_an_up_ends_with_what_answered_and_what_to_call(
     assert "key NAME=search-app" in lines[-2]
     answer = json.loads(sandbox.home.answer.read_text())
     assert (answer["status"], bool(answer["text"])) == (200, True)
-    cost = answer["prompt_tokens"] * INPUT + answer["completion_tokens"] * OUTPUT
+    (model,) = yaml.safe_load((sandbox.root / "Pulumi.dev.yaml").read_text())["config"]["llm-gateway:models"]
+    prompt, completion = (answer[f"{kind}_tokens"] for kind in ("prompt", "completion"))
+    cost = prompt * model["inputCostPerToken"] + completion * model["outputCostPerToken"]
     assert answer["spend"] == pytest.approx(cost)
     report = unescape(sandbox.home.report.read_text())
     assert f"<code>{url}</code>" in report
