@@ -1,10 +1,9 @@
 # Every command of this project; `make` alone lists them. PYTHON names another interpreter to start from.
 PYTHON ?= python3
 STACK ?= dev
-# One process more than there are cores, as rehearsals wait for what takes its time. A file's tests stay together, as they
-# share its sandboxes. The files keep their order: the many quick tests come last, so that no process waits for another
-# one's last sandbox.
-SIDE_BY_SIDE := -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)') --dist loadscope --no-loadscope-reorder
+# One process per core; a file's tests stay together, as they share its sandboxes. The files keep their order: the
+# many quick tests come last, so that no process waits for another one's last sandbox.
+SIDE_BY_SIDE := -n auto --dist loadscope --no-loadscope-reorder
 TESTS ?= tests $(SIDE_BY_SIDE)
 
 VENV := .venv/bin/python

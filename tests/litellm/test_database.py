@@ -72,7 +72,9 @@ def test_spend_waits_for_the_database(hooks: Mapping[str, str], tmp_path: Path) 
 
         proxy.take_database(True)
         assert status(proxy, other) == 200
-        time.sleep(2)  # the pod's preStop leaves it 10 s: LiteLLM counts a request some time after it has answered it
+        time.sleep(
+            2
+        )  # the pod's preStop leaves it 10 s: LiteLLM counts a request some time after it has answered it
         proxy.process.terminate()
         time.sleep(3)
         proxy.take_database(False)
