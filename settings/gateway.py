@@ -186,9 +186,7 @@ class LiteLLM(Section):
         otherwise="a failing upstream would get each request many times over",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
-        "WARNING",
-        about="Log level (LITELLM_LOG). INFO adds several lines per request, which docs/performance.md has the cost of.",
-        otherwise="LiteLLM would not start",
+        "INFO", about="Log level (LITELLM_LOG).", otherwise="LiteLLM would not start"
     )
 
     @property
