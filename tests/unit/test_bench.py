@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -52,15 +53,14 @@ def test_the_charts_defaults_keep_what_the_chart_cannot_do_without() -> None:
 
 
 def test_a_model_called_as_vllms_differs_in_nothing_else() -> None:
-    route = {
-        "model_name": "qwen-local",
-        "litellm_params": {"model": "openai/pong", "api_base": "http://upstream/v1"},
-    }
-    ours = {"replicaCount": 1, "proxy_config": {"model_list": [route], "general_settings": {"a": 1}}}
-    theirs = settings.as_vllm(ours)
-    (called,) = theirs["proxy_config"].pop("model_list")
-    assert called == {**route, "litellm_params": {**route["litellm_params"], "model": "hosted_vllm/pong"}}
-    assert theirs == {"replicaCount": 1, "proxy_config": {"general_settings": {"a": 1}}}
+    def values(model: str) -> dict[str, Any]:
+        route = {
+            "litellm_params": {"model": model, "api_base": "http://upstream/v1"},
+            "model_name": "qwen-local",
+        }
+        return {"replicaCount": 1, "proxy_config": {"model_list": [route], "general_settings": {"a": 1}}}
+
+    assert settings.as_vllm(values("openai/pong")) == values("hosted_vllm/pong")
 
 
 def test_of_shared_memory_each_process_has_its_part() -> None:
