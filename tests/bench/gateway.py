@@ -41,8 +41,8 @@ def compared(sandbox: Sandbox, pods: Mapping[str, Sequence[Pod]], clients: int) 
     key = sandbox.secret(f"litellm-key-{KEY}")
     seen: dict[str, list[Load]] = {name: [] for name in pods}
     for number in range(1 + ROUNDS):
-        for name, each in pods.items():
-            load = put([pod.url for pod in each], key, MODEL, clients, SECONDS)
+        for name, asked in pods.items():
+            load = put([pod.url for pod in asked], key, MODEL, clients, SECONDS)
             if number:  # the round before warms up
                 seen[name].append(load)
     return {name: Load.of(loads) for name, loads in seen.items()}
@@ -65,13 +65,13 @@ def measure(sandbox: Sandbox) -> None:
 def show(loads: Mapping[str, Load]) -> None:
     """Print the loads, what they add to the upstream, and ours as a ratio to the chart's defaults."""
     upstream, gateway, defaults = (loads[name] for name in ("upstream", "gateway", "defaults"))
-    print(f"{'':34}{'p50':>8}{'p95':>8}{'p99':>8}{'per s':>9}")
+    print(f"{'':37}{'p50':>8}{'p95':>8}{'p99':>8}{'per s':>9}")
     for name, load in (
         ("upstream, ms", upstream),
         ("gateway, ms", gateway),
         ("chart's defaults, ms", defaults),
-        ("gateway adds, ms", gateway.over(upstream)),
-        ("chart's defaults add, ms", defaults.over(upstream)),
+        ("gateway adds, ms; part of the rate", gateway.over(upstream)),
+        ("defaults add, ms; part of the rate", defaults.over(upstream)),
         ("ratio of what they add, and of rates", gateway.over(upstream).ratio(defaults.over(upstream))),
     ):
-        print(f"{name:34}{load.p50:8.2f}{load.p95:8.2f}{load.p99:8.2f}{load.rate:9.2f}")
+        print(f"{name:37}{load.p50:8.2f}{load.p95:8.2f}{load.p99:8.2f}{load.rate:9.2f}")
