@@ -13,9 +13,7 @@ import pytest
 
 from sandbox.network.addresses import Network
 from tests.support.driver import Sandbox
-from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
-    ENGINE,
     INPUT,
     MODEL,
     OUTPUT,
@@ -33,20 +31,6 @@ pytestmark = PODS_RUN
 EXCEEDED = "Budget has been exceeded"
 TINY = 0.000001
 """USD that the first request spends."""
-
-
-@pytest.fixture(scope="module")
-def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
-    """Dev, whose proxy looks every ten seconds for budgets to reset, not every ten minutes."""
-    sandbox = sandboxes.new(played=False)
-    ui = '"DISABLE_ADMIN_UI": "True",'
-    often = "".join(f'"PROXY_BUDGET_RESCHEDULER_{end}_TIME": "10",' for end in ("MIN", "MAX"))
-    sandbox.patch("components/litellm.py", ui, ui + often)
-    try:
-        sandbox.up(config={"llm-gateway:models": [ENGINE]}).succeeded()
-        yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
 
 
 @pytest.fixture(scope="module")

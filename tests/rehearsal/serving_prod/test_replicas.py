@@ -17,10 +17,9 @@ import httpx
 import pytest
 
 from sandbox.cluster import control_plane
+from tests.rehearsal.serving_prod.declared import AFTER, BEFORE, LIMITED, RPM, TINY, TPM
 from tests.support.driver import Sandbox
-from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
-    ENGINE,
     MODEL,
     PODS_RUN,
     ask,
@@ -37,37 +36,8 @@ pytestmark = PODS_RUN
 
 Json = dict[str, Any]
 NAMESPACE = "llm-gateway"
-LIMITED = "Qwen2.5:0.5B"
-"""Alias of a model with limits, as clients send it and no object of Kubernetes may be called."""
-RPM, TPM = 6, 600
-"""Limits per minute. A request that tokens are counted with has 152 of them."""
-TINY = 0.000001
-"""USD that the first request spends."""
 STATED_SECONDS = 60
 """docs/tenants.md: after the Job, until every pod knows of a change."""
-TEAM = {"name": "search", "budget": 500}
-BEFORE = [
-    {"name": "raised", "team": "search", "budget": TINY},
-    {"name": "blocked", "team": "search"},
-    {"name": "removed", "team": "search"},
-]
-AFTER = [{"name": "raised", "team": "search", "budget": 5}, {**BEFORE[1], "blocked": True}]
-
-
-def settings(keys: list[Json]) -> Json:
-    models = [ENGINE, {**ENGINE, "alias": LIMITED, "rpm": RPM, "tpm": TPM}]
-    return {"llm-gateway:models": models, "llm-gateway:teams": [TEAM], "llm-gateway:virtualKeys": keys}
-
-
-@pytest.fixture(scope="module")
-def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
-    """Prod, with one model more that has limits of its own."""
-    sandbox = sandboxes.new(stack="prod", played=False)
-    try:
-        sandbox.up(config=settings(BEFORE)).succeeded()
-        yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
 
 
 @pytest.fixture
@@ -179,7 +149,8 @@ def test_a_changed_budget_and_a_blocked_and_a_removed_key_take_effect_in_time(
         refused(pod, keys["raised"])
     with asking(pods, keys["blocked"]) as blocked, asking(pods, keys["removed"]) as removed:
         wait_for(lambda: all(blocked) and all(removed), 60)
-        gateway.up(config=settings(AFTER)).succeeded()
+        gateway.configure({"llm-gateway:virtualKeys": AFTER})
+        gateway.up().succeeded()
         done = datetime.fromisoformat(tenants_job(gateway)["status"]["completionTime"]).timestamp()
         raised: dict[int, float] = {}
         while time.time() < done + STATED_SECONDS + 15:
