@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pulumi
 from pulumi_policy import (
     EnforcementLevel,
     PolicyResource,
@@ -20,6 +21,8 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 from pulumi_policy.proxy import UnknownValueError
+
+from settings import PROJECT
 
 RANDOM_PASSWORD = "random:index/randomPassword:RandomPassword"
 SECRET = "gcp:secretmanager/secret:Secret"
@@ -49,12 +52,13 @@ class Resource:
     ignore_changes: Sequence[str]
     needs: Mapping[str, Sequence[str]]
 
-    @property
-    def in_production(self) -> bool:
-        """Whether the stack's name has the word `prod` or `production`, as `prod-eu` and `eu.production` do."""
-        stack = self.urn.split("::")[0].rpartition(":")[2]
-        words = stack.replace("_", "-").replace(".", "-").split("-")
-        return "prod" in words or "production" in words
+
+def in_production() -> bool:
+    """Whether the stack is production: it is, unless its configuration says `llm-gateway:production: false`.
+
+    The engine hands the stack's configuration to the pack's process, in PULUMI_CONFIG.
+    """
+    return pulumi.Config(PROJECT).get_bool("production") is not False
 
 
 def resource_policy(

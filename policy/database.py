@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from policy.base import UNKNOWN, Resource, resource_policy, stack_policy
+from policy.base import UNKNOWN, Resource, in_production, resource_policy, stack_policy
 
 CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 _SCHEDULE = "kubernetes:postgresql.cnpg.io/v1:ScheduledBackup"
@@ -14,7 +14,7 @@ _LEAST_INSTANCES = 3
 
 
 def _is_production_cluster(resource: Resource) -> bool:
-    return resource.type == CLUSTER and resource.in_production
+    return resource.type == CLUSTER and in_production()
 
 
 def _spec(cluster: Resource) -> dict[str, Any]:

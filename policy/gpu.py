@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from policy.base import UNKNOWN, Resource, resource_policy
+from policy.base import UNKNOWN, Resource, in_production, resource_policy
 
 NODE_POOL = "gcp:container/nodePool:NodePool"
 
@@ -49,8 +49,8 @@ POLICIES = [
         "gpu-pools-scale-to-zero",
         "Outside production a GPU pool may scale down to zero nodes, which it does once no engine runs: an idle GPU "
         "costs as much as a busy one.",
-        "`gpuPool.minNodes: 0` in the settings; a production stack has the word `prod` in its name.",
-        lambda resource: is_gpu_pool(resource) and not resource.in_production,
+        "`gpuPool.minNodes: 0` in the settings, or `production: true`.",
+        lambda resource: is_gpu_pool(resource) and not in_production(),
         _scales_to_zero,
     ),
 ]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.base import SECRET, SECRET_VERSION, UNKNOWN, Resource, resource_policy, stack_policy
+from policy.base import (
+    SECRET,
+    SECRET_VERSION,
+    UNKNOWN,
+    Resource,
+    in_production,
+    resource_policy,
+    stack_policy,
+)
 from settings.secrets import SALT_COPY, SALT_KEY
 
 GATEWAY = "llmgateway:litellm:LiteLLM"
@@ -57,7 +65,7 @@ def _copied(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
 
 
 def _is_production(resource: Resource) -> bool:
-    return resource.type == GATEWAY and resource.in_production
+    return resource.type == GATEWAY and in_production()
 
 
 def _is_new(salt: Resource) -> bool:

@@ -31,11 +31,11 @@ NODE_POOL = "gcp:container/nodePool:NodePool"
 CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 
 
-def violations(policy: str, kind: str, props: dict[str, Any], stack: str = "dev") -> list[str]:
+def violations(policy: str, kind: str, props: dict[str, Any]) -> list[str]:
     """What a resource policy reports about one resource. Raises if the policy does not apply to it."""
     found: list[str] = []
     options = PolicyResourceOptions(False, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
-    urn = f"urn:pulumi:{stack}::llm-gateway::{kind}::it"
+    urn = f"urn:pulumi:dev::llm-gateway::{kind}::it"
     args = ResourceValidationArgs(kind, unknown_checking_proxy(props), urn, "it", options, None)
     checked = BY_NAME[policy]
     assert isinstance(checked, ResourceValidationPolicy)
@@ -142,32 +142,47 @@ def gpu(**props: Any) -> dict[str, Any]:
     return {"nodeConfig": {"guestAccelerators": [{"type": "nvidia-l4"}]}, **props}
 
 
-@pytest.mark.parametrize("stack", ["dev", "reproduce", "preprod"])
-def test_gpu_pools_scale_to_zero_outside_production(stack: str) -> None:
+@pytest.fixture
+def outside_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration as the engine hands it to the pack's process."""
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({"llm-gateway:production": "false"}))
+
+
+@pytest.mark.usefixtures("outside_production")
+def test_gpu_pools_scale_to_zero_outside_production() -> None:
     policy = "gpu-pools-scale-to-zero"
     bounds = {"totalMinNodeCount": 0, "totalMaxNodeCount": 1}
-    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds), stack) == []
-    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds | {"totalMinNodeCount": 1}), stack)
-    assert violations(policy, NODE_POOL, gpu(nodeCount=2), stack)
+    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds)) == []
+    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds | {"totalMinNodeCount": 1}))
+    assert violations(policy, NODE_POOL, gpu(nodeCount=2))
 
 
-@pytest.mark.parametrize("stack", ["prod", "prod-eu", "eu_production"])
-def test_production_is_told_by_the_stacks_name(stack: str) -> None:
+@pytest.mark.parametrize("config", [{}, {"llm-gateway:production": "true"}])
+def test_a_stack_is_production_unless_it_says_that_it_is_not(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, str]
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps(config))
     with pytest.raises(_NotApplicableError):
-        violations("gpu-pools-scale-to-zero", NODE_POOL, gpu(), stack)
-    assert violations("production-database-has-three-instances", CLUSTER, {"spec": {}}, stack)
+        violations("gpu-pools-scale-to-zero", NODE_POOL, gpu())
+    assert violations("production-database-has-three-instances", CLUSTER, {"spec": {}})
+
+
+@pytest.mark.usefixtures("outside_production")
+def test_a_database_outside_production_has_one_instance() -> None:
+    with pytest.raises(_NotApplicableError):
+        violations("production-database-has-three-instances", CLUSTER, {"spec": {}})
 
 
 def test_production_keeps_wal_apart() -> None:
     policy = "production-wal-has-its-own-volume"
-    assert violations(policy, CLUSTER, {"spec": {"walStorage": {"size": "10Gi"}}}, "prod") == []
-    assert violations(policy, CLUSTER, {"spec": {}}, "prod")
+    assert violations(policy, CLUSTER, {"spec": {"walStorage": {"size": "10Gi"}}}) == []
+    assert violations(policy, CLUSTER, {"spec": {}})
 
 
 def test_backups_by_snapshot_count() -> None:
     spec = {"instances": 3, "backup": {"volumeSnapshot": {"online": False}}}
-    assert violations("production-database-has-backups", CLUSTER, {"spec": spec}, "prod") == []
-    assert violations("production-database-has-backups", CLUSTER, {"spec": {"plugins": []}}, "prod")
+    assert violations("production-database-has-backups", CLUSTER, {"spec": spec}) == []
+    assert violations("production-database-has-backups", CLUSTER, {"spec": {"plugins": []}})
 
 
 @pytest.mark.parametrize(
@@ -218,7 +233,7 @@ PASSWORD = "random:index/randomPassword:RandomPassword"
 
 
 def stack_violations(
-    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = "", stack: str = "dev"
+    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = ""
 ) -> list[str]:
     """What a stack policy reports about (kind, name, props); the type `made_by` is what each SecretVersion's data needs."""
     found: list[str] = []
@@ -227,7 +242,7 @@ def stack_violations(
         PolicyResource(
             kind,
             unknown_checking_proxy(props),
-            f"urn:pulumi:{stack}::llm-gateway::{kind}::{name}",
+            f"urn:pulumi:dev::llm-gateway::{kind}::{name}",
             name,
             options,
             None,
@@ -340,17 +355,16 @@ def test_there_is_one_salt(
     assert bool(found) is bool(wrong)
 
 
-@pytest.mark.parametrize(
-    ("version", "stack", "refused"),
-    [("of-salt-copy", "prod", False), ("vllm-api-key", "prod", True), ("vllm-api-key", "dev", None)],
-)
-def test_production_has_a_second_copy_of_the_salt(version: str, stack: str, refused: bool | None) -> None:
+@pytest.mark.parametrize(("version", "refused"), [("of-salt-copy", False), ("vllm-api-key", True)])
+def test_production_has_a_second_copy_of_the_salt(version: str, refused: bool) -> None:
     resources = [(SECRET_VERSION, version, {}), ("llmgateway:litellm:LiteLLM", "gateway-litellm", {})]
-    if refused is None:
-        with pytest.raises(_NotApplicableError):
-            stack_violations("production-salt-has-a-copy", *resources, stack=stack)
-    else:
-        assert bool(stack_violations("production-salt-has-a-copy", *resources, stack=stack)) is refused
+    assert bool(stack_violations("production-salt-has-a-copy", *resources)) is refused
+
+
+@pytest.mark.usefixtures("outside_production")
+def test_outside_production_the_salt_needs_no_copy() -> None:
+    with pytest.raises(_NotApplicableError):
+        stack_violations("production-salt-has-a-copy", ("llmgateway:litellm:LiteLLM", "gateway-litellm", {}))
 
 
 @pytest.mark.parametrize("ttl", [None, "2592000s"])
