@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-
 STAGES = ".github/stages"
 """Which stacks there are, one per line, in the order in which they are deployed."""
 
