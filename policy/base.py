@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pulumi
 from pulumi_policy import (
     EnforcementLevel,
     PolicyResource,
@@ -22,11 +21,10 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-from settings import PROJECT
-
 RANDOM_PASSWORD = "random:index/randomPassword:RandomPassword"
 SECRET = "gcp:secretmanager/secret:Secret"
 SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
+GATEWAY = "llmgateway:llm_gateway:LlmGateway"
 
 
 class Unknown:
@@ -53,12 +51,13 @@ class Resource:
     needs: Mapping[str, Sequence[str]]
 
 
-def in_production() -> bool:
-    """Whether the stack is production: it is, unless its configuration says `llm-gateway:production: false`.
+def in_production(resources: Iterable[Resource]) -> bool:
+    """Whether a stack is production: it is, unless each gateway in it has `production: false` in its settings.
 
-    The engine hands the stack's configuration to the pack's process, in PULUMI_CONFIG.
+    The engine gives a pack in Python neither the stack's configuration nor its tags (pulumi_policy 1.21.0).
     """
-    return pulumi.Config(PROJECT).get_bool("production") is not False
+    said = [resource.props.get("production") for resource in resources if resource.type == GATEWAY]
+    return not said or any(production is not False for production in said)
 
 
 def resource_policy(
@@ -88,12 +87,17 @@ def stack_policy(
     remedy: str,
     applies: Callable[[Resource], bool],
     check: Callable[[Sequence[Resource]], Iterable[tuple[Resource, str]]],
+    *,
+    production: bool | None = None,
 ) -> StackValidationPolicy:
-    """A policy that checks all resources at the end of a preview or an `up`, if it applies to one of them."""
+    """A policy that checks all resources at the end of a preview or an `up`, if it applies to one of them.
+
+    `production` restricts it to stacks that are production, or that are not.
+    """
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         resources = [view(resource) for resource in args.resources]
-        if not any(map(applies, resources)):
+        if not any(map(applies, resources)) or production not in (None, in_production(resources)):
             args.not_applicable()
         for resource, wrong in check(resources):
             report(violation(wrong, remedy), resource.urn)
@@ -101,6 +105,18 @@ def stack_policy(
     return StackValidationPolicy(
         name, description, validate, EnforcementLevel.MANDATORY, remediation_steps=remedy
     )
+
+
+def each(
+    applies: Callable[[Resource], bool], check: Callable[[Resource], Iterable[str]]
+) -> Callable[[Sequence[Resource]], Iterator[tuple[Resource, str]]]:
+    """The check of a stack policy that looks at one resource after the other."""
+
+    def every(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+        for resource in filter(applies, resources):
+            yield from ((resource, wrong) for wrong in check(resource))
+
+    return every
 
 
 def violation(wrong: str, remedy: str) -> str:

@@ -169,6 +169,8 @@ class Recording:
 
     resources: dict[tuple[str, str], Registration] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
+    component_outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the component's URN."""
     secret_outputs: set[str] = field(default_factory=set)
     hooks: dict[str, pulumi.ResourceHook] = field(default_factory=dict)
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
@@ -237,8 +239,10 @@ class RecordingMonitor(mocks.MockMonitor):
         return response
 
     def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:
-        if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
-            raw = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
+        raw = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
+        if request.urn.split("::")[2] != "pulumi:pulumi:Stack":
+            self.recording.component_outputs[request.urn] = _plain(raw)
+        else:
             self.recording.secret_outputs = {key for key, value in raw.items() if rpc.is_rpc_secret(value)}
             self.recording.outputs = _plain(raw)
         return super().RegisterResourceOutputs(request)

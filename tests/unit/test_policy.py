@@ -19,7 +19,7 @@ from pulumi_policy import (
 from pulumi_policy.policy import _NotApplicableError  # pyright: ignore[reportPrivateUsage]
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from policy.base import SECRET, SECRET_VERSION, UNKNOWN, Resource
+from policy.base import GATEWAY, SECRET, SECRET_VERSION, UNKNOWN, Resource
 from policy.pack import POLICIES
 from policy.salt import one_salt
 from sandbox.paths import REPOSITORY
@@ -142,47 +142,62 @@ def gpu(**props: Any) -> dict[str, Any]:
     return {"nodeConfig": {"guestAccelerators": [{"type": "nvidia-l4"}]}, **props}
 
 
-@pytest.fixture
-def outside_production(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The configuration as the engine hands it to the pack's process."""
-    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({"llm-gateway:production": "false"}))
+def of_stack(policy: str, kind: str, props: dict[str, Any], *, production: bool | None = True) -> list[str]:
+    """What a stack policy reports about one resource beside a gateway; `production` None: beside none."""
+    gateway = (GATEWAY, "gateway", {"production": production})
+    return stack_violations(policy, (kind, "it", props), *([] if production is None else [gateway]))
 
 
-@pytest.mark.usefixtures("outside_production")
 def test_gpu_pools_scale_to_zero_outside_production() -> None:
-    policy = "gpu-pools-scale-to-zero"
-    bounds = {"totalMinNodeCount": 0, "totalMaxNodeCount": 1}
-    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds)) == []
-    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds | {"totalMinNodeCount": 1}))
-    assert violations(policy, NODE_POOL, gpu(nodeCount=2))
+    policy, bounds = "gpu-pools-scale-to-zero", {"totalMinNodeCount": 0, "totalMaxNodeCount": 1}
+    for props, refused in (
+        (gpu(autoscaling=bounds, nodeCount=1), False),
+        (gpu(autoscaling=bounds | {"totalMinNodeCount": 1}), True),
+        (gpu(nodeCount=2), True),
+    ):
+        assert bool(of_stack(policy, NODE_POOL, props, production=False)) is refused
 
 
-@pytest.mark.parametrize("config", [{}, {"llm-gateway:production": "true"}])
-def test_a_stack_is_production_unless_it_says_that_it_is_not(
-    monkeypatch: pytest.MonkeyPatch, config: dict[str, str]
-) -> None:
-    monkeypatch.setenv("PULUMI_CONFIG", json.dumps(config))
+@pytest.mark.parametrize("production", [True, None])
+def test_a_stack_is_production_unless_its_gateway_says_that_it_is_not(production: bool | None) -> None:
     with pytest.raises(_NotApplicableError):
-        violations("gpu-pools-scale-to-zero", NODE_POOL, gpu())
-    assert violations("production-database-has-three-instances", CLUSTER, {"spec": {}})
+        of_stack("gpu-pools-scale-to-zero", NODE_POOL, gpu(), production=production)
+    assert of_stack("production-database-has-three-instances", CLUSTER, {"spec": {}}, production=production)
 
 
-@pytest.mark.usefixtures("outside_production")
-def test_a_database_outside_production_has_one_instance() -> None:
+def test_one_gateway_in_production_makes_the_stack_so() -> None:
+    gateways = [(GATEWAY, f"gateway-{said}", {"production": said}) for said in (False, True)]
+    cluster = (CLUSTER, "it", {"spec": {}})
+    assert stack_violations("production-database-has-three-instances", cluster, *gateways)
     with pytest.raises(_NotApplicableError):
-        violations("production-database-has-three-instances", CLUSTER, {"spec": {}})
+        stack_violations("production-database-has-three-instances", cluster, gateways[0])
 
 
 def test_production_keeps_wal_apart() -> None:
     policy = "production-wal-has-its-own-volume"
-    assert violations(policy, CLUSTER, {"spec": {"walStorage": {"size": "10Gi"}}}) == []
-    assert violations(policy, CLUSTER, {"spec": {}})
+    assert of_stack(policy, CLUSTER, {"spec": {"walStorage": {"size": "10Gi"}}}) == []
+    assert of_stack(policy, CLUSTER, {"spec": {}})
 
 
 def test_backups_by_snapshot_count() -> None:
     spec = {"instances": 3, "backup": {"volumeSnapshot": {"online": False}}}
-    assert violations("production-database-has-backups", CLUSTER, {"spec": spec}) == []
-    assert violations("production-database-has-backups", CLUSTER, {"spec": {"plugins": []}})
+    assert of_stack("production-database-has-backups", CLUSTER, {"spec": spec}) == []
+    assert of_stack("production-database-has-backups", CLUSTER, {"spec": {"plugins": []}})
+
+
+def test_the_production_database_is_drained_in_turn() -> None:
+    policy = "production-database-is-drained-in-turn"
+    assert of_stack(policy, CLUSTER, {"spec": {"instances": 3}}) == []
+    assert of_stack(policy, CLUSTER, {"spec": {"instances": 3, "enablePDB": False}})
+
+
+@pytest.mark.parametrize(
+    "values", [{"pdb": {"enabled": True}}, {"extraResources": [{"kind": "PodDisruptionBudget"}]}]
+)
+def test_a_budget_is_the_charts_or_beside_it(values: dict[str, Any]) -> None:
+    policy = "disruptions-leave-some"
+    assert violations(policy, RELEASE, {"values": {"replicaCount": 2, **values}}) == []
+    assert violations(policy, RELEASE, {"values": {"replicaCount": 2, "extraResources": [{"kind": "Job"}]}})
 
 
 @pytest.mark.parametrize(
@@ -355,16 +370,23 @@ def test_there_is_one_salt(
     assert bool(found) is bool(wrong)
 
 
-@pytest.mark.parametrize(("version", "refused"), [("of-salt-copy", False), ("vllm-api-key", True)])
-def test_production_has_a_second_copy_of_the_salt(version: str, refused: bool) -> None:
-    resources = [(SECRET_VERSION, version, {}), ("llmgateway:litellm:LiteLLM", "gateway-litellm", {})]
-    assert bool(stack_violations("production-salt-has-a-copy", *resources)) is refused
-
-
-@pytest.mark.usefixtures("outside_production")
-def test_outside_production_the_salt_needs_no_copy() -> None:
-    with pytest.raises(_NotApplicableError):
-        stack_violations("production-salt-has-a-copy", ("llmgateway:litellm:LiteLLM", "gateway-litellm", {}))
+@pytest.mark.parametrize(
+    ("version", "production", "refused"),
+    [("of-salt-copy", True, False), ("vllm-api-key", True, True), ("vllm-api-key", False, None)],
+)
+def test_production_has_a_second_copy_of_the_salt(
+    version: str, production: bool, refused: bool | None
+) -> None:
+    resources = [
+        (SECRET_VERSION, version, {}),
+        ("llmgateway:litellm:LiteLLM", "gateway-litellm", {}),
+        (GATEWAY, "gateway", {"production": production}),
+    ]
+    if refused is None:
+        with pytest.raises(_NotApplicableError):
+            stack_violations("production-salt-has-a-copy", *resources)
+    else:
+        assert bool(stack_violations("production-salt-has-a-copy", *resources)) is refused
 
 
 @pytest.mark.parametrize("ttl", [None, "2592000s"])
