@@ -78,6 +78,7 @@ class Mocks(mocks.Mocks):
         self.existing, self.versions, self.missing = existing or {}, versions, missing
         self.node_pools: Mapping[str, Mapping[str, str]] = {}
         self.buckets: Mapping[str, Mapping[str, str]] = {}
+        self.cluster: Mapping[str, Any] = {}
         self.salt_version = "1"
         self.made: list[str] = []
 
@@ -108,7 +109,18 @@ class Mocks(mocks.Mocks):
             case "gcp:container/getCluster:getCluster":
                 return {
                     "id": "projects/example-llm-dev/locations/europe-west4/clusters/platform-dev",
+                    "name": args.args["name"],
+                    "location": args.args["location"],
+                    "project": args.args["project"],
                     "endpoint": "192.0.2.1",
+                    "masterVersion": "1.33.5-gke.1080000",
+                    "datapathProvider": "ADVANCED_DATAPATH",
+                    "networkPolicies": [],
+                    "enableAutopilot": False,
+                    "workloadIdentityConfigs": [{"workloadPool": f"{args.args['project']}.svc.id.goog"}],
+                    "privateClusterConfigs": [],
+                    "controlPlaneEndpointsConfigs": [],
+                    **self.cluster,
                     "servicesIpv4Cidr": "34.118.224.0/20",
                     "masterAuths": [{"clusterCaCertificate": "Y2E="}],
                     "nodePools": [
