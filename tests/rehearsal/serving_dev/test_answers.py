@@ -252,3 +252,4 @@ def test_down_leaves_nothing_and_what_was_spent_is_there_after_it(
 
     wait_for(answers, 180)
     assert spend() >= before > 0
+    wait_for(lambda: ask(client).is_success, 180)
