@@ -210,6 +210,19 @@ class Settings(Section):
                 )
 
     @rule
+    def cache_disks_fit_the_machine(self) -> Iterator[Violation]:
+        machine = MACHINES.get(self.gpu_pool.machine_type)
+        for index, model in enumerate(self.models):
+            disk = model.vllm and model.vllm.cache == "disk" and model.vllm.cache_storage_class is None
+            if disk and machine and machine.hyperdisk_only:
+                yield Violation(
+                    f"models[{index}].vllm.cacheStorageClass",
+                    f"{self.gpu_pool.machine_type} takes no Persistent Disk, which the cluster's default class makes",
+                    "the engine's volume could not be attached, and the engine would stay Pending",
+                    "cacheStorageClass: a class of type hyperdisk-balanced or hyperdisk-ml, or cache: ephemeral",
+                )
+
+    @rule
     def engines_fit_the_pool(self) -> Iterator[Violation]:
         pool = self.gpu_pool
         asked = sum(model.vllm.gpus * model.vllm.replicas for model in self.models if model.vllm)
