@@ -13,7 +13,7 @@ import pulumi_gcp as gcp
 import pulumi_random as random
 
 from components.cluster import ClusterHandle
-from components.owner import owner_of
+from components.owner import owner_of, owner_setting
 from components.salt_copy import find_copy, keep_copy
 from components.salt_gate import salt_of_database
 from components.secret_manager import FoundSecret, find_secrets, has_version, newest_version
@@ -40,12 +40,13 @@ _LENGTH, _SALT_LENGTH = 33, 43
 class GatewaySecretsArgs:
     """Arguments of GatewaySecrets.
 
-    `project` gives the settings' project, known once the stack is known to be made in it. It is called once nothing is
+    `gateway` is the name of the gateway that they are of. `project` gives the settings' project, known once the stack is known to be made in it. It is called once nothing is
     refused, as it registers a resource. `reader` is the IAM member that may read each secret. The database is in
     `cluster`.
     """
 
     settings: Settings
+    gateway: str
     project: Callable[[], pulumi.Output[str]]
     cluster: ClusterHandle
     reader: pulumi.Input[str]
@@ -108,7 +109,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         super().__init__("llmgateway:gateway_secrets:GatewaySecrets", name, None, opts)
         self._name = name
         self._args = args
-        self._owner = owner_of(args.settings)
+        self._owner = owner_of(args.settings, args.gateway)
         settings, own, adopt = args.settings, args.settings.secrets, args.settings.secrets.adopt
         self._found = find_secrets(settings.gcp.project, self)
         self._refuse_what_is_not_ours()
@@ -410,9 +411,9 @@ class GatewaySecrets(pulumi.ComponentResource):
                 )
             elif owner != self._owner:
                 yield (
-                    f"{secret_id} in {settings.gcp.project} belongs to the stack {owner}; this is {self._owner}. Two "
-                    "stacks would share its value. If this stack was called so, or takes its place, write "
-                    f"llm-gateway:owner: {owner}. If not, give this stack other names: llm-gateway:secrets.prefix."
+                    f"{secret_id} in {settings.gcp.project} belongs to {owner}; this is {self._owner}. Two gateways would "
+                    "share its value. If this one was called so, or takes its place, write llm-gateway:owner: "
+                    f"{owner_setting(owner, self._args.gateway)}. If not, give it other names: llm-gateway:secrets.prefix."
                 )
             elif own_id == SALT_KEY:
                 yield from self._wrong_salt(found, version)

@@ -80,8 +80,9 @@ class Settings(Section):
     )
     owner: str | None = setting(
         None,
-        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}$",
-        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`. "
+        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}(/[\w.-]+)?$",
+        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`, and "
+        "`<project>/<stack>/<component>` where a program of your own calls the component something else than `gateway`. "
         "After a rename of the stack: its former name.",
         otherwise="the stack would be refused what it made under its former name",
         write="owner: llm-gateway/dev",
