@@ -31,4 +31,4 @@ def test_a_pods_modules_lie_beside_those_of_the_image(tmp_path: Path) -> None:
 
 def test_each_image_that_is_known_runs_and_no_other() -> None:
     """The node runtime asks `names` what it is to run, without importing what runs."""
-    assert names.KNOWN == images.IMAGES.keys()
+    assert images.IMAGES.keys() == names.KNOWN
