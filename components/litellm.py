@@ -145,6 +145,8 @@ class LiteLLM(pulumi.ComponentResource):
                     # Batches of 1,000 records per cleanup, every ten minutes: twice what comes in meanwhile, and
                     # LiteLLM's default at least, for a retention that was lowered.
                     "SPEND_LOG_RUN_LOOPS": str(max(500, 2 * args.litellm.requests_per_day // 144_000)),
+                    # Retries are the router's. LiteLLM takes its 0 for embeddings' clients as unset, which means this.
+                    "DEFAULT_MAX_RETRIES": "0",
                     "LITELLM_LOG": args.litellm.log_level,
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",

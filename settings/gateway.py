@@ -166,7 +166,8 @@ class LiteLLM(Section):
         600,
         ge=1,
         le=3600,
-        about="Longest wait for a whole answer of an upstream, s; then the client gets 408, and no retry follows. "
+        about="Longest wait for a whole answer of an upstream, s; then the client gets 408, and no retry follows, but for "
+        "images, which LiteLLM asks for three times. "
         "LiteLLM's own default is 6,000.",
         otherwise="an upstream that hangs would hold each request, its memory and its client for as long",
     )

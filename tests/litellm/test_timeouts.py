@@ -70,7 +70,8 @@ def test_a_hung_upstream_holds_a_request_of_any_kind_for_one_timeout(running: Pr
         answers = dict(zip(KINDS, threads.map(held, KINDS), strict=True))
     assert {kind: status for kind, (status, _) in answers.items()} == dict.fromkeys(KINDS, 408)
     assert all(5 <= seconds < HUNG_SECONDS for _, seconds in answers.values()), answers
-    assert asked(running, "hung") == before + len(KINDS)
+    # LiteLLM leaves OpenAI's client its own two retries for images.
+    assert asked(running, "hung") == before + len(KINDS) + 2
 
 
 def test_a_stream_that_stalls_ends_after_one_timeout(running: Proxy) -> None:
