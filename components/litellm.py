@@ -196,7 +196,6 @@ def _spread() -> dict[str, object]:
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     """LiteLLM's own configuration, https://docs.litellm.ai/docs/proxy/config_settings."""
     router: dict[str, object] = {
-        "timeout": args.litellm.request_timeout,
         "stream_timeout": args.litellm.stream_timeout,
         "num_retries": args.litellm.retries,
         # A hung upstream would be waited for once more with each retry.
@@ -204,6 +203,7 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         # An alias has one deployment: with it cooling down, one tenant's errors would refuse every tenant.
         "disable_cooldowns": True,
     }
+    # Also the router's.
     settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
     config: dict[str, object] = {
         "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],

@@ -45,7 +45,6 @@ PROD: Mapping[str, Any] = {
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
 }
 WAITS: Mapping[str, Any] = {
-    "timeout": 600,
     "stream_timeout": 120,
     "num_retries": 2,
     "retry_policy": {"TimeoutErrorRetries": 0},
@@ -137,7 +136,7 @@ def test_the_admin_ui_is_off(program: Recording) -> None:
 def test_how_long_a_request_is_held_and_repeated_is_the_settings() -> None:
     recording = run_program({"litellm": {"requestTimeout": 900, "streamTimeout": 300, "retries": 0}})
     config = values(recording, "litellm")["proxy_config"]
-    waits = {**WAITS, "timeout": 900, "stream_timeout": 300, "num_retries": 0}
+    waits = {**WAITS, "stream_timeout": 300, "num_retries": 0}
     assert config["router_settings"] == waits
     assert config["litellm_settings"]["request_timeout"] == 900
 
