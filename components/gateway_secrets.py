@@ -42,9 +42,9 @@ _LENGTH, _SALT_LENGTH = 33, 43
 class GatewaySecretsArgs:
     """Arguments of GatewaySecrets.
 
-    `gateway` is the name of the gateway that they are of. `project` gives the settings' project, known once the stack is known to be made in it. It is called once nothing is
-    refused, as it registers a resource. `reader` is the IAM member that may read each secret. The database is in
-    `cluster`.
+    `gateway` is the name of the gateway that they are of. `project` gives the settings' project, known once the stack
+    is known to be made in it. It is called once nothing is refused, as it registers a resource. `reader` is the IAM
+    member that may read each secret. The database is in `cluster`.
     """
 
     settings: Settings

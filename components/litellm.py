@@ -203,7 +203,7 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         # An alias has one deployment: with it cooling down, one tenant's errors would refuse every tenant.
         "disable_cooldowns": True,
     }
-    # Also the router's.
+    # The router's timeout, too, where that has none of its own.
     settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
     config: dict[str, object] = {
         "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],

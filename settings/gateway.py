@@ -100,7 +100,7 @@ class SharedState(Section):
     port: int = setting(6379, ge=1, le=65535, about="Port, for kind redis.")
     password_secret: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with the password, for kind redis, or <id>/versions/<number>; unset means none.",
+        about="Id of the Secret Manager secret with the password, for kind redis, or `<id>/versions/<number>`; unset means none.",
         otherwise="the Redis would refuse the proxy",
         write="passwordSecret: redis-password",
     )
@@ -240,7 +240,7 @@ class VllmModel(Section):
     )
     hugging_face_token: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with a Hugging Face token, for gated models, or <id>/versions/<number>.",
+        about="Id of the Secret Manager secret with a Hugging Face token, for gated models, or `<id>/versions/<number>`.",
         otherwise="the model could not be downloaded",
         write="huggingFaceToken: hf-token",
     )
@@ -361,7 +361,7 @@ class HostedModel(Section):
     )
     api_key_secret: SecretReference = setting(
         about="Id of the Secret Manager secret with the provider's API key; its newest version, or the one that "
-        "<id>/versions/<number> names.",
+        "`<id>/versions/<number>` names.",
         otherwise="the provider would refuse every request",
         write="apiKeySecret: anthropic-api-key",
     )
@@ -383,7 +383,7 @@ class EndpointModel(Section):
     )
     api_key_secret: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with the endpoint's API key, or <id>/versions/<number>; unset means it wants none.",
+        about="Id of the Secret Manager secret with the endpoint's API key, or `<id>/versions/<number>`; unset means it wants none.",
         write="apiKeySecret: inference-gateway-key",
     )
 

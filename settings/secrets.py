@@ -95,7 +95,7 @@ class Secrets(Section):
     )
     existing_vllm_api_key: SecretReference | None = setting(
         None,
-        about="Id of an existing Secret Manager secret to use as vLLM's API key, or <id>/versions/<number>; unset means one is made.",
+        about="Id of an existing Secret Manager secret to use as vLLM's API key, or `<id>/versions/<number>`; unset means one is made.",
         otherwise="the vLLM key could not be read and vLLM would not start",
         write="existingVllmApiKey: vllm-api-key",
     )
