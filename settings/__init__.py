@@ -15,7 +15,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from settings import secrets, stack_text, tenants
-from settings.base import Section, Violation, gibibytes, repeated, rule, section, setting
+from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
@@ -86,8 +86,9 @@ class Settings(Section):
     )
     owner: str | None = setting(
         None,
-        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}$",
-        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`. "
+        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}(/[\w.-]+)?$",
+        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`, and "
+        "`<project>/<stack>/<component>` where a program of your own calls the component something else than `gateway`. "
         "After a rename of the stack: its former name.",
         otherwise="the stack would be refused what it made under its former name",
         write="owner: llm-gateway/dev",
@@ -127,14 +128,14 @@ class Settings(Section):
 
     @property
     def litellm_keys(self) -> Mapping[str, str]:
-        """Ids of the secrets made elsewhere, by the proxy's environment variable that holds the value."""
+        """The secrets made elsewhere, by the proxy's environment variable that holds the value."""
         keys = {model.api_key_variable: model.api_key_secret for model in self.models}
         keys[REDIS_PASSWORD] = self.litellm.shared_state.password_secret
         return {variable: secret for variable, secret in keys.items() if secret}
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
-        """Ids of the secrets with Hugging Face tokens, made elsewhere, by the model's name among vLLM's objects."""
+        """The secrets with Hugging Face tokens, made elsewhere, by the model's name among vLLM's objects."""
         tokens = {name: model.hugging_face_token for name, model in self.self_hosted.items()}
         return {name: secret for name, secret in tokens.items() if secret}
 
@@ -280,10 +281,16 @@ class Settings(Section):
                     f"zones: [{region}-a]",
                 )
 
+    @property
+    def made_elsewhere(self) -> frozenset[str]:
+        """The secrets that are only read."""
+        vllm_key = self.secrets.existing_vllm_api_key if self.self_hosted else None
+        references = {*self.litellm_keys.values(), *self.hugging_face_tokens.values(), vllm_key}
+        return frozenset(filter(None, references))
+
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
-        elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
-        elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
+        elsewhere = {secret_and_version(reference)[0] for reference in self.made_elsewhere}
         aliases = [model.alias for model in self.models]
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
@@ -325,7 +332,7 @@ class Settings(Section):
             for kind, upstream in (("hosted", model.hosted), ("endpoint", model.endpoint)):
                 read[f"{key}.{kind}.apiKeySecret"] = upstream.api_key_secret if upstream else None
         for key, secret in read.items():
-            if secret in own:
+            if secret and secret_and_version(secret)[0] in own:
                 yield Violation(
                     key,
                     f"{secret} is the gateway's own secret",

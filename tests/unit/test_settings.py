@@ -371,6 +371,21 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:models[0].hosted.apiKeySecret",
         "a secret made for",
     ),
+    (
+        hosted(apiKeySecret="litellm-salt-key/versions/1"),
+        "llm-gateway:models[0].hosted.apiKeySecret",
+        "a secret made for",
+    ),
+    (
+        hosted(apiKeySecret="a-key/versions/0"),
+        "llm-gateway:models[0].hosted.apiKeySecret",
+        "anthropic-api-key",
+    ),
+    (
+        hosted(apiKeySecret=f"{KEY}/versions/1"),
+        "llm-gateway:models[0].hosted.apiKeySecret",
+        "anthropic-api-key",
+    ),
     (endpoint(url="gateway:8000"), "llm-gateway:models[0].endpoint.url", "http://"),
     (endpoint(url="https://me:key@host/v1"), "llm-gateway:models[0].endpoint.url", "http://"),
     (endpoint(url="https://host:99999/v1"), "llm-gateway:models[0].endpoint.url", "1 to 65535"),
@@ -578,6 +593,7 @@ def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
         "disk-api-key-for-search-team",
         "OPENAI_API_KEY_EUROPE_WEST4",
         "team_search_openai_api_key_v2",
+        "anthropicapikeyofsearch/versions/12",
     ],
 )
 def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
