@@ -119,13 +119,12 @@ def test_kubectl_reaches_running_pods(gateway: Sandbox) -> None:
     assert "executable file not found in $PATH" in refused.text
 
 
-def test_what_a_full_database_is_full_of(served: tuple[Sandbox, Result]) -> None:
+def test_what_a_full_database_is_full_of(gateway: Sandbox) -> None:
     """The guide's own commands; nothing fills a volume here."""
-    sandbox, _ = served
     (block,) = (
         b for b in blocks(REPOSITORY / "docs" / "operations.md", "sh") if "pg_replication_slots" in b.text
     )
-    said = sandbox.run("exec", "--", "sh", "-euc", block.text).succeeded().text
+    said = gateway.run("exec", "--", "sh", "-euc", block.text).succeeded().text
     assert "Cluster in healthy state" in said
     assert "slot_name" in said
     assert re.search(r"LiteLLM_\w+ +\| +\d+ kB", said)
