@@ -19,6 +19,7 @@ from components.valkey import Valkey
 from components.workload import named
 from settings import gateway
 from settings.deployment import Charts
+from settings.secrets import variable
 from versions import LITELLM_CHART, LITELLM_IMAGE
 
 RELEASE = "litellm"
@@ -253,8 +254,7 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
         "tpm": model.tpm and max(1, model.tpm // replicas),
         "rpm": model.rpm,
     }
-    if model.api_key_secret:
-        params["api_key"] = f"os.environ/{model.api_key_variable}"
+    params |= {name: f"os.environ/{variable(secret)}" for name, secret in model.secrets.items()}
     if model.vllm:
         params |= {
             "model": f"hosted_vllm/{model.vllm.model}",
@@ -262,7 +262,7 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
             "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
         }
     elif model.hosted:
-        params["model"] = model.hosted.model
+        params |= {**model.hosted.params, "model": model.hosted.model}
     elif model.endpoint:
         params |= {"model": f"openai/{model.endpoint.model}", "api_base": model.endpoint.url}
         # The client refuses to call without a key, also where the endpoint wants none.

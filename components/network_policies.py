@@ -178,7 +178,8 @@ def _flows(
         yield Flow(engine, INTERNET, _tcp(443))  # downloads the weights
     if any(model.hosted for model in settings.models):
         yield Flow(proxy, INTERNET, _tcp(443))
-    for url in sorted({model.endpoint.url for model in settings.models if model.endpoint}):
+    urls = {model.endpoint.url for model in settings.models if model.endpoint}
+    for url in sorted(urls.union(*(model.hosted.urls for model in settings.models if model.hosted))):
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         yield _to_host(proxy, parts.hostname or "", port)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ ONE_WORD = "^[!#-&(-~]+$"
 IN_A_URL = "^[A-Za-z0-9._~-]+$"
 """LiteLLM's chart writes the database's password into a URL as it is."""
 ANYTHING = "(?s)."
-"""The password of a Redis, which may be somebody else's: any text that is not empty."""
+"""The password of a Redis, which may be somebody else's, and a file such as a Google service account's: any text that is not empty."""
 DATABASE_OWNER = "litellm"
 
 
@@ -155,7 +155,10 @@ class SecretSync(pulumi.ComponentResource):
             **{key: secrets.existing[secret_id] for key, secret_id in settings.litellm_keys.items()},
         }
         self.litellm = self._external_secret(
-            "litellm-secrets", args.gateway, {key: secret for key, secret in litellm.items() if secret}
+            "litellm-secrets",
+            args.gateway,
+            {key: secret for key, secret in litellm.items() if secret},
+            texts=settings.litellm_texts,
         )
         self.database = self._external_secret(
             "litellm-pg-app",
@@ -200,6 +203,7 @@ class SecretSync(pulumi.ComponentResource):
         template: Mapping[str, Any] | None = None,
         form: str = ONE_WORD,
         refresh_interval: str = "1m",
+        texts: Collection[str] = (),
     ) -> SyncedSecret:
         target: dict[str, object] = {
             "name": secret_name,
@@ -207,7 +211,9 @@ class SecretSync(pulumi.ComponentResource):
             "deletionPolicy": "Retain",
         }
         shaped = {
-            key: pulumi.Output.from_input(secret.secret_id).apply(partial(_shaped, key, _form(key, form)))
+            key: pulumi.Output.from_input(secret.secret_id).apply(
+                partial(_shaped, key, ANYTHING if key in texts else _form(key, form))
+            )
             for key, secret in keys.items()
         }
         data = {**(template or {}).get("data", {}), **shaped}

@@ -122,9 +122,18 @@ class Settings(Section):
     @property
     def litellm_keys(self) -> Mapping[str, str]:
         """Ids of the secrets made elsewhere, by the proxy's environment variable that holds the value."""
-        keys = {model.api_key_variable: model.api_key_secret for model in self.models}
-        keys[REDIS_PASSWORD] = self.litellm.shared_state.password_secret
-        return {variable: secret for variable, secret in keys.items() if secret}
+        keys = {
+            secrets.variable(secret): secret for model in self.models for secret in model.secrets.values()
+        }
+        if password := self.litellm.shared_state.password_secret:
+            keys[REDIS_PASSWORD] = password
+        return keys
+
+    @property
+    def litellm_texts(self) -> set[str]:
+        """Of these variables, those with a file's text."""
+        hosted = [model.hosted for model in self.models if model.hosted]
+        return {secrets.variable(secret) for model in hosted for secret in model.texts}
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
@@ -303,8 +312,10 @@ class Settings(Section):
         for index, model in enumerate(self.models):
             key = f"models[{index}]"
             read[f"{key}.vllm.huggingFaceToken"] = model.vllm.hugging_face_token if model.vllm else None
-            for kind, upstream in (("hosted", model.hosted), ("endpoint", model.endpoint)):
-                read[f"{key}.{kind}.apiKeySecret"] = upstream.api_key_secret if upstream else None
+            kind = "hosted" if model.hosted else "endpoint"
+            for param, secret in model.secrets.items():
+                named = "apiKeySecret" if param == "api_key" else f"secretParams.{param}"
+                read[f"{key}.{kind}.{named}"] = secret
         for key, secret in read.items():
             if secret in own:
                 yield Violation(

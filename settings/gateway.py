@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
@@ -23,6 +22,7 @@ from settings.base import (
     section,
     setting,
 )
+from settings.hosted import HostedModel
 from settings.names import VllmName
 from versions import LITELLM_CHART, VLLM_IMAGE
 
@@ -349,22 +349,6 @@ class VllmModel(Section):
             yield Violation("extraArgs", f"--{option} is not for extraArgs", otherwise, write)
 
 
-class HostedModel(Section):
-    """A model that somebody else hosts and that LiteLLM has a provider for."""
-
-    model: str = setting(
-        pattern=r"^[\w.-]+/\S+$",
-        about="LiteLLM's name of the model, provider first.",
-        otherwise="LiteLLM would refuse every request for it",
-        write="model: anthropic/claude-sonnet-4-5",
-    )
-    api_key_secret: SecretId = setting(
-        about="Id of the Secret Manager secret with the provider's API key.",
-        otherwise="the provider would refuse every request",
-        write="apiKeySecret: anthropic-api-key",
-    )
-
-
 class EndpointModel(Section):
     """A model behind any OpenAI-compatible URL, such as an existing inference gateway."""
 
@@ -651,18 +635,12 @@ class Model(Section):
     )
 
     @property
-    def api_key_secret(self) -> str | None:
-        """Id of the secret with the upstream's own API key; None where there is none, and for vLLM."""
-        upstream = self.hosted or self.endpoint
-        return upstream.api_key_secret if upstream else None
-
-    @property
-    def api_key_variable(self) -> str:
-        """Environment variable that LiteLLM reads that key from; unique, as aliases are."""
-        name = re.sub(r"\W", "_", self.alias.upper())
-        if re.search(r"[^-a-z0-9]", self.alias):  # gpt-4.1 and GPT-4-1 would be one
-            name += f"_{hashlib.sha256(self.alias.encode()).hexdigest()[:8].upper()}"
-        return f"MODEL_{name}_API_KEY"
+    def secrets(self) -> Mapping[str, str]:
+        """Ids of the secrets that the upstream wants, by LiteLLM's name of the parameter; empty for vLLM."""
+        if self.hosted:
+            return self.hosted.secrets
+        key = self.endpoint.api_key_secret if self.endpoint else None
+        return {"api_key": key} if key else {}
 
     @property
     def vllm_name(self) -> str:
@@ -692,19 +670,19 @@ class Model(Section):
         search = self.other_costs.web_search
         told: dict[str, float | prices.Prices] = {
             **prices.completed(prices.scaled(self.listed_prices, self.given_prices)),
-            **(prices.tables(self.hosted.model) if self.hosted else {}),
+            **(prices.tables(self.hosted.priced_as) if self.hosted else {}),
         }
         return told if search is None else {**told, **prices.searches(search)}
 
     @property
     def provider(self) -> str:
         """LiteLLM's name of who hosts the model; empty where it is not hosted."""
-        return self.hosted.model.partition("/")[0] if self.hosted else ""
+        return self.hosted.provider if self.hosted else ""
 
     @property
     def listed_prices(self) -> prices.Prices:
         """What the pinned LiteLLM knows of the price."""
-        return prices.listed(self.hosted.model) if self.hosted else {}
+        return prices.listed(self.hosted.priced_as) if self.hosted else {}
 
     @rule
     def has_a_price(self) -> Iterator[Violation]:
@@ -736,7 +714,7 @@ class Model(Section):
             for key, example in (("inputCostPerToken", "0.00000005"), ("outputCostPerToken", "0.0000002")):
                 if own[key] is None:
                     known = (
-                        f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.model}"
+                        f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.priced_as}"
                         if self.hosted
                         else ""
                     )
@@ -754,7 +732,7 @@ class Model(Section):
     @rule
     def litellm_counts_the_costs(self) -> Iterator[Violation]:
         """What the pinned version takes and does not count, without a word (tests/litellm/test_spend.py)."""
-        model, litellm = self.hosted.model if self.hosted else "", f"LiteLLM {LITELLM_CHART.version}"
+        model, litellm = self.hosted.priced_as if self.hosted else "", f"LiteLLM {LITELLM_CHART.version}"
         provider, name = self.provider, model.partition("/")[2]
         google = provider in ("gemini", "vertex_ai")
         mode, other = prices.mode(model), self.other_costs

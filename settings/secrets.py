@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
 
 from settings.base import Region, SecretId, Section, Violation, repeated, rule, section, setting
@@ -14,6 +16,14 @@ REDIS_PASSWORD = "litellm-redis-password"
 """Ids of the gateway's own secrets in Secret Manager."""
 SALT_COPY = "salt-copy"
 """The end of the logical name of the salt's second copy."""
+
+
+def variable(secret_id: str) -> str:
+    """Environment variable of the proxy with the value of a secret made elsewhere; each secret has its own."""
+    name = re.sub(r"\W", "_", secret_id.upper())
+    if re.search(r"[^-a-z0-9]", secret_id):  # a-key and A_KEY would be one
+        name += f"_{hashlib.sha256(secret_id.encode()).hexdigest()[:8].upper()}"
+    return f"SECRET_{name}"
 
 
 class Adopt(Section):

@@ -87,13 +87,13 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
     assert {route["model_name"]: route["litellm_params"] for route in config["model_list"]} == {
         "Claude-Sonnet-4.5": {
             "model": "anthropic/claude-sonnet-4-5",
-            "api_key": "os.environ/MODEL_CLAUDE_SONNET_4_5_7FD2FBEA_API_KEY",
+            "api_key": "os.environ/SECRET_ANTHROPIC_API_KEY",
             "tpm": 1_000_000,  # of 2,000,000, for each of two replicas
         },
         "llama": {
             "model": "openai/llama-3.1",
             "api_base": "http://igw.models.svc/v1",
-            "api_key": "os.environ/MODEL_LLAMA_API_KEY",
+            "api_key": "os.environ/SECRET_IGW_KEY",
         },
         "qwen": {
             "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
@@ -109,8 +109,8 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
 def test_upstreams_keys_reach_the_proxy(gateway: Sandbox) -> None:
     data = gateway.namespaced("secrets", NAMESPACE, "litellm-secrets")["data"]
     values = {key: base64.b64decode(value).decode() for key, value in data.items()}
-    assert values["MODEL_CLAUDE_SONNET_4_5_7FD2FBEA_API_KEY"] == KEYS["anthropic-api-key"]
-    assert values["MODEL_LLAMA_API_KEY"] == KEYS["igw-key"]
+    assert values["SECRET_ANTHROPIC_API_KEY"] == KEYS["anthropic-api-key"]
+    assert values["SECRET_IGW_KEY"] == KEYS["igw-key"]
     assert values["REDIS_PASSWORD"] == gateway.secret("litellm-redis-password")
 
 

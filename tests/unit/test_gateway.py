@@ -100,7 +100,7 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
         },
         "claude-4": {
             "model": "anthropic/claude-sonnet-4-5",
-            "api_key": "os.environ/MODEL_CLAUDE_4_API_KEY",
+            "api_key": "os.environ/SECRET_ANTHROPIC_API_KEY",
             "tpm": 50_000,  # of 100,000, the share of one of two pods
             "rpm": 60,
         },
@@ -153,16 +153,42 @@ def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
         "LITELLM_SALT_KEY": "litellm-salt-key",
         "UPSTREAM_API_KEY": "vllm-api-key",
         "REDIS_PASSWORD": "litellm-redis-password",
-        "MODEL_CLAUDE_4_API_KEY": "anthropic-api-key",
+        "SECRET_ANTHROPIC_API_KEY": "anthropic-api-key",
     }
 
 
 def test_models_may_share_a_key() -> None:
     other = {**LLAMA, "endpoint": {**IGW, "apiKeySecret": "anthropic-api-key"}}
     recording = run_program({"models": [CLAUDE, other]})
-    assert routes(recording)["llama"]["litellm_params"]["api_key"] == "os.environ/MODEL_LLAMA_API_KEY"
+    for alias in ("llama", "claude-4"):
+        key = routes(recording)[alias]["litellm_params"]["api_key"]
+        assert key == "os.environ/SECRET_ANTHROPIC_API_KEY"
+    assert synced(recording, "litellm-secrets")["SECRET_ANTHROPIC_API_KEY"] == "anthropic-api-key"
+
+
+def test_secrets_whose_ids_look_alike_have_variables_of_their_own() -> None:
+    ids = ["a-key", "a_key", "A-key", "A_KEY"]
+    models = [{**LLAMA, "alias": secret, "endpoint": {**IGW, "apiKeySecret": secret}} for secret in ids]
+    keys = synced(run_program({"models": models}), "litellm-secrets")
+    assert sorted(keys.values()) == sorted([*ids, "litellm-master-key", "litellm-salt-key"])
+
+
+def test_a_providers_parameters_and_secrets_reach_litellm() -> None:
+    bedrock = {
+        "model": "bedrock/claude",
+        "params": {"aws_region_name": "eu-central-1", "temperature": 0.2},
+        "secretParams": {"aws_access_key_id": "key-id", "aws_secret_access_key": "key"},
+    }
+    recording = run_program({"models": [{"alias": "claude", **COSTS, "hosted": bedrock}]})
+    assert routes(recording)["claude"]["litellm_params"] == {
+        "model": "bedrock/claude",
+        "aws_region_name": "eu-central-1",
+        "temperature": 0.2,
+        "aws_access_key_id": "os.environ/SECRET_KEY_ID",
+        "aws_secret_access_key": "os.environ/SECRET_KEY",
+    }
     keys = synced(recording, "litellm-secrets")
-    assert keys["MODEL_LLAMA_API_KEY"] == keys["MODEL_CLAUDE_4_API_KEY"] == "anthropic-api-key"
+    assert (keys["SECRET_KEY_ID"], keys["SECRET_KEY"]) == ("key-id", "key")
 
 
 @pytest.mark.parametrize(("serve", "path"), [(True, OPEN), (False, CLOSED)])
@@ -356,20 +382,6 @@ def test_litellm_has_the_alias_and_vllms_objects_a_name_of_it(alias: str, name: 
 def test_a_name_of_ones_own_is_vllms_alone() -> None:
     recording, spec = engine("Qwen2.5:7b", name="q" * 43)
     assert (spec["name"], [*routes(recording)]) == ("q" * 43, ["Qwen2.5:7b"])
-
-
-def test_each_alias_has_a_key_variable_of_its_own() -> None:
-    keys = {"gpt-4-1": "a-key", "gpt-4.1": "b-key", "gpt-4_1": "c-key", "GPT-4-1": "d-key"}
-    models = [
-        {**CLAUDE, "alias": alias, "hosted": {**HOSTED, "apiKeySecret": key}} for alias, key in keys.items()
-    ]
-    recording = run_program({"models": models})
-    read = {alias: route["litellm_params"]["api_key"] for alias, route in routes(recording).items()}
-    assert read["gpt-4-1"] == "os.environ/MODEL_GPT_4_1_API_KEY"
-    variables = {alias: text.removeprefix("os.environ/") for alias, text in read.items()}
-    secrets = synced(recording, "litellm-secrets")
-    assert {alias: secrets[name] for alias, name in variables.items()} == keys
-    assert all(name.isidentifier() for name in variables.values())
 
 
 def test_protect_covers_the_pool(program: Recording) -> None:

@@ -36,6 +36,11 @@ def priced(of: str = HOSTED["model"], **changes: Any) -> dict[str, Any]:
     return model(vllm=None, hosted=HOSTED | {"model": of}, **changes)
 
 
+def provider(name: str, **params: Any) -> dict[str, Any]:
+    """A model at the provider, with an API key and these parameters."""
+    return hosted(model=f"{name}/a-model", params=params)
+
+
 def unsold(of: str, **changes: Any) -> dict[str, Any]:
     """A hosted model without costs per token."""
     return priced(of, inputCostPerToken=None, outputCostPerToken=None, **changes)
@@ -346,7 +351,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (model(vllm=None), "llm-gateway:models[0]:", "exactly one"),
     (model(hosted=HOSTED), "llm-gateway:models[0]:", "exactly one"),
     (
-        model(vllm=None, hosted={"model": "a/b"}),
+        model(vllm=None, hosted={"model": "anthropic/b"}),
         "llm-gateway:models[0].hosted.apiKeySecret",
         "anthropic-api-key",
     ),
@@ -442,6 +447,110 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:secrets.existingVllmApiKey",
         "existingVllmApiKey alone",
     ),
+    # A provider that LiteLLM does not have, lacks what it needs, or would ask elsewhere than is meant.
+    (
+        hosted(model="antropic/claude-sonnet-4-5"),
+        "llm-gateway:models[0].hosted.model: LiteLLM 1.89.2 has no provider antropic",
+        "model: anthropic/claude-sonnet-4-5",
+    ),
+    (provider("azure"), "llm-gateway:models[0].hosted.params.api_base: azure needs it", "api_base: https://"),
+    (provider("azure"), "llm-gateway:models[0].hosted.params.api_version: azure needs", '"2024-10-21"'),
+    (
+        provider("azure", api_vesion="2024-10-21"),
+        "llm-gateway:models[0].hosted.params.api_vesion",
+        "api_version",
+    ),
+    (
+        provider("azure", api_version="2024-10-21 00:00:00 +0000 UTC"),
+        "llm-gateway:models[0].hosted.params.api_version: it is a date",
+        '"2024-10-21", in quotes',
+    ),
+    (provider("azure", api_base="my-resource"), "llm-gateway:models[0].hosted.params.api_base", "https://"),
+    (provider("bedrock"), "llm-gateway:models[0].hosted.params.aws_region_name: bedrock", "eu-central-1"),
+    (
+        provider("bedrock", aws_region_name="Frankfurt"),
+        "llm-gateway:models[0].hosted.params.aws_region",
+        "eu-",
+    ),
+    (
+        provider("vertex_ai"),
+        "llm-gateway:models[0].hosted.params.vertex_project: vertex_ai needs",
+        "project-id",
+    ),
+    (provider("vertex_ai"), "llm-gateway:models[0].hosted.params.vertex_location: vertex", "europe-west4"),
+    (
+        provider("oci"),
+        "llm-gateway:models[0].hosted.params.oci_compartment_id: oci needs",
+        "oci_compartment_id",
+    ),
+    (provider("openai", base_model=4), "llm-gateway:models[0].hosted.params.base_model: ", "azure/gpt-4o"),
+    # Who is let in, and what is a secret.
+    (
+        hosted(model="vertex_ai/gemini-2.5-pro"),
+        "llm-gateway:models[0].hosted.apiKeySecret: vertex_ai takes no API key",
+        "own Google identity",
+    ),
+    (
+        hosted(model="oci/xai.grok-4", apiKeySecret=None),
+        "llm-gateway:models[0].hosted.secretParams: oci lets nobody in",
+        "secretParams with oci_key",
+    ),
+    (
+        hosted(apiKeySecret=None, secretParams={"aws_access_key_id": "key-id"}, model="bedrock/claude"),
+        "llm-gateway:models[0].hosted.secretParams.aws_access_key_id: it logs nobody in without",
+        "aws_secret_access_key beside it",
+    ),
+    (
+        provider("bedrock", aws_secret_access_key="short"),
+        "llm-gateway:models[0].hosted.params.aws_secret_access_key: its value is a secret",
+        "secretParams: {aws_secret_access_key: ",
+    ),
+    (
+        provider("openai", extra_headers={"a": KEY}),
+        "llm-gateway:models[0].hosted.params.extra_headers",
+        "secret",
+    ),
+    (
+        provider("azure", api_base="https://me:word@azure.example.com"),
+        "llm-gateway:models[0].hosted.params.api_base: its value is a secret",
+        "secretParams",
+    ),
+    (
+        provider("openai", organization="os.environ/ORG"),
+        "llm-gateway:models[0].hosted.params.organization: LiteLLM reads what begins with os.environ/",
+        "secretParams",
+    ),
+    (
+        hosted(secretParams={"api_key": "b-key"}),
+        "llm-gateway:models[0].hosted.secretParams.api_key: another setting",
+        "apiKeySecret",
+    ),
+    (
+        hosted(secretParams={"organization": "org"}, params={"organization": "x"}, model="openai/gpt-4o"),
+        "llm-gateway:models[0].hosted.params.organization: secretParams has it, too",
+        "one of them",
+    ),
+    (provider("openai", timeout=5), "llm-gateway:models[0].hosted.params.timeout", "litellm.requestTimeout"),
+    (
+        provider("openai", input_cost_per_token=1e-06),
+        "llm-gateway:models[0].hosted.params.input_cost_per_token",
+        "inputCostPerToken",
+    ),
+    (
+        provider("openai", stream_options={}),
+        "llm-gateway:models[0].hosted.params.stream_options",
+        "extra_body",
+    ),
+    (
+        hosted(secretParams={"aws_access_key_id": "litellm-salt-key"}, model="bedrock/claude"),
+        "llm-gateway:models[0].hosted.secretParams.aws_access_key_id: litellm-salt-key is",
+        "aws_access_key_id: the id",
+    ),
+    (
+        hosted(secretParams={"aws_access_key_id": KEY}, model="bedrock/claude"),
+        "llm-gateway:models[0].hosted.secretParams.aws_access_key_id",
+        "bedrock-key-id",
+    ),
     # A key where its secret's name belongs; numbers that the engine would round; whose pods may call.
     (hosted(apiKeySecret=KEY), "llm-gateway:models[0].hosted.apiKeySecret", "anthropic-api-key"),
     (hosted(apiKeySecret=f"{KEY}+/="), "llm-gateway:models[0].hosted.apiKeySecret", "anthropic-api-key"),
@@ -456,6 +565,61 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"recover": "yes"}, "llm-gateway:recover", "recover: true"),
     ({"protect": "yes"}, "llm-gateway:protect", "protect: true"),
 ]
+
+
+PROVIDERS: list[dict[str, Any]] = [
+    {
+        "model": "azure/my-deployment",
+        "apiKeySecret": "azure-key",
+        # A host and a path that are no keys, long as they are.
+        "params": {
+            "api_base": "https://mycompanyopenaieastus2prod.openai.azure.com/openai/deployments/gpt4o",
+            "api_version": "2024-10-21",
+            "base_model": "azure/gpt-4o",
+            "temperature": 0.2,
+        },
+    },
+    {
+        "model": "azure/my-deployment",
+        "secretParams": {"client_secret": "azure-secret"},
+        "params": {
+            "api_base": "https://a.openai.azure.com",
+            "api_version": "2025-01-01-preview",
+            "client_id": "00000000-1111-2222-3333-444444444444",
+            "tenant_id": "00000000-1111-2222-3333-444444444444",
+        },
+    },
+    {
+        "model": "bedrock/arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/1a2b3c4d5e6f",
+        "secretParams": {"aws_access_key_id": "key-id", "aws_secret_access_key": "key"},
+    },
+    {"model": "bedrock/claude", "apiKeySecret": "bearer", "params": {"aws_region_name": "us-gov-west-1"}},
+    {
+        "model": "vertex_ai/gemini-2.5-pro",
+        "params": {"vertex_project": "my-project", "vertex_location": "global"},
+    },
+    {"model": "ollama/llama3", "params": {"api_base": "http://ollama.models.svc:11434"}},
+    {"model": "hosted_vllm/llama3", "params": {"api_base": "http://10.0.0.3:8000/v1"}},
+    {"model": "scaleway/a", "apiKeySecret": "scaleway", "params": {"extra_body": {"best": True}}},
+]
+
+
+@pytest.mark.parametrize("of", PROVIDERS, ids=lambda of: of["model"])
+def test_providers_with_what_they_need_are_accepted(of: dict[str, Any]) -> None:
+    costs = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}
+    entries = {**SETTINGS, "models": [{"alias": "model", **costs, "hosted": of}]}
+    settings.parse({f"llm-gateway:{name}": json.dumps(value) for name, value in entries.items()}, "dev")
+
+
+def test_a_deployment_has_the_price_of_what_it_is() -> None:
+    parsed = settings.parse(
+        {
+            f"llm-gateway:{name}": json.dumps(value)
+            for name, value in {**SETTINGS, "models": [{"alias": "model", "hosted": PROVIDERS[0]}]}.items()
+        },
+        "dev",
+    )
+    assert parsed.models[0].listed_prices["input_cost_per_token"] == 2.5e-06
 
 
 def refusal(changes: dict[str, Any]) -> settings.SettingsError:
@@ -539,6 +703,9 @@ def test_other_namespaces_are_left_alone() -> None:
         hosted(apiKeySecret=KEY.removeprefix("sk-ant-api03-") + "9f8e7d6c5b"),
         hosted(apiKeySecret="hf_" + KEY.removeprefix("sk-ant-api03-")),
         endpoint(apiKeySecret=KEY),
+        hosted(secretParams={"aws_access_key_id": KEY}),
+        provider("openai", organization=KEY),
+        provider("openai", extra_body={"a": [KEY]}),
         model(vllm=None, hosted={"model": "a/b", "apiKey": KEY}),
         {"secrets": {"adopt": {"masterKey": KEY}}},
         {"secrets": {"existingVllmApiKey": f"{KEY}!"}},
@@ -570,7 +737,7 @@ def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
     parsed = settings.parse(
         {f"llm-gateway:{key}": json.dumps(value) for key, value in entries.items()}, "dev"
     )
-    assert parsed.models[0].api_key_secret == name
+    assert parsed.models[0].secrets == {"api_key": name}
 
 
 @pytest.mark.parametrize("namespace", ["llm-gatway", "llm_gateway", "LLM-Gateway", "llmgateway"])
