@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
+import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
 from components.charts import chart_inputs
+from components.cluster import ClusterHandle
 from components.pod_security import ROOT_WITHOUT_RIGHTS
 from components.postgres_cluster import Database
 from components.secret_sync import SyncedSecret
@@ -27,6 +29,7 @@ PROXY = named("litellm")
 """The migration Job's pod has the same labels."""
 PORT = 4000
 HOOK = Path(__file__).with_name("proxy_hooks") / "keep_spend.py"
+VERTEX_AI_ROLE = "roles/aiplatform.user"
 _HOOKS = "/etc/llm-gateway"
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
@@ -38,16 +41,27 @@ SPREAD = {
 }
 
 
+def proxy_account(cluster: ClusterHandle, logs_in: bool) -> pulumi.Input[str]:
+    """The proxy's Kubernetes service account; where it logs in to Google, named after the cluster as secrets' reader is."""
+    if not logs_in:
+        return RELEASE
+    return pulumi.Output.format("{0}-{1}-{2}", RELEASE, cluster.location, cluster.name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LiteLLMArgs:
     """Arguments of LiteLLM.
 
     `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
-    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `timeout` is in seconds,
-    migration included.
+    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `account` is the pods' Kubernetes
+    service account, and `member` the IAM member that it is, which may ask the models of Vertex AI in `vertex_projects`.
+    `timeout` is in seconds, migration included.
     """
 
     namespace: pulumi.Input[str]
+    account: pulumi.Input[str]
+    member: pulumi.Input[str]
+    vertex_projects: Sequence[str]
     models: Sequence[gateway.Model]
     vllm_url: pulumi.Input[str] | None
     valkey: Valkey | None
@@ -73,10 +87,19 @@ class LiteLLM(pulumi.ComponentResource):
             args.secret.ready,
             *([args.valkey.ready] if args.valkey else []),
         ]
+        for project in args.vertex_projects:
+            granted = gcp.projects.IAMMember(
+                f"{name}-vertex-ai-{project}",
+                project=project,
+                role=VERTEX_AI_ROLE,
+                member=args.member,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            depends_on.append(granted)
         # Neither the proxy nor the migration calls the API server: whoever breaks into one finds no token for it.
         account = kubernetes.core.v1.ServiceAccount(
             f"{name}-account",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=RELEASE, namespace=args.namespace),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=args.account, namespace=args.namespace),
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )

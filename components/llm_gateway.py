@@ -14,7 +14,7 @@ from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
 from components.gateway_secrets import KEY_READER, GatewaySecrets, GatewaySecretsArgs
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
-from components.litellm import LiteLLM, LiteLLMArgs
+from components.litellm import LiteLLM, LiteLLMArgs, proxy_account
 from components.namespaces import Namespaces, NamespacesArgs
 from components.operators import (
     CertManager,
@@ -234,11 +234,15 @@ class LlmGateway(pulumi.ComponentResource):
                 child,
             )
 
+        account = proxy_account(cluster, bool(settings.vertex_projects))
         # Waits for the database and its secrets only: the gateway comes up while no GPU can be had.
         litellm = LiteLLM(
             f"{name}-litellm",
             LiteLLMArgs(
                 namespace=namespaces.gateway,
+                account=account,
+                member=cluster.member(settings.namespaces.gateway, account),
+                vertex_projects=settings.vertex_projects,
                 models=settings.models,
                 vllm_url=vllm.url if vllm else None,
                 valkey=valkey,  # what replicas count together

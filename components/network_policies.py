@@ -178,6 +178,8 @@ def _flows(
         yield Flow(engine, INTERNET, _tcp(443))  # downloads the weights
     if any(model.hosted for model in settings.models):
         yield Flow(proxy, INTERNET, _tcp(443))
+    if settings.vertex_projects:
+        yield Flow(proxy, METADATA_SERVER, METADATA_PORTS)
     urls = {model.endpoint.url for model in settings.models if model.endpoint}
     for url in sorted(urls.union(*(model.hosted.urls for model in settings.models if model.hosted))):
         parts = urlsplit(url)

@@ -7,7 +7,7 @@ resource is registered: the key as written in the file, what would happen, and w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, cast
@@ -128,6 +128,12 @@ class Settings(Section):
         if password := self.litellm.shared_state.password_secret:
             keys[REDIS_PASSWORD] = password
         return keys
+
+    @property
+    def vertex_projects(self) -> Sequence[str]:
+        """Projects whose models the proxy asks as its own Kubernetes service account, sorted."""
+        hosted = [model.hosted for model in self.models if model.hosted and model.hosted.as_workload]
+        return sorted({model.params["vertex_project"] for model in hosted})
 
     @property
     def litellm_texts(self) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sandbox.google.workload_identity import principal
 from settings.names import LONGEST
 from tests.support.driver import Sandbox
 from tests.support.edges import VALKEY_EDGES, Edge
@@ -27,8 +28,10 @@ QWEN = {
     **COSTS,
     "vllm": {"name": NAME, "model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 0},
 }
+VERTEX = {"vertex_project": "example-llm-dev", "vertex_location": "europe-west4"}
+GEMINI = {"alias": "gemini", **COSTS, "hosted": {"model": "vertex_ai/gemini-2.5-pro", "params": VERTEX}}
 SETTINGS: dict[str, Any] = {
-    "llm-gateway:models": [CLAUDE, LLAMA, QWEN],
+    "llm-gateway:models": [CLAUDE, LLAMA, QWEN, GEMINI],
     "llm-gateway:litellm": {"replicas": 2, "serveWithoutDatabase": False, "sharedState": {"kind": "valkey"}},
 }
 
@@ -90,6 +93,7 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
             "api_key": "os.environ/SECRET_ANTHROPIC_API_KEY",
             "tpm": 1_000_000,  # of 2,000,000, for each of two replicas
         },
+        "gemini": {"model": "vertex_ai/gemini-2.5-pro", **VERTEX},
         "llama": {
             "model": "openai/llama-3.1",
             "api_base": "http://igw.models.svc/v1",
@@ -104,6 +108,15 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
     assert config["general_settings"]["allow_requests_on_db_unavailable"] is False
     assert config["litellm_settings"]["cache_params"]["supported_call_types"] == []
     assert not any(value in text for value in KEYS.values())
+
+
+def test_the_proxy_may_ask_vertex_ai_as_its_own_account(gateway: Sandbox) -> None:
+    (grant,) = gateway.cloud.list("projectIamMember")
+    account = gateway.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")["spec"]["template"][
+        "spec"
+    ]["serviceAccountName"]
+    assert grant["role"] == "roles/aiplatform.user"
+    assert grant["member"] == principal(gateway.cloud, NAMESPACE, account)
 
 
 def test_upstreams_keys_reach_the_proxy(gateway: Sandbox) -> None:

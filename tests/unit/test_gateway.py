@@ -166,6 +166,32 @@ def test_models_may_share_a_key() -> None:
     assert synced(recording, "litellm-secrets")["SECRET_ANTHROPIC_API_KEY"] == "anthropic-api-key"
 
 
+def test_vertex_ai_is_asked_as_an_account_of_the_proxys_own() -> None:
+    def gemini(alias: str, project: str) -> dict[str, Any]:
+        params = {"vertex_project": project, "vertex_location": "europe-west4"}
+        return {"alias": alias, "hosted": {"model": "vertex_ai/gemini-2.5-pro", "params": params}}
+
+    projects = ["example-ai", "example-ai", "other-ai"]
+    recording = run_program({"models": [gemini(f"gemini-{n}", of) for n, of in enumerate(projects)]})
+    account = "litellm-europe-west4-platform-dev"
+    assert recording.one("ServiceAccount", "gateway-litellm-account").inputs["metadata"]["name"] == account
+    assert values(recording, "litellm")["serviceAccount"] == {"create": False, "name": account}
+    grants = recording.all("IAMMember")
+    pool = "projects/123456789012/locations/global/workloadIdentityPools/example-llm-dev.svc.id.goog"
+    member = f"principal://iam.googleapis.com/{pool}/subject/ns/llm-gateway/sa/{account}"
+    assert [grant.inputs for grant in grants] == [
+        {"project": project, "role": "roles/aiplatform.user", "member": member}
+        for project in ("example-ai", "other-ai")
+    ]
+    waited = recording.direct_dependencies(recording.one("Release", "gateway-litellm-release"))
+    assert {grant.urn for grant in grants} <= waited
+
+
+def test_a_proxy_that_logs_in_nowhere_has_no_rights_at_google(prod: Recording) -> None:
+    assert not prod.all("IAMMember")
+    assert prod.one("ServiceAccount", "gateway-litellm-account").inputs["metadata"]["name"] == "litellm"
+
+
 def test_secrets_whose_ids_look_alike_have_variables_of_their_own() -> None:
     ids = ["a-key", "a_key", "A-key", "A_KEY"]
     models = [{**LLAMA, "alias": secret, "endpoint": {**IGW, "apiKeySecret": secret}} for secret in ids]

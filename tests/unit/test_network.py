@@ -8,10 +8,23 @@ from collections.abc import Mapping
 import pytest
 
 from sandbox.network.policies import End, Policies
-from tests.support.engine import COSTS, ROOT, Recording, run_program
+from tests.support.engine import COSTS, EVERYTHING, ROOT, Recording, run_program
 
 NAMESPACES = {"llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager"}
 WEBHOOK = {"app.kubernetes.io/component": "webhook"}
+
+
+VERTEX = {
+    "model": "vertex_ai/gemini-2.5-pro",
+    "params": {"vertex_project": "example-ai", "vertex_location": "eu"},
+}
+
+
+@pytest.fixture(scope="module")
+def everything() -> Recording:
+    """Every part of the program, and a model that the proxy asks as its own Google identity."""
+    models = [*EVERYTHING["models"], {"alias": "gemini", "hosted": VERTEX}]
+    return run_program({**EVERYTHING, "models": models})
 
 
 def pod(namespace: str, **labels: str) -> End:
@@ -108,7 +121,6 @@ def test_exactly_the_documented_graph_is_allowed(everything: Recording) -> None:
         ("vLLM router", "internet", 443),
         ("LiteLLM", "vLLM engine", 8000),
         ("LiteLLM", "API server", 443),
-        ("LiteLLM", "metadata server", 80),
         ("LiteLLM", "internet", 80),
         ("Valkey", "internet", 443),
         ("Valkey", "Postgres", 5432),
@@ -138,6 +150,8 @@ def test_what_is_not_deployed_is_not_allowed(program: Recording) -> None:
     found = policies(program)
     litellm, postgres = ENDS["LiteLLM"][0], ENDS["Postgres"][0]
     assert not found.allow(litellm, ENDS["internet"][0], 443)
+    assert not found.allow(litellm, ENDS["Google APIs"][0], 443)
+    assert not found.allow(litellm, ENDS["metadata server"][0], 80)
     assert not found.allow(postgres, ENDS["Google APIs"][0], 443)
     assert not found.allow(postgres, ENDS["metadata server"][0], 988)
     assert not any(policy["metadata"]["name"] == "valkey" for policy in found.objects)
@@ -166,6 +180,14 @@ def test_an_endpoint_is_reached_as_narrowly_as_its_name_allows(
     litellm = ENDS["LiteLLM"][0]
     assert found.allow(litellm, reached, port)
     assert not found.allow(litellm, refused, port if refused.namespace == "other" else 80)
+
+
+def test_a_provider_at_an_address_of_its_own_is_reached() -> None:
+    params = {"api_base": "https://10.30.0.4:8443", "api_version": "2024-10-21"}
+    azure = {"model": "azure/gpt-4o", "apiKeySecret": "azure-key", "params": params}
+    found = policies(run_program({"models": [{"alias": "gpt", **COSTS, "hosted": azure}]}))
+    assert found.allow(ENDS["LiteLLM"][0], End("10.30.0.4"), 8443)
+    assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.5"), 8443)
 
 
 def test_a_redis_of_ones_own_is_reached() -> None:
