@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -223,8 +223,11 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         "num_retries": args.litellm.retries,
         # A hung upstream would be waited for once more with each retry.
         "retry_policy": {"TimeoutErrorRetries": 0},
-        # An alias has one deployment: with it cooling down, one tenant's errors would refuse every tenant.
+        # With an alias's only deployment cooling down, or all of them, one tenant's errors would refuse every tenant.
         "disable_cooldowns": True,
+        # A request that failed at a deployment goes to the others of its alias, not to that one again.
+        "enable_weighted_failover": True,
+        **_fallbacks(args.litellm.fallbacks),
     }
     settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
     config: dict[str, object] = {
@@ -255,6 +258,21 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     return config | {"litellm_settings": settings, "router_settings": router}
 
 
+def _fallbacks(fallbacks: gateway.Fallbacks) -> dict[str, object]:
+    """Fallbacks as the router reads them; without any for a kind of error it takes those for all errors."""
+
+    def listed(by_alias: Mapping[str, list[str]]) -> list[dict[str, list[str]]]:
+        return [{alias: others} for alias, others in by_alias.items()]
+
+    every, long, policy = fallbacks.on_error, fallbacks.on_context_length, fallbacks.on_content_policy
+    kinds = {
+        "fallbacks": every,
+        "context_window_fallbacks": {**every, **long} if long else {},
+        "content_policy_fallbacks": {**every, **policy} if policy else {},
+    }
+    return {kind: listed(by_alias) for kind, by_alias in kinds.items() if by_alias}
+
+
 def _redis(args: LiteLLMArgs) -> dict[str, object]:
     """The Redis that replicas share their counts through; nothing where each pod counts for itself."""
     state = args.litellm.shared_state
@@ -276,6 +294,8 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
         # Pods share the count of a model's requests, but each compares the limit with the tokens that it counted itself.
         "tpm": model.tpm and max(1, model.tpm // replicas),
         "rpm": model.rpm,
+        "weight": model.weight,
+        "order": model.order,
     }
     params |= {name: f"os.environ/{variable(secret)}" for name, secret in model.secrets.items()}
     if model.vllm:

@@ -278,7 +278,7 @@ class LlmGateway(pulumi.ComponentResource):
             namespaces=settings.namespaces.model_dump(
                 by_alias=True, exclude=None if namespaces.cert_manager else {"cert_manager"}
             ),
-            model_aliases=[model.alias for model in settings.models],
+            model_aliases=list(settings.deployments),
             secret_names={
                 use: secret.name
                 for use, secret in (

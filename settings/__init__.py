@@ -148,20 +148,79 @@ class Settings(Section):
         return {name: secret for name, secret in tokens.items() if secret}
 
     @rule
-    def aliases_differ(self) -> Iterator[Violation]:
-        for alias in repeated(model.alias for model in self.models):
-            yield Violation(
-                "models",
-                f"two models have the alias {alias!r}",
-                "LiteLLM would spread requests over both",
-                "a different alias for each model",
-            )
+    def deployments_are_told_apart(self) -> Iterator[Violation]:
+        for alias, places in self.deployments.items():
+            models = [self.models[place] for place in places]
+            orders = [model.order for model in models]
+            if len(models) == 1:
+                for field in ("weight", "order"):
+                    if getattr(models[0], field):
+                        yield Violation(
+                            f"models[{places[0]}].{field}",
+                            f"no other model has the alias {alias!r}",
+                            "it would be ignored",
+                            f"no {field}, or another model with this alias",
+                        )
+            elif None in orders and set(orders) != {None}:
+                yield Violation(
+                    "models",
+                    f"of the models with the alias {alias!r} some have an order",
+                    "LiteLLM would never ask the others",
+                    "an order for each of them, or for none",
+                )
+            elif any(model.weight is None and orders.count(model.order) > 1 for model in models):
+                yield Violation(
+                    "models",
+                    f"two models have the alias {alias!r}, and nothing says which of them gets how many requests",
+                    "LiteLLM would spread requests over both, by their limits or evenly",
+                    "a different alias for each model, or a weight, or orders that differ",
+                )
+
+    @property
+    def deployments(self) -> Mapping[str, Sequence[int]]:
+        """Places in `models` by alias."""
+        found: dict[str, list[int]] = {}
+        for place, model in enumerate(self.models):
+            found.setdefault(model.alias, []).append(place)
+        return found
+
+    @rule
+    def fallbacks_answer(self) -> Iterator[Violation]:
+        costs = {
+            alias: any(not self.models[at].free for at in places)
+            for alias, places in self.deployments.items()
+        }
+        for kind, given in self.litellm.fallbacks.given.items():
+            for alias, others in given.items():
+                key = f"litellm.fallbacks.{kind}.{alias}"
+                for name in [alias, *others]:
+                    if name not in costs:
+                        yield Violation(
+                            key,
+                            f"no model has the alias {name!r}",
+                            "the request would fail in its place",
+                            f"one of {', '.join(costs)}",
+                        )
+                if alias in others or not others or repeated(others):
+                    yield Violation(
+                        key,
+                        f"the fallbacks of {alias!r} are {', '.join(others) or 'none'}",
+                        "the request would fail where it has failed before",
+                        "other models, each once, or leave the entry out",
+                    )
+                if paid := [other for other in others if costs.get(other) and costs.get(alias) is False]:
+                    yield Violation(
+                        key,
+                        f"{alias!r} is free, and {paid[0]!r} is not",
+                        "LiteLLM compares no budget for a free model: whoever is over theirs would go on spending",
+                        "fallbacks that are free, or costs for the model",
+                    )
 
     @rule
     def vllm_names_differ(self) -> Iterator[Violation]:
-        named = {model.alias: model.vllm_name for model in self.models if model.vllm}
-        for name in repeated(named.values()):
-            aliases = [alias for alias in named if named[alias] == name]
+        named = [(model.alias, model.vllm_name) for model in self.models if model.vllm]
+        for name in repeated(name for _, name in named):
+            aliases = [alias for alias, of in named if of == name]
             yield Violation(
                 "models",
                 f"among vLLM's objects the models {' and '.join(aliases)} are all called {name!r}",
@@ -280,7 +339,7 @@ class Settings(Section):
     def tenants_fit_together(self) -> Iterator[Violation]:
         elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
         elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
-        aliases = [model.alias for model in self.models]
+        aliases = list(self.deployments)
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
         yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, ids)

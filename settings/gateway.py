@@ -121,6 +121,37 @@ class SharedState(Section):
             )
 
 
+class Fallbacks(Section):
+    """Which models answer in another's place, by its alias: tried in their order, once its own deployments and retries failed.
+
+    A fallback answers whether or not the key that asked may ask for it, and is paid for at its own costs.
+    """
+
+    otherwise = "the request would fail in its place"
+
+    on_error: dict[str, list[str]] = setting(
+        default_factory=dict,
+        about="After any error, timeouts and limits included.",
+        write="onError: {gpt-4o: [claude]}",
+    )
+    on_context_length: dict[str, list[str]] = setting(
+        default_factory=dict,
+        about="Where the prompt is too long; without an entry as onError.",
+        write="onContextLength: {gpt-4o: [gemini]}",
+    )
+    on_content_policy: dict[str, list[str]] = setting(
+        default_factory=dict,
+        about="Where the provider's content policy refuses the request; without an entry as onError.",
+        write="onContentPolicy: {gpt-4o: [claude]}",
+    )
+
+    @property
+    def given(self) -> Mapping[str, Mapping[str, list[str]]]:
+        """The fallbacks by alias, by key of this section."""
+        kinds = ("on_error", "on_context_length", "on_content_policy")
+        return {to_camel(kind): getattr(self, kind) for kind in kinds}
+
+
 class LiteLLM(Section):
     """The LiteLLM proxy."""
 
@@ -185,6 +216,7 @@ class LiteLLM(Section):
         about="How often a request is repeated that an upstream refused or failed; never after a timeout.",
         otherwise="a failing upstream would get each request many times over",
     )
+    fallbacks: Fallbacks = section(Fallbacks)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "INFO", about="Log level (LITELLM_LOG).", otherwise="LiteLLM would not start"
     )
@@ -619,6 +651,23 @@ class Model(Section):
         ge=1,
         about="Requests per minute, over all replicas and keys; more are refused. Unset means no limit.",
         write="rpm: 600",
+    )
+    weight: int | None = setting(
+        None,
+        ge=1,
+        le=1_000_000,
+        about="Share of the requests for its alias, where several entries have that alias: each is a deployment, and one that "
+        "fails leaves the request to the others.",
+        otherwise="LiteLLM would spread the requests otherwise than is meant",
+        write="weight: 1",
+    )
+    order: int | None = setting(
+        None,
+        ge=1,
+        le=1000,
+        about="Place among the entries with its alias: a deployment is asked once those with a lower order have failed.",
+        otherwise="LiteLLM would ask the deployments in another order than is meant",
+        write="order: 1",
     )
     vllm: VllmModel | None = setting(
         None, about="Served by vLLM on the GPU pool.", write="vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}"

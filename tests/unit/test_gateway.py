@@ -49,6 +49,7 @@ WAITS: Mapping[str, Any] = {
     "num_retries": 2,
     "retry_policy": {"TimeoutErrorRetries": 0},
     "disable_cooldowns": True,
+    "enable_weighted_failover": True,
 }
 OPEN = "/health/liveliness"
 CLOSED = "/health/readiness"

@@ -41,6 +41,10 @@ def provider(name: str, **params: Any) -> dict[str, Any]:
     return hosted(model=f"{name}/a-model", params=params)
 
 
+def fallback(models: list[dict[str, Any]] | None = None, **on_error: list[str]) -> dict[str, Any]:
+    return {"models": models or [MODEL], "litellm": {"fallbacks": {"onError": on_error}}}
+
+
 def unsold(of: str, **changes: Any) -> dict[str, Any]:
     """A hosted model without costs per token."""
     return priced(of, inputCostPerToken=None, outputCostPerToken=None, **changes)
@@ -180,7 +184,55 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:models[0].inputCostPerToken",
         "free: true",
     ),
-    ({"models": [MODEL, MODEL]}, "llm-gateway:models: two models have the alias", "different alias"),
+    (
+        {"models": [MODEL, MODEL | {"vllm": VLLM | {"name": "other"}}]},
+        "llm-gateway:models: two models have the alias",
+        "different alias for each model, or a weight",
+    ),
+    (
+        {"models": [MODEL | {"weight": 1}, MODEL | {"weight": 1}]},
+        "llm-gateway:models: among vLLM's objects the models qwen-local and qwen-local",
+        "qwen-local-2",
+    ),
+    (
+        {"models": [MODEL | {"order": 1}, MODEL | {"vllm": VLLM | {"name": "other"}}]},
+        "llm-gateway:models: of the models with the alias 'qwen-local' some have an order",
+        "an order for each",
+    ),
+    (
+        {"models": [MODEL | {"order": 1}, MODEL | {"order": 1, "vllm": VLLM | {"name": "other"}}]},
+        "llm-gateway:models: two models have the alias",
+        "orders that differ",
+    ),
+    (model(weight=2), "llm-gateway:models[0].weight: no other model has the alias", "no weight"),
+    (model(order=2), "llm-gateway:models[0].order: no other model has the alias", "no order"),
+    (fallback(gpt=["qwen-local"]), "llm-gateway:litellm.fallbacks.onError.gpt: no model has", "qwen-local"),
+    (
+        fallback(**{"qwen-local": ["gpt"]}),
+        "llm-gateway:litellm.fallbacks.onError.qwen-local: no model has the alias 'gpt'",
+        "one of qwen-local",
+    ),
+    (
+        fallback(**{"qwen-local": ["qwen-local"]}),
+        "llm-gateway:litellm.fallbacks.onError.qwen-local: the fallbacks of 'qwen-local' are qwen-local",
+        "other models",
+    ),
+    (
+        fallback(**{"qwen-local": []}),
+        "llm-gateway:litellm.fallbacks.onError.qwen-local",
+        "leave the entry out",
+    ),
+    (
+        fallback(
+            [
+                {"alias": "free", "free": True, "endpoint": {"url": "http://a.b.svc/v1", "model": "a"}},
+                MODEL,
+            ],
+            free=["qwen-local"],
+        ),
+        "llm-gateway:litellm.fallbacks.onError.free: 'free' is free, and 'qwen-local' is not",
+        "costs for the model",
+    ),
     (vllm(gpus=2), "llm-gateway:models[0].vllm.gpus", "gpus: 1"),
     (vllm(gpu=1), "llm-gateway:models[0].vllm.gpu: no such key", "gpus"),
     (vllm(cache="disk", replicas=2), "llm-gateway:models[0].vllm.cache:", "cache: ephemeral"),
