@@ -102,6 +102,8 @@ def _type(field: Schema) -> str:
             return f"list of {_type(items)}s"
         case {"type": "object", "additionalProperties": True}:
             return "map"
+        case {"type": "object", "additionalProperties": {"type": "array"}}:
+            return "map of lists of strings"
         case {"type": "object"}:
             return "map of strings"
         case {"type": "integer", "minimum": least, "maximum": most}:

@@ -66,6 +66,9 @@ MODELS = [
     ),
     endpoint("own-embedding", inputCostPerToken=0.1 * M, outputCostPerToken=0),
     endpoint("free", free=True),
+    # One deployment of an alias is free, the other is not.
+    endpoint("mixed", free=True, weight=1),
+    endpoint("mixed", **OWN, weight=1),
     hosted("gpt-cheap", "openai/gpt-4o", inputCostPerToken=1 * M, outputCostPerToken=4 * M),
     hosted("long", "openai/gpt-5.4", inputCostPerToken=1.25 * M, outputCostPerToken=7.5 * M),
     hosted("opus", "anthropic/claude-opus-4-6", inputCostPerToken=2.5 * M, outputCostPerToken=12.5 * M),
