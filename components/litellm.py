@@ -159,6 +159,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}},
                 },
                 "envVars": {
+                    **args.litellm.environment,
                     # Without it a failed migration exits 0 and the proxy starts on an old schema.
                     "ENFORCE_PRISMA_MIGRATION_CHECK": "true",
                     # Teams and keys are the stack's settings: nobody needs the UI, which would answer every client.
@@ -218,6 +219,7 @@ def _spread() -> dict[str, object]:
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     """LiteLLM's own configuration, https://docs.litellm.ai/docs/proxy/config_settings."""
     router: dict[str, object] = {
+        **args.litellm.router_settings,
         "timeout": args.litellm.request_timeout,
         "stream_timeout": args.litellm.stream_timeout,
         "num_retries": args.litellm.retries,
@@ -229,10 +231,14 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         "enable_weighted_failover": True,
         **_fallbacks(args.litellm.fallbacks),
     }
-    settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
+    settings: dict[str, object] = {
+        **args.litellm.litellm_settings,
+        "request_timeout": args.litellm.request_timeout,
+    }
     config: dict[str, object] = {
         "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],
         "general_settings": {
+            **args.litellm.general_settings,
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
             # LiteLLM writes what fails into the same table. The default runs a day after each start, so never where

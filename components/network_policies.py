@@ -181,6 +181,9 @@ def _flows(
     if settings.vertex_projects:
         yield Flow(proxy, METADATA_SERVER, METADATA_PORTS)
     urls = {model.endpoint.url for model in settings.models if model.endpoint}
+    urls |= {
+        value for value in settings.litellm.environment.values() if value.startswith(("http://", "https://"))
+    }
     for url in sorted(urls.union(*(model.hosted.urls for model in settings.models if model.hosted))):
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]

@@ -125,6 +125,7 @@ class Settings(Section):
         keys = {
             secrets.variable(secret): secret for model in self.models for secret in model.secrets.values()
         }
+        keys |= self.litellm.secret_environment
         if password := self.litellm.shared_state.password_secret:
             keys[REDIS_PASSWORD] = password
         return keys
@@ -139,7 +140,8 @@ class Settings(Section):
     def litellm_texts(self) -> set[str]:
         """Of these variables, those with a file's text."""
         hosted = [model.hosted for model in self.models if model.hosted]
-        return {secrets.variable(secret) for model in hosted for secret in model.texts}
+        texts = {secrets.variable(secret) for model in hosted for secret in model.texts}
+        return {*texts, *self.litellm.secret_environment}
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
@@ -374,6 +376,8 @@ class Settings(Section):
         own = {self.secrets.prefix + secret_id for secret_id in own}
         read = {"secrets.existingVllmApiKey": self.secrets.existing_vllm_api_key}
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
+        for name, secret in self.litellm.secret_environment.items():
+            read[f"litellm.secretEnvironment.{name}"] = secret
         for index, model in enumerate(self.models):
             key = f"models[{index}]"
             read[f"{key}.vllm.huggingFaceToken"] = model.vllm.hugging_face_token if model.vllm else None

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
-from settings import names, prices, vllm_arguments
+from settings import litellm_settings, names, prices, vllm_arguments
 from settings.base import (
     Bytes,
     Cpu,
     DnsSubdomain,
     SecretId,
     Section,
+    VariableValue,
     Violation,
+    broken_variables,
     is_like_a_key,
     rule,
     section,
     setting,
 )
 from settings.hosted import HostedModel
+from settings.litellm_settings import VARIABLE
 from settings.names import VllmName
 from versions import LITELLM_CHART, VLLM_IMAGE
 
@@ -30,8 +34,12 @@ from versions import LITELLM_CHART, VLLM_IMAGE
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,127}$")]
 _MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
 """What LiteLLM takes for several models, or none, in the models of a key or a team (SpecialModelNames)."""
-_VARIABLE = "os.environ/"
-"""How a text of LiteLLM's configuration begins that it replaces with an environment variable."""
+_OWN_VARIABLES = re.compile(
+    r"(DATABASE|LD|PRISMA|PYTHON|REDIS|SECRET|UI)_?.*|LITELLM_(?!LICENSE$).*|PROXY_MASTER_KEY|UPSTREAM_API_KEY|HOME|PATH|HOST|PORT|"
+    r"NUM_WORKERS|CONFIG_FILE_PATH|DIRECT_URL|STORE_MODEL_IN_DB|DISABLE_.*|NO_(DOCS|REDOC|OPENAPI)|ENFORCE_PRISMA_MIGRATION_CHECK|"
+    r"SPEND_LOG_.*|SERVER_ROOT_PATH|USE_.*|WORKER_CONFIG"
+)
+"""Environment variables of the proxy that this program, the chart or the image sets, or that end what the settings promise."""
 
 _TWICE = "vLLM would get it twice and obey the one that the rest does not know of"
 _MORE_GPUS = "vLLM would ask for more GPUs than the engine has, and crash"
@@ -217,6 +225,37 @@ class LiteLLM(Section):
         otherwise="a failing upstream would get each request many times over",
     )
     fallbacks: Fallbacks = section(Fallbacks)
+    general_settings: dict[str, Any] = setting(
+        default_factory=dict,
+        about="More of LiteLLM's general_settings, by its names. What the pinned version does not know is refused, and what would undo "
+        "a promise of the stack; so it is with routerSettings and litellmSettings.",
+        otherwise="LiteLLM would not start",
+        write="generalSettings: {max_request_size_mb: 20}",
+    )
+    router_settings: dict[str, Any] = setting(
+        default_factory=dict,
+        about="More of LiteLLM's router_settings.",
+        otherwise="LiteLLM would not start",
+        write="routerSettings: {enable_pre_call_checks: true}",
+    )
+    litellm_settings: dict[str, Any] = setting(
+        default_factory=dict,
+        about="More of LiteLLM's litellm_settings: drop_params, callbacks ...",
+        otherwise="LiteLLM would not start",
+        write="litellmSettings: {drop_params: true, callbacks: [prometheus]}",
+    )
+    environment: dict[str, VariableValue] = setting(
+        default_factory=dict,
+        about="Environment variables of the proxy, such as a callback's. A URL's port is let out by the NetworkPolicy.",
+        otherwise="the API server would refuse the Deployment",
+        write='environment: {LANGFUSE_HOST: "https://langfuse.example.com"}',
+    )
+    secret_environment: dict[str, SecretId] = setting(
+        default_factory=dict,
+        about="Environment variables of the proxy whose values are secrets: ids of Secret Manager secrets.",
+        otherwise="pods would never start",
+        write="secretEnvironment: {LANGFUSE_SECRET_KEY: langfuse-secret-key}",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "INFO", about="Log level (LITELLM_LOG).", otherwise="LiteLLM would not start"
     )
@@ -230,6 +269,21 @@ class LiteLLM(Section):
     def connections(self) -> int:
         """Connections to the database at most, those of a rollout's pods included."""
         return (self.replicas + ROLLOUT_PODS) * DATABASE_CONNECTIONS
+
+    @rule
+    def litellm_takes_its_settings(self) -> Iterator[Violation]:
+        variables = {*self.environment, *self.secret_environment}
+        for kind, given in (
+            ("general", self.general_settings),
+            ("router", self.router_settings),
+            ("litellm", self.litellm_settings),
+        ):
+            for found in litellm_settings.broken(kind, given, variables):
+                yield replace(found, key=f"{kind}Settings.{found.key}")
+
+    @rule
+    def variables_are_free(self) -> Iterator[Violation]:
+        yield from broken_variables(self.environment, self.secret_environment, _OWN_VARIABLES, "the proxy")
 
     @rule
     def streams_do_not_outwait_requests(self) -> Iterator[Violation]:
@@ -867,12 +921,12 @@ class Model(Section):
                 "a key or a team with this model could ask for all of them, or for none",
                 "alias: qwen-local",
             )
-        if self.alias.startswith(_VARIABLE):
+        if self.alias.startswith(VARIABLE):
             yield Violation(
                 "alias",
-                f"LiteLLM reads what begins with {_VARIABLE} from the environment",
+                f"LiteLLM reads what begins with {VARIABLE} from the environment",
                 "the model would have another name, or none",
-                f"alias: {self.alias.removeprefix(_VARIABLE) or 'qwen-local'}",
+                f"alias: {self.alias.removeprefix(VARIABLE) or 'qwen-local'}",
             )
 
     @rule

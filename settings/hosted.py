@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from settings.base import SecretId, Section, Violation, is_like_a_key, rule, setting
+from settings.base import SecretId, Section, Violation, holds_a_key, is_url, rule, setting
+from settings.litellm_settings import VARIABLE, texts
 from versions import LITELLM_CHART
 
 _LITELLM = f"LiteLLM {LITELLM_CHART.version}"
@@ -55,10 +56,6 @@ _BESIDE: Mapping[str, tuple[str, ...]] = {
 }
 """Secrets that log nobody in without other parameters."""
 _FORMS: Mapping[str, tuple[str, str]] = {
-    "api_base": (
-        r"https?://[A-Za-z0-9.-]+(:[1-9][0-9]{0,4})?(/[^\s?#]*)?",
-        "https://my-resource.openai.azure.com",
-    ),
     "api_version": (r"[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?|v1|latest|preview", '"2024-10-21", in quotes'),
     "aws_region_name": (r"[a-z]{2}(-[a-z]+)+-[0-9]", "eu-central-1"),
     "vertex_location": (r"global|us|eu|[a-z]+-[a-z]+[0-9]+", "europe-west4"),
@@ -236,18 +233,18 @@ class HostedModel(Section):
     def secrets_are_named(self) -> Iterator[Violation]:
         provider = _providers().get(self.provider, {})
         for name, value in self.params.items():
-            texts = list(_texts(value))
-            if name in provider.get("secrets", ()) or any(map(_may_be_a_key, texts)):
+            found = list(texts(value))
+            if name in provider.get("secrets", ()) or any(map(holds_a_key, found)):
                 yield Violation(
                     f"params.{name}",
                     "its value is a secret, or looks like one",
                     "everyone who can read the stack file, the state or the ConfigMap could read it",
                     f"secretParams: {{{name}: the id of the secret that holds it}}",
                 )
-            elif any(text.startswith("os.environ/") for text in texts):
+            elif any(text.startswith(VARIABLE) for text in found):
                 yield Violation(
                     f"params.{name}",
-                    "LiteLLM reads what begins with os.environ/ from the environment",
+                    f"LiteLLM reads what begins with {VARIABLE} from the environment",
                     "the parameter would have another value, or none",
                     "the value itself, or the name of a secret in secretParams",
                 )
@@ -271,6 +268,15 @@ class HostedModel(Section):
                 "the provider would refuse every request",
                 f"{name}: {example}",
             )
+        for name, value in self.params.items():
+            a_url = name == "api_base" or (isinstance(value, str) and value.startswith("http"))
+            if a_url and not (isinstance(value, str) and is_url(value)):
+                yield Violation(
+                    f"params.{name}",
+                    "it is no URL",
+                    "the provider could not be reached",
+                    f"{name}: https://host.example.com",
+                )
         base = self.params.get("base_model", "")
         if not isinstance(base, str):
             yield Violation(
@@ -279,23 +285,3 @@ class HostedModel(Section):
                 "LiteLLM would count no price",
                 "base_model: azure/gpt-4o",
             )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value, keys of mappings left out."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in cast(dict[str, Any], value).values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in cast(list[Any], value):
-            yield from _texts(inner)
-
-
-def _may_be_a_key(text: str) -> bool:
-    """Whether a part of it between slashes may be one, which a URL's host and path are not as a whole."""
-    host = re.match(r"https?://[^/]*", text)
-    if host and "@" in host[0]:
-        return True
-    return any(is_like_a_key(part) for part in text.removeprefix(host[0] if host else "").split("/"))

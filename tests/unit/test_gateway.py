@@ -193,6 +193,31 @@ def test_a_proxy_that_logs_in_nowhere_has_no_rights_at_google(prod: Recording) -
     assert prod.one("ServiceAccount", "gateway-litellm-account").inputs["metadata"]["name"] == "litellm"
 
 
+def test_litellms_own_settings_stand_beside_the_stacks() -> None:
+    litellm = {
+        "generalSettings": {"max_request_size_mb": 20},
+        "routerSettings": {"enable_pre_call_checks": True},
+        "litellmSettings": {"drop_params": True, "s3_callback_params": {"s3_region_name": "os.environ/A"}},
+        "environment": {"A": "b", "LANGFUSE_HOST": "https://langfuse.example.com"},
+        "secretEnvironment": {"LANGFUSE_SECRET_KEY": "langfuse-key"},
+    }
+    own, more = (values(run_program({"litellm": each}), "litellm") for each in ({}, litellm))
+    for section, added in (
+        ("general_settings", litellm["generalSettings"]),
+        ("router_settings", litellm["routerSettings"]),
+        ("litellm_settings", litellm["litellmSettings"]),
+    ):
+        assert more["proxy_config"][section] == own["proxy_config"][section] | added
+    assert more["envVars"] == own["envVars"] | litellm["environment"]
+
+
+def test_the_proxys_secret_variables_come_from_secret_manager() -> None:
+    recording = run_program({"litellm": {"secretEnvironment": {"LANGFUSE_SECRET_KEY": "langfuse-key"}}})
+    assert synced(recording, "litellm-secrets")["LANGFUSE_SECRET_KEY"] == "langfuse-key"
+    assert recording.one("SecretIamMember", "gateway-secrets-langfuse-key-reader")
+    assert "LANGFUSE_SECRET_KEY" not in values(recording, "litellm")["envVars"]
+
+
 def test_secrets_whose_ids_look_alike_have_variables_of_their_own() -> None:
     ids = ["a-key", "a_key", "A-key", "A_KEY"]
     models = [{**LLAMA, "alias": secret, "endpoint": {**IGW, "apiKeySecret": secret}} for secret in ids]

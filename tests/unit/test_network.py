@@ -190,6 +190,12 @@ def test_a_provider_at_an_address_of_its_own_is_reached() -> None:
     assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.5"), 8443)
 
 
+def test_a_callbacks_address_is_reached() -> None:
+    found = policies(run_program({"litellm": {"environment": {"LANGFUSE_HOST": "http://10.30.0.6:3000"}}}))
+    assert found.allow(ENDS["LiteLLM"][0], End("10.30.0.6"), 3000)
+    assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.7"), 3000)
+
+
 def test_a_redis_of_ones_own_is_reached() -> None:
     shared = {"kind": "redis", "host": "10.0.0.3", "port": 6380}
     found = policies(run_program({"litellm": {"replicas": 2, "sharedState": shared}}))
