@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,7 @@ def models() -> dict[str, Model]:
 def answers() -> dict[str, dict[str, Any]]:
     """What each model is asked, as asked.py prints it; secrets are `value-of-<variable>`."""
     routes = [route(model, None, 1) for model in models().values()]
-    secrets = {
-        value.removeprefix("os.environ/")
-        for each in routes
-        for value in dict(each["litellm_params"]).values()  # pyright: ignore[reportCallIssue, reportArgumentType]
-        if isinstance(value, str) and value.startswith("os.environ/")
-    }
+    secrets = re.findall(r"os\.environ/(\w+)", json.dumps(routes))
     done = subprocess.run(
         [python(), Path(__file__).with_name("asked.py")],
         input=json.dumps(routes),
