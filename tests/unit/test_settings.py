@@ -41,8 +41,8 @@ def provider(name: str, **params: Any) -> dict[str, Any]:
     return hosted(model=f"{name}/a-model", params=params)
 
 
-def fallback(models: list[dict[str, Any]] | None = None, **on_error: list[str]) -> dict[str, Any]:
-    return {"models": models or [MODEL], "litellm": {"fallbacks": {"onError": on_error}}}
+def fallback(on_error: dict[str, list[str]], *models: dict[str, Any]) -> dict[str, Any]:
+    return {"models": [*models, MODEL], "litellm": {"fallbacks": {"onError": on_error}}}
 
 
 def litellm(**changes: Any) -> dict[str, Any]:
@@ -210,29 +210,30 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ),
     (model(weight=2), "llm-gateway:models[0].weight: no other model has the alias", "no weight"),
     (model(order=2), "llm-gateway:models[0].order: no other model has the alias", "no order"),
-    (fallback(gpt=["qwen-local"]), "llm-gateway:litellm.fallbacks.onError.gpt: no model has", "qwen-local"),
     (
-        fallback(**{"qwen-local": ["gpt"]}),
+        fallback({"gpt": ["qwen-local"]}),
+        "llm-gateway:litellm.fallbacks.onError.gpt: no model has",
+        "qwen-local",
+    ),
+    (
+        fallback({"qwen-local": ["gpt"]}),
         "llm-gateway:litellm.fallbacks.onError.qwen-local: no model has the alias 'gpt'",
         "one of qwen-local",
     ),
     (
-        fallback(**{"qwen-local": ["qwen-local"]}),
+        fallback({"qwen-local": ["qwen-local"]}),
         "llm-gateway:litellm.fallbacks.onError.qwen-local: the fallbacks of 'qwen-local' are qwen-local",
         "other models",
     ),
     (
-        fallback(**{"qwen-local": []}),
+        fallback({"qwen-local": []}),
         "llm-gateway:litellm.fallbacks.onError.qwen-local",
         "leave the entry out",
     ),
     (
         fallback(
-            [
-                {"alias": "free", "free": True, "endpoint": {"url": "http://a.b.svc/v1", "model": "a"}},
-                MODEL,
-            ],
-            free=["qwen-local"],
+            {"free": ["qwen-local"]},
+            {"alias": "free", "free": True, "endpoint": {"url": "http://a.b.svc/v1", "model": "a"}},
         ),
         "llm-gateway:litellm.fallbacks.onError.free: 'free' is free, and 'qwen-local' is not",
         "costs for the model",
