@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_gcp as gcp
@@ -30,14 +31,39 @@ PROXY = named("litellm")
 PORT = 4000
 HOOK = Path(__file__).with_name("proxy_hooks") / "keep_spend.py"
 VERTEX_AI_ROLE = "roles/aiplatform.user"
-_HOOKS = "/etc/llm-gateway"
+_HOOKS_PATH = "/etc/llm-gateway"
+_HOOKS: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": f"{RELEASE}-hooks"},
+    "data": {HOOK.name: HOOK.read_text()},
+}
+_PODS = {**PROXY.labels, "app.kubernetes.io/instance": RELEASE}
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
-SPREAD = {
+_EACH = {
     "maxSkew": 1,
-    "labelSelector": {"matchLabels": {**PROXY.labels, "app.kubernetes.io/instance": RELEASE}},
+    "labelSelector": {"matchLabels": _PODS},
     "matchLabelKeys": ["pod-template-hash"],
     "nodeTaintsPolicy": "Honor",
+}
+_SPREAD = [
+    {**_EACH, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"},
+    {**_EACH, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
+]
+# Not the chart's own, which takes in the migration's pod. A Job has no scale that the disruption controller could ask
+# for, so it would let no pod be evicted until the Job is gone: two minutes after each `up`.
+_DISRUPTIONS: dict[str, Any] = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": RELEASE},
+    "spec": {
+        "maxUnavailable": 1,
+        "selector": {
+            "matchLabels": _PODS,
+            "matchExpressions": [{"key": "batch.kubernetes.io/job-name", "operator": "DoesNotExist"}],
+        },
+    },
 }
 
 
@@ -117,7 +143,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "type": "RollingUpdate",
                     "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
                 },
-                **(_spread() if args.litellm.replicas > 1 else {}),
+                **({"topologySpreadConstraints": _SPREAD} if args.litellm.replicas > 1 else {}),
                 "readinessProbe": {"path": path},
                 # The chart asks every 10 s, for which a proxy that answers waits 5 s on average.
                 "startupProbe": {"path": path, "periodSeconds": 2, "failureThreshold": 150},
@@ -151,7 +177,12 @@ class LiteLLM(pulumi.ComponentResource):
                 # A pod that is to end serves on until every node has heard that it leaves the Service. Of the chart's
                 # 90 s of grace it then has the rest to answer the requests under way, and 20 s of it to write spend.
                 "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
-                **_hooks(),
+                # Optional: the migration mounts it too, and runs before it is made. A proxy without it does not start.
+                "volumes": [
+                    {"name": "hooks", "configMap": {"name": _HOOKS["metadata"]["name"], "optional": True}}
+                ],
+                "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS_PATH, "readOnly": True}],
+                "extraResources": [_HOOKS, *([_DISRUPTIONS] if args.litellm.replicas > 1 else [])],
                 "securityContext": ROOT_WITHOUT_RIGHTS,
                 # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
                 "migrationJob": {
@@ -174,7 +205,7 @@ class LiteLLM(pulumi.ComponentResource):
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
                     "LITELLM_WORKER_STARTUP_HOOKS": f"{HOOK.stem}:install",
-                    "PYTHONPATH": _HOOKS,
+                    "PYTHONPATH": _HOOKS_PATH,
                 },
                 "proxy_config": _proxy_config(args),
                 "resources": {
@@ -186,34 +217,6 @@ class LiteLLM(pulumi.ComponentResource):
         )
         self.url = pulumi.Output.format("http://{0}.{1}.svc.cluster.local:{2}", RELEASE, args.namespace, PORT)
         self.register_outputs({"url": self.url})
-
-
-def _hooks() -> dict[str, object]:
-    """Values that bring the proxy our own code."""
-    return {
-        "extraResources": [
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": f"{RELEASE}-hooks"},
-                "data": {HOOK.name: HOOK.read_text()},
-            }
-        ],
-        # Optional: the migration mounts it too, and runs before it is made. A proxy without it does not start.
-        "volumes": [{"name": "hooks", "configMap": {"name": f"{RELEASE}-hooks", "optional": True}}],
-        "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS, "readOnly": True}],
-    }
-
-
-def _spread() -> dict[str, object]:
-    """Values that keep the loss of a node from taking every replica, and a drain from taking two."""
-    return {
-        "pdb": {"enabled": True, "maxUnavailable": 1},
-        "topologySpreadConstraints": [
-            {**SPREAD, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"},
-            {**SPREAD, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
-        ],
-    }
 
 
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:

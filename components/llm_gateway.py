@@ -296,4 +296,5 @@ class LlmGateway(pulumi.ComponentResource):
             database_host=postgres.database.host,
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
         )
-        self.register_outputs({"url": litellm.url})
+        # The policies read the second: they see no settings.
+        self.register_outputs({"url": litellm.url, "production": settings.production})

@@ -65,6 +65,12 @@ class Settings(Section):
         write="- {alias: qwen-local, inputCostPerToken: 0.00000005, outputCostPerToken: 0.0000002, "
         "vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}}",
     )
+    production: bool = setting(
+        True,
+        about="Whether the policies of production hold for this stack (docs/policies.md).",
+        otherwise="an environment that people rely on could go without backups, copies and protection",
+        write="production: false, where nothing would be missed",
+    )
     protect: bool = setting(
         False,
         about="Protect the database, the secrets and the node pool from deletion; the salt always is.",

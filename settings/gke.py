@@ -57,6 +57,13 @@ class Cluster(Section):
         write="stack: organization/gke-cluster/dev",
     )
 
+    endpoint: Literal["ip", "dns", "private"] = setting(
+        "ip",
+        about="How Pulumi and kubectl reach the control plane: at its address, by its DNS-based endpoint, which needs no "
+        "authorized network, or at its private address from inside the VPC.",
+        otherwise="neither Pulumi nor kubectl could talk to the cluster",
+    )
+
     @rule
     def is_named_once(self) -> Iterator[Violation]:
         if self.stack and (self.name or self.location or self.project):

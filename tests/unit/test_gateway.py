@@ -254,11 +254,16 @@ def test_readiness_agrees_with_serving_without_a_database(serve: bool, path: str
 def test_replicas_are_spread_and_disrupted_one_at_a_time(prod: Recording, program: Recording) -> None:
     litellm = values(prod, "litellm")
     assert litellm["replicaCount"] == 2
-    assert litellm["pdb"] == {"enabled": True, "maxUnavailable": 1}
+    (budget,) = [item for item in litellm["extraResources"] if item["kind"] == "PodDisruptionBudget"]
+    assert budget["spec"]["maxUnavailable"] == 1
+    # tests/rehearsal/test_gateway.py asks the controller.
+    assert budget["spec"]["selector"]["matchExpressions"][0]["operator"] == "DoesNotExist"
     assert [
         (rule["topologyKey"], rule["whenUnsatisfiable"]) for rule in litellm["topologySpreadConstraints"]
     ] == [("kubernetes.io/hostname", "DoNotSchedule"), ("topology.kubernetes.io/zone", "ScheduleAnyway")]
-    assert not {"pdb", "topologySpreadConstraints"} & values(program, "litellm").keys()
+    alone = values(program, "litellm")
+    assert "topologySpreadConstraints" not in alone
+    assert [item["kind"] for item in alone["extraResources"]] == ["ConfigMap"]
 
 
 def test_no_rollout_goes_below_the_replicas(prod: Recording) -> None:
