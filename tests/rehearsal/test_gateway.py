@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sandbox.google.cloud import member_name
 from sandbox.google.workload_identity import principal
 from settings.names import LONGEST
 from tests.support.driver import Sandbox
@@ -120,12 +121,12 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
 
 
 def test_the_proxy_may_ask_vertex_ai_as_its_own_account(gateway: Sandbox) -> None:
-    (grant,) = gateway.cloud.list("projectIamMember")
-    account = gateway.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")["spec"]["template"][
-        "spec"
-    ]["serviceAccountName"]
-    assert grant["role"] == "roles/aiplatform.user"
-    assert grant["member"] == principal(gateway.cloud, NAMESPACE, account)
+    deployment = gateway.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
+    account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    member = principal(gateway.cloud, NAMESPACE, account)
+    gateway.cloud.get(
+        "projectIamMember", member_name("projects/example-llm-dev", "roles/aiplatform.user", member)
+    )
 
 
 def test_upstreams_keys_reach_the_proxy(gateway: Sandbox) -> None:
