@@ -127,6 +127,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         )
         vllm_api_key = own.existing_vllm_api_key if settings.self_hosted else None
         existing = {*settings.litellm_keys.values(), *settings.hugging_face_tokens.values()}
+        existing.update(settings.engine_secrets.values())
         existing |= set(filter(None, [vllm_api_key]))
         self.existing = {secret_id: self._existing(secret_id) for secret_id in sorted(existing)}
         self.vllm_api_key = None

@@ -214,7 +214,8 @@ class LlmGateway(pulumi.ComponentResource):
                     models=settings.self_hosted,
                     pool=gpu_pool,  # engines can be scheduled
                     api_key=synced.vllm,  # engines start only with their key,
-                    hugging_face=synced.hugging_face,  # and with the tokens that they download with
+                    hugging_face=synced.hugging_face,  # with the tokens that they download with,
+                    environment=synced.engines,  # and with the secrets in their environments
                     charts=charts,
                     timeout=timeouts.vllm,
                 ),

@@ -21,6 +21,7 @@ import pulumi_kubernetes as kubernetes
 from components import barman_plugin, litellm, operators, postgres_cluster, tenants, valkey, vllm
 from components.workload import Workload
 from settings import Settings
+from settings.base import urls_in
 
 Peer = kubernetes.networking.v1.NetworkPolicyPeerArgs
 Port = kubernetes.networking.v1.NetworkPolicyPortArgs
@@ -176,18 +177,16 @@ def _flows(
         yield Flow(router, engine, _tcp(vllm.PORT))
         yield Flow(router, *api_server)  # finds the engines' pods
         yield Flow(engine, INTERNET, _tcp(443))  # downloads the weights
+        for model in settings.self_hosted.values():
+            yield from (_to_url(engine, url) for url in sorted(urls_in(model.environment)))
     if any(model.hosted for model in settings.models):
         yield Flow(proxy, INTERNET, _tcp(443))
     if settings.vertex_projects:
         yield Flow(proxy, METADATA_SERVER, METADATA_PORTS)
     urls = {model.endpoint.url for model in settings.models if model.endpoint}
-    urls |= {
-        value for value in settings.litellm.environment.values() if value.startswith(("http://", "https://"))
-    }
-    for url in sorted(urls.union(*(model.hosted.urls for model in settings.models if model.hosted))):
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        yield _to_host(proxy, parts.hostname or "", port)
+    urls = urls.union(*(model.hosted.urls for model in settings.models if model.hosted))
+    for url in sorted(urls | urls_in(settings.litellm.environment)):
+        yield _to_url(proxy, url)
 
     shared_state = settings.litellm.shared_state
     if settings.declares_tenants:
@@ -234,6 +233,11 @@ def _clients(namespaces: Sequence[str]) -> Elsewhere:
     if not namespaces:
         return Elsewhere([Peer(namespace_selector=kubernetes.meta.v1.LabelSelectorArgs())])
     return Elsewhere([Peer(namespace_selector=_namespace(namespace)) for namespace in namespaces])
+
+
+def _to_url(source: Pods, url: str) -> Flow:
+    parts = urlsplit(url)
+    return _to_host(source, parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme])
 
 
 def _to_host(source: Pods, host: str, port: int) -> Flow:

@@ -89,6 +89,8 @@ class SecretSync(pulumi.ComponentResource):
     database: SyncedSecret
     vllm: SyncedSecret | None
     """None where nothing is self-hosted."""
+    engines: SyncedSecret | None
+    """What engines have in their environments, each under its variable's name; None where there is none."""
     hugging_face: SyncedSecret | None
     """The tokens, each under its model's name among vLLM's objects; None where there is none."""
     tenant_keys: SyncedSecret | None
@@ -180,6 +182,12 @@ class SecretSync(pulumi.ComponentResource):
         tokens = {alias: secrets.existing[token] for alias, token in settings.hugging_face_tokens.items()}
         self.hugging_face = (
             self._external_secret("hugging-face-tokens", args.serving, tokens) if tokens else None
+        )
+        environment = {key: secrets.existing[secret] for key, secret in settings.engine_secrets.items()}
+        self.engines = (
+            self._external_secret("vllm-environment", args.serving, environment, texts=environment)
+            if environment
+            else None
         )
         self.tenant_keys = (
             self._external_secret(

@@ -155,6 +155,12 @@ class Settings(Section):
         tokens = {name: model.hugging_face_token for name, model in self.self_hosted.items()}
         return {name: secret for name, secret in tokens.items() if secret}
 
+    @property
+    def engine_secrets(self) -> Mapping[str, str]:
+        """Ids of the secrets in engines' environments, made elsewhere, by their keys in the engines' Secret."""
+        ids = (secret for model in self.self_hosted.values() for secret in model.secret_environment.values())
+        return {secrets.variable(secret): secret for secret in ids}
+
     @rule
     def deployments_are_told_apart(self) -> Iterator[Violation]:
         for alias, places in self.deployments.items():
@@ -346,6 +352,7 @@ class Settings(Section):
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
         elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
+        elsewhere.update(self.engine_secrets.values())
         elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
         aliases = list(self.deployments)
         prefix = self.secrets.prefix
@@ -387,6 +394,8 @@ class Settings(Section):
         for index, model in enumerate(self.models):
             key = f"models[{index}]"
             read[f"{key}.vllm.huggingFaceToken"] = model.vllm.hugging_face_token if model.vllm else None
+            for name, secret in model.vllm.secret_environment.items() if model.vllm else ():
+                read[f"{key}.vllm.secretEnvironment.{name}"] = secret
             kind = "hosted" if model.hosted else "endpoint"
             for param, secret in model.secrets.items():
                 named = "apiKeySecret" if param == "api_key" else f"secretParams.{param}"

@@ -50,6 +50,15 @@ def is_url(text: str) -> bool:
     return found is not None and int(found["port"] or 0) <= 65535
 
 
+def urls_in(values: Mapping[str, Any]) -> set[str]:
+    """The values that are URLs of http or https."""
+    return {
+        value
+        for value in values.values()
+        if isinstance(value, str) and value.startswith(("http://", "https://"))
+    }
+
+
 def _names_a_secret(name: str) -> str:
     if is_like_a_key(name):
         raise PydanticCustomError(

@@ -76,6 +76,11 @@ _SET_ALREADY: Mapping[str, tuple[str, str]] = {
 }
 """Options of `vllm serve` that this program or the chart sets: what would happen were they given, and what to write."""
 
+_ENGINES_VARIABLES = re.compile(
+    r"(LD|PYTHON|NVIDIA)_?.*|CUDA_VISIBLE_DEVICES|HF_(HOME|TOKEN)|HOME|PATH|POD_IP|PROMETHEUS_MULTIPROC_DIR|RELEASE_NAME|"
+    r"VLLM_(API_KEY|HOST_IP|PORT|USE_V1)"
+)
+"""Environment variables of the engines that the chart, the image or the node sets."""
 PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
 UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
 REDIS_PASSWORD = "REDIS_PASSWORD"
@@ -380,6 +385,18 @@ class VllmModel(Section):
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
     )
 
+    environment: dict[str, VariableValue] = setting(
+        default_factory=dict,
+        about="Environment variables of the engines. A URL's port is let out by the NetworkPolicy.",
+        otherwise="the API server would refuse the Deployment",
+        write='environment: {VLLM_LOGGING_LEVEL: "DEBUG"}',
+    )
+    secret_environment: dict[str, SecretId] = setting(
+        default_factory=dict,
+        about="Environment variables of the engines whose values are secrets: ids of Secret Manager secrets.",
+        otherwise="engines would never start",
+        write="secretEnvironment: {AWS_SECRET_ACCESS_KEY: weights-key}",
+    )
     name: VllmName | None = setting(
         None,
         about=f"Name of the model's Deployment, Service and claim, as vllm-<name>-...: small letters, digits and dashes, "
@@ -389,6 +406,12 @@ class VllmModel(Section):
         "claim would be made and the former deleted",
         write="name: qwen-local",
     )
+
+    @rule
+    def variables_are_free(self) -> Iterator[Violation]:
+        yield from broken_variables(
+            self.environment, self.secret_environment, _ENGINES_VARIABLES, "the engine"
+        )
 
     @rule
     def engines_can_share_the_cache(self) -> Iterator[Violation]:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from settings.base import SecretId, Section, Violation, holds_a_key, is_url, rule, setting
+from settings.base import SecretId, Section, Violation, holds_a_key, is_url, rule, setting, urls_in
 from settings.litellm_settings import VARIABLE, texts
 from versions import LITELLM_CHART
 
@@ -132,9 +132,7 @@ class HostedModel(Section):
     @property
     def urls(self) -> set[str]:
         """Where the provider is, as far as the settings say."""
-        return {
-            value for value in self.params.values() if isinstance(value, str) and value.startswith("http")
-        }
+        return urls_in(self.params)
 
     @rule
     def provider_exists(self) -> Iterator[Violation]:

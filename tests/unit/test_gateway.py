@@ -218,6 +218,24 @@ def test_the_proxys_secret_variables_come_from_secret_manager() -> None:
     assert "LANGFUSE_SECRET_KEY" not in values(recording, "litellm")["envVars"]
 
 
+def test_engines_have_their_environment_and_start_once_its_secrets_are_there() -> None:
+    environment = {
+        "environment": {"VLLM_LOGGING_LEVEL": "DEBUG"},
+        "secretEnvironment": {"AWS_KEY": "weights-key"},
+    }
+    recording = run_program({"models": [{**QWEN, "vllm": {**QWEN["vllm"], **environment}}]})
+    (engine,) = values(recording, "vllm")["servingEngineSpec"]["modelSpec"]
+    reference = {"name": "vllm-environment", "key": "SECRET_WEIGHTS_KEY"}
+    assert engine["env"] == [
+        {"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"},
+        {"name": "AWS_KEY", "valueFrom": {"secretKeyRef": reference}},
+    ]
+    assert synced(recording, "vllm-environment") == {"SECRET_WEIGHTS_KEY": "weights-key"}
+    assert "llm-gateway/vllm-environment" in engine["podAnnotations"]
+    gate = recording.one("ConfigMap", "gateway-secret-sync-vllm-environment-synced")
+    assert gate.urn in recording.direct_dependencies(recording.one("Release", "gateway-vllm-release"))
+
+
 def test_secrets_whose_ids_look_alike_have_variables_of_their_own() -> None:
     ids = ["a-key", "a_key", "A-key", "A_KEY"]
     models = [{**LLAMA, "alias": secret, "endpoint": {**IGW, "apiKeySecret": secret}} for secret in ids]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from sandbox.network.policies import End, Policies
-from tests.support.engine import COSTS, EVERYTHING, ROOT, Recording, run_program
+from tests.support.engine import COSTS, EVERYTHING, ROOT, SETTINGS, Recording, run_program
 
 NAMESPACES = {"llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager"}
 WEBHOOK = {"app.kubernetes.io/component": "webhook"}
@@ -194,6 +194,14 @@ def test_a_callbacks_address_is_reached() -> None:
     found = policies(run_program({"litellm": {"environment": {"LANGFUSE_HOST": "http://10.30.0.6:3000"}}}))
     assert found.allow(ENDS["LiteLLM"][0], End("10.30.0.6"), 3000)
     assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.7"), 3000)
+
+
+def test_a_mirror_of_weights_is_reached_by_engines_alone() -> None:
+    model = {**SETTINGS["models"][0]}
+    model["vllm"] = {**model["vllm"], "environment": {"HF_ENDPOINT": "http://10.30.0.8:8080/hub"}}
+    found = policies(run_program({"models": [model]}))
+    assert found.allow(ENDS["vLLM engine"][0], End("10.30.0.8"), 8080)
+    assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.8"), 8080)
 
 
 def test_a_redis_of_ones_own_is_reached() -> None:

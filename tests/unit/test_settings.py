@@ -601,6 +601,21 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:litellm.secretEnvironment.A: litellm-salt-key is the gateway's own",
         "A: the id",
     ),
+    (
+        vllm(environment={"VLLM_API_KEY": "a"}),
+        "llm-gateway:models[0].vllm.environment.VLLM_API_KEY: the engine gets this one",
+        "leave it out",
+    ),
+    (
+        vllm(environment={"A": KEY}),
+        "llm-gateway:models[0].vllm.environment.A: its value",
+        "secretEnvironment",
+    ),
+    (
+        vllm(secretEnvironment={"A": "litellm-salt-key"}),
+        "llm-gateway:models[0].vllm.secretEnvironment.A: litellm-salt-key is the gateway's own",
+        "A: the id",
+    ),
     # A provider that LiteLLM does not have, lacks what it needs, or would ask elsewhere than is meant.
     (
         hosted(model="antropic/claude-sonnet-4-5"),
