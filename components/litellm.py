@@ -201,6 +201,8 @@ class LiteLLM(pulumi.ComponentResource):
                     # Batches of 1,000 records per cleanup, every ten minutes: twice what comes in meanwhile, and
                     # LiteLLM's default at least, for a retention that was lowered.
                     "SPEND_LOG_RUN_LOOPS": str(max(500, 2 * args.litellm.requests_per_day // 144_000)),
+                    # Retries are the router's. LiteLLM takes its 0 for embeddings' clients as unset, which means this.
+                    "DEFAULT_MAX_RETRIES": "0",
                     "LITELLM_LOG": args.litellm.log_level,
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -223,7 +225,6 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     """LiteLLM's own configuration, https://docs.litellm.ai/docs/proxy/config_settings."""
     router: dict[str, object] = {
         **args.litellm.router_settings,
-        "timeout": args.litellm.request_timeout,
         "stream_timeout": args.litellm.stream_timeout,
         "num_retries": args.litellm.retries,
         # A hung upstream would be waited for once more with each retry.
@@ -234,6 +235,7 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         "enable_weighted_failover": True,
         **_fallbacks(args.litellm.fallbacks),
     }
+    # The router's timeout, too, where that has none of its own.
     settings: dict[str, object] = {
         **args.litellm.litellm_settings,
         "request_timeout": args.litellm.request_timeout,

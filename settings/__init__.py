@@ -15,7 +15,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from settings import secrets, stack_text, tenants
-from settings.base import Section, Violation, gibibytes, repeated, rule, section, setting
+from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
@@ -86,8 +86,9 @@ class Settings(Section):
     )
     owner: str | None = setting(
         None,
-        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}$",
-        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`. "
+        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}(/[\w.-]+)?$",
+        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`, and "
+        "`<project>/<stack>/<component>` where a program of your own calls the component something else than `gateway`. "
         "After a rename of the stack: its former name.",
         otherwise="the stack would be refused what it made under its former name",
         write="owner: llm-gateway/dev",
@@ -151,7 +152,7 @@ class Settings(Section):
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
-        """Ids of the secrets with Hugging Face tokens, made elsewhere, by the model's name among vLLM's objects."""
+        """The secrets with Hugging Face tokens, made elsewhere, by the model's name among vLLM's objects."""
         tokens = {name: model.hugging_face_token for name, model in self.self_hosted.items()}
         return {name: secret for name, secret in tokens.items() if secret}
 
@@ -292,6 +293,19 @@ class Settings(Section):
                 )
 
     @rule
+    def cache_disks_fit_the_machine(self) -> Iterator[Violation]:
+        machine = MACHINES.get(self.gpu_pool.machine_type)
+        for index, model in enumerate(self.models):
+            disk = model.vllm and model.vllm.cache == "disk" and model.vllm.cache_storage_class is None
+            if disk and machine and machine.hyperdisk_only:
+                yield Violation(
+                    f"models[{index}].vllm.cacheStorageClass",
+                    f"{self.gpu_pool.machine_type} takes no Persistent Disk, which the cluster's default class makes",
+                    "the engine's volume could not be attached, and the engine would stay Pending",
+                    "cacheStorageClass: a class of type hyperdisk-balanced or hyperdisk-ml, or cache: ephemeral",
+                )
+
+    @rule
     def engines_fit_the_pool(self) -> Iterator[Violation]:
         pool = self.gpu_pool
         asked = sum(model.vllm.gpus * model.vllm.replicas for model in self.models if model.vllm)
@@ -349,11 +363,17 @@ class Settings(Section):
                     f"zones: [{region}-a]",
                 )
 
+    @property
+    def made_elsewhere(self) -> frozenset[str]:
+        """The secrets that are only read."""
+        vllm_key = self.secrets.existing_vllm_api_key if self.self_hosted else None
+        references = {*self.litellm_keys.values(), *self.hugging_face_tokens.values(), vllm_key}
+        references |= set(self.engine_secrets.values())
+        return frozenset(filter(None, references))
+
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
-        elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
-        elsewhere.update(self.engine_secrets.values())
-        elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
+        elsewhere = {secret_and_version(reference)[0] for reference in self.made_elsewhere}
         aliases = list(self.deployments)
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
@@ -401,7 +421,7 @@ class Settings(Section):
                 named = "apiKeySecret" if param == "api_key" else f"secretParams.{param}"
                 read[f"{key}.{kind}.{named}"] = secret
         for key, secret in read.items():
-            if secret in own:
+            if secret and secret_and_version(secret)[0] in own:
                 yield Violation(
                     key,
                     f"{secret} is the gateway's own secret",

@@ -15,7 +15,7 @@ from settings.base import (
     Bytes,
     Cpu,
     DnsSubdomain,
-    SecretId,
+    SecretReference,
     Section,
     VariableValue,
     Violation,
@@ -111,9 +111,9 @@ class SharedState(Section):
         write="host: 10.0.0.3",
     )
     port: int = setting(6379, ge=1, le=65535, about="Port, for kind redis.")
-    password_secret: SecretId | None = setting(
+    password_secret: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with the password, for kind redis; unset means none.",
+        about="Id of the Secret Manager secret with the password, for kind redis, or `<id>/versions/<number>`; unset means none.",
         otherwise="the Redis would refuse the proxy",
         write="passwordSecret: redis-password",
     )
@@ -210,7 +210,8 @@ class LiteLLM(Section):
         600,
         ge=1,
         le=3600,
-        about="Longest wait for a whole answer of an upstream, s; then the client gets 408, and no retry follows. "
+        about="Longest wait for a whole answer of an upstream, s; then the client gets 408, and no retry follows, but for "
+        "images, which LiteLLM asks for three times. "
         "LiteLLM's own default is 6,000.",
         otherwise="an upstream that hangs would hold each request, its memory and its client for as long",
     )
@@ -255,7 +256,7 @@ class LiteLLM(Section):
         otherwise="the API server would refuse the Deployment",
         write='environment: {LANGFUSE_HOST: "https://langfuse.example.com"}',
     )
-    secret_environment: dict[str, SecretId] = setting(
+    secret_environment: dict[str, SecretReference] = setting(
         default_factory=dict,
         about="Environment variables of the proxy whose values are secrets: ids of Secret Manager secrets.",
         otherwise="pods would never start",
@@ -328,9 +329,9 @@ class VllmModel(Section):
         about="Branch, tag or commit of the repository; unset means its default branch.",
         write="revision: main",
     )
-    hugging_face_token: SecretId | None = setting(
+    hugging_face_token: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with a Hugging Face token, for gated models.",
+        about="Id of the Secret Manager secret with a Hugging Face token, for gated models, or `<id>/versions/<number>`.",
         otherwise="the model could not be downloaded",
         write="huggingFaceToken: hf-token",
     )
@@ -391,7 +392,7 @@ class VllmModel(Section):
         otherwise="the API server would refuse the Deployment",
         write='environment: {VLLM_LOGGING_LEVEL: "DEBUG"}',
     )
-    secret_environment: dict[str, SecretId] = setting(
+    secret_environment: dict[str, SecretReference] = setting(
         default_factory=dict,
         about="Environment variables of the engines whose values are secrets: ids of Secret Manager secrets.",
         otherwise="engines would never start",
@@ -472,9 +473,9 @@ class EndpointModel(Section):
     model: str = setting(
         pattern=r"^\S+$", about="Model name the endpoint knows.", write="model: llama-3.1-8b-instruct"
     )
-    api_key_secret: SecretId | None = setting(
+    api_key_secret: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with the endpoint's API key; unset means it wants none.",
+        about="Id of the Secret Manager secret with the endpoint's API key, or `<id>/versions/<number>`; unset means it wants none.",
         write="apiKeySecret: inference-gateway-key",
     )
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from settings.base import SecretId, Section, Violation, holds_a_key, is_url, rule, setting, urls_in
+from settings.base import SecretReference, Section, Violation, holds_a_key, is_url, rule, setting, urls_in
 from settings.litellm_settings import VARIABLE, texts
 from versions import LITELLM_CHART
 
@@ -79,7 +79,7 @@ class HostedModel(Section):
         otherwise="LiteLLM would refuse every request for it",
         write="model: anthropic/claude-sonnet-4-5",
     )
-    api_key_secret: SecretId | None = setting(
+    api_key_secret: SecretReference | None = setting(
         None,
         about="Id of the Secret Manager secret with the provider's API key. Unset: `secretParams` log in, the provider wants "
         "no key, or, for `vertex_ai`, the proxy's own Google identity does.",
@@ -93,7 +93,7 @@ class HostedModel(Section):
         otherwise="LiteLLM would fail every request for it",
         write='params: {api_base: "https://my-resource.openai.azure.com", api_version: "2024-10-21"}',
     )
-    secret_params: dict[str, SecretId] = setting(
+    secret_params: dict[str, SecretReference] = setting(
         default_factory=dict,
         about="Parameters whose values are secrets, where a provider has others than one API key: ids of Secret Manager secrets by "
         "LiteLLM's names of the parameters.",

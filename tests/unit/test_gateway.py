@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.litellm import HOOK
-from tests.support.engine import COSTS, HOSTED, SETTINGS, Recording, run_program
+from tests.support.engine import COSTS, HOSTED, SETTINGS, Mocks, Recording, run_program
 
 PROMPT_PRICES = (
     "cache_read_input_token_cost",
@@ -44,7 +45,6 @@ PROD: Mapping[str, Any] = {
     "litellm": {"replicas": 2, "sharedState": {"kind": "valkey"}},
 }
 WAITS: Mapping[str, Any] = {
-    "timeout": 600,
     "stream_timeout": 120,
     "num_retries": 2,
     "retry_policy": {"TimeoutErrorRetries": 0},
@@ -137,7 +137,7 @@ def test_the_admin_ui_is_off(program: Recording) -> None:
 def test_how_long_a_request_is_held_and_repeated_is_the_settings() -> None:
     recording = run_program({"litellm": {"requestTimeout": 900, "streamTimeout": 300, "retries": 0}})
     config = values(recording, "litellm")["proxy_config"]
-    waits = {**WAITS, "timeout": 900, "stream_timeout": 300, "num_retries": 0}
+    waits = {**WAITS, "stream_timeout": 300, "num_retries": 0}
     assert config["router_settings"] == waits
     assert config["litellm_settings"]["request_timeout"] == 900
 
@@ -156,6 +156,30 @@ def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
         "REDIS_PASSWORD": "litellm-redis-password",
         "SECRET_ANTHROPIC_API_KEY": "anthropic-api-key",
     }
+
+
+def test_an_upstreams_key_may_be_of_one_version() -> None:
+    """A preview shows another one, and pods restart with it; the newest arrives unseen, in pods that start later."""
+
+    def claude(alias: str, version: str) -> dict[str, Any]:
+        secret = {"apiKeySecret": f"anthropic-api-key{version}"}
+        return {"alias": alias, **COSTS, "hosted": HOSTED | secret}
+
+    models = [claude("pinned", "/versions/3"), claude("other", "/versions/4"), claude("newest", "")]
+    google = Mocks(versions=[("anthropic-api-key", "3"), ("anthropic-api-key", "4")])
+    recording = run_program({"models": models}, google)
+    assert len([n for n in names(recording, ["SecretIamMember"]) if "anthropic" in n]) == 1
+    spec = recording.one("ExternalSecret", "gateway-secret-sync-litellm-secrets").inputs["spec"]
+    read = [entry["remoteRef"] for entry in spec["data"] if entry["secretKey"].startswith("MODEL_")]
+    assert {reference["key"] for reference in read} == {"anthropic-api-key"}
+    assert {reference["version"] for reference in read} == {"3", "4", "latest"}
+    annotations = values(recording, "litellm")["podAnnotations"]
+    assert "anthropic-api-key=3" in annotations["llm-gateway/litellm-secrets"].split(",")
+
+    with pytest.raises(
+        pulumi.RunError, match=r"anthropic-api-key/versions/5, and example-llm-dev has no such"
+    ):
+        run_program({"models": [claude("pinned", "/versions/5")]}, google)
 
 
 def test_models_may_share_a_key() -> None:

@@ -23,7 +23,6 @@ from components.gateway_secrets import OWNER, SALT_VERSION
 from components.owner import LABEL, owner_label
 from policy.pack import POLICIES
 from sandbox.stack_file import merged
-from settings import Settings
 from tests.support.documents import Block, blocks, pages
 from tests.support.engine import ROOT, Mocks, Recording, Registration, run_program
 from tests.unit.test_examples import CLUSTER, CONSUMER, Answers, run_example
@@ -128,11 +127,7 @@ def test_settings_in_documents_pass(block: Block) -> None:
     ids = ("master-key", "salt-key", "db-password", "redis-password")
     there = {f"litellm-{name}": {OWNER: "llm-gateway/dev", SALT_VERSION: "1"} for name in ids}
     google = Mocks(there | {"vllm-api-key": {OWNER: "llm-gateway/dev"}}, [("litellm-salt-key", "1")])
-    google.buckets = {
-        "my-project-id-platform-prod-litellm-pg": {
-            LABEL: owner_label(Settings.model_construct(owner="llm-gateway/dev"))
-        }
-    }
+    google.buckets = {"my-project-id-platform-prod-litellm-pg": {LABEL: owner_label("llm-gateway/dev")}}
     _, said = checked(
         run_program({key.removeprefix("llm-gateway:"): value for key, value in config.items()}, google),
     )

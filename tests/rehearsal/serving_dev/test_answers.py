@@ -15,8 +15,10 @@ import yaml
 
 from sandbox.cluster import control_plane
 from sandbox.network.addresses import Network
+from sandbox.paths import REPOSITORY
 from sandbox.processes import running
 from tests.support import leaks
+from tests.support.documents import blocks
 from tests.support.driver import Result, Sandbox
 from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
@@ -104,19 +106,28 @@ def test_a_model_that_is_not_declared(client: httpx.Client) -> None:
 
 
 def test_kubectl_reaches_running_pods(gateway: Sandbox) -> None:
-    assert "Application startup complete" in kubectl(gateway, "logs", "deploy/litellm").succeeded().text
-    query = [
-        "psql",
-        "-d",
-        "litellm",
-        "-tAc",
-        """SELECT max_budget FROM "LiteLLM_TeamTable" WHERE team_alias = 'search'""",
-    ]
+    # `deploy/litellm` may be the migration's pod; only those of a Deployment have this hash.
+    proxy, *_ = proxies(gateway)
+    of_proxies = ("--selector", "app.kubernetes.io/name=litellm,pod-template-hash", "--tail", "-1")
+    assert "Application startup complete" in kubectl(gateway, "logs", *of_proxies).succeeded().text
+    budget = """SELECT max_budget FROM "LiteLLM_TeamTable" WHERE team_alias = 'search'"""
+    query = ["psql", "-d", "litellm", "-tAc", budget]
     asked = kubectl(gateway, "exec", "litellm-pg-1", "-c", "postgres", "--", *query).succeeded()
     assert asked.text.strip() == "50"
-    assert kubectl(gateway, "exec", "deploy/litellm", "--", "sh", "-c", "exit 3").code == 3
-    refused = kubectl(gateway, "exec", "deploy/litellm", "--", "no-such-program").failed()
+    assert kubectl(gateway, "exec", proxy, "--", "sh", "-c", "exit 3").code == 3
+    refused = kubectl(gateway, "exec", proxy, "--", "no-such-program").failed()
     assert "executable file not found in $PATH" in refused.text
+
+
+def test_what_a_full_database_is_full_of(gateway: Sandbox) -> None:
+    """The guide's own commands; nothing fills a volume here."""
+    (block,) = (
+        b for b in blocks(REPOSITORY / "docs" / "operations.md", "sh") if "pg_replication_slots" in b.text
+    )
+    said = gateway.run("exec", "--", "sh", "-euc", block.text).succeeded().text
+    assert "Cluster in healthy state" in said
+    assert "slot_name" in said
+    assert re.search(r"LiteLLM_\w+ +\| +\d+ kB", said)
 
 
 def like_the_engine(sandbox: Sandbox, name: str, arguments: list[str], port: int) -> Json:
