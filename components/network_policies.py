@@ -9,7 +9,6 @@ the pods' own. Kubelet probes need no rule: traffic from the node a pod runs on 
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pulumi_kubernetes as kubernetes
 from components import barman_plugin, litellm, operators, postgres_cluster, tenants, valkey, vllm
 from components.workload import Workload
 from settings import Settings
+from settings.tls import service_namespace
 
 Peer = kubernetes.networking.v1.NetworkPolicyPeerArgs
 Port = kubernetes.networking.v1.NetworkPolicyPortArgs
@@ -188,8 +188,10 @@ def _flows(
         yield Flow(pods(tenants.RECONCILER, "gateway"), proxy, _tcp(litellm.PORT))
     if shared_state.kind == "valkey":
         yield Flow(proxy, pods(valkey.SERVER, "gateway"), _tcp(valkey.PORT))
-    if shared_state.host:
-        yield _to_host(proxy, shared_state.host, shared_state.port)
+    for host, port in shared_state.servers:
+        yield _to_host(proxy, host, port)
+    for cidr in shared_state.node_addresses:
+        yield Flow(proxy, Elsewhere([_block(cidr)]), None)  # a node may answer at any port
 
     if settings.postgres.backups.method == "objectStore":
         plugin = pods(barman_plugin.PODS, "cnpg")
@@ -236,8 +238,8 @@ def _to_host(source: Pods, host: str, port: int) -> Flow:
     A Service of this cluster leads to its namespace, on any port, as only the Service knows its pods' port;
     another name may lead anywhere.
     """
-    if service := re.fullmatch(r"[^.]+\.([^.]+)\.svc(\.cluster\.local)?", host):
-        return Flow(source, Elsewhere([Peer(namespace_selector=_namespace(service[1]))]), None)
+    if namespace := service_namespace(host):
+        return Flow(source, Elsewhere([Peer(namespace_selector=_namespace(namespace))]), None)
     with suppress(ValueError):
         return Flow(source, Elsewhere([_address(host)]), _tcp(port))
     return Flow(source, Elsewhere([_block("0.0.0.0/0")]), _tcp(port))

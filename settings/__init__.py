@@ -249,6 +249,17 @@ class Settings(Section):
             )
 
     @rule
+    def every_node_of_a_redis_is_reached(self) -> Iterator[Violation]:
+        state = self.litellm.shared_state
+        if self.network.policies and state.nodes and not (state.node_addresses or state.nodes_are_services):
+            yield Violation(
+                "litellm.sharedState.nodeAddresses",
+                "a Redis cluster leads the proxy to nodes at addresses of its own, which no setting names",
+                "the NetworkPolicies would keep the proxy from them, and each pod would count limits on its own",
+                "nodeAddresses: [10.0.0.0/28], the range of all nodes, or network.policies: false",
+            )
+
+    @rule
     def zones_are_in_the_region(self) -> Iterator[Violation]:
         location = self.cluster.location
         region = "-".join(location.split("-")[:2]) if location else ""

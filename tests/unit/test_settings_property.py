@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import settings
 from settings.machines import MACHINES
 from settings.schema import Schema, settings_schema
+from tests.support.certificates import Authority
 from tests.support.engine import run_program
 
 SCHEMA = settings_schema()
@@ -92,6 +93,18 @@ def gpu_pool(_: Schema) -> st.SearchStrategy[Any]:
     return st.builds(lambda pool, fit: pool | fit, pools, st.sampled_from(fits))
 
 
+SHARED_STATES: list[dict[str, Any]] = [
+    {},
+    {"kind": "valkey"},
+    {"kind": "redis", "host": "10.0.0.3", "port": 6378, "tls": "verify-ca", "ca": Authority().pem},
+    {"kind": "redis", "host": "redis.example.com", "tls": "verify-full", "username": "litellm"},
+    {
+        "kind": "redis",
+        "nodes": ["10.0.0.3:6379"],
+        "nodeAddresses": ["10.0.0.0/28"],
+        "passwordSecret": "redis",
+    },
+]
 # Settings whose values would hardly ever fit together if they were drawn one by one.
 SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "cluster": cluster,
@@ -99,6 +112,7 @@ SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "gpuPool": gpu_pool,
     "gpuPool.maxNodes": lambda _: st.integers(20, 1000),
     "gpuPool.minNodes": lambda _: st.integers(0, 20),
+    "litellm.sharedState": lambda _: st.sampled_from(SHARED_STATES),
     "models[].vllm.replicas": lambda _: st.integers(0, 2),
     "models[].vllm.gpus": lambda _: st.integers(1, 4),
     "models[].vllm.cpu": lambda _: st.integers(1, 4),
