@@ -120,15 +120,19 @@ class GatewaySecrets(pulumi.ComponentResource):
             generation=own.master_key_generation,
             adopted=adopt.master_key,
         )
-        self.database_password = self._rotating(
-            DATABASE_PASSWORD,
-            generation=own.database_password_generation,
-            adopted=adopt.database_password,
-        )
         vllm_api_key = own.existing_vllm_api_key if settings.self_hosted else None
         existing = {*settings.litellm_keys.values(), *settings.hugging_face_tokens.values()}
-        existing |= set(filter(None, [vllm_api_key]))
+        existing |= set(filter(None, [vllm_api_key, settings.database_password]))
         self.existing = {secret_id: self._existing(secret_id) for secret_id in sorted(existing)}
+        self.database_password = (
+            self.existing[settings.database_password]
+            if settings.database_password
+            else self._rotating(
+                DATABASE_PASSWORD,
+                generation=own.database_password_generation,
+                adopted=adopt.database_password,
+            )
+        )
         self.vllm_api_key = None
         if vllm_api_key:
             self.vllm_api_key = self.existing[vllm_api_key]
@@ -376,7 +380,11 @@ class GatewaySecrets(pulumi.ComponentResource):
         keys = (
             ("masterKey", MASTER_KEY, adopt.master_key),
             ("saltKey", SALT_KEY, adopt.salt_key),
-            ("databasePassword", DATABASE_PASSWORD, adopt.database_password),
+            *(
+                ()
+                if settings.database_password
+                else (("databasePassword", DATABASE_PASSWORD, adopt.database_password),)
+            ),
             ("redisPassword", REDIS_PASSWORD, adopt.redis_password),
             *(
                 ()

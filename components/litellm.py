@@ -28,7 +28,7 @@ PORT = 4000
 HOOK = Path(__file__).with_name("proxy_hooks") / "keep_spend.py"
 _HOOKS = "/etc/llm-gateway"
 AUTHORITIES = "/etc/llm-gateway-authorities"
-REDIS_CA = "redis.pem"
+REDIS_CA, DATABASE_CA = "redis.pem", "database.pem"
 """Where the pods have the certificates of whoever signs other servers' certificates."""
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
@@ -127,6 +127,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "deployStandalone": False,
                     "endpoint": args.database.host,
                     "database": args.database.name,
+                    **_url(args.database),
                     "secret": {
                         "name": args.database.credentials.name,
                         "usernameKey": "username",
@@ -209,9 +210,30 @@ def _mounted(files: Sequence[tuple[str, pulumi.Input[str], str]]) -> dict[str, o
     }
 
 
+def _url(database: Database) -> dict[str, str]:
+    """The chart's own URL with the port and TLS of a database that exists, as Prisma reads them.
+
+    Of `sslmode` Prisma takes any word but these for `prefer`, and it believes any certificate unless `sslaccept` is
+    strict (prisma-engines, quaint/src/connector/postgres/url.rs).
+    """
+    existing = database.existing
+    if not existing:
+        return {}
+    options = {
+        "none": "sslmode=disable",
+        "require": "sslmode=require",
+        "verify-full": "sslmode=require&sslaccept=strict",
+    }[existing.tls]
+    if existing.ca:
+        options += f"&sslcert={AUTHORITIES}/{DATABASE_CA}"
+    login = "$(DATABASE_USERNAME):$(DATABASE_PASSWORD)"
+    return {"url": f"postgresql://{login}@$(DATABASE_HOST):{existing.port}/$(DATABASE_NAME)?{options}"}
+
+
 def _authorities(args: LiteLLMArgs) -> dict[str, str]:
     """The files under AUTHORITIES, by name."""
-    found = {REDIS_CA: args.litellm.shared_state.ca}
+    existing = args.database.existing
+    found = {REDIS_CA: args.litellm.shared_state.ca, DATABASE_CA: existing.ca if existing else None}
     return {name: pem for name, pem in found.items() if pem}
 
 

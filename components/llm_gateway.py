@@ -12,6 +12,7 @@ from components import cluster_wide, fixed_settings, ownership, recovery
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
+from components.existing_database import ExistingDatabase, ExistingDatabaseArgs
 from components.gateway_secrets import KEY_READER, GatewaySecrets, GatewaySecretsArgs
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
 from components.litellm import LiteLLM, LiteLLMArgs
@@ -76,7 +77,7 @@ class LlmGateway(pulumi.ComponentResource):
                 **{
                     f"namespaces.{key}": namespace
                     for key, namespace in settings.namespaces.model_dump(by_alias=True).items()
-                    if key != "certManager"
+                    if key not in ("certManager", *(["cnpg"] if settings.postgres.existing else []))
                 },
             }
         }
@@ -121,7 +122,10 @@ class LlmGateway(pulumi.ComponentResource):
         external_secrets = ExternalSecretsOperator(
             f"{name}-external-secrets", operator(namespaces.external_secrets), child
         )
-        cnpg = CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child)
+        # There is no operator for a database that exists.
+        cnpg = CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child) if namespaces.cnpg else None
+        # CRDs served, webhook answering.
+        database_needs: list[pulumi.Resource] = [cnpg.ready] if cnpg else []
         synced = SecretSync(
             f"{name}-secret-sync",
             SecretSyncArgs(
@@ -138,11 +142,13 @@ class LlmGateway(pulumi.ComponentResource):
 
         # From here on a move needs more than an `up`.
         fixed_settings.fix_for_good(
-            f"{name}-settings-final", fixed["settings"], self, [external_secrets.ready, cnpg.ready]
+            f"{name}-settings-final",
+            fixed["settings"],
+            self,
+            [external_secrets.ready, *database_needs],
         )
 
-        backups_ready: list[pulumi.Resource] = []
-        if backups.method == "objectStore":
+        if cnpg and namespaces.cnpg and backups.method == "objectStore":
             plugin_needs = [cnpg.ready]  # the operator that it extends
             if namespaces.cert_manager:
                 cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
@@ -177,22 +183,33 @@ class LlmGateway(pulumi.ComponentResource):
                 child,
             )
             # Plugin answers, IAM in force, store there to archive to.
-            backups_ready = [plugin.release, *store.ready]
+            database_needs += [plugin.release, *store.ready]
 
-        postgres = PostgresCluster(
-            f"{name}-postgres",
-            PostgresClusterArgs(
-                namespace=namespaces.gateway,
-                salt=secrets.salt,
-                credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
-                operator_ready=cnpg.ready,  # CRDs served, webhook answering
-                backups_ready=backups_ready,
-                postgres=settings.postgres,
-                protect=protect,
-                timeout=timeouts.postgres,
-            ),
-            child,
-        )
+        if existing := settings.postgres.existing:
+            database = ExistingDatabase(
+                f"{name}-database",
+                ExistingDatabaseArgs(
+                    namespace=namespaces.gateway,
+                    salt=secrets.salt,
+                    credentials=synced.database,  # with which LiteLLM logs in
+                    existing=existing,
+                ),
+                child,
+            ).database
+        else:
+            database = PostgresCluster(
+                f"{name}-postgres",
+                PostgresClusterArgs(
+                    namespace=namespaces.gateway,
+                    salt=secrets.salt,
+                    credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
+                    needs=database_needs,
+                    postgres=settings.postgres,
+                    protect=protect,
+                    timeout=timeouts.postgres,
+                ),
+                child,
+            ).database
 
         gpu_pool = vllm = None
         if synced.vllm:
@@ -242,7 +259,7 @@ class LlmGateway(pulumi.ComponentResource):
                 models=settings.models,
                 vllm_url=vllm.url if vllm else None,
                 valkey=valkey,  # what replicas count together
-                database=postgres.database,  # the migration connects at once
+                database=database,  # the migration connects at once
                 secret=synced.litellm,  # pods start only with their keys
                 litellm=settings.litellm,
                 charts=charts,
@@ -272,7 +289,8 @@ class LlmGateway(pulumi.ComponentResource):
         self.outputs = Outputs(
             gateway_url=litellm.url,
             namespaces=settings.namespaces.model_dump(
-                by_alias=True, exclude=None if namespaces.cert_manager else {"cert_manager"}
+                by_alias=True,
+                exclude={part for part in ("cnpg", "cert_manager") if getattr(namespaces, part) is None},
             ),
             model_aliases=[model.alias for model in settings.models],
             secret_names={
@@ -289,7 +307,7 @@ class LlmGateway(pulumi.ComponentResource):
             virtual_key_secrets={key: secret.name for key, secret in secrets.virtual_keys.items()},
             virtual_key_store={"project": settings.gcp.project, "serviceAccount": KEY_READER},
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
-            database_host=postgres.database.host,
+            database_host=database.host,
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
         )
         self.register_outputs({"url": litellm.url})

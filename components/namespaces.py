@@ -39,7 +39,8 @@ class Namespaces(pulumi.ComponentResource):
 
     gateway: pulumi.Output[str]
     serving: pulumi.Output[str]
-    cnpg: pulumi.Output[str]
+    cnpg: pulumi.Output[str] | None
+    """None where the database exists."""
     external_secrets: pulumi.Output[str]
     cert_manager: pulumi.Output[str] | None
     """None where this stack does not install cert-manager."""
@@ -68,9 +69,10 @@ class Namespaces(pulumi.ComponentResource):
         made = {
             "gateway": namespace("gateway", names.gateway, "baseline"),
             "serving": namespace("serving", names.serving, "baseline"),
-            "cnpg": namespace("cnpg", names.cnpg, "restricted"),
             "external-secrets": namespace("external-secrets", names.external_secrets, "restricted"),
         }
+        if not args.settings.postgres.existing:
+            made["cnpg"] = namespace("cnpg", names.cnpg, "restricted")
         if args.settings.postgres.backups.makes_cert_manager:
             made["cert-manager"] = namespace("cert-manager", names.cert_manager, "restricted")
         closed = (
@@ -80,7 +82,7 @@ class Namespaces(pulumi.ComponentResource):
         )
         self.gateway = closed["gateway"]
         self.serving = closed["serving"]
-        self.cnpg = closed["cnpg"]
+        self.cnpg = closed.get("cnpg")
         self.external_secrets = closed["external-secrets"]
         self.cert_manager = closed.get("cert-manager")
         self.register_outputs({})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -157,6 +158,9 @@ class SecretSync(pulumi.ComponentResource):
         self.litellm = self._external_secret(
             "litellm-secrets", args.gateway, {key: secret for key, secret in litellm.items() if secret}
         )
+        existing = settings.postgres.existing
+        # LiteLLM's chart writes the user into a URL as it is, and an IAM user is an e-mail address. CloudNativePG reloads the password when a Secret with this label changes.
+        reloads = {} if existing else {"metadata": {"labels": {"cnpg.io/reload": "true"}}}
         self.database = self._external_secret(
             "litellm-pg-app",
             args.gateway,
@@ -164,9 +168,8 @@ class SecretSync(pulumi.ComponentResource):
             form=IN_A_URL,
             template={
                 "type": "kubernetes.io/basic-auth",
-                # CloudNativePG reloads the password when a Secret with this label changes.
-                "metadata": {"labels": {"cnpg.io/reload": "true"}},
-                "data": {"username": DATABASE_OWNER},
+                **reloads,
+                "data": {"username": quote(existing.user) if existing else DATABASE_OWNER},
             },
         )
         self.vllm = (

@@ -127,6 +127,11 @@ class Settings(Section):
         return {variable: secret for variable, secret in keys.items() if secret}
 
     @property
+    def database_password(self) -> str | None:
+        """Id of the secret with the password of a database that exists; None where this stack makes both."""
+        return self.postgres.existing.password_secret if self.postgres.existing else None
+
+    @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
         """Ids of the secrets with Hugging Face tokens, made elsewhere, by the model's name among vLLM's objects."""
         tokens = {name: model.hugging_face_token for name, model in self.self_hosted.items()}
@@ -219,6 +224,8 @@ class Settings(Section):
     @rule
     def records_fit_the_database(self) -> Iterator[Violation]:
         proxy, postgres = self.litellm, self.postgres
+        if postgres.existing:
+            return
         records, free = proxy.spend_logs * SPEND_LOG_BYTES / 2**30, 0.1
         if postgres.wal_storage_size:
             needed = records / (1 - free)
@@ -236,6 +243,20 @@ class Settings(Section):
             )
 
     @rule
+    def an_existing_databases_password_is_its_owners(self) -> Iterator[Violation]:
+        ours = {
+            "databasePasswordGeneration": self.secrets.database_password_generation > 1,
+            "adopt.databasePassword": self.secrets.adopt.database_password,
+        }
+        for key in [key for key, given in ours.items() if given and self.postgres.existing]:
+            yield Violation(
+                f"secrets.{key}",
+                "the database exists (postgres.existing), and its password is only read",
+                "it would be ignored, and nothing rotated",
+                "another version of postgres.existing.passwordSecret, by whoever owns the database",
+            )
+
+    @rule
     def connections_suffice(self) -> Iterator[Violation]:
         needed = self.litellm.connections + OTHER_CONNECTIONS
         if needed > self.postgres.max_connections:
@@ -243,7 +264,7 @@ class Settings(Section):
                 "postgres.maxConnections",
                 f"{self.litellm.replicas} replicas and the {ROLLOUT_PODS} more pods of a rollout, with "
                 f"{DATABASE_CONNECTIONS} connections each, and {OTHER_CONNECTIONS} for migrations, standbys and the "
-                f"operator, need {needed}",
+                f"operator or the owner, need {needed}",
                 "Postgres would refuse pods their connections, first during a rollout",
                 f"maxConnections: {needed}, or fewer litellm.replicas",
             )
@@ -275,7 +296,7 @@ class Settings(Section):
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
         elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
-        elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key]))
+        elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key, self.database_password]))
         aliases = [model.alias for model in self.models]
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
@@ -305,12 +326,16 @@ class Settings(Section):
 
     @rule
     def own_secrets_stay_apart(self) -> Iterator[Violation]:
-        own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.DATABASE_PASSWORD, secrets.REDIS_PASSWORD}
+        own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.REDIS_PASSWORD}
+        existing = self.postgres.existing
+        if existing is None:
+            own.add(secrets.DATABASE_PASSWORD)
         if self.secrets.existing_vllm_api_key is None:
             own.add(secrets.VLLM_API_KEY)
         own = {self.secrets.prefix + secret_id for secret_id in own}
         read = {"secrets.existingVllmApiKey": self.secrets.existing_vllm_api_key}
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
+        read["postgres.existing.passwordSecret"] = existing.password_secret if existing else None
         for index, model in enumerate(self.models):
             key = f"models[{index}]"
             read[f"{key}.vllm.huggingFaceToken"] = model.vllm.hugging_face_token if model.vllm else None
@@ -321,7 +346,7 @@ class Settings(Section):
                 yield Violation(
                     key,
                     f"{secret} is the gateway's own secret",
-                    "it would be sent to an upstream",
+                    "it would be sent to somebody else",
                     f"{key.rpartition('.')[2]}: the id of a secret made for this",
                 )
 

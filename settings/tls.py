@@ -41,6 +41,11 @@ Cidr = Annotated[
 ]
 
 
+def count(pem: str) -> int:
+    """How many certificates a PEM text has."""
+    return pem.count("-----BEGIN CERTIFICATE-----")
+
+
 def address(host: str) -> ipaddress.IPv4Address | None:
     """The address that a host is; None where it is a name."""
     with suppress(ValueError):

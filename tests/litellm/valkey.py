@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import selectors
 import socket
-import ssl
 import subprocess
-import threading
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.toolchain.containers import ensure
+from tests.litellm.tls import terminated
 from tests.support.waiting import wait_for
 
 USER, PASSWORD = "litellm", "redis-password"
@@ -61,7 +59,7 @@ def valkey(folder: Path, certificate: tuple[Path, Path], nodes: int = 0) -> Gene
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             running.callback(process.wait)
             running.callback(process.terminate)
-            running.enter_context(_terminated(node, certificate))
+            running.enter_context(terminated(node.port, node.plain, certificate))
             wait_for(lambda node=node: _answers(node))
         if nodes:
             _joined(found, buses)
@@ -83,51 +81,6 @@ def _answers(node: Node) -> bool:
         return "PONG" in node.ask("PING")
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def _terminated(node: Node, certificate: tuple[Path, Path]) -> Generator[None]:
-    """TLS in front of a node, which this build of Valkey has none of."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    with socket.create_server(("127.0.0.1", node.port)) as server:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                threading.Thread(target=_serve, args=(connection, context, node.plain), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        try:
-            yield
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-
-
-def _serve(connection: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    with (
-        contextlib.suppress(OSError),
-        socket.create_connection(("127.0.0.1", port)) as plain,
-        context.wrap_socket(connection, server_side=True) as secure,
-        selectors.DefaultSelector() as ready,
-    ):
-        ready.register(plain, selectors.EVENT_READ)
-        ready.register(secure, selectors.EVENT_READ)
-        while True:
-            for key, _ in ready.select():
-                if key.fileobj is plain:
-                    data = plain.recv(1 << 16)
-                    secure.sendall(data)
-                else:
-                    data = secure.recv(1 << 16)
-                    while secure.pending():
-                        data += secure.recv(secure.pending())
-                    plain.sendall(data)
-                if not data:
-                    return
 
 
 def _free_port() -> int:

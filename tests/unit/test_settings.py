@@ -58,6 +58,12 @@ def cluster(*nodes: str, **changes: Any) -> dict[str, Any]:
     return {"litellm": {"sharedState": {"kind": "redis", "nodes": [*nodes], **changes}}}
 
 
+def database(beside: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    existing = {"host": "10.20.0.5", "passwordSecret": "cloudsql", "tls": "require", **changes}
+    kept = {key: value for key, value in existing.items() if value is not None}
+    return {"postgres": {"existing": kept, **(beside or {})}}
+
+
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"gcp": None}, "llm-gateway:gcp: the key is missing", "project: my-project-id"),
     ({"gcp": {"project": "X"}}, "llm-gateway:gcp.project", "project: my-project-id"),
@@ -409,6 +415,39 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:postgres.restore.targetTime",
         "2030-01-31T12:00:00Z",
     ),
+    # A database that exists.
+    (database(tls=None), "llm-gateway:postgres.existing.tls: the key is missing", "tls: verify-full"),
+    (database(tls="verify-ca"), "llm-gateway:postgres.existing.tls", "tls: verify-full"),
+    (database(ca=CA), "llm-gateway:postgres.existing.ca: a ca, and tls: require", "verify-full"),
+    (database(ca=CA + CA, tls="verify-full"), "llm-gateway:postgres.existing.ca: 2 certificates", "the one"),
+    (database(tls="verify-full"), "llm-gateway:postgres.existing.ca: verify-full without", "host"),
+    (database(user="lite:llm"), "llm-gateway:postgres.existing.user", "user: litellm"),
+    (database(host="10.20.0.5:5432"), "llm-gateway:postgres.existing.host", "host: 10.20.0.5"),
+    (
+        database({"instances": 3, "backups": {"method": "objectStore"}}),
+        "llm-gateway:postgres.existing: instances and backups beside it",
+        "backups by whoever owns that database",
+    ),
+    (
+        {**database(), "secrets": {"databasePasswordGeneration": 2}},
+        "llm-gateway:secrets.databasePasswordGeneration: the database exists",
+        "another version of postgres.existing.passwordSecret",
+    ),
+    (
+        {**database(), "secrets": {"adopt": {"databasePassword": 1}}},
+        "llm-gateway:secrets.adopt.databasePassword: the database exists",
+        "another version",
+    ),
+    (
+        database(passwordSecret="litellm-master-key"),
+        "llm-gateway:postgres.existing.passwordSecret: litellm-master-key is the gateway's own",
+        "made for this",
+    ),
+    (
+        {**database({"maxConnections": 30}), "litellm": {"replicas": 1}},
+        "llm-gateway:postgres.maxConnections",
+        "maxConnections: 55",
+    ),
     # The proxy, the network and all others.
     ({"litellm": {"replicas": 0}}, "llm-gateway:litellm.replicas", "replicas: 2"),
     ({"litellm": {"sharedState": {"kind": "redis"}}}, "llm-gateway:litellm.sharedState.host", "10.0.0.3"),
@@ -605,6 +644,14 @@ def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
     message = str(refusal(changes))
     assert KEY.removeprefix("sk-ant-api03-") not in message
     assert "pass.word" not in message
+
+
+def test_an_existing_databases_disk_is_its_owners() -> None:
+    """How large it must be is a rule for a Cluster alone; a secret of the name that this stack would make is read, too."""
+    entries = {**SETTINGS, **database(passwordSecret="litellm-db-password")}
+    entries["litellm"] = {"requestsPerDay": 1_700_000}
+    texts = {f"llm-gateway:{key}": json.dumps(value) for key, value in entries.items()}
+    assert settings.parse(texts, "dev").database_password == "litellm-db-password"
 
 
 @pytest.mark.parametrize(

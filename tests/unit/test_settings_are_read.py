@@ -49,6 +49,16 @@ RUNS: list[Mapping[str, Any]] = [
         },
     },
     {
+        "postgres": {
+            "existing": {
+                "host": "10.20.0.5",
+                "passwordSecret": "cloudsql",
+                "tls": "verify-full",
+                "ca": Authority().pem,
+            }
+        }
+    },
+    {
         "litellm": {
             "sharedState": {"kind": "redis", "nodes": ["10.0.0.3:6379"], "nodeAddresses": ["10.0.0.0/28"]}
         },

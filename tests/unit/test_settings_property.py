@@ -105,6 +105,11 @@ SHARED_STATES: list[dict[str, Any]] = [
         "passwordSecret": "redis",
     },
 ]
+DATABASES: list[dict[str, Any]] = [
+    {"host": "10.20.0.5", "passwordSecret": "cloudsql", "tls": "verify-full", "ca": Authority().pem},
+    {"host": "sql.example.com", "port": 5433, "passwordSecret": "cloudsql", "tls": "verify-full"},
+    {"host": "proxy.sql.svc", "passwordSecret": "cloudsql", "tls": "none", "user": "a", "database": "b"},
+]
 # Settings whose values would hardly ever fit together if they were drawn one by one.
 SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "cluster": cluster,
@@ -113,6 +118,7 @@ SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "gpuPool.maxNodes": lambda _: st.integers(20, 1000),
     "gpuPool.minNodes": lambda _: st.integers(0, 20),
     "litellm.sharedState": lambda _: st.sampled_from(SHARED_STATES),
+    "postgres.existing": lambda _: st.sampled_from(DATABASES),
     "models[].vllm.replicas": lambda _: st.integers(0, 2),
     "models[].vllm.gpus": lambda _: st.integers(1, 4),
     "models[].vllm.cpu": lambda _: st.integers(1, 4),
