@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from components import cluster_wide, fixed_settings, ownership, recovery
+from components import cluster_wide, fixed_settings, ownership, recovery, served
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
@@ -66,32 +66,44 @@ class LlmGateway(pulumi.ComponentResource):
         backups = settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
-        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
+        operators = settings.operators
+        parts = {
+            "gateway": True,
+            "serving": True,
+            "cnpg": settings.installs_cnpg,
+            "externalSecrets": operators.external_secrets.install,
+        }
+        names = settings.namespaces.model_dump(by_alias=True)
+        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name. Who no longer installs an
+        # operator would delete it.
         fixed: dict[str, dict[str, pulumi.Input[str]]] = {
             "settings": {
                 "gcp.project": settings.gcp.project,
                 "secrets.prefix": settings.secrets.prefix,
+                "secrets.store": settings.secrets.store,
                 "cluster.project": args.cluster.project,
                 "cluster.location": args.cluster.location,
                 "cluster.name": args.cluster.name,
-                **{
-                    f"namespaces.{key}": namespace
-                    for key, namespace in settings.namespaces.model_dump(by_alias=True).items()
-                    if key not in ("certManager", *(["cnpg"] if settings.postgres.existing else []))
-                },
+                **{f"namespaces.{part}": names[part] for part, made in parts.items() if made},
+                "operators.externalSecrets.install": _said(operators.external_secrets.install),
             }
         }
-        if backups.makes_cert_manager:
-            fixed["cert-manager"] = {"namespaces.certManager": settings.namespaces.cert_manager}
+        if not settings.postgres.existing:
+            fixed["settings"]["operators.cnpg.install"] = _said(operators.cnpg.install)
+        if backups.method == "objectStore" and settings.installs_cnpg:
+            fixed["cert-manager"] = {"operators.certManager.install": _said(operators.cert_manager.install)}
+            if settings.installs_cert_manager:
+                fixed["cert-manager"]["namespaces.certManager"] = settings.namespaces.cert_manager
 
         @cache
         def unmoved() -> pulumi.Output[Any]:
             early = "no `up` of this stack came as far as its operators"
             return pulumi.Output.all(
+                served.served(args.cluster, served.needed(settings)),
                 *(
                     fixed_settings.fix(f"{name}-fixed-{part}", keys, self, free_if=early)
                     for part, keys in fixed.items()
-                )
+                ),
             )
 
         # It refuses what would make a second salt before anything is registered.
@@ -102,7 +114,10 @@ class LlmGateway(pulumi.ComponentResource):
                 project=lambda: unmoved().apply(lambda _: settings.gcp.project),
                 cluster=args.cluster,
                 reader=args.cluster.member(
-                    settings.namespaces.external_secrets, reader_account(args.cluster)
+                    settings.namespaces.external_secrets
+                    if settings.operators.external_secrets.install
+                    else settings.namespaces.gateway,
+                    reader_account(args.cluster),
                 ),
             ),
             child,
@@ -114,16 +129,25 @@ class LlmGateway(pulumi.ComponentResource):
             child,
         )
 
-        def operator(namespace: pulumi.Input[str]) -> OperatorArgs:
+        def operator(namespace: pulumi.Output[str] | None) -> OperatorArgs:
+            """Of an operator in this namespace of the stack's, or of one that the cluster has."""
             return OperatorArgs(
-                namespace=namespace, cluster=cluster, charts=charts, timeout=timeouts.operator
+                namespace=namespace or namespaces.gateway,
+                install=namespace is not None,
+                cluster=cluster,
+                charts=charts,
+                timeout=timeouts.operator,
             )
 
         external_secrets = ExternalSecretsOperator(
             f"{name}-external-secrets", operator(namespaces.external_secrets), child
         )
-        # There is no operator for a database that exists.
-        cnpg = CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child) if namespaces.cnpg else None
+        # A database that exists needs none.
+        cnpg = (
+            None
+            if settings.postgres.existing
+            else CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child)
+        )
         # CRDs served, webhook answering.
         database_needs: list[pulumi.Resource] = [cnpg.ready] if cnpg else []
         synced = SecretSync(
@@ -133,7 +157,7 @@ class LlmGateway(pulumi.ComponentResource):
                 cluster=cluster,
                 gateway=namespaces.gateway,
                 serving=namespaces.serving,
-                operator=namespaces.external_secrets,
+                reader=namespaces.external_secrets or namespaces.gateway,
                 secrets=secrets,  # versions exist, IAM in force
                 operator_ready=external_secrets.ready,  # CRDs served, webhook answering
             ),
@@ -148,22 +172,30 @@ class LlmGateway(pulumi.ComponentResource):
             [external_secrets.ready, *database_needs],
         )
 
-        if cnpg and namespaces.cnpg and backups.method == "objectStore":
-            plugin_needs = [cnpg.ready]  # the operator that it extends
-            if namespaces.cert_manager:
-                cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
-                # Webhook answering: the plugin's chart has Certificates.
-                plugin_needs.append(cert_manager.ready)
-                fixed_settings.fix_for_good(
-                    f"{name}-cert-manager-final", fixed["cert-manager"], self, [cert_manager.ready]
+        if cnpg and backups.method == "objectStore":
+            plugin_ready: pulumi.Resource = cnpg.ready  # where the cluster has both
+            if namespaces.cnpg:
+                plugin_needs = [cnpg.ready]  # the operator that it extends
+                if namespaces.cert_manager:
+                    cert_manager = CertManager(
+                        f"{name}-cert-manager", operator(namespaces.cert_manager), child
+                    )
+                    # Webhook answering: the plugin's chart has Certificates.
+                    plugin_needs.append(cert_manager.ready)
+                    fixed_settings.fix_for_good(
+                        f"{name}-cert-manager-final", fixed["cert-manager"], self, [cert_manager.ready]
+                    )
+                plugin = BarmanPlugin(
+                    f"{name}-barman-plugin",
+                    BarmanPluginArgs(
+                        namespace=namespaces.cnpg,
+                        charts=charts,
+                        needs=plugin_needs,
+                        timeout=timeouts.operator,
+                    ),
+                    child,
                 )
-            plugin = BarmanPlugin(
-                f"{name}-barman-plugin",
-                BarmanPluginArgs(
-                    namespace=namespaces.cnpg, charts=charts, needs=plugin_needs, timeout=timeouts.operator
-                ),
-                child,
-            )
+                plugin_ready = plugin.release
             store = BackupStore(
                 f"{name}-backups",
                 BackupStoreArgs(
@@ -177,13 +209,13 @@ class LlmGateway(pulumi.ComponentResource):
                         for account in settings.postgres.clusters
                     },
                     namespace=namespaces.gateway,
-                    plugin_ready=plugin.release,  # CRD served
+                    plugin_ready=plugin_ready,  # CRD served
                     protect=protect,
                 ),
                 child,
             )
             # Plugin answers, IAM in force, store there to archive to.
-            database_needs += [plugin.release, *store.ready]
+            database_needs += [plugin_ready, *store.ready]
 
         if existing := settings.postgres.existing:
             database = ExistingDatabase(
@@ -290,7 +322,11 @@ class LlmGateway(pulumi.ComponentResource):
             gateway_url=litellm.url,
             namespaces=settings.namespaces.model_dump(
                 by_alias=True,
-                exclude={part for part in ("cnpg", "cert_manager") if getattr(namespaces, part) is None},
+                exclude={
+                    part
+                    for part in ("cnpg", "external_secrets", "cert_manager")
+                    if getattr(namespaces, part) is None
+                },
             ),
             model_aliases=[model.alias for model in settings.models],
             secret_names={
@@ -311,3 +347,8 @@ class LlmGateway(pulumi.ComponentResource):
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
         )
         self.register_outputs({"url": litellm.url})
+
+
+def _said(value: bool) -> str:
+    """As the stack file has it."""
+    return "true" if value else "false"

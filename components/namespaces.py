@@ -40,8 +40,9 @@ class Namespaces(pulumi.ComponentResource):
     gateway: pulumi.Output[str]
     serving: pulumi.Output[str]
     cnpg: pulumi.Output[str] | None
-    """None where the database exists."""
-    external_secrets: pulumi.Output[str]
+    """None where this stack does not install CloudNativePG."""
+    external_secrets: pulumi.Output[str] | None
+    """None where this stack does not install External Secrets."""
     cert_manager: pulumi.Output[str] | None
     """None where this stack does not install cert-manager."""
 
@@ -69,11 +70,12 @@ class Namespaces(pulumi.ComponentResource):
         made = {
             "gateway": namespace("gateway", names.gateway, "baseline"),
             "serving": namespace("serving", names.serving, "baseline"),
-            "external-secrets": namespace("external-secrets", names.external_secrets, "restricted"),
         }
-        if not args.settings.postgres.existing:
+        if args.settings.operators.external_secrets.install:
+            made["external-secrets"] = namespace("external-secrets", names.external_secrets, "restricted")
+        if args.settings.installs_cnpg:
             made["cnpg"] = namespace("cnpg", names.cnpg, "restricted")
-        if args.settings.postgres.backups.makes_cert_manager:
+        if args.settings.installs_cert_manager:
             made["cert-manager"] = namespace("cert-manager", names.cert_manager, "restricted")
         closed = (
             network_policies.close(name, self, args.settings, args.service_addresses, made)
@@ -83,6 +85,6 @@ class Namespaces(pulumi.ComponentResource):
         self.gateway = closed["gateway"]
         self.serving = closed["serving"]
         self.cnpg = closed.get("cnpg")
-        self.external_secrets = closed["external-secrets"]
+        self.external_secrets = closed.get("external-secrets")
         self.cert_manager = closed.get("cert-manager")
         self.register_outputs({})

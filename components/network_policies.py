@@ -148,36 +148,41 @@ def _flows(
         return Pods(workload, namespaces[part])
 
     proxy = pods(litellm.PROXY, "gateway")
-    external_secrets = pods(operators.EXTERNAL_SECRETS, "external-secrets")
-    webhook = pods(operators.EXTERNAL_SECRETS_WEBHOOK, "external-secrets")
-    cert_controller = pods(operators.EXTERNAL_SECRETS_CERT_CONTROLLER, "external-secrets")
     admission = _tcp(operators.WEBHOOK_PORT)
 
     yield Flow(_clients(settings.network.client_namespaces), proxy, _tcp(litellm.PORT))
     if existing := settings.postgres.existing:
         yield _to_host(proxy, existing.host, existing.port)
     else:
-        database, cnpg = pods(postgres_cluster.INSTANCES, "gateway"), pods(operators.CNPG, "cnpg")
+        database = pods(postgres_cluster.INSTANCES, "gateway")
         instances = _tcp(postgres_cluster.PORT, postgres_cluster.INSTANCE_MANAGER_PORT)
         yield Flow(proxy, database, _tcp(postgres_cluster.PORT))
         yield Flow(database, database, instances)
         yield Flow(database, *api_server)
-        yield Flow(cnpg, database, instances)
-        yield Flow(cnpg, *api_server)
-        # The control plane comes through its own addresses or through kube-system's konnectivity-agent.
-        yield Flow(ANYONE, cnpg, admission)
         if settings.postgres.backups.method == "objectStore":
-            plugin = pods(barman_plugin.PODS, "cnpg")
             yield Flow(database, GOOGLE_APIS, _tcp(443))
             yield Flow(database, METADATA_SERVER, METADATA_PORTS)
-            yield Flow(cnpg, plugin, _tcp(barman_plugin.PORT))
-            yield Flow(plugin, *api_server)
-    yield Flow(external_secrets, *api_server)
-    yield Flow(external_secrets, GOOGLE_APIS, _tcp(443))
-    yield Flow(external_secrets, METADATA_SERVER, METADATA_PORTS)
-    yield Flow(webhook, *api_server)
-    yield Flow(cert_controller, *api_server)
-    yield Flow(ANYONE, webhook, admission)
+        if settings.installs_cnpg:
+            cnpg, plugin = pods(operators.CNPG, "cnpg"), pods(barman_plugin.PODS, "cnpg")
+            yield Flow(cnpg, database, instances)
+            yield Flow(cnpg, *api_server)
+            # The control plane comes through its own addresses or through kube-system's konnectivity-agent.
+            yield Flow(ANYONE, cnpg, admission)
+            if settings.postgres.backups.method == "objectStore":
+                yield Flow(cnpg, plugin, _tcp(barman_plugin.PORT))
+                yield Flow(plugin, *api_server)
+        else:
+            theirs = Pods(operators.CNPG, pulumi.Output.from_input(settings.namespaces.cnpg))
+            yield Flow(Elsewhere(_peers(theirs)), database, instances)
+    if settings.operators.external_secrets.install:
+        external_secrets = pods(operators.EXTERNAL_SECRETS, "external-secrets")
+        webhook = pods(operators.EXTERNAL_SECRETS_WEBHOOK, "external-secrets")
+        yield Flow(external_secrets, *api_server)
+        yield Flow(external_secrets, GOOGLE_APIS, _tcp(443))
+        yield Flow(external_secrets, METADATA_SERVER, METADATA_PORTS)
+        yield Flow(webhook, *api_server)
+        yield Flow(pods(operators.EXTERNAL_SECRETS_CERT_CONTROLLER, "external-secrets"), *api_server)
+        yield Flow(ANYONE, webhook, admission)
 
     if settings.self_hosted:
         router, engine = pods(vllm.ROUTER, "serving"), pods(vllm.ENGINE, "serving")

@@ -18,7 +18,6 @@ from components.sync_gate import secret_synced
 from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
-STORE = "gcp-secret-manager"
 # What a person put into Secret Manager comes as an editor or a shell wrote it: a line end at its end (LiteLLM would
 # send it in a header, and Postgres take it as part of the password), a byte order mark before it, quotes around it.
 TRIMMED = '(index . "{key}" | trimPrefix "\\ufeff" | trim)'
@@ -32,7 +31,8 @@ DATABASE_OWNER = "litellm"
 
 
 def reader_account(cluster: ClusterHandle) -> pulumi.Output[str]:
-    """The Kubernetes service account that the store reads as, in the operator's namespace.
+    """The Kubernetes service account that the store reads as, in the operator's namespace or, where that is somebody else's,
+    the gateway's.
 
     It is named after the cluster, because accounts of one name in one namespace are one IAM member for all clusters of
     a project: a stack on another cluster could read these secrets, and its end would take the access to a secret that
@@ -45,15 +45,15 @@ def reader_account(cluster: ClusterHandle) -> pulumi.Output[str]:
 class SecretSyncArgs:
     """Arguments of SecretSync.
 
-    `gateway` and `serving` are the namespaces that the Secrets are brought into, `operator` is the operator's.
-    `operator_ready` says that its webhook answers.
+    `gateway` and `serving` are the namespaces that the Secrets are brought into, `reader` is that of the account which
+    reads them. `operator_ready` says that the operator's webhook answers.
     """
 
     settings: Settings
     cluster: ClusterHandle
     gateway: pulumi.Input[str]
     serving: pulumi.Input[str]
-    operator: pulumi.Input[str]
+    reader: pulumi.Input[str]
     secrets: GatewaySecrets
     operator_ready: pulumi.Resource
 
@@ -99,13 +99,14 @@ class SecretSync(pulumi.ComponentResource):
         super().__init__("llmgateway:secret_sync:SecretSync", name, None, opts)
         self._name = name
         self._cluster = args.cluster
+        self._store_name = args.settings.secrets.store
         self._timeout = args.settings.timeouts.secret_sync
         settings, secrets = args.settings, args.secrets
 
         reader = kubernetes.core.v1.ServiceAccount(
             f"{name}-reader",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name=reader_account(args.cluster), namespace=args.operator
+                name=reader_account(args.cluster), namespace=args.reader
             ),
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
@@ -119,7 +120,7 @@ class SecretSync(pulumi.ComponentResource):
             api_version="external-secrets.io/v1",
             kind="ClusterSecretStore",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name=STORE, annotations={"pulumi.com/waitFor": "condition=Ready"}
+                name=settings.secrets.store, annotations={"pulumi.com/waitFor": "condition=Ready"}
             ),
             spec={
                 "provider": {
@@ -132,7 +133,7 @@ class SecretSync(pulumi.ComponentResource):
                                 "clusterName": args.cluster.name,
                                 "serviceAccountRef": {
                                     "name": reader.metadata["name"],
-                                    "namespace": args.operator,
+                                    "namespace": args.reader,
                                 },
                             }
                         },
@@ -226,7 +227,7 @@ class SecretSync(pulumi.ComponentResource):
             metadata=kubernetes.meta.v1.ObjectMetaArgs(name=secret_name, namespace=namespace),
             spec={
                 "refreshInterval": refresh_interval,
-                "secretStoreRef": {"kind": "ClusterSecretStore", "name": STORE},
+                "secretStoreRef": {"kind": "ClusterSecretStore", "name": self._store_name},
                 "target": target,
                 "data": [
                     {

@@ -30,6 +30,7 @@ from settings.gateway import (
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
 from settings.names import LONGEST
+from settings.operators import Operators
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
@@ -89,6 +90,7 @@ class Settings(Section):
     namespaces: Namespaces = section(Namespaces)
     gpu_pool: GpuPool = section(GpuPool)
     secrets: Secrets = section(Secrets)
+    operators: Operators = section(Operators)
     postgres: Postgres = section(Postgres)
     litellm: LiteLLM = section(LiteLLM)
     network: Network = section(Network)
@@ -125,6 +127,17 @@ class Settings(Section):
         keys = {model.api_key_variable: model.api_key_secret for model in self.models}
         keys[REDIS_PASSWORD] = self.litellm.shared_state.password_secret
         return {variable: secret for variable, secret in keys.items() if secret}
+
+    @property
+    def installs_cnpg(self) -> bool:
+        """Whether CloudNativePG, and its plugin for backups, are this stack's to install."""
+        return self.operators.cnpg.install and not self.postgres.existing
+
+    @property
+    def installs_cert_manager(self) -> bool:
+        """Whether cert-manager, which the plugin needs, is this stack's to install."""
+        backed_up = self.postgres.backups.method == "objectStore"
+        return backed_up and self.installs_cnpg and self.operators.cert_manager.install
 
     @property
     def database_password(self) -> str | None:

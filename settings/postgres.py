@@ -77,22 +77,12 @@ class Backups(Section):
         otherwise="Cloud Storage would refuse to make a bucket that exists already",
         write="adoptBucket: true",
     )
-    install_cert_manager: bool = setting(
-        True,
-        about="Install cert-manager, which the barman-cloud plugin needs; false where the cluster has one.",
-        otherwise="the plugin would have no certificate and no backup would be taken",
-    )
     snapshot_class: DnsSubdomain | None = setting(
         None,
         about="VolumeSnapshotClass for volumeSnapshot.",
         otherwise="no snapshot could be taken",
         write="snapshotClass: pd-snapshots",
     )
-
-    @property
-    def makes_cert_manager(self) -> bool:
-        """Whether cert-manager is this stack's to install."""
-        return self.method == "objectStore" and self.install_cert_manager
 
     @rule
     def snapshots_have_a_class(self) -> Iterator[Violation]:
