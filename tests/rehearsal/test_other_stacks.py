@@ -119,7 +119,7 @@ def test_two_stacks_share_a_cluster(own_dev: Sandbox) -> None:
         assert (condition["type"], condition["status"]) == ("Ready", "True")
         assert sandbox.running(gateway, "litellm")
         key = sandbox.namespaced("secrets", gateway, "litellm-secrets")["data"]["PROXY_MASTER_KEY"]
-        assert base64.b64decode(key).decode() == sandbox.secret(f"{prefix}litellm-master-key")
+        assert base64.b64decode(key).decode() == own_dev.secret(f"{prefix}litellm-master-key")
     own_dev.up().succeeded()
     assert own_dev.changed("up") == {}
 
