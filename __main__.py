@@ -19,7 +19,7 @@ if __name__ == "__main__":
 stack = settings.load()
 
 google = gcp.Provider("google", project=stack.gcp.project)
-cluster = lookup_cluster(stack.cluster, stack.gcp.project, google)
+cluster = lookup_cluster(stack, google)
 gke = kubernetes.Provider(
     "gke",
     kubeconfig=cluster.kubeconfig,

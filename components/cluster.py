@@ -10,6 +10,8 @@ from typing import Any
 import pulumi
 import pulumi_gcp as gcp
 
+from components.cluster_requirements import endpoint, require
+from settings import Settings
 from settings.gke import Cluster
 
 
@@ -49,18 +51,17 @@ class ClusterHandle:
         return ClusterHandle(**{field.name: later(getattr(self, field.name)) for field in fields(self)})
 
 
-def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> ClusterHandle:
-    """Find the cluster that the settings name, or the stack that they name.
+def lookup_cluster(settings: Settings, provider: gcp.Provider) -> ClusterHandle:
+    """Find the cluster that the settings name, or the stack that they name, in the project of the secrets unless another is.
 
-    The invoke fails with Google's error when there is none.
-    `project` is the cluster's unless the settings name another one. Raises pulumi.RunError when the stack
-    named has no such outputs.
+    The invoke fails with Google's error when there is none. Raises pulumi.RunError when the stack named has no such
+    outputs, or the cluster lacks what the settings need.
     """
-    where = _ClusterName.of(cluster, project)
+    where = _ClusterName.of(settings.cluster, settings.gcp.project)
     invoke = pulumi.InvokeOutputOptions(provider=provider)
     found = gcp.container.get_cluster_output(
         project=where.project, location=where.location, name=where.name, opts=invoke
-    )
+    ).apply(lambda cluster: require(cluster, settings))
     number = gcp.organizations.get_project_output(project_id=where.project, opts=invoke).number
 
     return ClusterHandle(
@@ -68,9 +69,7 @@ def lookup_cluster(cluster: Cluster, project: str, provider: gcp.Provider) -> Cl
         name=where.name,
         location=where.location,
         project=where.project,
-        kubeconfig=pulumi.Output.all(found.endpoint, found.master_auths).apply(
-            lambda found: _kubeconfig(endpoint=found[0], ca_certificate=found[1][0]["cluster_ca_certificate"])
-        ),
+        kubeconfig=found.apply(lambda cluster: _kubeconfig(cluster, settings.cluster.endpoint)),
         service_addresses=found.services_ipv4_cidr,
         workload_identity_pool=pulumi.Output.format(
             "principal://iam.googleapis.com/projects/{0}/locations/global/workloadIdentityPools/{1}.svc.id.goog/subject",
@@ -121,22 +120,17 @@ def _labels(pools: Any) -> Mapping[str, Mapping[str, str]]:
     return {pool.name: pool.node_configs[0].resource_labels or {} for pool in found}
 
 
-def _kubeconfig(endpoint: str, ca_certificate: str) -> str:
+def _kubeconfig(cluster: gcp.container.GetClusterResult, kind: str) -> str:
+    server = {"server": f"https://{endpoint(cluster, kind)}"}
+    if kind != "dns":  # whose certificate is one of Google's, which every machine trusts
+        server["certificate-authority-data"] = cluster.master_auths[0].cluster_ca_certificate
     return json.dumps(
         {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "gke",
             "contexts": [{"name": "gke", "context": {"cluster": "gke", "user": "gke"}}],
-            "clusters": [
-                {
-                    "name": "gke",
-                    "cluster": {
-                        "server": f"https://{endpoint}",
-                        "certificate-authority-data": ca_certificate,
-                    },
-                }
-            ],
+            "clusters": [{"name": "gke", "cluster": server}],
             "users": [
                 {
                     "name": "gke",
@@ -144,6 +138,8 @@ def _kubeconfig(endpoint: str, ca_certificate: str) -> str:
                         "exec": {
                             "apiVersion": "client.authentication.k8s.io/v1beta1",
                             "command": "gke-gcloud-auth-plugin",
+                            # As the Google provider does: both act as the same person.
+                            "args": ["--use_application_default_credentials"],
                             "installHint": "gcloud components install gke-gcloud-auth-plugin",
                             "interactiveMode": "Never",
                             "provideClusterInfo": True,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -13,11 +14,12 @@ import pulumi_gcp as gcp
 import pulumi_random as random
 
 from components.cluster import ClusterHandle
-from components.owner import owner_of
+from components.owner import owner_of, owner_setting
 from components.salt_copy import find_copy, keep_copy
 from components.salt_gate import salt_of_database
 from components.secret_manager import FoundSecret, find_secrets, has_version, newest_version
 from settings import Settings
+from settings.base import secret_and_version
 from settings.secrets import DATABASE_PASSWORD, MASTER_KEY, REDIS_PASSWORD, SALT_KEY, VLLM_API_KEY
 
 ACCESSOR_ROLE = "roles/secretmanager.secretAccessor"
@@ -40,12 +42,13 @@ _LENGTH, _SALT_LENGTH = 33, 43
 class GatewaySecretsArgs:
     """Arguments of GatewaySecrets.
 
-    `project` gives the settings' project, known once the stack is known to be made in it. It is called once nothing is
-    refused, as it registers a resource. `reader` is the IAM member that may read each secret. The database is in
-    `cluster`.
+    `gateway` is the name of the gateway that they are of. `project` gives the settings' project, known once the stack
+    is known to be made in it. It is called once nothing is refused, as it registers a resource. `reader` is the IAM
+    member that may read each secret. The database is in `cluster`.
     """
 
     settings: Settings
+    gateway: str
     project: Callable[[], pulumi.Output[str]]
     cluster: ClusterHandle
     reader: pulumi.Input[str]
@@ -94,7 +97,7 @@ class GatewaySecrets(pulumi.ComponentResource):
     redis_password: StoredSecret | None
     """None where no Redis is run."""
     existing: Mapping[str, StoredSecret]
-    """The secrets made elsewhere, by id."""
+    """The secrets made elsewhere, as the settings name them."""
     virtual_keys: Mapping[str, StoredSecret]
     """The values of the virtual keys, by the keys' names."""
     salt: pulumi.Output[str]
@@ -108,7 +111,7 @@ class GatewaySecrets(pulumi.ComponentResource):
         super().__init__("llmgateway:gateway_secrets:GatewaySecrets", name, None, opts)
         self._name = name
         self._args = args
-        self._owner = owner_of(args.settings)
+        self._owner = owner_of(args.settings, args.gateway)
         settings, own, adopt = args.settings, args.settings.secrets, args.settings.secrets.adopt
         self._found = find_secrets(settings.gcp.project, self)
         self._refuse_what_is_not_ours()
@@ -120,10 +123,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             generation=own.master_key_generation,
             adopted=adopt.master_key,
         )
-        vllm_api_key = own.existing_vllm_api_key if settings.self_hosted else None
-        existing = {*settings.litellm_keys.values(), *settings.hugging_face_tokens.values()}
-        existing |= set(filter(None, [vllm_api_key, settings.database_password]))
-        self.existing = {secret_id: self._existing(secret_id) for secret_id in sorted(existing)}
+        self.existing = self._made_elsewhere()
         self.database_password = (
             self.existing[settings.database_password]
             if settings.database_password
@@ -134,10 +134,8 @@ class GatewaySecrets(pulumi.ComponentResource):
             )
         )
         self.vllm_api_key = None
-        if vllm_api_key:
-            self.vllm_api_key = self.existing[vllm_api_key]
-        elif settings.self_hosted:
-            self.vllm_api_key = self._rotating(
+        if settings.self_hosted:
+            self.vllm_api_key = self.existing.get(own.existing_vllm_api_key or "") or self._rotating(
                 VLLM_API_KEY,
                 generation=own.vllm_api_key_generation,
                 adopted=adopt.vllm_api_key,
@@ -418,9 +416,9 @@ class GatewaySecrets(pulumi.ComponentResource):
                 )
             elif owner != self._owner:
                 yield (
-                    f"{secret_id} in {settings.gcp.project} belongs to the stack {owner}; this is {self._owner}. Two "
-                    "stacks would share its value. If this stack was called so, or takes its place, write "
-                    f"llm-gateway:owner: {owner}. If not, give this stack other names: llm-gateway:secrets.prefix."
+                    f"{secret_id} in {settings.gcp.project} belongs to {owner}; this is {self._owner}. Two gateways would "
+                    "share its value. If this one was called so, or takes its place, write llm-gateway:owner: "
+                    f"{owner_setting(owner, self._args.gateway)}. If not, give it other names: llm-gateway:secrets.prefix."
                 )
             elif own_id == SALT_KEY:
                 yield from self._wrong_salt(found, version)
@@ -461,6 +459,24 @@ class GatewaySecrets(pulumi.ComponentResource):
             # With the prefix: a secret of another stack, which is only read, may be called the same without it.
             access=self._access(f"{self._id(secret_id)}-reader", secret.secret_id, self._args.reader),
         )
+
+    def _made_elsewhere(self) -> Mapping[str, StoredSecret]:
+        """Raises pulumi.RunError where the settings name a version that is not there."""
+        project, versions = self._args.settings.gcp.project, defaultdict[str, list[str]](list)
+        for reference in sorted(self._args.settings.made_elsewhere):
+            secret_id, version = secret_and_version(reference)
+            versions[secret_id].append(reference)
+            if version != "latest" and not has_version(project, secret_id, version, self):
+                raise pulumi.RunError(
+                    f"The settings name {reference}, and {project} has no such version: pods that need it would never "
+                    f"start. It has: gcloud secrets versions list {secret_id} --project {project}"
+                )
+        return {
+            reference: replace(found, version=secret_and_version(reference)[1])
+            for secret_id, references in versions.items()
+            for found in [self._existing(secret_id)]
+            for reference in references
+        }
 
     def _existing(self, secret_id: str) -> StoredSecret:
         """A secret made elsewhere: only looked up, so a missing one fails here and by name."""

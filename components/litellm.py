@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -26,17 +27,42 @@ PROXY = named("litellm")
 """The migration Job's pod has the same labels."""
 PORT = 4000
 HOOK = Path(__file__).with_name("proxy_hooks") / "keep_spend.py"
-_HOOKS = "/etc/llm-gateway"
+_HOOKS_PATH = "/etc/llm-gateway"
+_HOOKS: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": f"{RELEASE}-hooks"},
+    "data": {HOOK.name: HOOK.read_text()},
+}
+_PODS = {**PROXY.labels, "app.kubernetes.io/instance": RELEASE}
 AUTHORITIES = "/etc/llm-gateway-authorities"
 REDIS_CA, DATABASE_CA = "redis.pem", "database.pem"
 """Where the pods have the certificates of whoever signs other servers' certificates."""
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
-SPREAD = {
+_EACH = {
     "maxSkew": 1,
-    "labelSelector": {"matchLabels": {**PROXY.labels, "app.kubernetes.io/instance": RELEASE}},
+    "labelSelector": {"matchLabels": _PODS},
     "matchLabelKeys": ["pod-template-hash"],
     "nodeTaintsPolicy": "Honor",
+}
+_SPREAD = [
+    {**_EACH, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"},
+    {**_EACH, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
+]
+# Not the chart's own, which takes in the migration's pod. A Job has no scale that the disruption controller could ask
+# for, so it would let no pod be evicted until the Job is gone: two minutes after each `up`.
+_DISRUPTIONS: dict[str, Any] = {
+    "apiVersion": "policy/v1",
+    "kind": "PodDisruptionBudget",
+    "metadata": {"name": RELEASE},
+    "spec": {
+        "maxUnavailable": 1,
+        "selector": {
+            "matchLabels": _PODS,
+            "matchExpressions": [{"key": "batch.kubernetes.io/job-name", "operator": "DoesNotExist"}],
+        },
+    },
 }
 
 
@@ -83,7 +109,7 @@ class LiteLLM(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         authorities = _authorities(args)
-        files: list[tuple[str, pulumi.Input[str], str]] = [("hooks", f"{RELEASE}-hooks", _HOOKS)]
+        files: list[tuple[str, pulumi.Input[str], str]] = [("hooks", _HOOKS["metadata"]["name"], _HOOKS_PATH)]
         if authorities:
             made = kubernetes.core.v1.ConfigMap(
                 f"{name}-authorities",
@@ -109,7 +135,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "type": "RollingUpdate",
                     "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
                 },
-                **(_spread() if args.litellm.replicas > 1 else {}),
+                **({"topologySpreadConstraints": _SPREAD} if args.litellm.replicas > 1 else {}),
                 "readinessProbe": {"path": path},
                 # The chart asks every 10 s, for which a proxy that answers waits 5 s on average.
                 "startupProbe": {"path": path, "periodSeconds": 2, "failureThreshold": 150},
@@ -145,8 +171,8 @@ class LiteLLM(pulumi.ComponentResource):
                 # A pod that is to end serves on until every node has heard that it leaves the Service. Of the chart's
                 # 90 s of grace it then has the rest to answer the requests under way, and 20 s of it to write spend.
                 "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
-                **_hooks(),
                 **_mounted(files),
+                "extraResources": [_HOOKS, *([_DISRUPTIONS] if args.litellm.replicas > 1 else [])],
                 "securityContext": ROOT_WITHOUT_RIGHTS,
                 # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
                 "migrationJob": {
@@ -164,11 +190,13 @@ class LiteLLM(pulumi.ComponentResource):
                     # Batches of 1,000 records per cleanup, every ten minutes: twice what comes in meanwhile, and
                     # LiteLLM's default at least, for a retention that was lowered.
                     "SPEND_LOG_RUN_LOOPS": str(max(500, 2 * args.litellm.requests_per_day // 144_000)),
+                    # Retries are the router's. LiteLLM takes its 0 for embeddings' clients as unset, which means this.
+                    "DEFAULT_MAX_RETRIES": "0",
                     "LITELLM_LOG": args.litellm.log_level,
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
                     "LITELLM_WORKER_STARTUP_HOOKS": f"{HOOK.stem}:install",
-                    "PYTHONPATH": _HOOKS,
+                    "PYTHONPATH": _HOOKS_PATH,
                 },
                 "proxy_config": _proxy_config(args),
                 "resources": {
@@ -180,20 +208,6 @@ class LiteLLM(pulumi.ComponentResource):
         )
         self.url = pulumi.Output.format("http://{0}.{1}.svc.cluster.local:{2}", RELEASE, args.namespace, PORT)
         self.register_outputs({"url": self.url})
-
-
-def _hooks() -> dict[str, object]:
-    """Values that bring the proxy our own code."""
-    return {
-        "extraResources": [
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": f"{RELEASE}-hooks"},
-                "data": {HOOK.name: HOOK.read_text()},
-            }
-        ],
-    }
 
 
 def _mounted(files: Sequence[tuple[str, pulumi.Input[str], str]]) -> dict[str, object]:
@@ -245,21 +259,9 @@ def _hashes(authorities: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _spread() -> dict[str, object]:
-    """Values that keep the loss of a node from taking every replica, and a drain from taking two."""
-    return {
-        "pdb": {"enabled": True, "maxUnavailable": 1},
-        "topologySpreadConstraints": [
-            {**SPREAD, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"},
-            {**SPREAD, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"},
-        ],
-    }
-
-
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     """LiteLLM's own configuration, https://docs.litellm.ai/docs/proxy/config_settings."""
     router: dict[str, object] = {
-        "timeout": args.litellm.request_timeout,
         "stream_timeout": args.litellm.stream_timeout,
         "num_retries": args.litellm.retries,
         # A hung upstream would be waited for once more with each retry.
@@ -267,6 +269,7 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         # An alias has one deployment: with it cooling down, one tenant's errors would refuse every tenant.
         "disable_cooldowns": True,
     }
+    # The router's timeout, too, where that has none of its own.
     settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
     config: dict[str, object] = {
         "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],

@@ -45,7 +45,8 @@ class LlmGateway(pulumi.ComponentResource):
     """An OpenAI-compatible gateway on a GKE cluster.
 
     `opts` hands over its providers: gcp, kubernetes (for the cluster) and random. A program may hold several
-    gateways, each on a cluster and in a project of its own, as the names that a gateway has there are fixed.
+    gateways, each on a cluster of its own, as operators and the store's name are the cluster's, and with a project or a
+    `secrets.prefix` of its own. The component's name is part of the mark on what it makes (components/owner.py).
 
     The graph is read from the arguments: one that is a handle (a namespace's name, a synced Secret,
     `cnpg.ready`) is an edge, and the comment beside it says which fact the component waits for.
@@ -56,7 +57,8 @@ class LlmGateway(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings = args.settings
-        whose = (name, owner_of(settings), args.cluster, settings.recover)
+        owner = owner_of(settings, name)
+        whose = (name, owner, args.cluster, settings.recover)
         looked_at = [ownership.marked(*whose), cluster_wide.looked_at(*whose)]
         if settings.recover:
             looked_at.append(recovery.only_what_is_lost(name, recovery.exported()))
@@ -111,6 +113,7 @@ class LlmGateway(pulumi.ComponentResource):
             f"{name}-secrets",
             GatewaySecretsArgs(
                 settings=settings,
+                gateway=name,
                 project=lambda: unmoved().apply(lambda _: settings.gcp.project),
                 cluster=args.cluster,
                 reader=args.cluster.member(
@@ -200,7 +203,7 @@ class LlmGateway(pulumi.ComponentResource):
                 f"{name}-backups",
                 BackupStoreArgs(
                     project=settings.gcp.project,
-                    owner=owner_label(settings),
+                    owner=owner_label(owner),
                     cluster=cluster,
                     backups=backups,
                     # CloudNativePG names the ServiceAccount after its Cluster.
@@ -250,7 +253,7 @@ class LlmGateway(pulumi.ComponentResource):
                 GpuNodePoolArgs(
                     cluster=cluster,
                     pool=settings.gpu_pool,
-                    owner=owner_label(settings),
+                    owner=owner_label(owner),
                     protect=protect,
                     timeout=timeouts.node_pool,
                 ),
@@ -308,7 +311,7 @@ class LlmGateway(pulumi.ComponentResource):
                 TenantsArgs(
                     namespace=namespaces.gateway,
                     proxy=litellm,  # its admin API answers
-                    owner=owner_of(settings),
+                    owner=owner,
                     teams=settings.teams or [],
                     virtual_keys=settings.virtual_keys or [],
                     secret=synced.litellm,
@@ -346,7 +349,8 @@ class LlmGateway(pulumi.ComponentResource):
             database_host=database.host,
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
         )
-        self.register_outputs({"url": litellm.url})
+        # The policies read the second: they see no settings.
+        self.register_outputs({"url": litellm.url, "production": settings.production})
 
 
 def _said(value: bool) -> str:

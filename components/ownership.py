@@ -186,7 +186,7 @@ def admit_release(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str,
     annotations = namespace["metadata"].get("annotations") or {}
     release = f"release {inputs['namespace']}/{inputs['name']}"
     mark = annotations.get(OWNER)
-    if not (mark or "").startswith(f"{owner}/") and (mark or not recover):
+    if (mark or "").rpartition("/")[0] != owner and (mark or not recover):
         raise pulumi.RunError(
             f"{release} exists in a namespace that is not this stack's. Uninstall it, or choose another namespace."
         )

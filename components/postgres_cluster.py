@@ -209,6 +209,8 @@ def _replication(postgres: Postgres) -> dict[str, Any]:
                 "topologyKey": ZONE,
                 "whenUnsatisfiable": "DoNotSchedule",
                 "labelSelector": {"matchLabels": {"cnpg.io/cluster": postgres.name}},
+                # A zone whose only nodes have GPUs would be the emptiest, and take no instance.
+                "nodeTaintsPolicy": "Honor",
             }
         ],
     }

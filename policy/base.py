@@ -24,6 +24,7 @@ from pulumi_policy.proxy import UnknownValueError
 RANDOM_PASSWORD = "random:index/randomPassword:RandomPassword"
 SECRET = "gcp:secretmanager/secret:Secret"
 SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
+GATEWAY = "llmgateway:llm_gateway:LlmGateway"
 
 
 class Unknown:
@@ -49,12 +50,14 @@ class Resource:
     ignore_changes: Sequence[str]
     needs: Mapping[str, Sequence[str]]
 
-    @property
-    def in_production(self) -> bool:
-        """Whether the stack's name has the word `prod` or `production`, as `prod-eu` and `eu.production` do."""
-        stack = self.urn.split("::")[0].rpartition(":")[2]
-        words = stack.replace("_", "-").replace(".", "-").split("-")
-        return "prod" in words or "production" in words
+
+def in_production(resources: Iterable[Resource]) -> bool:
+    """Whether a stack is production: it is, unless each gateway in it has `production: false` in its settings.
+
+    The engine gives a pack in Python neither the stack's configuration nor its tags (pulumi_policy 1.21.0).
+    """
+    said = [resource.props.get("production") for resource in resources if resource.type == GATEWAY]
+    return not said or any(production is not False for production in said)
 
 
 def resource_policy(
@@ -84,12 +87,17 @@ def stack_policy(
     remedy: str,
     applies: Callable[[Resource], bool],
     check: Callable[[Sequence[Resource]], Iterable[tuple[Resource, str]]],
+    *,
+    production: bool | None = None,
 ) -> StackValidationPolicy:
-    """A policy that checks all resources at the end of a preview or an `up`, if it applies to one of them."""
+    """A policy that checks all resources at the end of a preview or an `up`, if it applies to one of them.
+
+    `production` restricts it to stacks that are production, or that are not.
+    """
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         resources = [view(resource) for resource in args.resources]
-        if not any(map(applies, resources)):
+        if not any(map(applies, resources)) or production not in (None, in_production(resources)):
             args.not_applicable()
         for resource, wrong in check(resources):
             report(violation(wrong, remedy), resource.urn)
@@ -97,6 +105,18 @@ def stack_policy(
     return StackValidationPolicy(
         name, description, validate, EnforcementLevel.MANDATORY, remediation_steps=remedy
     )
+
+
+def each(
+    applies: Callable[[Resource], bool], check: Callable[[Resource], Iterable[str]]
+) -> Callable[[Sequence[Resource]], Iterator[tuple[Resource, str]]]:
+    """The check of a stack policy that looks at one resource after the other."""
+
+    def every(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+        for resource in filter(applies, resources):
+            yield from ((resource, wrong) for wrong in check(resource))
+
+    return every
 
 
 def violation(wrong: str, remedy: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from policy.base import UNKNOWN, Resource, resource_policy
+from policy.base import UNKNOWN, Resource, each, resource_policy, stack_policy
 
 NODE_POOL = "gcp:container/nodePool:NodePool"
 
@@ -31,8 +31,9 @@ def _bounded(pool: Resource) -> Iterator[str]:
 
 def _scales_to_zero(pool: Resource) -> Iterator[str]:
     bounds = _bounds(pool)
-    least = [bounds.get("totalMinNodeCount"), bounds.get("minNodeCount"), pool.props.get("nodeCount")]
-    for count in least:
+    # Of a pool that scales, the outputs say how many nodes there are now.
+    fixed = None if bounds else pool.props.get("nodeCount")
+    for count in (bounds.get("totalMinNodeCount"), bounds.get("minNodeCount"), fixed):
         if isinstance(count, int | float) and count > 0:
             yield f"{pool.name} keeps {count:g} GPU node(s) even when nobody uses them."
 
@@ -45,12 +46,13 @@ POLICIES = [
         is_gpu_pool,
         _bounded,
     ),
-    resource_policy(
+    stack_policy(
         "gpu-pools-scale-to-zero",
         "Outside production a GPU pool may scale down to zero nodes, which it does once no engine runs: an idle GPU "
         "costs as much as a busy one.",
-        "`gpuPool.minNodes: 0` in the settings; a production stack has the word `prod` in its name.",
-        lambda resource: is_gpu_pool(resource) and not resource.in_production,
-        _scales_to_zero,
+        "`gpuPool.minNodes: 0` in the settings, or `production: true`.",
+        is_gpu_pool,
+        each(is_gpu_pool, _scales_to_zero),
+        production=False,
     ),
 ]

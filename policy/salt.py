@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policy.base import SECRET, SECRET_VERSION, UNKNOWN, Resource, resource_policy, stack_policy
+from policy.base import (
+    SECRET,
+    SECRET_VERSION,
+    UNKNOWN,
+    Resource,
+    resource_policy,
+    stack_policy,
+)
 from settings.secrets import SALT_COPY, SALT_KEY
 
-GATEWAY = "llmgateway:litellm:LiteLLM"
+_LITELLM = "llmgateway:litellm:LiteLLM"
 _SECRETS = "llmgateway:gateway_secrets:GatewaySecrets"
 _RANDOM = "random:"
 _EXTERNAL_SECRET = "kubernetes:external-secrets.io/v1:ExternalSecret"
@@ -32,7 +39,7 @@ def _write_once(salt: Resource) -> Iterator[str]:
 
 def _complete(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
     salts = {resource.type: resource for resource in resources if is_salt(resource)}
-    gateway = next(resource for resource in resources if resource.type == GATEWAY)
+    gateway = next(filter(_stores_credentials, resources))
     for missing in {SECRET, SECRET_VERSION} - salts.keys():
         yield gateway, f"LiteLLM runs without a salt of its own: there is no {missing} for {SALT_KEY}."
     for kind in salts.keys() & {SECRET, SECRET_VERSION}:
@@ -50,14 +57,14 @@ def _copied(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
     copies = (r for r in resources if r.type == SECRET_VERSION and r.name.endswith(SALT_COPY))
     if not any(copies):
         yield (
-            next(filter(_is_production, resources)),
+            next(filter(_stores_credentials, resources)),
             "There is no second copy of the salt: whoever may delete its Secret at Google can have every credential "
             "that LiteLLM has stored lost, at once and for good.",
         )
 
 
-def _is_production(resource: Resource) -> bool:
-    return resource.type == GATEWAY and resource.in_production
+def _stores_credentials(resource: Resource) -> bool:
+    return resource.type == _LITELLM
 
 
 def _is_new(salt: Resource) -> bool:
@@ -108,7 +115,7 @@ POLICIES = [
         "there can be brought back for a while: without a salt, LiteLLM encrypts with the master key, which rotates.",
         f'a Secret and a SecretVersion for `{SALT_KEY}`, both with `deletion_policy="ABANDON"`, the Secret also with '
         "`deletion_protection=True` and a `version_destroy_ttl`.",
-        lambda resource: resource.type == GATEWAY,
+        _stores_credentials,
         _complete,
     ),
     stack_policy(
@@ -123,7 +130,8 @@ POLICIES = [
         "In production the salt has a second copy, in a project where whoever deletes the first has no rights: nothing at "
         "Google stops the deletion of a Secret, or undoes it.",
         "`secrets.saltCopy: projects/<another project>/secrets/<id>` in the settings.",
-        _is_production,
+        _stores_credentials,
         _copied,
+        production=True,
     ),
 ]

@@ -104,12 +104,15 @@ def salt_copy(content: Settings) -> str | None:
 def prepare(content: Settings, charts: Path | None, overlay: Settings) -> Settings:
     """The settings to run in the sandbox, without the stack's own secrets provider.
 
-    `charts` is the folder of contract charts, None for the upstream ones. `overlay` is merged over `config`.
+    `charts` is the folder of contract charts, None for the upstream ones; the control plane is reached at its address. `overlay` is merged over `config`.
     """
     prepared = {key: value for key, value in content.items() if key not in _SECRETS_PROVIDER_KEYS}
     config = prepared["config"]
     if charts:
         config = merged(config, {f"{PROJECT}:charts": {"mirror": str(charts)}})
+    if isinstance(named := config.get(f"{PROJECT}:cluster"), dict) and "endpoint" in named:
+        # The sandbox's API server has its address alone.
+        config = merged(config, {f"{PROJECT}:cluster": {"endpoint": None}})
     return prepared | {"config": merged(config, overlay)}
 
 

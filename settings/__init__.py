@@ -15,7 +15,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from settings import secrets, stack_text, tenants
-from settings.base import Section, Violation, gibibytes, repeated, rule, section, setting
+from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
@@ -66,6 +66,12 @@ class Settings(Section):
         write="- {alias: qwen-local, inputCostPerToken: 0.00000005, outputCostPerToken: 0.0000002, "
         "vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}}",
     )
+    production: bool = setting(
+        True,
+        about="Whether the policies of production hold for this stack (docs/policies.md).",
+        otherwise="an environment that people rely on could go without backups, copies and protection",
+        write="production: false, where nothing would be missed",
+    )
     protect: bool = setting(
         False,
         about="Protect the database, the secrets and the node pool from deletion; the salt always is.",
@@ -81,8 +87,9 @@ class Settings(Section):
     )
     owner: str | None = setting(
         None,
-        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}$",
-        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`. "
+        pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}(/[\w.-]+)?$",
+        about="The mark on the secrets, teams and virtual keys of this stack; unset means `<project>/<stack>`, and "
+        "`<project>/<stack>/<component>` where a program of your own calls the component something else than `gateway`. "
         "After a rename of the stack: its former name.",
         otherwise="the stack would be refused what it made under its former name",
         write="owner: llm-gateway/dev",
@@ -123,7 +130,7 @@ class Settings(Section):
 
     @property
     def litellm_keys(self) -> Mapping[str, str]:
-        """Ids of the secrets made elsewhere, by the proxy's environment variable that holds the value."""
+        """The secrets made elsewhere, by the proxy's environment variable that holds the value."""
         keys = {model.api_key_variable: model.api_key_secret for model in self.models}
         keys[REDIS_PASSWORD] = self.litellm.shared_state.password_secret
         return {variable: secret for variable, secret in keys.items() if secret}
@@ -141,12 +148,12 @@ class Settings(Section):
 
     @property
     def database_password(self) -> str | None:
-        """Id of the secret with the password of a database that exists; None where this stack makes both."""
+        """The secret with the password of a database that exists; None where this stack makes both."""
         return self.postgres.existing.password_secret if self.postgres.existing else None
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
-        """Ids of the secrets with Hugging Face tokens, made elsewhere, by the model's name among vLLM's objects."""
+        """The secrets with Hugging Face tokens, made elsewhere, by the model's name among vLLM's objects."""
         tokens = {name: model.hugging_face_token for name, model in self.self_hosted.items()}
         return {name: secret for name, secret in tokens.items() if secret}
 
@@ -219,6 +226,19 @@ class Settings(Section):
                     f"do not fit a node's disk of {pool.disk_size_gb} GB",
                     "the node would run out of disk and evict the engine",
                     f"gpuPool.diskSizeGb: {ceil(needed)}, a smaller cacheSize, or cache: disk",
+                )
+
+    @rule
+    def cache_disks_fit_the_machine(self) -> Iterator[Violation]:
+        machine = MACHINES.get(self.gpu_pool.machine_type)
+        for index, model in enumerate(self.models):
+            disk = model.vllm and model.vllm.cache == "disk" and model.vllm.cache_storage_class is None
+            if disk and machine and machine.hyperdisk_only:
+                yield Violation(
+                    f"models[{index}].vllm.cacheStorageClass",
+                    f"{self.gpu_pool.machine_type} takes no Persistent Disk, which the cluster's default class makes",
+                    "the engine's volume could not be attached, and the engine would stay Pending",
+                    "cacheStorageClass: a class of type hyperdisk-balanced or hyperdisk-ml, or cache: ephemeral",
                 )
 
     @rule
@@ -306,10 +326,17 @@ class Settings(Section):
                     f"zones: [{region}-a]",
                 )
 
+    @property
+    def made_elsewhere(self) -> frozenset[str]:
+        """The secrets that are only read."""
+        vllm_key = self.secrets.existing_vllm_api_key if self.self_hosted else None
+        keys = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
+        references = {*keys, vllm_key, self.database_password}
+        return frozenset(filter(None, references))
+
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
-        elsewhere = {*self.litellm_keys.values(), *self.hugging_face_tokens.values()}
-        elsewhere.update(filter(None, [self.secrets.existing_vllm_api_key, self.database_password]))
+        elsewhere = {secret_and_version(reference)[0] for reference in self.made_elsewhere}
         aliases = [model.alias for model in self.models]
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
@@ -355,7 +382,7 @@ class Settings(Section):
             for kind, upstream in (("hosted", model.hosted), ("endpoint", model.endpoint)):
                 read[f"{key}.{kind}.apiKeySecret"] = upstream.api_key_secret if upstream else None
         for key, secret in read.items():
-            if secret in own:
+            if secret and secret_and_version(secret)[0] in own:
                 yield Violation(
                     key,
                     f"{secret} is the gateway's own secret",

@@ -36,8 +36,14 @@ def is_like_a_key(text: str) -> bool:
     return _KEY.search(text) is not None
 
 
+def secret_and_version(reference: str) -> tuple[str, str]:
+    """The id and the version of a secret made elsewhere; `latest` where the settings name no version."""
+    secret_id, _, version = reference.partition("/versions/")
+    return secret_id, version or "latest"
+
+
 def _names_a_secret(name: str) -> str:
-    if is_like_a_key(name):
+    if is_like_a_key(secret_and_version(name)[0]):
         raise PydanticCustomError(
             "key", "it looks like a key itself, not like the name of the secret that holds it"
         )
@@ -49,10 +55,14 @@ ClusterName = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,38}[
 ProjectId = Annotated[str, StringConstraints(pattern=r"^[a-z][-a-z0-9]{4,28}[a-z0-9]$")]
 Location = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+(-[a-z])?$")]
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+$")]
-Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+-[a-z]$")]
-SecretId = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$"), AfterValidator(_names_a_secret), SECRET
+Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+-(ai[0-9]+)?[a-z]$")]
+SecretReference = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}(/versions/[1-9][0-9]{0,5})?$"),
+    AfterValidator(_names_a_secret),
+    SECRET,
 ]
+"""A secret made elsewhere: its id, or `<id>/versions/<number>`."""
 DnsSubdomain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 Cpu = Annotated[
     str, StringConstraints(pattern=r"^([1-9][0-9]{0,4}m?|0\.[1-9][0-9]?|[1-9][0-9]{0,2}\.[0-9]{1,2})$")

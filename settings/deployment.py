@@ -116,7 +116,9 @@ class Timeouts(Section):
     node_pool: Seconds = setting(1800, about="GPU node pool, s.")
     operator: Seconds = setting(300, about="An operator's Release, and then its webhook, s.")
     secret_sync: Seconds = setting(
-        180, about="An ExternalSecret becoming Ready, s; a new IAM binding may take minutes to be in force."
+        600,
+        about="An ExternalSecret becoming Ready, s. A new IAM binding may take 7 minutes and longer to be in force; the "
+        "operator asks again after 1, 2, 4 and so on to 256 s, so for the last time after 511 s.",
     )
     postgres: Seconds = setting(900, about="The database becoming healthy, s.")
     valkey: Seconds = setting(300, about="Valkey, where litellm.sharedState has it run, s.")

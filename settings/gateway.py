@@ -15,7 +15,7 @@ from settings.base import (
     Bytes,
     Cpu,
     DnsSubdomain,
-    SecretId,
+    SecretReference,
     Section,
     Violation,
     is_like_a_key,
@@ -126,7 +126,8 @@ class LiteLLM(Section):
         600,
         ge=1,
         le=3600,
-        about="Longest wait for a whole answer of an upstream, s; then the client gets 408, and no retry follows. "
+        about="Longest wait for a whole answer of an upstream, s; then the client gets 408, and no retry follows, but for "
+        "images, which LiteLLM asks for three times. "
         "LiteLLM's own default is 6,000.",
         otherwise="an upstream that hangs would hold each request, its memory and its client for as long",
     )
@@ -197,9 +198,9 @@ class VllmModel(Section):
         about="Branch, tag or commit of the repository; unset means its default branch.",
         write="revision: main",
     )
-    hugging_face_token: SecretId | None = setting(
+    hugging_face_token: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with a Hugging Face token, for gated models.",
+        about="Id of the Secret Manager secret with a Hugging Face token, for gated models, or `<id>/versions/<number>`.",
         otherwise="the model could not be downloaded",
         write="huggingFaceToken: hf-token",
     )
@@ -318,8 +319,9 @@ class HostedModel(Section):
         otherwise="LiteLLM would refuse every request for it",
         write="model: anthropic/claude-sonnet-4-5",
     )
-    api_key_secret: SecretId = setting(
-        about="Id of the Secret Manager secret with the provider's API key.",
+    api_key_secret: SecretReference = setting(
+        about="Id of the Secret Manager secret with the provider's API key; its newest version, or the one that "
+        "`<id>/versions/<number>` names.",
         otherwise="the provider would refuse every request",
         write="apiKeySecret: anthropic-api-key",
     )
@@ -339,9 +341,9 @@ class EndpointModel(Section):
     model: str = setting(
         pattern=r"^\S+$", about="Model name the endpoint knows.", write="model: llama-3.1-8b-instruct"
     )
-    api_key_secret: SecretId | None = setting(
+    api_key_secret: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with the endpoint's API key; unset means it wants none.",
+        about="Id of the Secret Manager secret with the endpoint's API key, or `<id>/versions/<number>`; unset means it wants none.",
         write="apiKeySecret: inference-gateway-key",
     )
 
@@ -612,7 +614,7 @@ class Model(Section):
 
     @property
     def api_key_secret(self) -> str | None:
-        """Id of the secret with the upstream's own API key; None where there is none, and for vLLM."""
+        """The secret with the upstream's own API key; None where there is none, and for vLLM."""
         upstream = self.hosted or self.endpoint
         return upstream.api_key_secret if upstream else None
 

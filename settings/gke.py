@@ -57,6 +57,13 @@ class Cluster(Section):
         write="stack: organization/gke-cluster/dev",
     )
 
+    endpoint: Literal["ip", "dns", "private"] = setting(
+        "ip",
+        about="How Pulumi and kubectl reach the control plane: at its address, by its DNS-based endpoint, which needs no "
+        "authorized network, or at its private address from inside the VPC.",
+        otherwise="neither Pulumi nor kubectl could talk to the cluster",
+    )
+
     @rule
     def is_named_once(self) -> Iterator[Violation]:
         if self.stack and (self.name or self.location or self.project):
@@ -145,8 +152,9 @@ class GpuPool(Section):
     )
     reservation: str | None = setting(
         None,
-        pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
-        about="Compute Engine reservation that the nodes use; unset means none.",
+        pattern=r"^(projects/[a-z][-a-z0-9]{4,28}[a-z0-9]/reservations/)?[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
+        about="Compute Engine reservation that the nodes use; one that another project shares is "
+        "projects/<project>/reservations/<name>. Unset means none.",
         write="reservation: l4-europe-west4",
     )
     image_streaming: bool = setting(
@@ -253,6 +261,17 @@ class GpuPool(Section):
                 f"not {self.accelerator_count}",
                 self.otherwise,
                 f"acceleratorCount: {counts[0]}",
+            )
+
+    @rule
+    def machine_takes_the_disk(self) -> Iterator[Violation]:
+        machine = MACHINES.get(self.machine_type)
+        if machine and machine.hyperdisk_only and self.disk_type != "hyperdisk-balanced":
+            yield Violation(
+                "diskType",
+                f"{self.machine_type} takes no Persistent Disk such as {self.disk_type}",
+                "Compute Engine would refuse every node of the pool",
+                "diskType: hyperdisk-balanced",
             )
 
     @rule

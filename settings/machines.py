@@ -18,6 +18,8 @@ class Machine:
     memory: float
     accelerators: Mapping[str, tuple[int, ...]]
     spot_only: bool = False
+    hyperdisk_only: bool = False
+    """It takes Hyperdisk alone, https://cloud.google.com/compute/docs/disks/hyperdisks#machine-type-support."""
 
 
 # The most vCPUs that an N1 machine may have, by type and count of its GPUs.
@@ -59,8 +61,8 @@ MACHINES: Mapping[str, Machine] = {
         for gpus in (1, 2, 4, 8)
     },
     "a3-megagpu-8g": Machine(208, 1872, {"nvidia-h100-mega-80gb": (8,)}),
-    "a3-ultragpu-8g": Machine(224, 2952, {"nvidia-h200-141gb": (8,)}),
-    "a4-highgpu-8g": Machine(224, 3968, {"nvidia-b200": (8,)}),
+    "a3-ultragpu-8g": Machine(224, 2952, {"nvidia-h200-141gb": (8,)}, hyperdisk_only=True),
+    "a4-highgpu-8g": Machine(224, 3968, {"nvidia-b200": (8,)}, hyperdisk_only=True),
 }
 """The types that carry GPUs."""
 

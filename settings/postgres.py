@@ -14,7 +14,7 @@ from settings.base import (
     DnsLabel,
     DnsSubdomain,
     Region,
-    SecretId,
+    SecretReference,
     Section,
     Violation,
     gibibytes,
@@ -170,8 +170,8 @@ class Existing(Section):
         about="User who owns the database: LiteLLM's migrations make and change tables.",
         otherwise="the database would refuse the login",
     )
-    password_secret: SecretId = setting(
-        about="Id of the Secret Manager secret with the user's password: letters, digits and . _ ~ - alone, as it is written into "
+    password_secret: SecretReference = setting(
+        about="Id of the Secret Manager secret with the user's password, or `<id>/versions/<number>`: letters, digits and . _ ~ - alone, as it is written into "
         "a URL.",
         otherwise="the database would refuse the login",
         write="passwordSecret: cloudsql-litellm",

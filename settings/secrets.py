@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from settings.base import DnsSubdomain, Region, SecretId, Section, Violation, repeated, rule, section, setting
+from settings.base import (
+    DnsSubdomain,
+    Region,
+    SecretReference,
+    Section,
+    Violation,
+    repeated,
+    rule,
+    section,
+    setting,
+)
 
 MASTER_KEY = "litellm-master-key"
 SALT_KEY = "litellm-salt-key"
@@ -100,9 +110,9 @@ class Secrets(Section):
     vllm_api_key_generation: int = setting(
         1, ge=1, about="Raise by one to rotate vLLM's API key.", write="vllmApiKeyGeneration: 2"
     )
-    existing_vllm_api_key: SecretId | None = setting(
+    existing_vllm_api_key: SecretReference | None = setting(
         None,
-        about="Id of an existing Secret Manager secret to use as vLLM's API key; unset means one is made.",
+        about="Id of an existing Secret Manager secret to use as vLLM's API key, or `<id>/versions/<number>`; unset means one is made.",
         otherwise="the vLLM key could not be read and vLLM would not start",
         write="existingVllmApiKey: vllm-api-key",
     )

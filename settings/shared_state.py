@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from settings.base import SecretId, Section, Violation, repeated, rule, setting
+from settings.base import SecretReference, Section, Violation, repeated, rule, setting
 from settings.tls import Certificates, Cidr, Host, address, service_namespace
 
 TLS_PORTS = {6378: "Memorystore", 6380: "Azure's Redis"}
@@ -54,9 +54,9 @@ class SharedState(Section):
         otherwise="the Redis would refuse the proxy",
         write="username: litellm",
     )
-    password_secret: SecretId | None = setting(
+    password_secret: SecretReference | None = setting(
         None,
-        about="Id of the Secret Manager secret with the password, for kind redis; unset means none.",
+        about="Id of the Secret Manager secret with the password, for kind redis, or `<id>/versions/<number>`; unset means none.",
         otherwise="the Redis would refuse the proxy",
         write="passwordSecret: redis-password",
     )

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-_AWAY = re.compile(r"P1\d{3}|P2037|08...|25006|53300|57P..")
-"""Codes of Prisma and of PostgreSQL: it is not reached, refuses connections, ends, starts, or has become a standby.
+_AWAY = re.compile(r"P1\d{3}|P2037|08...|25006|53[13]00|57P..")
+"""Codes of Prisma and of PostgreSQL: it is not reached, refuses connections, ends, starts, has become a standby, or its disk is full.
 
 https://www.prisma.io/docs/orm/reference/error-reference, https://www.postgresql.org/docs/current/errcodes-appendix.html.
 P2024, a pool without a free connection, is none: clients can bring it about, and a proxy that fails open would let them in.

@@ -75,6 +75,7 @@ def _kubeconfig(endpoint: str, authority: str) -> str:
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1beta1",
         "command": "gke-gcloud-auth-plugin",
+        "args": ["--use_application_default_credentials"],
         "interactiveMode": "Never",
         "provideClusterInfo": True,
     }

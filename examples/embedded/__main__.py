@@ -16,7 +16,7 @@ from components.llm_gateway import LlmGateway, LlmGatewayArgs
 
 stack = settings.load()
 google = gcp.Provider("google", project=stack.gcp.project)
-cluster = lookup_cluster(stack.cluster, stack.gcp.project, google)
+cluster = lookup_cluster(stack, google)
 gke = kubernetes.Provider("gke", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.id)
 gateway = LlmGateway(
     "llm",

@@ -12,20 +12,21 @@ from sandbox.containers import litellm, names, postgres, router, valkey, vllm
 from sandbox.containers.launch import Image, Launch, inside_of
 from sandbox.nodes.pods.process import Program
 
-_IMAGES: dict[str, Callable[[Launch], Image]] = {
+IMAGES: dict[str, Callable[[Launch], Image]] = {
     names.LITELLM: litellm.image,
     names.POSTGRES: postgres.image,
     names.ROUTER: router.image,
     names.VALKEY: valkey.image,
     names.VLLM: vllm.image,
 }
+"""By the image's repository; those of names.KNOWN, which is known without importing what runs."""
 
 
 def program(launch: Launch) -> Program:
     """What a known container runs. Raises NotFoundError."""
-    return launch.program(_IMAGES[names.repository(launch.container["image"])](launch))
+    return launch.program(IMAGES[names.repository(launch.container["image"])](launch))
 
 
 def command(launch: Launch, words: Sequence[str]) -> list[str]:
     """A command in a known container. Raises NotFoundError."""
-    return inside_of(launch, _IMAGES[names.repository(launch.container["image"])](launch), words)
+    return inside_of(launch, IMAGES[names.repository(launch.container["image"])](launch), words)

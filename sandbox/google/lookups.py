@@ -1,6 +1,6 @@
 """The lookups getBucket, getCluster, getProject, getSecret, getSecrets and getSecretVersion on the emulated cloud.
 
-What they do not do: properties of the real results that the emulated cloud does not have are left empty.
+What they do not do: private and DNS-based endpoints; properties of the real results that the emulated cloud does not have are left empty.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sandbox.google.cloud import Cloud, CloudError, project_number
 from sandbox.google.resource import Json, Settings
 from sandbox.google.secret_manager import secret_outputs
 from sandbox.google.stored import require_api
+from sandbox.toolchain.build import Manifest
 
 SERVICES = "34.118.224.0/20"
 """The range that GKE gives to the Services of a cluster by default."""
@@ -54,6 +55,12 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
         ],
         "workloadIdentityConfigs": [{"workloadPool": f"{row['project']}.svc.id.goog"}],
         "enableAutopilot": False,
+        "masterVersion": f"{Manifest.read().version('kube-apiserver').removeprefix('v')}-gke.1000000",
+        "datapathProvider": row.get("spec", {}).get("datapathProvider", "ADVANCED_DATAPATH"),
+        "networkPolicies": [{"enabled": False, "provider": ""}],
+        # The sandbox's API server has one address, and no name that a certificate of Google's is for.
+        "privateClusterConfigs": [],
+        "controlPlaneEndpointsConfigs": [],
         "network": row.get("spec", {}).get("network", f"projects/{row['project']}/global/networks/default"),
         "selfLink": f"https://container.googleapis.com/v1/{row['name']}",
     }

@@ -50,6 +50,9 @@ def credential(exec_info: str | None, kubeconfig: dict[str, Any]) -> dict[str, A
 
 
 def main() -> int:
+    if unknown := set(sys.argv[1:]) - {"--use_application_default_credentials"}:
+        print(f"unknown flag: {' '.join(sorted(unknown))}", file=sys.stderr)
+        return 1
     try:
         kubeconfig = json.loads(Home.from_env().kubeconfig.read_text())
         json.dump(credential(os.environ.get("KUBERNETES_EXEC_INFO"), kubeconfig), sys.stdout)

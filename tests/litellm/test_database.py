@@ -16,7 +16,7 @@ import pytest
 
 from components.litellm import AUTHORITIES
 from sandbox.toolchain.containers import ensure
-from tests.litellm.conftest import rendered
+from tests.litellm.conftest import COSTS, Pod, rendered
 from tests.litellm.driver import Double, double
 from tests.litellm.postgres import shared
 from tests.litellm.tls import terminated
@@ -28,10 +28,15 @@ SPENT = """SELECT count(*), COALESCE(sum(spend), 0), (SELECT sum(spend) FROM "Li
     FROM "LiteLLM_SpendLogs" WHERE total_tokens > 0"""
 
 
-def status(proxy: Double, key: str) -> int:
+URL = "http://models.svc/v1"
+TOOL = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+
+
+def status(proxy: Double, key: str, model: str = "qwen-local") -> int:
+    message = {"role": "user", "content": "ping"}
     answer = proxy.client.post(
         "/v1/chat/completions",
-        json={"model": "qwen-local", "messages": [{"role": "user", "content": "ping"}]},
+        json={"model": model, "messages": [message], "tools": [TOOL]},
         headers={"authorization": f"Bearer {key}"},
     )
     return answer.status_code
@@ -154,3 +159,42 @@ def test_the_proxy_uses_a_database_with_tls(tmp_path: Path) -> None:
         environment = {**pod.environment, "DATABASE_URL": url}
         with double(config=pod.file(tmp_path), environment=environment) as proxy:
             assert status(proxy, generated(proxy)) == 200
+
+
+YOUNG = """FROM "LiteLLM_SpendLogs" WHERE "startTime" > timezone('utc', now()) - interval"""
+WITHOUT_END = {"LiteLLM_ToolTable", *(f"LiteLLM_Daily{by}Spend" for by in ("Tag", "Team", "User"))}
+"""A row per name of a tool; a row per day, key and model, or tag (a client's User-Agent is one)."""
+
+
+def filled(proxy: Double) -> set[str]:
+    """LiteLLM's tables that have rows."""
+    tables = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'LiteLLM%'"
+    names = shared().query(tables, proxy.database).split()
+    queries = [f"SELECT '{name}' WHERE EXISTS (SELECT FROM \"{name}\")" for name in names]  # noqa: S608
+    return set(shared().query(" UNION ALL ".join(queries), proxy.database).split())
+
+
+def test_records_beyond_the_retention_are_deleted_failed_requests_too(tmp_path: Path) -> None:
+    """What we write into LiteLLM's configuration, but that the cleanup runs each minute; the records' clock is moved."""
+    models = [{"alias": n, **COSTS, "endpoint": {"url": URL, "model": n}} for n in ("well", "broken")]
+    pod = rendered({"models": models, "litellm": {"spendLogRetention": "2d", "retries": 0}})
+    pod = Pod(pod.config.replace("*/10 * * * *", "* * * * *"), pod.environment)
+    with double(config=pod.file(tmp_path), environment=pod.environment) as proxy:
+
+        def records(hours: int) -> str:
+            found = f"SELECT count(*) FILTER (WHERE status = 'failure'), count(*) {YOUNG} '{hours} hours'"
+            return shared().query(found, proxy.database)
+
+        key = generated(proxy)
+        before = filled(proxy)
+        for hours in (49, 47, 0):
+            assert [status(proxy, key, model) for model in ("well", "broken")] == [200, 500]
+            wait_for(lambda: records(1) == "1|2", 45)
+            older = f'"startTime" = "startTime" - interval \'{hours} hours\''
+            young = f"request_id IN (SELECT request_id {YOUNG} '1 hour')"
+            shared().query(f'UPDATE "LiteLLM_SpendLogs" SET {older} WHERE {young}', proxy.database)  # noqa: S608
+        wait_for(lambda: records(1000) == "2|4", 90)
+        assert records(48) == "2|4"
+        assert filled(proxy) - before - WITHOUT_END == {"LiteLLM_SpendLogs"}
+        spent = 'SELECT spend FROM "LiteLLM_VerificationToken"'
+        assert float(shared().query(spent, proxy.database)) == pytest.approx(3 * (10 * 1e-06 + 5 * 2e-06))

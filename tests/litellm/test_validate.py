@@ -182,12 +182,14 @@ class OneReplica(FakeCluster):
         self.url = self.of.url
 
 
-@pytest.mark.parametrize(("after", "verdict"), [("before", "pass"), ("another", "fail")])
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"), [("kept", "kept", "pass"), ("lost", "another", "fail")]
+)
 def test_keys_and_spend_outlive_the_only_replica(
-    tmp_path: Path, capsys: Any, after: str, verdict: str
+    tmp_path: Path, capsys: Any, before: str, after: str, verdict: str
 ) -> None:
     with contextlib.ExitStack() as running:
-        cluster = OneReplica(running, "before", after)
+        cluster = OneReplica(running, before, after)
         first = cluster.of
         passed, verdicts = checked(first, tmp_path, capsys, cluster, *only("restart"))
         assert cluster.of is not first

@@ -14,6 +14,7 @@ from tests.support.driver import Sandbox
 from tests.support.edges import VALKEY_EDGES, Edge
 from tests.support.engine import COSTS, HOSTED
 from tests.support.sandboxes import Sandboxes
+from tests.support.waiting import wait_for
 
 NAMESPACE = "llm-gateway"
 
@@ -66,8 +67,16 @@ def test_proxies_are_on_different_nodes(gateway: Sandbox) -> None:
 
 
 def test_one_proxy_may_be_disrupted_at_a_time(gateway: Sandbox) -> None:
-    budget = gateway.namespaced("poddisruptionbudgets", NAMESPACE, "litellm", group="policy/v1")
-    assert budget["spec"]["maxUnavailable"] == 1
+    """From the `up` on, while the migration's finished pod, which has the proxies' labels, is still there."""
+    migrations = gateway.namespaced("jobs", NAMESPACE, "litellm-migrations", group="batch/v1")
+    assert migrations["status"]["succeeded"] == 1
+
+    def status() -> dict[str, Any]:
+        path = ("poddisruptionbudgets", NAMESPACE, "litellm")
+        return gateway.namespaced(*path, group="policy/v1")["status"]
+
+    wait_for(lambda: status()["disruptionsAllowed"] == 1)
+    assert status()["expectedPods"] == 2
 
 
 def test_readiness_asks_for_the_database(gateway: Sandbox) -> None:

@@ -55,11 +55,9 @@ def test_a_second_stack_takes_nothing_of_the_first(own_dev: Sandbox) -> None:
         return (second.run("preview", config=config) if preview else second.up(config=config)).failed().text
 
     for preview in (True, False):
-        assert "litellm-salt-key in example-llm-dev belongs to the stack llm-gateway/dev" in refused(
-            preview=preview
-        )
+        assert "litellm-salt-key in example-llm-dev belongs to llm-gateway/dev" in refused(preview=preview)
         assert seen(own_dev) == before
-    mine = "belongs to the stack llm-gateway_dev-"
+    mine = "belongs to llm-gateway_dev-"
     backups = {"method": "objectStore", "bucket": "example-llm-dev-second"}
     bucket = {"llm-gateway:postgres": {"backups": backups}}
     store = "ClusterSecretStore gcp-secret-manager belongs to llm-gateway/dev/gateway-secret-sync-store"

@@ -17,6 +17,7 @@ BAD = Path(__file__).parent / "data" / "policy"
 CLUSTER = "gateway-postgres-cluster"
 # Dev runs nothing twice.
 PRODUCTION = {
+    "production-database-is-drained-in-turn",
     "disruptions-leave-some",
     "production-database-has-backups",
     "production-backups-are-scheduled",
@@ -52,7 +53,8 @@ REFUSED = {
     "production-database-has-three-instances": {"production-database"},
     "production-wal-has-its-own-volume": {"production-database"},
     "production-salt-has-a-copy": {"salt-is-kept-no-version"},
-    "disruptions-leave-some": {"production-database", "disruptions-take-all"},
+    "disruptions-leave-some": {"disruptions-take-all"},
+    "production-database-is-drained-in-turn": {"production-database"},
     "iam-is-per-secret": {"iam-every-secret", "iam-everyone"},
     "pods-are-unprivileged": {"pods-privileged", "pods-capable", "pods-on-the-host", "pods-in-values"},
 }

@@ -110,9 +110,8 @@ def gone(sandbox: Sandbox) -> set[tuple[str, str]]:
 
 def test_dev_to_prod_and_back_keeps_all_data(own_dev: Sandbox) -> None:
     of_prod = yaml.safe_load((own_dev.root / "Pulumi.prod.yaml").read_text())["config"]
-    # On dev's own cluster. A stack that is not named so is not production: its GPU pool scales to zero.
+    # On dev's own cluster.
     of_prod = {key: value for key, value in of_prod.items() if key.split(":")[1] not in ("gcp", "cluster")}
-    of_prod["llm-gateway:gpuPool"]["minNodes"] = 0
     own_dev.run("start").succeeded()
     before = {secret: own_dev.secret(secret) for secret in SECRETS}
     claim = own_dev.namespaced("persistentvolumeclaims", GATEWAY, "litellm-pg-1")["metadata"]["uid"]

@@ -131,6 +131,28 @@ def test_a_cluster_grows_by_replicas_and_shrinks_to_its_primary(world: World) ->
     assert world.step()["instanceNames"] == ["pg-1"]
 
 
+def test_a_full_volume_stops_the_operator_until_somebody_makes_it_larger(world: World) -> None:
+    """The size in the Cluster alone reaches no volume (cluster_controller.go, ensureNoFailoverOnFullDisk)."""
+    world.secret(username="litellm", password="one")
+    world.cluster.add("Cluster", "pg", "ns", spec=spec())
+    world.step()
+    items = world.cluster.items
+
+    def seen(ready: bool) -> tuple[str, str]:
+        """The Cluster's phase and the claim's size, once the instance has ended for lack of space, and is ready or not."""
+        ended = {"name": "postgres", "ready": ready, "lastState": {"terminated": {"exitCode": 4}}}
+        condition = {"type": "Ready", "status": str(ready)}
+        items["Pod", "ns", "pg-1"]["status"] |= {"conditions": [condition], "containerStatuses": [ended]}
+        world.operator.reconcile()
+        claim = items["PersistentVolumeClaim", "ns", "pg-1"]["spec"]["resources"]["requests"]
+        return items["Cluster", "ns", "pg"]["status"]["phase"], claim["storage"]
+
+    items["Cluster", "ns", "pg"]["spec"]["storage"]["size"] = "20Gi"
+    assert seen(ready=False) == ("Not enough disk space", "10Gi")
+    items["PersistentVolumeClaim", "ns", "pg-1"]["spec"]["resources"]["requests"]["storage"] = "30Gi"
+    assert seen(ready=True) == ("Cluster in healthy state", "30Gi")
+
+
 def test_wal_gets_volumes_of_its_own_also_later(world: World) -> None:
     def claims() -> dict[str, str]:
         found = world.cluster.list("PersistentVolumeClaim")

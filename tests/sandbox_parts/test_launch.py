@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sandbox.containers import images, names
 from sandbox.containers.launch import SHELL, Image, Launch
 from sandbox.nodes.pods.volumes import Mount
 from sandbox.toolchain.containers import Containers
@@ -26,3 +27,8 @@ def test_a_pods_modules_lie_beside_those_of_the_image(tmp_path: Path) -> None:
     )
     program = launch.program(Image([], [], SHELL, {"PYTHONPATH": "/of/the/image"}))
     assert program.variables["PYTHONPATH"] == f"{tmp_path}/volume:/of/the/image"
+
+
+def test_each_image_that_is_known_runs_and_no_other() -> None:
+    """The node runtime asks `names` what it is to run, without importing what runs."""
+    assert images.IMAGES.keys() == names.KNOWN

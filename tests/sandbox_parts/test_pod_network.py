@@ -109,7 +109,10 @@ def test_what_is_not_let_through_is_reset(route: Callable[[str], Place | None]) 
     forwards, place = Forwards(), ("127.201.0.6", 4321)
     forwards.set({place: route})
     # The reset comes with the first read or, where the forward is quicker, with the connection itself.
-    with pytest.raises(ConnectionResetError), socket.create_connection(place, 5, ("127.201.128.1", 0)) as connection:
+    with (
+        pytest.raises(ConnectionResetError),
+        socket.create_connection(place, 5, ("127.201.128.1", 0)) as connection,
+    ):
         connection.recv(1)
 
 

@@ -93,6 +93,13 @@ class Sandbox:
         (self.root / ".venv").symlink_to(sys.prefix)
         return self
 
+    def configure(self, config: dict[str, Any]) -> None:
+        """Merge settings into the stack's file, for every command from here on."""
+        file = self.root / f"Pulumi.{self.stack}.yaml"
+        file.write_text(
+            yaml.safe_dump(stack_file.merged(yaml.safe_load(file.read_text()), {"config": config}))
+        )
+
     def up(self, *arguments: str, config: dict[str, Any] | None = None) -> Result:
         """An `up` without the preview in front of it: neither policies nor guard stop it before anything is touched."""
         return self.run("up", "--skip-preview", *arguments, config=config)

@@ -78,6 +78,7 @@ class Mocks(mocks.Mocks):
         self.existing, self.versions, self.missing = existing or {}, versions, missing
         self.node_pools: Mapping[str, Mapping[str, str]] = {}
         self.buckets: Mapping[str, Mapping[str, str]] = {}
+        self.cluster: Mapping[str, Any] = {}
         self.salt_version = "1"
         self.made: list[str] = []
 
@@ -108,7 +109,18 @@ class Mocks(mocks.Mocks):
             case "gcp:container/getCluster:getCluster":
                 return {
                     "id": "projects/example-llm-dev/locations/europe-west4/clusters/platform-dev",
+                    "name": args.args["name"],
+                    "location": args.args["location"],
+                    "project": args.args["project"],
                     "endpoint": "192.0.2.1",
+                    "masterVersion": "1.33.5-gke.1080000",
+                    "datapathProvider": "ADVANCED_DATAPATH",
+                    "networkPolicies": [],
+                    "enableAutopilot": False,
+                    "workloadIdentityConfigs": [{"workloadPool": f"{args.args['project']}.svc.id.goog"}],
+                    "privateClusterConfigs": [],
+                    "controlPlaneEndpointsConfigs": [],
+                    **self.cluster,
                     "servicesIpv4Cidr": "34.118.224.0/20",
                     "masterAuths": [{"clusterCaCertificate": "Y2E="}],
                     "nodePools": [
@@ -169,6 +181,8 @@ class Recording:
 
     resources: dict[tuple[str, str], Registration] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
+    component_outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the component's URN."""
     secret_outputs: set[str] = field(default_factory=set)
     hooks: dict[str, pulumi.ResourceHook] = field(default_factory=dict)
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
@@ -237,8 +251,10 @@ class RecordingMonitor(mocks.MockMonitor):
         return response
 
     def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:
-        if request.urn.split("::")[2] == "pulumi:pulumi:Stack":
-            raw = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
+        raw = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
+        if request.urn.split("::")[2] != "pulumi:pulumi:Stack":
+            self.recording.component_outputs[request.urn] = _plain(raw)
+        else:
             self.recording.secret_outputs = {key for key, value in raw.items() if rpc.is_rpc_secret(value)}
             self.recording.outputs = _plain(raw)
         return super().RegisterResourceOutputs(request)

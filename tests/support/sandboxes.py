@@ -84,6 +84,17 @@ class Sandboxes:
         finally:
             sandbox.run("down").succeeded()
 
+    @contextmanager
+    def served(self, stack: str = "dev") -> Generator[Sandbox]:
+        """A sandbox in which nothing is deployed, whose pods will run, and that is stopped when the block ends."""
+        fork = self.origin("empty") if stack == STACKS["empty"] else None
+        sandbox = self.new(fork=fork, stack=stack, played=False)
+        sandbox.home.pods_mode.unlink(missing_ok=True)  # the origin's are played
+        try:
+            yield sandbox
+        finally:
+            sandbox.run("down").succeeded()
+
     def origin(self, name: str) -> Sandbox:
         """A stopped sandbox, with the logs of its first `up`; made when it is first asked for."""
         folder = self._origins / name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +15,9 @@ import yaml
 from pulumi.runtime import mocks
 
 from components.litellm import PORT, PROXY
+from components.owner import owner_label, owner_of
 from sandbox.network.policies import End, Policies
+from settings import Settings
 from tests.support.engine import EVERYTHING, ROOT, SETTINGS, Mocks, Recording, run, run_program
 
 CLUSTER = {"gcp": {"project": "example-llm-dev"}, "name": "gateway-dev", "region": "europe-west4"}
@@ -196,10 +200,43 @@ def test_a_program_of_its_own_holds_the_whole_gateway() -> None:
     assert not policies.allow(source, End("10.8.0.3", "vllm"), 8000)
 
 
-def test_two_gateways_in_one_program_share_no_name(tmp_path: Path) -> None:
+def two_gateways(folder: Path, answers: Mocks, **changes: Any) -> Recording:
     program = (ROOT / "__main__.py").read_text()
     made = program[program.index('LlmGateway(\n    "gateway"') : program.index("outputs.export")]
-    tmp_path.joinpath("__main__.py").write_text(program + made.replace('"gateway"', '"second"'))
-    both = run(tmp_path, "llm-gateway", {**SETTINGS, **EVERYTHING}, Mocks())
+    folder.joinpath("__main__.py").write_text(program + made.replace('"gateway"', '"second"'))
+    return run(folder, "llm-gateway", {**SETTINGS, **EVERYTHING, **changes}, answers)
+
+
+@pytest.mark.parametrize("owner", [None, "p/s"])
+def test_two_gateways_in_one_program_share_no_name_and_no_mark(tmp_path: Path, owner: str | None) -> None:
+    both = two_gateways(tmp_path, Mocks(), **({"owner": owner} if owner else {}))
     assert inside(both, "second") == inside(both, "gateway")
     assert {name.partition("-")[0] for name in both.hooks} == {"gateway", "second"}
+    mark = owner or "llm-gateway/dev"
+    for gateway, ours in (("gateway", mark), ("second", f"{mark}/second")):
+        secret = both.one("Secret", f"{gateway}-secrets-litellm-master-key").inputs
+        assert secret["annotations"]["llm-gateway-owner"] == ours
+        labels = both.one("Bucket", f"{gateway}-backups-bucket").inputs["labels"]
+        pool = both.one("NodePool", f"{gateway}-gpu-pool-nodes").inputs["nodeConfig"]["resourceLabels"]
+        assert labels == pool == {"llm-gateway-owner": owner_label(ours)}
+        declared = both.one("ConfigMap", f"{gateway}-tenants-declared").inputs
+        assert json.loads(declared["data"]["declared.json"])["managed_by"] == ours
+        assert (
+            declared["metadata"]["annotations"]["llm-gateway/owner"] == f"{ours}/{gateway}-tenants-declared"
+        )
+
+
+def test_a_gateway_adopts_no_secret_of_another_one_in_its_program(tmp_path: Path) -> None:
+    first = {"llm-gateway-owner": "llm-gateway/dev", "llm-gateway-salt-version": "1"}
+    google = Mocks({"litellm-salt-key": first}, [("litellm-salt-key", "1")])
+    with pytest.raises(pulumi.RunError) as refused:
+        two_gateways(tmp_path, google)
+    said = str(refused.value)
+    assert (
+        "litellm-salt-key in example-llm-dev belongs to llm-gateway/dev; this is llm-gateway/dev/second."
+        in said
+    )
+    # As a taken-over one's place, this is what the settings must say.
+    found = re.search(r"llm-gateway:owner: (\S+)\.", said)
+    assert found
+    assert owner_of(Settings.model_construct(owner=found[1]), "second") == "llm-gateway/dev"

@@ -157,7 +157,7 @@ def test_an_interrupted_first_up_goes_on() -> None:
         ({}, OURS | {SALT_VERSION: "latest"}, "llm-gateway-salt-version=<version>"),
         ({}, OURS | {SALT_VERSION: "9"}, "has no version 9"),
         ({}, {}, "--update-annotations=llm-gateway-owner=llm-gateway/dev,llm-gateway-salt-version=<version>"),
-        ({}, OTHERS, "belongs to the stack llm-gateway/other"),
+        ({}, OTHERS, "belongs to llm-gateway/other"),
         ({"owner": "llm-gateway/former"}, THE_SALT, "write llm-gateway:owner: llm-gateway/dev"),
         ({"secrets": {"prefix": "eu-", "adopt": {"saltKey": 1}}}, THE_SALT, "no secret eu-litellm-salt-key"),
     ],

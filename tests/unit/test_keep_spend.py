@@ -181,6 +181,7 @@ def test_a_proxy_ends_without_a_database(
             PrismaError(None, 'PostgresError { code: "22021", message: "PostgresError { code: "57P03"" }'),
             False,
         ),
+        (PrismaError(None, 'PostgresError { code: "53100", message: "could not extend file" }'), True),
         (PrismaError("P2010", "terminating connection", "57P01"), True),
         (PrismaError("P2010", "", "42P01"), False),
         (ValueError(), False),

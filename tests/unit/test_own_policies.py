@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -23,22 +23,19 @@ from components.gateway_secrets import OWNER, SALT_VERSION
 from components.owner import LABEL, owner_label
 from policy.pack import POLICIES
 from sandbox.stack_file import merged
-from settings import Settings
 from tests.support.documents import Block, blocks, pages
 from tests.support.engine import ROOT, Mocks, Recording, Registration, run_program
 from tests.unit.test_examples import CLUSTER, CONSUMER, Answers, run_example
 
 
-def checked(recording: Recording, stack: str) -> tuple[set[str], list[str]]:
+def checked(recording: Recording) -> tuple[set[str], list[str]]:
     """The policies that applied to something that a program registered, and what they said of it, as the engine would ask."""
     applied: set[str] = set()
     said: list[str] = []
-    urns = {
-        r.urn: f"urn:pulumi:{stack}::p::{kind}::{name}" for (kind, name), r in recording.resources.items()
-    }
+    urns = {r.urn: f"urn:pulumi:dev::p::{kind}::{name}" for (kind, name), r in recording.resources.items()}
     resources = {
-        urn: _resource(kind, name, recording.resources[(kind, name)], urn)
-        for (kind, name), urn in ((key, urns[r.urn]) for key, r in recording.resources.items())
+        urns[r.urn]: _resource(kind, name, r, urns[r.urn], recording.component_outputs.get(r.urn, {}))
+        for (kind, name), r in recording.resources.items()
     }
     for registration in recording.resources.values():
         resources[urns[registration.urn]].property_dependencies = {
@@ -68,20 +65,29 @@ def checked(recording: Recording, stack: str) -> tuple[set[str], list[str]]:
     return applied, said
 
 
-def _resource(kind: str, name: str, registration: Registration, urn: str) -> PolicyResource:
+def _resource(
+    kind: str, name: str, registration: Registration, urn: str, outputs: Mapping[str, Any]
+) -> PolicyResource:
     request = registration.request
     options = PolicyResourceOptions(
         request.protect, list(request.ignoreChanges), None, [], PolicyCustomTimeouts(0, 0, 0), []
     )
     return PolicyResource(
-        kind, unknown_checking_proxy(registration.inputs), urn, name, options, None, None, [], {}
+        kind,
+        unknown_checking_proxy({**registration.inputs, **outputs}),
+        urn,
+        name,
+        options,
+        None,
+        None,
+        [],
+        {},
     )
 
 
 EMBEDDED = yaml.safe_load((ROOT / "examples/embedded/Pulumi.dev.yaml").read_text())["config"]
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
 @pytest.mark.parametrize(
     ("example", "settings", "applies"),
     [
@@ -89,14 +95,14 @@ EMBEDDED = yaml.safe_load((ROOT / "examples/embedded/Pulumi.dev.yaml").read_text
         ("consumer", CONSUMER, {"images-are-pinned", "pods-are-unprivileged", "no-literal-credentials"}),
     ],
 )
-def test_an_example_passes(example: str, settings: dict[str, str], applies: set[str], stack: str) -> None:
-    applied, said = checked(run_example(example, settings, Answers()), stack)
+def test_an_example_passes(example: str, settings: dict[str, str], applies: set[str]) -> None:
+    applied, said = checked(run_example(example, settings, Answers()))
     assert not said
     assert applies <= applied
 
 
 def test_the_gateway_in_a_program_of_its_own_passes() -> None:
-    applied, said = checked(run_example("embedded", EMBEDDED), "dev")
+    applied, said = checked(run_example("embedded", EMBEDDED))
     assert not said
     assert {"salt-is-kept", "salt-is-write-once", "iam-is-per-secret", "charts-are-pinned"} <= applied
 
@@ -108,7 +114,7 @@ def test_what_is_wrong_would_be_said() -> None:
     deployment: Any = recording.resources[key].request.object
     pod = deployment["spec"]["template"]["spec"]
     pod["containers"][0]["image"] = "example.com/app:latest"
-    assert [message.partition(":")[0] for message in checked(recording, "dev")[1]] == ["images-are-pinned"]
+    assert [message.partition(":")[0] for message in checked(recording)[1]] == ["images-are-pinned"]
 
 
 DOCUMENTED = [block for page in pages() for block in blocks(page, "yaml") if block.kind == "settings"]
@@ -121,13 +127,8 @@ def test_settings_in_documents_pass(block: Block) -> None:
     ids = ("master-key", "salt-key", "db-password", "redis-password")
     there = {f"litellm-{name}": {OWNER: "llm-gateway/dev", SALT_VERSION: "1"} for name in ids}
     google = Mocks(there | {"vllm-api-key": {OWNER: "llm-gateway/dev"}}, [("litellm-salt-key", "1")])
-    google.buckets = {
-        "my-project-id-platform-prod-litellm-pg": {
-            LABEL: owner_label(Settings.model_construct(owner="llm-gateway/dev"))
-        }
-    }
+    google.buckets = {"my-project-id-platform-prod-litellm-pg": {LABEL: owner_label("llm-gateway/dev")}}
     _, said = checked(
         run_program({key.removeprefix("llm-gateway:"): value for key, value in config.items()}, google),
-        block.what,
     )
     assert not said

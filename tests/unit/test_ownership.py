@@ -165,6 +165,7 @@ def test_a_pending_revision_counts_as_failed_before_an_upgrade() -> None:
     [
         (None, "not this stack's"),
         ({"llm-gateway/owner": "p/other/ns"}, "not this stack's"),
+        ({"llm-gateway/owner": "p/s/second/ns"}, "not this stack's"),
         ({"llm-gateway/owner": "p/s/ns", "llm-gateway/recorded-r": "u1"}, "this stack made it"),
     ],
 )

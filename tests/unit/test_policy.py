@@ -19,7 +19,7 @@ from pulumi_policy import (
 from pulumi_policy.policy import _NotApplicableError  # pyright: ignore[reportPrivateUsage]
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from policy.base import SECRET, SECRET_VERSION, UNKNOWN, Resource
+from policy.base import GATEWAY, SECRET, SECRET_VERSION, UNKNOWN, Resource
 from policy.pack import POLICIES
 from policy.salt import one_salt
 from sandbox.paths import REPOSITORY
@@ -31,11 +31,11 @@ NODE_POOL = "gcp:container/nodePool:NodePool"
 CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 
 
-def violations(policy: str, kind: str, props: dict[str, Any], stack: str = "dev") -> list[str]:
+def violations(policy: str, kind: str, props: dict[str, Any]) -> list[str]:
     """What a resource policy reports about one resource. Raises if the policy does not apply to it."""
     found: list[str] = []
     options = PolicyResourceOptions(False, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
-    urn = f"urn:pulumi:{stack}::llm-gateway::{kind}::it"
+    urn = f"urn:pulumi:dev::llm-gateway::{kind}::it"
     args = ResourceValidationArgs(kind, unknown_checking_proxy(props), urn, "it", options, None)
     checked = BY_NAME[policy]
     assert isinstance(checked, ResourceValidationPolicy)
@@ -142,32 +142,62 @@ def gpu(**props: Any) -> dict[str, Any]:
     return {"nodeConfig": {"guestAccelerators": [{"type": "nvidia-l4"}]}, **props}
 
 
-@pytest.mark.parametrize("stack", ["dev", "reproduce", "preprod"])
-def test_gpu_pools_scale_to_zero_outside_production(stack: str) -> None:
-    policy = "gpu-pools-scale-to-zero"
-    bounds = {"totalMinNodeCount": 0, "totalMaxNodeCount": 1}
-    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds), stack) == []
-    assert violations(policy, NODE_POOL, gpu(autoscaling=bounds | {"totalMinNodeCount": 1}), stack)
-    assert violations(policy, NODE_POOL, gpu(nodeCount=2), stack)
+def of_stack(policy: str, kind: str, props: dict[str, Any], *, production: bool | None = True) -> list[str]:
+    """What a stack policy reports about one resource beside a gateway; `production` None: beside none."""
+    gateway = (GATEWAY, "gateway", {"production": production})
+    return stack_violations(policy, (kind, "it", props), *([] if production is None else [gateway]))
 
 
-@pytest.mark.parametrize("stack", ["prod", "prod-eu", "eu_production"])
-def test_production_is_told_by_the_stacks_name(stack: str) -> None:
+def test_gpu_pools_scale_to_zero_outside_production() -> None:
+    policy, bounds = "gpu-pools-scale-to-zero", {"totalMinNodeCount": 0, "totalMaxNodeCount": 1}
+    for props, refused in (
+        (gpu(autoscaling=bounds, nodeCount=1), False),
+        (gpu(autoscaling=bounds | {"totalMinNodeCount": 1}), True),
+        (gpu(nodeCount=2), True),
+    ):
+        assert bool(of_stack(policy, NODE_POOL, props, production=False)) is refused
+
+
+@pytest.mark.parametrize("production", [True, None])
+def test_a_stack_is_production_unless_its_gateway_says_that_it_is_not(production: bool | None) -> None:
     with pytest.raises(_NotApplicableError):
-        violations("gpu-pools-scale-to-zero", NODE_POOL, gpu(), stack)
-    assert violations("production-database-has-three-instances", CLUSTER, {"spec": {}}, stack)
+        of_stack("gpu-pools-scale-to-zero", NODE_POOL, gpu(), production=production)
+    assert of_stack("production-database-has-three-instances", CLUSTER, {"spec": {}}, production=production)
+
+
+def test_one_gateway_in_production_makes_the_stack_so() -> None:
+    gateways = [(GATEWAY, f"gateway-{said}", {"production": said}) for said in (False, True)]
+    cluster = (CLUSTER, "it", {"spec": {}})
+    assert stack_violations("production-database-has-three-instances", cluster, *gateways)
+    with pytest.raises(_NotApplicableError):
+        stack_violations("production-database-has-three-instances", cluster, gateways[0])
 
 
 def test_production_keeps_wal_apart() -> None:
     policy = "production-wal-has-its-own-volume"
-    assert violations(policy, CLUSTER, {"spec": {"walStorage": {"size": "10Gi"}}}, "prod") == []
-    assert violations(policy, CLUSTER, {"spec": {}}, "prod")
+    assert of_stack(policy, CLUSTER, {"spec": {"walStorage": {"size": "10Gi"}}}) == []
+    assert of_stack(policy, CLUSTER, {"spec": {}})
 
 
 def test_backups_by_snapshot_count() -> None:
     spec = {"instances": 3, "backup": {"volumeSnapshot": {"online": False}}}
-    assert violations("production-database-has-backups", CLUSTER, {"spec": spec}, "prod") == []
-    assert violations("production-database-has-backups", CLUSTER, {"spec": {"plugins": []}}, "prod")
+    assert of_stack("production-database-has-backups", CLUSTER, {"spec": spec}) == []
+    assert of_stack("production-database-has-backups", CLUSTER, {"spec": {"plugins": []}})
+
+
+def test_the_production_database_is_drained_in_turn() -> None:
+    policy = "production-database-is-drained-in-turn"
+    assert of_stack(policy, CLUSTER, {"spec": {"instances": 3}}) == []
+    assert of_stack(policy, CLUSTER, {"spec": {"instances": 3, "enablePDB": False}})
+
+
+@pytest.mark.parametrize(
+    "values", [{"pdb": {"enabled": True}}, {"extraResources": [{"kind": "PodDisruptionBudget"}]}]
+)
+def test_a_budget_is_the_charts_or_beside_it(values: dict[str, Any]) -> None:
+    policy = "disruptions-leave-some"
+    assert violations(policy, RELEASE, {"values": {"replicaCount": 2, **values}}) == []
+    assert violations(policy, RELEASE, {"values": {"replicaCount": 2, "extraResources": [{"kind": "Job"}]}})
 
 
 @pytest.mark.parametrize(
@@ -218,7 +248,7 @@ PASSWORD = "random:index/randomPassword:RandomPassword"
 
 
 def stack_violations(
-    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = "", stack: str = "dev"
+    policy: str, *resources: tuple[str, str, dict[str, Any]], made_by: str = ""
 ) -> list[str]:
     """What a stack policy reports about (kind, name, props); the type `made_by` is what each SecretVersion's data needs."""
     found: list[str] = []
@@ -227,7 +257,7 @@ def stack_violations(
         PolicyResource(
             kind,
             unknown_checking_proxy(props),
-            f"urn:pulumi:{stack}::llm-gateway::{kind}::{name}",
+            f"urn:pulumi:dev::llm-gateway::{kind}::{name}",
             name,
             options,
             None,
@@ -341,16 +371,22 @@ def test_there_is_one_salt(
 
 
 @pytest.mark.parametrize(
-    ("version", "stack", "refused"),
-    [("of-salt-copy", "prod", False), ("vllm-api-key", "prod", True), ("vllm-api-key", "dev", None)],
+    ("version", "production", "refused"),
+    [("of-salt-copy", True, False), ("vllm-api-key", True, True), ("vllm-api-key", False, None)],
 )
-def test_production_has_a_second_copy_of_the_salt(version: str, stack: str, refused: bool | None) -> None:
-    resources = [(SECRET_VERSION, version, {}), ("llmgateway:litellm:LiteLLM", "gateway-litellm", {})]
+def test_production_has_a_second_copy_of_the_salt(
+    version: str, production: bool, refused: bool | None
+) -> None:
+    resources = [
+        (SECRET_VERSION, version, {}),
+        ("llmgateway:litellm:LiteLLM", "gateway-litellm", {}),
+        (GATEWAY, "gateway", {"production": production}),
+    ]
     if refused is None:
         with pytest.raises(_NotApplicableError):
-            stack_violations("production-salt-has-a-copy", *resources, stack=stack)
+            stack_violations("production-salt-has-a-copy", *resources)
     else:
-        assert bool(stack_violations("production-salt-has-a-copy", *resources, stack=stack)) is refused
+        assert bool(stack_violations("production-salt-has-a-copy", *resources)) is refused
 
 
 @pytest.mark.parametrize("ttl", [None, "2592000s"])

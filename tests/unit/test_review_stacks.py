@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from sandbox.paths import REPOSITORY
 from tests.support.driver import PROGRAM
-from tools.review.stacks import environments, program, touched
+from tools.review.stacks import STAGES, environments, program, touched
 
 KNOWN = ["dev", "prod"]
 
 
 def test_environments_are_those_with_settings() -> None:
     assert environments(REPOSITORY) == KNOWN
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ("prod\ntest # not a comment\n", "does not name test: when to deploy it would be a guess"),
+        ("test\n", "does not name prod"),
+        ("test\nprod\nold\n", "names old twice, or without a file Pulumi.old.yaml"),
+        ("test\nprod\ntest\n", "names test, test twice"),
+    ],
+)
+def test_every_environment_has_its_stage(tmp_path: Path, stages: str, said: str) -> None:
+    for stack in ("prod", "test"):
+        (tmp_path / f"Pulumi.{stack}.yaml").touch()
+    (tmp_path / ".github").mkdir()
+    file = tmp_path / STAGES
+    file.write_text("# First the one that nobody misses.\ntest\n\nprod\n")
+    assert environments(tmp_path) == ["test", "prod"]
+    file.write_text(stages)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        environments(tmp_path)
 
 
 @pytest.mark.parametrize(

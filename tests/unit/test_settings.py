@@ -20,6 +20,9 @@ LONG = "a" * 51
 KEY = "sk-ant-api03-Zx8vQ2mLt5RwYc7NbKd4"
 
 
+H200 = {"machineType": "a3-ultragpu-8g", "accelerator": "nvidia-h200-141gb", "acceleratorCount": 8}
+
+
 def model(**changes: Any) -> dict[str, Any]:
     return {"models": [{key: value for key, value in (MODEL | changes).items() if value is not None}]}
 
@@ -296,6 +299,18 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "each zone once",
     ),
     ({"gpuPool": {"maxSurge": 20}}, "llm-gateway:gpuPool.maxSurge", "maxSurge: 19"),
+    ({"gpuPool": H200}, "llm-gateway:gpuPool.diskType", "hyperdisk-balanced"),
+    (
+        {"gpuPool": {**H200, "diskType": "hyperdisk-balanced"}, **vllm(cache="disk")},
+        "llm-gateway:models[0].vllm.cacheStorageClass",
+        "cache: ephemeral",
+    ),
+    (
+        {"gpuPool": {"reservation": "projects/p/reservations/l4"}},
+        "llm-gateway:gpuPool.reservation",
+        "l4-europe-west4",
+    ),
+    ({"gpuPool": {"zones": ["europe-west4-ai"]}}, "llm-gateway:gpuPool.zones[0]", "europe-west4-a"),
     (vllm(cpu=4), "llm-gateway:models[0].vllm.cpu", "cpu: 2"),
     (vllm(memory="16Gi"), "llm-gateway:models[0].vllm.memory", "memory: 8Gi"),
     (vllm(replicas=2), "llm-gateway:gpuPool.maxNodes", "maxNodes: 2"),
@@ -374,6 +389,21 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         hosted(apiKeySecret="litellm-salt-key"),
         "llm-gateway:models[0].hosted.apiKeySecret",
         "a secret made for",
+    ),
+    (
+        hosted(apiKeySecret="litellm-salt-key/versions/1"),
+        "llm-gateway:models[0].hosted.apiKeySecret",
+        "a secret made for",
+    ),
+    (
+        hosted(apiKeySecret="a-key/versions/0"),
+        "llm-gateway:models[0].hosted.apiKeySecret",
+        "anthropic-api-key",
+    ),
+    (
+        hosted(apiKeySecret=f"{KEY}/versions/1"),
+        "llm-gateway:models[0].hosted.apiKeySecret",
+        "anthropic-api-key",
     ),
     (endpoint(url="gateway:8000"), "llm-gateway:models[0].endpoint.url", "http://"),
     (endpoint(url="https://me:key@host/v1"), "llm-gateway:models[0].endpoint.url", "http://"),
@@ -665,6 +695,7 @@ def test_an_existing_databases_disk_is_its_owners() -> None:
         "disk-api-key-for-search-team",
         "OPENAI_API_KEY_EUROPE_WEST4",
         "team_search_openai_api_key_v2",
+        "anthropicapikeyofsearch/versions/12",
     ],
 )
 def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
@@ -709,3 +740,19 @@ def test_equal_keys_in_the_file_beside_the_program_are_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(pulumi.RunError, match=r"config\.llm-gateway:gcp\.project is there twice"):
         settings.load()
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        {"reservation": "projects/my-capacity/reservations/l4-europe-west4"},
+        {"zones": ["europe-west4-ai1a"]},
+        {**H200, "diskType": "hyperdisk-balanced", "diskSizeGb": 300},
+    ],
+)
+def test_pools_of_large_machines_and_shared_reservations_are_taken(pool: dict[str, Any]) -> None:
+    read = settings.parse(
+        {f"llm-gateway:{key}": json.dumps(value) for key, value in {**SETTINGS, "gpuPool": pool}.items()},
+        "dev",
+    )
+    assert read.gpu_pool.model_dump(by_alias=True).items() >= pool.items()

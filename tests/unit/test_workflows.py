@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ import yaml
 
 from sandbox.paths import REPOSITORY
 from sandbox.toolchain.build import Manifest
+from tests.support.driver import NOT_IN_GIT
 from tests.unit.test_policy import BY_NAME, violations
 
 GITHUB = REPOSITORY / ".github"
@@ -109,6 +111,24 @@ def test_one_at_a_time_for_a_stack(workflow: str, name: str, job: dict[str, Any]
         assert "${{ matrix.stack }}" in job["concurrency"]["group"]
         # A deployment that is cancelled half-way must be repaired by hand.
         assert job["concurrency"].get("cancel-in-progress", False) is (name not in ("deploy", "comment"))
+
+
+def test_a_push_deploys_what_it_is_of_and_the_first_one_deploys_all(tmp_path: Path) -> None:
+    clone, output = shutil.copytree(REPOSITORY, tmp_path / "clone", ignore=NOT_IN_GIT), tmp_path / "output"
+    commit = "git add --all && git -c user.name=a -c user.email=a@example.com commit --quiet -m a && git rev-parse HEAD"
+    first = run(clone, f"git init --quiet && {commit}").stdout.strip()
+    clone.joinpath("Pulumi.prod.yaml").open("a").write("# A change.\n")
+    run(clone, commit).check_returncode()
+    script = step_named("workflows/deploy.yml", "Which environments the push is of")["run"]
+    for before, stacks in ((first, ["prod"]), ("0" * 40, ["dev", "prod"]), ("", ["dev", "prod"])):
+        run(clone, script, BEFORE=before, GITHUB_OUTPUT=str(output)).check_returncode()
+        assert output.read_text() == f"stacks={json.dumps(stacks)}\n"
+        output.unlink()
+
+
+def test_an_environment_waits_for_the_one_before_it() -> None:
+    strategy = load(GITHUB / "workflows/deploy.yml")["jobs"]["deploy"]["strategy"]
+    assert (strategy["max-parallel"], strategy.get("fail-fast", True)) == (1, True)
 
 
 def test_nothing_of_a_forks_runs_with_an_identity() -> None:

@@ -71,7 +71,7 @@ ADVICE = (
     Advice(
         "Not enough disk space",
         "a volume of the database is full",
-        "raise postgres.storageSize, or postgres.walStorageSize where WAL has a volume of its own: docs/troubleshooting.md",
+        "make its claim larger with kubectl, then the setting: 'A volume of the database is full' in docs/operations.md",
     ),
     Advice(
         r"Insufficient ([\w./-]+)",

@@ -18,7 +18,11 @@ def main(arguments: list[str]) -> int:
     """Run the command; returns the exit code."""
     options = _parse(arguments)
     if options.command == "stacks":
-        known = stacks.environments(ROOT)
+        try:
+            known = stacks.environments(ROOT)
+        except (OSError, ValueError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         if options.changed_files:
             source = Path("/dev/stdin" if options.changed_files == "-" else options.changed_files)
             known = stacks.touched(source.read_text().splitlines(), known, ROOT)

@@ -10,10 +10,29 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+STAGES = ".github/stages"
+"""Which stacks there are, one per line, in the order in which they are deployed."""
+
 
 def environments(root: Path) -> list[str]:
-    """The stacks that have settings in the repository, by name."""
-    return sorted(path.name.removeprefix("Pulumi.")[: -len(".yaml")] for path in root.glob("Pulumi.*.yaml"))
+    """The stacks that have settings in the repository, each after those that it is deployed after.
+
+    Raises ValueError where STAGES and the files of settings do not name the same stacks.
+    """
+    lines = (root / STAGES).read_text().splitlines()
+    stages = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    named = {path.name.removeprefix("Pulumi.")[: -len(".yaml")] for path in root.glob("Pulumi.*.yaml")}
+    if unplaced := sorted(named - {*stages}):
+        raise ValueError(
+            f"{STAGES} does not name {', '.join(unplaced)}: when to deploy it would be a guess. "
+            "Write each on a line of its own, below what is to be deployed before it."
+        )
+    if gone := [stage for stage in stages if stage not in named or stages.count(stage) > 1]:
+        raise ValueError(
+            f"{STAGES} names {', '.join(gone)} twice, or without a file Pulumi.{gone[0]}.yaml: nothing would be deployed "
+            "there. Take the line out."
+        )
+    return stages
 
 
 def program(root: Path) -> set[str]:

@@ -13,7 +13,8 @@ operator writes them to the primary's log only, reports a healthy cluster and ne
 
 Where pods run, so do PostgreSQL and its replication, in them (sandbox/containers/postgres_instance.py), and a standby
 takes over from a primary that is not ready (failover.py); base backups, WAL and recovery are then PostgreSQL's own, of files
-in the sandbox's folder (instances.py). Where they are played, no instance ever fails.
+in the sandbox's folder (instances.py). Where they are played, no instance ever fails. No volume ever fills; the operator
+knows an instance that has ended for it.
 
 What it does not do: switch over by plan (an instance that goes is made again on its volume), recover from or back up to
 volume snapshots, run other plugins than Barman Cloud, manage roles or services, poolers, tablespaces, image catalogs,
@@ -29,6 +30,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from kubernetes.utils.quantity import parse_quantity
 
 from sandbox.cluster.status import holds, moment, timestamp, with_condition
 from sandbox.cluster.watched import Json, Watched, available, controlled_by
@@ -74,6 +77,14 @@ class Phase(NamedTuple):
     name: str
     reason: str = ""
     status: Json | None = None
+
+
+_NO_SPACE = 4
+"""The instance manager's exit code where there is no room for two more files of WAL."""
+_FULL = (
+    "Insufficient disk space detected in one or more pods is preventing PostgreSQL from running.Please verify your storage "
+    "settings. Further information inside .status.instancesReportedState"
+)
 
 
 class Found(NamedTuple):
@@ -188,6 +199,9 @@ class CloudNativePG:
         status, spec = cluster.get("status", {}), cluster["spec"]
         if not found.claims:
             return self._create_primary(cluster, operator)
+        if any(_has_no_space(pod) for pod in found.pods):
+            # Before all else: it neither fails over nor makes volumes larger until the instance runs again.
+            return Phase("Not enough disk space", _FULL)
         self._make_wal_claims(cluster, found)
         if not all(_done(job) for job in found.jobs):
             return None
@@ -355,11 +369,9 @@ class CloudNativePG:
                 self._api.create("PersistentVolumeClaim", objects.claim(cluster, serial, "PG_WAL"))
 
     def _grow(self, storage: Json, claim: Json) -> None:
-        size = storage.get("size", claim["spec"]["resources"]["requests"]["storage"])
-        if (
-            storage.get("resizeInUseVolumes", True)
-            and claim["spec"]["resources"]["requests"]["storage"] != size
-        ):
+        now = claim["spec"]["resources"]["requests"]["storage"]
+        size = storage.get("size", now)
+        if storage.get("resizeInUseVolumes", True) and parse_quantity(size) > parse_quantity(now):
             wanted = {"spec": {"resources": {"requests": {"storage": size}}}}
             self._api.patch("PersistentVolumeClaim", claim, wanted)
 
@@ -502,6 +514,16 @@ def _done(job: Json) -> bool:
 
 def _active(pod: Json) -> bool:
     return pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _has_no_space(pod: Json) -> bool:
+    """Whether an instance has ended for lack of room for WAL, and is not ready again (cluster_status.go)."""
+    for container in pod["status"].get("containerStatuses", []):
+        if container["name"] == "postgres":
+            now, before = (container.get(key, {}).get("terminated", {}) for key in ("state", "lastState"))
+            ended = [now, *([] if container.get("ready") else [before])]
+            return any(each.get("exitCode") == _NO_SPACE for each in ended)
+    return False
 
 
 def _ready(pod: Json) -> bool:

@@ -22,6 +22,17 @@ random_provider = pulumi.ResourceOptions(provider=random.Provider("random"))
 namespace = kubernetes.meta.v1.ObjectMetaArgs(namespace="default")
 
 
+class Gateway(pulumi.ComponentResource):
+    """Says, as the gateway does, whether the stack is production."""
+
+    def __init__(self) -> None:
+        super().__init__("llmgateway:llm_gateway:LlmGateway", "gateway")
+        self.register_outputs({"production": stack.production})
+
+
+Gateway()
+
+
 def config_map(name: str, **data: pulumi.Input[str]) -> None:
     kubernetes.core.v1.ConfigMap(name, metadata=namespace, data=data, opts=gke)
 

@@ -15,8 +15,10 @@ import yaml
 
 from sandbox.cluster import control_plane
 from sandbox.network.addresses import Network
+from sandbox.paths import REPOSITORY
 from sandbox.processes import running
 from tests.support import leaks
+from tests.support.documents import blocks
 from tests.support.driver import Result, Sandbox
 from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
@@ -36,21 +38,10 @@ Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def served(sandboxes: Sandboxes) -> Iterator[tuple[Sandbox, Result]]:
-    """Dev, brought up with pods that run, and what that printed."""
-    sandbox = sandboxes.new(played=False)
-    try:
-        yield sandbox, sandbox.up().succeeded()
-    finally:
-        sandbox.run("down").succeeded()
-
-
-@pytest.fixture(scope="module")
-def client(served: tuple[Sandbox, Result]) -> Iterator[httpx.Client]:
+def client(gateway: Sandbox) -> Iterator[httpx.Client]:
     """Calls the gateway with the declared key."""
-    sandbox, _ = served
-    key = sandbox.run("key", "search-app").succeeded().text.strip()
-    with calling(sandbox, key) as made:
+    key = gateway.run("key", "search-app").succeeded().text.strip()
+    with calling(gateway, key) as made:
         yield made
 
 
@@ -114,15 +105,29 @@ def test_a_model_that_is_not_declared(client: httpx.Client) -> None:
     assert ask(client, model="gpt-4o").status_code in (400, 401, 403, 404)
 
 
-def test_kubectl_reaches_running_pods(served: tuple[Sandbox, Result]) -> None:
-    sandbox, _ = served
-    assert "Application startup complete" in kubectl(sandbox, "logs", "deploy/litellm").succeeded().text
-    query = ["psql", "-d", "litellm", "-tAc", 'SELECT count(*) FROM "LiteLLM_TeamTable"']
-    counted = kubectl(sandbox, "exec", "litellm-pg-1", "-c", "postgres", "--", *query).succeeded()
-    assert counted.text.strip() == "1"
-    assert kubectl(sandbox, "exec", "deploy/litellm", "--", "sh", "-c", "exit 3").code == 3
-    refused = kubectl(sandbox, "exec", "deploy/litellm", "--", "no-such-program").failed()
+def test_kubectl_reaches_running_pods(gateway: Sandbox) -> None:
+    # `deploy/litellm` may be the migration's pod; only those of a Deployment have this hash.
+    proxy, *_ = proxies(gateway)
+    of_proxies = ("--selector", "app.kubernetes.io/name=litellm,pod-template-hash", "--tail", "-1")
+    assert "Application startup complete" in kubectl(gateway, "logs", *of_proxies).succeeded().text
+    budget = """SELECT max_budget FROM "LiteLLM_TeamTable" WHERE team_alias = 'search'"""
+    query = ["psql", "-d", "litellm", "-tAc", budget]
+    asked = kubectl(gateway, "exec", "litellm-pg-1", "-c", "postgres", "--", *query).succeeded()
+    assert asked.text.strip() == "50"
+    assert kubectl(gateway, "exec", proxy, "--", "sh", "-c", "exit 3").code == 3
+    refused = kubectl(gateway, "exec", proxy, "--", "no-such-program").failed()
     assert "executable file not found in $PATH" in refused.text
+
+
+def test_what_a_full_database_is_full_of(gateway: Sandbox) -> None:
+    """The guide's own commands; nothing fills a volume here."""
+    (block,) = (
+        b for b in blocks(REPOSITORY / "docs" / "operations.md", "sh") if "pg_replication_slots" in b.text
+    )
+    said = gateway.run("exec", "--", "sh", "-euc", block.text).succeeded().text
+    assert "Cluster in healthy state" in said
+    assert "slot_name" in said
+    assert re.search(r"LiteLLM_\w+ +\| +\d+ kB", said)
 
 
 def like_the_engine(sandbox: Sandbox, name: str, arguments: list[str], port: int) -> Json:
@@ -151,63 +156,59 @@ def like_the_engine(sandbox: Sandbox, name: str, arguments: list[str], port: int
     return wait_for(failed, 60)[0]
 
 
-def test_what_is_wrong_fails_its_pod_in_its_own_words(served: tuple[Sandbox, Result]) -> None:
-    sandbox, _ = served
-    misspelt = like_the_engine(sandbox, "misspelt", ["--max-modl-len", "4096"], 8000)
+def test_what_is_wrong_fails_its_pod_in_its_own_words(gateway: Sandbox) -> None:
+    misspelt = like_the_engine(gateway, "misspelt", ["--max-modl-len", "4096"], 8000)
     assert misspelt["lastState"]["terminated"]["exitCode"] == 2
-    logged = sandbox.run("exec", "--", "kubectl", "--namespace", "vllm", "logs", "misspelt").succeeded()
+    logged = gateway.run("exec", "--", "kubectl", "--namespace", "vllm", "logs", "misspelt").succeeded()
     assert "unrecognized arguments: --max-modl-len 4096" in logged.text
-    wrong_port = like_the_engine(sandbox, "wrong-port", [], 8001)
+    wrong_port = like_the_engine(gateway, "wrong-port", [], 8001)
     assert wrong_port["restartCount"] >= 1
-    events = sandbox.namespaced("events", "vllm")["items"]
+    events = gateway.namespaced("events", "vllm")["items"]
     said = {each["message"] for each in events if each["involvedObject"]["name"] == "wrong-port"}
     assert any(
         re.match(r"Startup probe failed: .*:8001: connect: connection refused", text) for text in said
     ), said
     assert "Container vllm failed startup probe, will be restarted" in said
     for name in ("misspelt", "wrong-port"):
-        sandbox.run("exec", "--", "kubectl", "--namespace", "vllm", "delete", "pod", name).succeeded()
+        gateway.run("exec", "--", "kubectl", "--namespace", "vllm", "delete", "pod", name).succeeded()
 
 
-def test_policies_hold_for_running_pods(served: tuple[Sandbox, Result]) -> None:
+def test_policies_hold_for_running_pods(gateway: Sandbox) -> None:
     """The database's Service takes the proxy's connections and no one else's."""
-    sandbox, _ = served
-    number = int((sandbox.home.root / "network").read_text())
-    service = sandbox.namespaced("services", "llm-gateway", "litellm-pg-rw")["spec"]["clusterIP"]
+    number = int((gateway.home.root / "network").read_text())
+    service = gateway.namespaced("services", "llm-gateway", "litellm-pg-rw")["spec"]["clusterIP"]
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://{Network(number).service(service)}:5432/", trust_env=False)
 
 
 def test_a_failing_migration_stops_the_release_and_the_old_proxy_answers_on(
-    served: tuple[Sandbox, Result], client: httpx.Client
+    gateway: Sandbox, client: httpx.Client
 ) -> None:
-    sandbox, _ = served
-    pods = proxies(sandbox)
+    pods = proxies(gateway)
     last, table = "20260605182307_add_timeout_to_mcp_server_table", '"LiteLLM_MCPServerTable"'
-    sql(sandbox, "litellm-pg", f"DELETE FROM _prisma_migrations WHERE migration_name = '{last}'")  # noqa: S608
-    sql(sandbox, "litellm-pg", f"ALTER TABLE {table} OWNER TO postgres; GRANT ALL ON {table} TO litellm")
-    changed = {"llm-gateway:litellm": {"retries": 1}}
-    up = sandbox.up(config={**changed, "llm-gateway:timeouts": {"litellm": 30}}).failed()
+    sql(gateway, "litellm-pg", f"DELETE FROM _prisma_migrations WHERE migration_name = '{last}'")  # noqa: S608
+    sql(gateway, "litellm-pg", f"ALTER TABLE {table} OWNER TO postgres; GRANT ALL ON {table} TO litellm")
+    gateway.configure({"llm-gateway:litellm": {"streamTimeout": 100}})
+    up = gateway.up(config={"llm-gateway:timeouts": {"litellm": 30}}).failed()
     assert "pre-upgrade hooks failed" in up.text
     said = "must be owner of table LiteLLM_MCPServerTable"
-    wait_for(lambda: said in kubectl(sandbox, "logs", "job/litellm-migrations").text, 120)
+    wait_for(lambda: said in kubectl(gateway, "logs", "job/litellm-migrations").text, 120)
     ask(client).raise_for_status()
-    assert proxies(sandbox) == pods
+    assert proxies(gateway) == pods
 
     sql(
-        sandbox,
+        gateway,
         "litellm-pg",
         f"ALTER TABLE {table} OWNER TO litellm; ALTER TABLE {table} DROP COLUMN timeout",
     )
-    sandbox.up(config=changed).succeeded()
+    gateway.up().succeeded()
     wait_for(lambda: ask(client).is_success, 60)
-    assert proxies(sandbox) != pods
+    assert proxies(gateway) != pods
 
 
 def test_a_restored_database_has_the_keys_and_the_spend_of_its_time(sandboxes: Sandboxes) -> None:
-    sandbox = sandboxes.new(played=False)
     backups = {"backups": {"method": "objectStore"}}
-    try:
+    with sandboxes.served() as sandbox:
         sandbox.up(config={"llm-gateway:postgres": backups}).succeeded()
         with calling(sandbox, sandbox.secret("litellm-master-key")) as client:
 
@@ -235,14 +236,11 @@ def test_a_restored_database_has_the_keys_and_the_spend_of_its_time(sandboxes: S
             assert client.get("/key/info", params={"key": late}).status_code == 404
             ask(client, early).raise_for_status()
             assert ask(client, late).status_code == 401
-    finally:
-        sandbox.run("down").succeeded()
 
 
 def test_down_leaves_nothing_and_what_was_spent_is_there_after_it(
-    served: tuple[Sandbox, Result], client: httpx.Client
+    gateway: Sandbox, client: httpx.Client
 ) -> None:
-    sandbox, _ = served
 
     def spend() -> float:
         answer = client.get("/key/info")
@@ -250,12 +248,12 @@ def test_down_leaves_nothing_and_what_was_spent_is_there_after_it(
 
     ask(client).raise_for_status()
     before = wait_for(spend, 60)
-    assert any("/litellm" in name for name in running(sandbox.home).values())
-    sandbox.run("down").succeeded()
-    assert running(sandbox.home) == {}
+    assert any("/litellm" in name for name in running(gateway.home).values())
+    gateway.run("down").succeeded()
+    assert running(gateway.home) == {}
     with pytest.raises(httpx.ConnectError):
         client.get("/health/liveliness")
-    sandbox.run("start").succeeded()
+    gateway.run("start").succeeded()
 
     def answers() -> bool:
         try:
@@ -265,3 +263,4 @@ def test_down_leaves_nothing_and_what_was_spent_is_there_after_it(
 
     wait_for(answers, 180)
     assert spend() >= before > 0
+    wait_for(lambda: ask(client).is_success, 180)

@@ -17,10 +17,9 @@ import httpx
 import pytest
 
 from sandbox.cluster import control_plane
+from tests.rehearsal.serving_prod.declared import AFTER, BEFORE, LIMITED, RPM, TINY, TPM
 from tests.support.driver import Sandbox
-from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
-    ENGINE,
     MODEL,
     PODS_RUN,
     ask,
@@ -37,37 +36,8 @@ pytestmark = PODS_RUN
 
 Json = dict[str, Any]
 NAMESPACE = "llm-gateway"
-LIMITED = "Qwen2.5:0.5B"
-"""Alias of a model with limits, as clients send it and no object of Kubernetes may be called."""
-RPM, TPM = 6, 600
-"""Limits per minute. A request that tokens are counted with has 152 of them."""
-TINY = 0.000001
-"""USD that the first request spends."""
 STATED_SECONDS = 60
 """docs/tenants.md: after the Job, until every pod knows of a change."""
-TEAM = {"name": "search", "budget": 500}
-BEFORE = [
-    {"name": "raised", "team": "search", "budget": TINY},
-    {"name": "blocked", "team": "search"},
-    {"name": "removed", "team": "search"},
-]
-AFTER = [{"name": "raised", "team": "search", "budget": 5}, {**BEFORE[1], "blocked": True}]
-
-
-def settings(keys: list[Json]) -> Json:
-    models = [ENGINE, {**ENGINE, "alias": LIMITED, "rpm": RPM, "tpm": TPM}]
-    return {"llm-gateway:models": models, "llm-gateway:teams": [TEAM], "llm-gateway:virtualKeys": keys}
-
-
-@pytest.fixture(scope="module")
-def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
-    """Prod, with one model more that has limits of its own."""
-    sandbox = sandboxes.new(stack="prod", played=False)
-    try:
-        sandbox.up(config=settings(BEFORE)).succeeded()
-        yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
 
 
 @pytest.fixture
@@ -92,16 +62,20 @@ def limited(admin: httpx.Client, of: str, **limit: int) -> tuple[str, list[str]]
     return (MODEL, [made(admin, **limit)]) if of == "key" else (LIMITED, [made(admin) for _ in range(2)])
 
 
-def whole_minute() -> None:
-    """Wait for a minute of which enough is left: LiteLLM counts a model's limits by the clock's minutes."""
-    while time.time() % 60 > 20:
+def whole_minute(of: str) -> None:
+    """Wait for a minute of which enough is left, and a model for one in which no test has asked it yet.
+
+    LiteLLM counts a model's limits by the clock's minutes.
+    """
+    began = time.time() // 60
+    while time.time() % 60 > 20 or (of == "model" and time.time() // 60 == began):
         time.sleep(1)
 
 
 @pytest.mark.parametrize("of", ["key", "team", "model"])
 def test_requests_per_minute_bind_once_over_both_pods(pods: list[httpx.Client], of: str) -> None:
     model, keys = limited(pods[0], of, rpm_limit=RPM)
-    whole_minute()
+    whole_minute(of)
     turns = zip(itertools.cycle(pods), itertools.cycle(keys), range(2 * RPM))
     answers = [ask(pod, key, model=model, max_tokens=1) for pod, key, _ in turns]
     assert [answer.status_code for answer in answers] == [200] * RPM + [429] * RPM
@@ -111,11 +85,11 @@ def test_requests_per_minute_bind_once_over_both_pods(pods: list[httpx.Client], 
     ), answers[-1].text
 
 
-@pytest.mark.parametrize("of", ["key", "team"])
+@pytest.mark.parametrize("of", ["key", "team", "model"])
 def test_tokens_per_minute_bind_once_over_both_pods(pods: list[httpx.Client], of: str) -> None:
     model, keys = limited(pods[0], of, tpm_limit=TPM)
     long = [{"role": "user", "content": "ping " * 120}]
-    whole_minute()
+    whole_minute(of)
     used: list[list[int]] = [[], []]
     over: dict[int, str] = {}
     for turn, key in zip(range(20), itertools.cycle(keys)):
@@ -129,7 +103,8 @@ def test_tokens_per_minute_bind_once_over_both_pods(pods: list[httpx.Client], of
         time.sleep(0.5)  # tokens are counted after the answer
     print(used)
     assert len(over) == 2
-    assert all("Limit type: tokens" in text for text in over.values())
+    reason = "Model rate limit exceeded. TPM" if of == "model" else "Limit type: tokens"
+    assert all(reason in text for text in over.values()), over
     assert sum(sum(tokens[:-1]) for tokens in used) < TPM, "each pod's last request may go beyond it"
 
 
@@ -179,7 +154,8 @@ def test_a_changed_budget_and_a_blocked_and_a_removed_key_take_effect_in_time(
         refused(pod, keys["raised"])
     with asking(pods, keys["blocked"]) as blocked, asking(pods, keys["removed"]) as removed:
         wait_for(lambda: all(blocked) and all(removed), 60)
-        gateway.up(config=settings(AFTER)).succeeded()
+        gateway.configure({"llm-gateway:virtualKeys": AFTER})
+        gateway.up().succeeded()
         done = datetime.fromisoformat(tenants_job(gateway)["status"]["completionTime"]).timestamp()
         raised: dict[int, float] = {}
         while time.time() < done + STATED_SECONDS + 15:

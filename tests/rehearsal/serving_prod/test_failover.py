@@ -8,25 +8,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import httpx
-import pytest
 
 from tests.support.driver import Sandbox
 from tests.support.load import failures, is_accounted_for, loading, recorded
-from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
-    ENGINE,
     PODS_RUN,
     ask,
     calling,
     kubectl,
     new_keys,
     postgres,
-    proxies,
     scale_postgres_operator,
 )
 from tests.support.waiting import wait_for
@@ -35,17 +31,6 @@ pytestmark = PODS_RUN
 
 Json = dict[str, Any]
 INSTANCES = ("litellm-pg-1", "litellm-pg-2", "litellm-pg-3")
-
-
-@pytest.fixture(scope="module")
-def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
-    sandbox = sandboxes.new(stack="prod", played=False)
-    try:
-        sandbox.up(config={"llm-gateway:models": [ENGINE]}).succeeded()
-        wait_for(lambda: len(proxies(sandbox)) == 2, 180)
-        yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
 
 
 class Write(NamedTuple):

@@ -13,9 +13,7 @@ import pytest
 from sandbox.cluster import control_plane
 from tests.support.driver import Sandbox
 from tests.support.load import Answer, failures, is_accounted_for, loading
-from tests.support.sandboxes import Sandboxes
 from tests.support.serving import (
-    ENGINE,
     PODS_RUN,
     ask,
     calling,
@@ -30,31 +28,17 @@ from versions import LITELLM_IMAGE
 pytestmark = PODS_RUN
 
 Json = dict[str, Any]
-MODELS = {"llm-gateway:models": [ENGINE]}
 NEW_TAG = f"{LITELLM_IMAGE.tag}-stable"
 SECRETS = "/api/v1/namespaces/llm-gateway/secrets"
 STORED = "stored"
 """A model, and a credential with its API key, in the database: the salt encrypts both."""
 
 
-@pytest.fixture(scope="module")
-def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
-    """Dev, whose proxy also takes models from its database."""
-    sandbox = sandboxes.new(played=False)
-    ui = '"DISABLE_ADMIN_UI": "True",'
-    sandbox.patch("components/litellm.py", ui, ui + '"STORE_MODEL_IN_DB": "True",')
-    try:
-        sandbox.up(config=MODELS).succeeded()
-        store_a_model(sandbox)
-        yield sandbox
-    finally:
-        sandbox.run("down").succeeded()
-
-
-def store_a_model(sandbox: Sandbox) -> None:
-    """Add a model, and its upstream's key as a credential, over the admin API."""
-    with calling(sandbox, sandbox.secret("litellm-master-key")) as admin:
-        values = {"api_key": sandbox.secret("vllm-api-key")}
+@pytest.fixture(scope="module", autouse=True)
+def stored(gateway: Sandbox) -> Iterator[None]:
+    """A model, and its upstream's key as a credential, added over the admin API while these tests run."""
+    with calling(gateway, gateway.secret("litellm-master-key")) as admin:
+        values = {"api_key": gateway.secret("vllm-api-key")}
         credential = {"credential_name": STORED, "credential_values": values, "credential_info": {}}
         admin.post("/credentials", json=credential).raise_for_status()
         params = {
@@ -62,8 +46,13 @@ def store_a_model(sandbox: Sandbox) -> None:
             "api_base": "http://vllm-router-service.vllm.svc.cluster.local/v1",
             "litellm_credential_name": STORED,
         }
-        admin.post("/model/new", json={"model_name": STORED, "litellm_params": params}).raise_for_status()
+        model = {"model_name": STORED, "litellm_params": params}
+        made = admin.post("/model/new", json=model).raise_for_status().json()
         wait_for(lambda: ask(admin, model=STORED).is_success)
+    yield
+    with calling(gateway, gateway.secret("litellm-master-key")) as admin:
+        admin.post("/model/delete", json={"id": made["model_id"]}).raise_for_status()
+        admin.delete(f"/credentials/{STORED}").raise_for_status()
 
 
 def with_the_stored_key(sandbox: Sandbox) -> httpx.Response:
@@ -76,9 +65,9 @@ def test_rolling_changes_drop_nothing(gateway: Sandbox) -> None:
     """The image of the new tag is the same here: what is shown is the rollout to it, migration included."""
     before, keys = secrets(gateway), new_keys(gateway, 2)
     with loading(gateway.run("url").succeeded().text.strip(), keys) as answers:
-        rolled_out(gateway, answers, {"masterKeyGeneration": 2})
+        rolled_out(gateway, answers, {"litellm": {"retries": 1}, "secrets": {"masterKeyGeneration": 2}})
         gateway.patch("versions.py", f'"{LITELLM_IMAGE.tag}"', f'"{NEW_TAG}"')
-        rolled_out(gateway, answers, {"masterKeyGeneration": 2, "databasePasswordGeneration": 2})
+        rolled_out(gateway, answers, {"secrets": {"databasePasswordGeneration": 2}})
     streamed, longest = sum(each.streamed for each in answers), max(each.seconds for each in answers)
     print(f"{len(answers)} requests, {streamed} streamed, longest {longest:.1f} s: {failures(answers)}")
     assert not failures(answers)
@@ -91,11 +80,11 @@ def test_rolling_changes_drop_nothing(gateway: Sandbox) -> None:
     wait_for(lambda: with_the_stored_key(gateway).is_success, 60)
 
 
-def rolled_out(sandbox: Sandbox, answers: Sequence[Answer], generations: Json) -> None:
-    """Change secrets and, the first time, the configuration under load, which goes on with the new proxy alone."""
+def rolled_out(sandbox: Sandbox, answers: Sequence[Answer], settings: Json) -> None:
+    """Change settings under load, which goes on with the new proxy alone."""
     pods = proxies(sandbox)
-    changes = {"llm-gateway:litellm": {"retries": 1}, "llm-gateway:secrets": generations}
-    sandbox.up(config={**MODELS, **changes}).succeeded()
+    sandbox.configure({f"llm-gateway:{section}": change for section, change in settings.items()})
+    sandbox.up().succeeded()
     wait_for(lambda: len(now := proxies(sandbox)) == 1 and now != pods, 120)
     so_far = len(answers)
     wait_for(lambda: len(answers) > so_far + 5, 120)

@@ -1,0 +1,80 @@
+"""What a cluster must have before anything is made in it: said at once, not by pods that never start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pulumi
+import pulumi_gcp as gcp
+
+from settings import Settings
+
+LEAST_VERSION = (1, 30)
+"""The first Kubernetes whose API server lets a container sleep before it stops, as the proxy does.
+
+https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
+"""
+
+
+def require(cluster: gcp.container.GetClusterResult, settings: Settings) -> gcp.container.GetClusterResult:
+    """The cluster, if it has all that these settings need. Raises pulumi.RunError that names each thing it lacks."""
+    if lacking := list(_lacking(cluster, settings)):
+        raise pulumi.RunError("\n".join(f"llm-gateway:{text}" for text in lacking))
+    return cluster
+
+
+def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Iterator[str]:
+    update = f"`gcloud container clusters update {cluster.name} --location {cluster.location} --project {cluster.project}"
+    pool = f"{cluster.project}.svc.id.goog"
+    if pool not in [config.workload_pool for config in cluster.workload_identity_configs]:
+        yield (
+            f"cluster: {cluster.name} has no Workload Identity Federation, so External Secrets could read no secret. "
+            f"Enable it: {update} --workload-pool {pool}`, then on its node pools `--workload-metadata GKE_METADATA`."
+        )
+    enforces = cluster.datapath_provider == "ADVANCED_DATAPATH" or any(
+        policy.enabled for policy in cluster.network_policies
+    )
+    if settings.network.policies and not enforces:
+        yield (
+            f"network.policies: {cluster.name} enforces no NetworkPolicy, so every pod of it could reach the database. "
+            "Use a cluster with GKE Dataplane V2, enable enforcement "
+            f"({update} --update-addons NetworkPolicy=ENABLED`, then `--enable-network-policy`), or write policies: false."
+        )
+    if settings.self_hosted and cluster.enable_autopilot:
+        yield (
+            f"models: {cluster.name} is an Autopilot cluster, which takes no node pool, so no model could be served from "
+            "its own GPUs. Use a Standard cluster, or hosted models and endpoints alone."
+        )
+    version = tuple(map(int, re.findall(r"\d+", cluster.master_version)[:2]))
+    if version < LEAST_VERSION:
+        least = ".".join(map(str, LEAST_VERSION))
+        yield (
+            f"cluster: {cluster.name} runs Kubernetes {cluster.master_version}, which would refuse the proxy's pods. "
+            f"Upgrade its control plane to {least} or later."
+        )
+    if endpoint(cluster, settings.cluster.endpoint) is None:
+        how = {
+            "dns": f"Enable it: {update} --enable-dns-access`, or write endpoint: ip.",
+            "private": "Write endpoint: dns or ip, or use a cluster with private nodes.",
+        }
+        yield (
+            f"cluster.endpoint: {cluster.name} has no {settings.cluster.endpoint} endpoint that this machine may reach, so "
+            f"neither Pulumi nor kubectl could talk to it. {how.get(settings.cluster.endpoint, '')}".rstrip()
+        )
+
+
+def endpoint(cluster: gcp.container.GetClusterResult, kind: str) -> str | None:
+    """Host name or address of the control plane; None where the cluster has no such endpoint.
+
+    A DNS name resolves from anywhere, but answers other networks than Google's only where external traffic is allowed:
+    https://cloud.google.com/kubernetes-engine/docs/concepts/network-isolation#dns-based-endpoint
+    """
+    if kind == "private":
+        return next((config.private_endpoint for config in cluster.private_cluster_configs), None) or None
+    if kind == "dns":
+        ends = [
+            end for config in cluster.control_plane_endpoints_configs for end in config.dns_endpoint_configs
+        ]
+        return next((end.endpoint for end in ends if end.allow_external_traffic and end.endpoint), None)
+    return cluster.endpoint or None
