@@ -173,7 +173,7 @@ def test_an_upstreams_key_may_be_of_one_version() -> None:
     recording = run_program({"models": models}, google)
     assert len([n for n in names(recording, ["SecretIamMember"]) if "anthropic" in n]) == 1
     spec = recording.one("ExternalSecret", "gateway-secret-sync-litellm-secrets").inputs["spec"]
-    read = [entry["remoteRef"] for entry in spec["data"] if entry["secretKey"].startswith("MODEL_")]
+    read = [entry["remoteRef"] for entry in spec["data"] if entry["secretKey"].startswith("SECRET_")]
     assert {reference["key"] for reference in read} == {"anthropic-api-key"}
     assert {reference["version"] for reference in read} == {"3", "4", "latest"}
     annotations = values(recording, "litellm")["podAnnotations"]
