@@ -123,12 +123,16 @@ class GatewaySecrets(pulumi.ComponentResource):
             generation=own.master_key_generation,
             adopted=adopt.master_key,
         )
-        self.database_password = self._rotating(
-            DATABASE_PASSWORD,
-            generation=own.database_password_generation,
-            adopted=adopt.database_password,
-        )
         self.existing = self._made_elsewhere()
+        self.database_password = (
+            self.existing[settings.database_password]
+            if settings.database_password
+            else self._rotating(
+                DATABASE_PASSWORD,
+                generation=own.database_password_generation,
+                adopted=adopt.database_password,
+            )
+        )
         self.vllm_api_key = None
         if settings.self_hosted:
             self.vllm_api_key = self.existing.get(own.existing_vllm_api_key or "") or self._rotating(
@@ -374,7 +378,11 @@ class GatewaySecrets(pulumi.ComponentResource):
         keys = (
             ("masterKey", MASTER_KEY, adopt.master_key),
             ("saltKey", SALT_KEY, adopt.salt_key),
-            ("databasePassword", DATABASE_PASSWORD, adopt.database_password),
+            *(
+                ()
+                if settings.database_password
+                else (("databasePassword", DATABASE_PASSWORD, adopt.database_password),)
+            ),
             ("redisPassword", REDIS_PASSWORD, adopt.redis_password),
             *(
                 ()
@@ -490,7 +498,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             return await pulumi.runtime.invoke_async(token, asked, pulumi.InvokeOptions(parent=self))
         except Exception as error:  # the SDK raises Exception itself
             raise pulumi.RunError(
-                f"The secret {secret_id}, which a setting names (apiKeySecret, passwordSecret, huggingFaceToken or "
+                f"The secret {secret_id}, which a setting names (apiKeySecret, secretParams, secretEnvironment, passwordSecret, huggingFaceToken or "
                 f"existingVllmApiKey), could not be looked up in {self._args.settings.gcp.project}: pods that need it would never start. "
                 f"If there is none, make it: gcloud secrets create {secret_id} --project {self._args.settings.gcp.project} "
                 f"--data-file=-. Google's answer: {str(error)[:300]}"

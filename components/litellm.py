@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
+import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
 from components.charts import chart_inputs
+from components.cluster import ClusterHandle
 from components.pod_security import ROOT_WITHOUT_RIGHTS
 from components.postgres_cluster import Database
 from components.secret_sync import SyncedSecret
@@ -20,6 +22,7 @@ from components.valkey import Valkey
 from components.workload import named
 from settings import gateway
 from settings.deployment import Charts
+from settings.secrets import variable
 from versions import LITELLM_CHART, LITELLM_IMAGE
 
 RELEASE = "litellm"
@@ -27,6 +30,7 @@ PROXY = named("litellm")
 """The migration Job's pod has the same labels."""
 PORT = 4000
 HOOK = Path(__file__).with_name("proxy_hooks") / "keep_spend.py"
+VERTEX_AI_ROLE = "roles/aiplatform.user"
 _HOOKS_PATH = "/etc/llm-gateway"
 _HOOKS: dict[str, Any] = {
     "apiVersion": "v1",
@@ -35,6 +39,9 @@ _HOOKS: dict[str, Any] = {
     "data": {HOOK.name: HOOK.read_text()},
 }
 _PODS = {**PROXY.labels, "app.kubernetes.io/instance": RELEASE}
+AUTHORITIES = "/etc/llm-gateway-authorities"
+REDIS_CA, DATABASE_CA = "redis.pem", "database.pem"
+"""Where the pods have the certificates of whoever signs other servers' certificates."""
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
 _EACH = {
@@ -63,16 +70,27 @@ _DISRUPTIONS: dict[str, Any] = {
 }
 
 
+def proxy_account(cluster: ClusterHandle, logs_in: bool) -> pulumi.Input[str]:
+    """The proxy's Kubernetes service account; where it logs in to Google, named after the cluster as secrets' reader is."""
+    if not logs_in:
+        return RELEASE
+    return pulumi.Output.format("{0}-{1}-{2}", RELEASE, cluster.location, cluster.name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LiteLLMArgs:
     """Arguments of LiteLLM.
 
     `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
-    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `timeout` is in seconds,
-    migration included.
+    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `account` is the pods' Kubernetes
+    service account, and `member` the IAM member that it is, which may ask the models of Vertex AI in `vertex_projects`.
+    `timeout` is in seconds, migration included.
     """
 
     namespace: pulumi.Input[str]
+    account: pulumi.Input[str]
+    member: pulumi.Input[str]
+    vertex_projects: Sequence[str]
     models: Sequence[gateway.Model]
     vllm_url: pulumi.Input[str] | None
     valkey: Valkey | None
@@ -98,13 +116,35 @@ class LiteLLM(pulumi.ComponentResource):
             args.secret.ready,
             *([args.valkey.ready] if args.valkey else []),
         ]
+        for project in args.vertex_projects:
+            granted = gcp.projects.IAMMember(
+                f"{name}-vertex-ai-{project}",
+                project=project,
+                role=VERTEX_AI_ROLE,
+                member=args.member,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            depends_on.append(granted)
         # Neither the proxy nor the migration calls the API server: whoever breaks into one finds no token for it.
         account = kubernetes.core.v1.ServiceAccount(
             f"{name}-account",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=RELEASE, namespace=args.namespace),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=args.account, namespace=args.namespace),
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        authorities = _authorities(args)
+        files: list[tuple[str, pulumi.Input[str], str]] = [("hooks", _HOOKS["metadata"]["name"], _HOOKS_PATH)]
+        if authorities:
+            made = kubernetes.core.v1.ConfigMap(
+                f"{name}-authorities",
+                # Not of the Release: the migration, which runs before what a Release makes, may need them.
+                metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                    name=f"{RELEASE}-authorities", namespace=args.namespace
+                ),
+                data=authorities,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            files.append(("authorities", made.metadata["name"], AUTHORITIES))
         # Readiness fails while the database is away: a pod that is to serve without it is asked for liveness.
         path = "/health/liveliness" if args.litellm.serve_without_database else "/health/readiness"
         self.release = kubernetes.helm.v3.Release(
@@ -137,6 +177,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "deployStandalone": False,
                     "endpoint": args.database.host,
                     "database": args.database.name,
+                    **_url(args.database),
                     "secret": {
                         "name": args.database.credentials.name,
                         "usernameKey": "username",
@@ -149,15 +190,12 @@ class LiteLLM(pulumi.ComponentResource):
                     **args.secret.annotation,
                     **args.database.credentials.annotation,
                     "llm-gateway/hooks": hashlib.sha256(HOOK.read_bytes()).hexdigest()[:16],
+                    **_hashes(authorities),
                 },
                 # A pod that is to end serves on until every node has heard that it leaves the Service. Of the chart's
                 # 90 s of grace it then has the rest to answer the requests under way, and 20 s of it to write spend.
                 "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
-                # Optional: the migration mounts it too, and runs before it is made. A proxy without it does not start.
-                "volumes": [
-                    {"name": "hooks", "configMap": {"name": _HOOKS["metadata"]["name"], "optional": True}}
-                ],
-                "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS_PATH, "readOnly": True}],
+                **_mounted(files),
                 "extraResources": [_HOOKS, *([_DISRUPTIONS] if args.litellm.replicas > 1 else [])],
                 "securityContext": ROOT_WITHOUT_RIGHTS,
                 # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
@@ -166,6 +204,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}},
                 },
                 "envVars": {
+                    **args.litellm.environment,
                     # Without it a failed migration exits 0 and the proxy starts on an old schema.
                     "ENFORCE_PRISMA_MIGRATION_CHECK": "true",
                     # Teams and keys are the stack's settings: nobody needs the UI, which would answer every client.
@@ -196,21 +235,78 @@ class LiteLLM(pulumi.ComponentResource):
         self.register_outputs({"url": self.url})
 
 
+def _mounted(files: Sequence[tuple[str, pulumi.Input[str], str]]) -> dict[str, object]:
+    """Values that mount ConfigMaps: volume, ConfigMap and folder of each."""
+    return {
+        # Optional: the migration mounts the hooks too, and runs before they are made. A proxy without them does not start.
+        "volumes": [
+            {"name": volume, "configMap": {"name": name, **({"optional": True} if volume == "hooks" else {})}}
+            for volume, name, _ in files
+        ],
+        "volumeMounts": [
+            {"name": volume, "mountPath": folder, "readOnly": True} for volume, _, folder in files
+        ],
+    }
+
+
+def _url(database: Database) -> dict[str, str]:
+    """The chart's own URL with the port and TLS of a database that exists, as Prisma reads them.
+
+    Of `sslmode` Prisma takes any word but these for `prefer`, and it believes any certificate unless `sslaccept` is
+    strict (prisma-engines, quaint/src/connector/postgres/url.rs).
+    """
+    existing = database.existing
+    if not existing:
+        return {}
+    options = {
+        "none": "sslmode=disable",
+        "require": "sslmode=require",
+        "verify-full": "sslmode=require&sslaccept=strict",
+    }[existing.tls]
+    if existing.ca:
+        options += f"&sslcert={AUTHORITIES}/{DATABASE_CA}"
+    login = "$(DATABASE_USERNAME):$(DATABASE_PASSWORD)"
+    return {"url": f"postgresql://{login}@$(DATABASE_HOST):{existing.port}/$(DATABASE_NAME)?{options}"}
+
+
+def _authorities(args: LiteLLMArgs) -> dict[str, str]:
+    """The files under AUTHORITIES, by name."""
+    existing = args.database.existing
+    found = {REDIS_CA: args.litellm.shared_state.ca, DATABASE_CA: existing.ca if existing else None}
+    return {name: pem for name, pem in found.items() if pem}
+
+
+def _hashes(authorities: Mapping[str, str]) -> dict[str, str]:
+    """For a pod that reads the files when it starts: other ones restart it."""
+    return {
+        f"llm-gateway/{name}": hashlib.sha256(pem.encode()).hexdigest()[:16]
+        for name, pem in authorities.items()
+    }
+
+
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     """LiteLLM's own configuration, https://docs.litellm.ai/docs/proxy/config_settings."""
     router: dict[str, object] = {
+        **args.litellm.router_settings,
         "stream_timeout": args.litellm.stream_timeout,
         "num_retries": args.litellm.retries,
         # A hung upstream would be waited for once more with each retry.
         "retry_policy": {"TimeoutErrorRetries": 0},
-        # An alias has one deployment: with it cooling down, one tenant's errors would refuse every tenant.
+        # With an alias's only deployment cooling down, or all of them, one tenant's errors would refuse every tenant.
         "disable_cooldowns": True,
+        # A request that failed at a deployment goes to the others of its alias, not to that one again.
+        "enable_weighted_failover": True,
+        **_fallbacks(args.litellm.fallbacks),
     }
     # The router's timeout, too, where that has none of its own.
-    settings: dict[str, object] = {"request_timeout": args.litellm.request_timeout}
+    settings: dict[str, object] = {
+        **args.litellm.litellm_settings,
+        "request_timeout": args.litellm.request_timeout,
+    }
     config: dict[str, object] = {
         "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],
         "general_settings": {
+            **args.litellm.general_settings,
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
             # LiteLLM writes what fails into the same table. The default runs a day after each start, so never where
@@ -226,9 +322,8 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         # Without it a model's tpm and rpm only weigh the choice between deployments of one alias.
         router["optional_pre_call_checks"] = ["enforce_model_rate_limits"]
     if redis := _redis(args):
-        router |= {f"redis_{key}": value for key, value in redis.items()}
-        # Keys' and teams' limits and budgets are counted through the cache; without call types it caches no
-        # answer.
+        # Limits and budgets are counted through the cache, those of models too: the router has none of its own, and is
+        # given this one. Without call types it caches no answer.
         settings |= {
             "cache": True,
             "cache_params": {"type": "redis", "supported_call_types": [], **redis},
@@ -236,19 +331,45 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     return config | {"litellm_settings": settings, "router_settings": router}
 
 
+def _fallbacks(fallbacks: gateway.Fallbacks) -> dict[str, object]:
+    """Fallbacks as the router reads them; without any for a kind of error it takes those for all errors."""
+
+    def listed(by_alias: Mapping[str, list[str]]) -> list[dict[str, list[str]]]:
+        return [{alias: others} for alias, others in by_alias.items()]
+
+    every, long, policy = fallbacks.on_error, fallbacks.on_context_length, fallbacks.on_content_policy
+    kinds = {
+        "fallbacks": every,
+        "context_window_fallbacks": {**every, **long} if long else {},
+        "content_policy_fallbacks": {**every, **policy} if policy else {},
+    }
+    return {kind: listed(by_alias) for kind, by_alias in kinds.items() if by_alias}
+
+
 def _redis(args: LiteLLMArgs) -> dict[str, object]:
-    """The Redis that replicas share their counts through; nothing where each pod counts for itself."""
+    """The Redis that replicas share their counts through, as redis-py's arguments; empty where each pod counts alone."""
     state = args.litellm.shared_state
     if state.kind == "none":
         return {}
-    password = (
-        {"password": f"os.environ/{gateway.REDIS_PASSWORD}"} if args.valkey or state.password_secret else {}
-    )
-    return {
-        "host": args.valkey.host if args.valkey else state.host,
-        "port": VALKEY_PORT if args.valkey else state.port,
-        **password,
-    }
+    if args.valkey:
+        where: dict[str, object] = {"host": args.valkey.host, "port": VALKEY_PORT}
+    elif state.nodes:
+        where = {"redis_startup_nodes": [{"host": host, "port": port} for host, port in state.servers]}
+    else:
+        where = {"host": state.host, "port": state.port}
+    if state.username:
+        where["username"] = state.username
+    if args.valkey or state.password_secret:
+        where["password"] = f"os.environ/{gateway.REDIS_PASSWORD}"
+    if state.tls in ("verify-ca", "verify-full"):
+        where |= {
+            "ssl": True,  # its asynchronous client takes ssl: false for TLS, too
+            "ssl_cert_reqs": "required",
+            # redis-py's default is another one in each of its last versions.
+            "ssl_check_hostname": state.tls == "verify-full",
+            **({"ssl_ca_certs": f"{AUTHORITIES}/{REDIS_CA}"} if state.ca else {}),
+        }
+    return where
 
 
 def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: int) -> dict[str, object]:
@@ -257,9 +378,10 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
         # Pods share the count of a model's requests, but each compares the limit with the tokens that it counted itself.
         "tpm": model.tpm and max(1, model.tpm // replicas),
         "rpm": model.rpm,
+        "weight": model.weight,
+        "order": model.order,
     }
-    if model.api_key_secret:
-        params["api_key"] = f"os.environ/{model.api_key_variable}"
+    params |= {name: f"os.environ/{variable(secret)}" for name, secret in model.secrets.items()}
     if model.vllm:
         params |= {
             "model": f"hosted_vllm/{model.vllm.model}",
@@ -267,7 +389,7 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
             "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
         }
     elif model.hosted:
-        params["model"] = model.hosted.model
+        params |= {**model.hosted.params, "model": model.hosted.model}
     elif model.endpoint:
         params |= {"model": f"openai/{model.endpoint.model}", "api_base": model.endpoint.url}
         # The client refuses to call without a key, also where the endpoint wants none.

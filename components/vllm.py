@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from components.workload import Workload
 from settings.deployment import Charts
 from settings.gateway import VllmModel
 from settings.names import VLLM_RELEASE as RELEASE
+from settings.secrets import variable
 from versions import VLLM_CHART, VLLM_IMAGE, VLLM_ROUTER_IMAGE
 
 ENGINE = Workload("vllm-engine", {"environment": "engine"})
@@ -33,7 +34,8 @@ class VllmArgs:
     """Arguments of Vllm.
 
     `models` are by their names here, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face`
-    one token per model that needs one, under its name. `timeout` is in seconds.
+    one token per model that needs one, under its name; `environment` the secrets in engines' environments, each under
+    its variable's name. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
@@ -41,6 +43,7 @@ class VllmArgs:
     pool: GpuNodePool
     api_key: SyncedSecret
     hugging_face: SyncedSecret | None
+    environment: SyncedSecret | None
     charts: Charts
     timeout: int
 
@@ -63,7 +66,7 @@ class Vllm(pulumi.ComponentResource):
         )
         # Engines and router read the key when they start: another version of it restarts them.
         restarts = args.api_key.annotation
-        secrets = (args.api_key, args.hugging_face)
+        secrets = (args.api_key, args.hugging_face, args.environment)
         kubernetes.helm.v3.Release(
             f"{name}-release",
             name=RELEASE,
@@ -86,7 +89,10 @@ class Vllm(pulumi.ComponentResource):
                     "modelSpec": [
                         {
                             **_model_spec(model_name, model, args),
-                            "podAnnotations": restarts,
+                            "podAnnotations": {
+                                **restarts,
+                                **(args.environment.annotation if args.environment else {}),
+                            },
                             "serviceAccountName": account.metadata.name,
                         }
                         for model_name, model in args.models.items()
@@ -165,6 +171,18 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
             spec["storageClass"] = model.cache_storage_class
     if model.revision:
         spec["modelRevision"] = model.revision
+    if environment := list(_environment(model, args.environment)):
+        spec["env"] = environment
     if model.hugging_face_token and args.hugging_face:
         spec["hf_token"] = {"secretName": args.hugging_face.name, "secretKey": name}
     return spec
+
+
+def _environment(model: VllmModel, secret: SyncedSecret | None) -> Iterator[Mapping[str, object]]:
+    """The variables of a model's engines beside the chart's."""
+    for name, value in model.environment.items():
+        yield {"name": name, "value": value}
+    for name, secret_id in model.secret_environment.items():
+        if secret:
+            reference = {"name": secret.name, "key": variable(secret_id)}
+            yield {"name": name, "valueFrom": {"secretKeyRef": reference}}

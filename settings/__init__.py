@@ -7,7 +7,7 @@ resource is registered: the key as written in the file, what would happen, and w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,7 @@ from settings.gateway import (
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
 from settings.names import LONGEST
+from settings.operators import Operators
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
@@ -96,6 +97,7 @@ class Settings(Section):
     namespaces: Namespaces = section(Namespaces)
     gpu_pool: GpuPool = section(GpuPool)
     secrets: Secrets = section(Secrets)
+    operators: Operators = section(Operators)
     postgres: Postgres = section(Postgres)
     litellm: LiteLLM = section(LiteLLM)
     network: Network = section(Network)
@@ -128,10 +130,43 @@ class Settings(Section):
 
     @property
     def litellm_keys(self) -> Mapping[str, str]:
-        """The secrets made elsewhere, by the proxy's environment variable that holds the value."""
-        keys = {model.api_key_variable: model.api_key_secret for model in self.models}
-        keys[REDIS_PASSWORD] = self.litellm.shared_state.password_secret
-        return {variable: secret for variable, secret in keys.items() if secret}
+        """Ids of the secrets made elsewhere, by the proxy's environment variable that holds the value."""
+        keys = {
+            secrets.variable(secret): secret for model in self.models for secret in model.secrets.values()
+        }
+        keys |= self.litellm.secret_environment
+        if password := self.litellm.shared_state.password_secret:
+            keys[REDIS_PASSWORD] = password
+        return keys
+
+    @property
+    def vertex_projects(self) -> Sequence[str]:
+        """Projects whose models the proxy asks as its own Kubernetes service account, sorted."""
+        hosted = [model.hosted for model in self.models if model.hosted and model.hosted.as_workload]
+        return sorted({model.params["vertex_project"] for model in hosted})
+
+    @property
+    def litellm_texts(self) -> set[str]:
+        """Of these variables, those with a file's text."""
+        hosted = [model.hosted for model in self.models if model.hosted]
+        texts = {secrets.variable(secret) for model in hosted for secret in model.texts}
+        return {*texts, *self.litellm.secret_environment}
+
+    @property
+    def installs_cnpg(self) -> bool:
+        """Whether CloudNativePG, and its plugin for backups, are this stack's to install."""
+        return self.operators.cnpg.install and not self.postgres.existing
+
+    @property
+    def installs_cert_manager(self) -> bool:
+        """Whether cert-manager, which the plugin needs, is this stack's to install."""
+        backed_up = self.postgres.backups.method == "objectStore"
+        return backed_up and self.installs_cnpg and self.operators.cert_manager.install
+
+    @property
+    def database_password(self) -> str | None:
+        """The secret with the password of a database that exists; None where this stack makes both."""
+        return self.postgres.existing.password_secret if self.postgres.existing else None
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
@@ -139,21 +174,86 @@ class Settings(Section):
         tokens = {name: model.hugging_face_token for name, model in self.self_hosted.items()}
         return {name: secret for name, secret in tokens.items() if secret}
 
+    @property
+    def engine_secrets(self) -> Mapping[str, str]:
+        """Ids of the secrets in engines' environments, made elsewhere, by their keys in the engines' Secret."""
+        ids = (secret for model in self.self_hosted.values() for secret in model.secret_environment.values())
+        return {secrets.variable(secret): secret for secret in ids}
+
     @rule
-    def aliases_differ(self) -> Iterator[Violation]:
-        for alias in repeated(model.alias for model in self.models):
-            yield Violation(
-                "models",
-                f"two models have the alias {alias!r}",
-                "LiteLLM would spread requests over both",
-                "a different alias for each model",
-            )
+    def deployments_are_told_apart(self) -> Iterator[Violation]:
+        for alias, places in self.deployments.items():
+            models = [self.models[place] for place in places]
+            orders = [model.order for model in models]
+            if len(models) == 1:
+                for field in ("weight", "order"):
+                    if getattr(models[0], field):
+                        yield Violation(
+                            f"models[{places[0]}].{field}",
+                            f"no other model has the alias {alias!r}",
+                            "it would be ignored",
+                            f"no {field}, or another model with this alias",
+                        )
+            elif None in orders and set(orders) != {None}:
+                yield Violation(
+                    "models",
+                    f"of the models with the alias {alias!r} some have an order",
+                    "LiteLLM would never ask the others",
+                    "an order for each of them, or for none",
+                )
+            elif any(model.weight is None and orders.count(model.order) > 1 for model in models):
+                yield Violation(
+                    "models",
+                    f"two models have the alias {alias!r}, and nothing says which of them gets how many requests",
+                    "LiteLLM would spread requests over both, by their limits or evenly",
+                    "a different alias for each model, or a weight, or orders that differ",
+                )
+
+    @property
+    def deployments(self) -> Mapping[str, Sequence[int]]:
+        """Places in `models` by alias."""
+        found: dict[str, list[int]] = {}
+        for place, model in enumerate(self.models):
+            found.setdefault(model.alias, []).append(place)
+        return found
+
+    @rule
+    def fallbacks_answer(self) -> Iterator[Violation]:
+        costs = {
+            alias: any(not self.models[at].free for at in places)
+            for alias, places in self.deployments.items()
+        }
+        for kind, given in self.litellm.fallbacks.given.items():
+            for alias, others in given.items():
+                key = f"litellm.fallbacks.{kind}.{alias}"
+                for name in [alias, *others]:
+                    if name not in costs:
+                        yield Violation(
+                            key,
+                            f"no model has the alias {name!r}",
+                            "the request would fail in its place",
+                            f"one of {', '.join(costs)}",
+                        )
+                if alias in others or not others or repeated(others):
+                    yield Violation(
+                        key,
+                        f"the fallbacks of {alias!r} are {', '.join(others) or 'none'}",
+                        "the request would fail where it has failed before",
+                        "other models, each once, or leave the entry out",
+                    )
+                if paid := [other for other in others if costs.get(other) and costs.get(alias) is False]:
+                    yield Violation(
+                        key,
+                        f"{alias!r} is free, and {paid[0]!r} is not",
+                        "LiteLLM compares no budget for a free model: whoever is over theirs would go on spending",
+                        "fallbacks that are free, or costs for the model",
+                    )
 
     @rule
     def vllm_names_differ(self) -> Iterator[Violation]:
-        named = {model.alias: model.vllm_name for model in self.models if model.vllm}
-        for name in repeated(named.values()):
-            aliases = [alias for alias in named if named[alias] == name]
+        named = [(model.alias, model.vllm_name) for model in self.models if model.vllm]
+        for name in repeated(name for _, name in named):
+            aliases = [alias for alias, of in named if of == name]
             yield Violation(
                 "models",
                 f"among vLLM's objects the models {' and '.join(aliases)} are all called {name!r}",
@@ -239,6 +339,8 @@ class Settings(Section):
     @rule
     def records_fit_the_database(self) -> Iterator[Violation]:
         proxy, postgres = self.litellm, self.postgres
+        if postgres.existing:
+            return
         records, free = proxy.spend_logs * SPEND_LOG_BYTES / 2**30, 0.1
         if postgres.wal_storage_size:
             needed = records / (1 - free)
@@ -256,6 +358,20 @@ class Settings(Section):
             )
 
     @rule
+    def an_existing_databases_password_is_its_owners(self) -> Iterator[Violation]:
+        ours = {
+            "databasePasswordGeneration": self.secrets.database_password_generation > 1,
+            "adopt.databasePassword": self.secrets.adopt.database_password,
+        }
+        for key in [key for key, given in ours.items() if given and self.postgres.existing]:
+            yield Violation(
+                f"secrets.{key}",
+                "the database exists (postgres.existing), and its password is only read",
+                "it would be ignored, and nothing rotated",
+                "another version of postgres.existing.passwordSecret, by whoever owns the database",
+            )
+
+    @rule
     def connections_suffice(self) -> Iterator[Violation]:
         needed = self.litellm.connections + OTHER_CONNECTIONS
         if needed > self.postgres.max_connections:
@@ -263,9 +379,20 @@ class Settings(Section):
                 "postgres.maxConnections",
                 f"{self.litellm.replicas} replicas and the {ROLLOUT_PODS} more pods of a rollout, with "
                 f"{DATABASE_CONNECTIONS} connections each, and {OTHER_CONNECTIONS} for migrations, standbys and the "
-                f"operator, need {needed}",
+                f"operator or the owner, need {needed}",
                 "Postgres would refuse pods their connections, first during a rollout",
                 f"maxConnections: {needed}, or fewer litellm.replicas",
+            )
+
+    @rule
+    def every_node_of_a_redis_is_reached(self) -> Iterator[Violation]:
+        state = self.litellm.shared_state
+        if self.network.policies and state.nodes and not (state.node_addresses or state.nodes_are_services):
+            yield Violation(
+                "litellm.sharedState.nodeAddresses",
+                "a Redis cluster leads the proxy to nodes at addresses of its own, which no setting names",
+                "the NetworkPolicies would keep the proxy from them, and each pod would count limits on its own",
+                "nodeAddresses: [10.0.0.0/28], the range of all nodes, or network.policies: false",
             )
 
     @rule
@@ -285,13 +412,14 @@ class Settings(Section):
     def made_elsewhere(self) -> frozenset[str]:
         """The secrets that are only read."""
         vllm_key = self.secrets.existing_vllm_api_key if self.self_hosted else None
-        references = {*self.litellm_keys.values(), *self.hugging_face_tokens.values(), vllm_key}
+        of_engines = {*self.engine_secrets.values(), *self.hugging_face_tokens.values()}
+        references = {*self.litellm_keys.values(), *of_engines, vllm_key, self.database_password}
         return frozenset(filter(None, references))
 
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
         elsewhere = {secret_and_version(reference)[0] for reference in self.made_elsewhere}
-        aliases = [model.alias for model in self.models]
+        aliases = list(self.deployments)
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
         yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, ids)
@@ -320,23 +448,33 @@ class Settings(Section):
 
     @rule
     def own_secrets_stay_apart(self) -> Iterator[Violation]:
-        own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.DATABASE_PASSWORD, secrets.REDIS_PASSWORD}
+        own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.REDIS_PASSWORD}
+        existing = self.postgres.existing
+        if existing is None:
+            own.add(secrets.DATABASE_PASSWORD)
         if self.secrets.existing_vllm_api_key is None:
             own.add(secrets.VLLM_API_KEY)
         own = {self.secrets.prefix + secret_id for secret_id in own}
         read = {"secrets.existingVllmApiKey": self.secrets.existing_vllm_api_key}
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
+        for name, secret in self.litellm.secret_environment.items():
+            read[f"litellm.secretEnvironment.{name}"] = secret
+        read["postgres.existing.passwordSecret"] = existing.password_secret if existing else None
         for index, model in enumerate(self.models):
             key = f"models[{index}]"
             read[f"{key}.vllm.huggingFaceToken"] = model.vllm.hugging_face_token if model.vllm else None
-            for kind, upstream in (("hosted", model.hosted), ("endpoint", model.endpoint)):
-                read[f"{key}.{kind}.apiKeySecret"] = upstream.api_key_secret if upstream else None
+            for name, secret in model.vllm.secret_environment.items() if model.vllm else ():
+                read[f"{key}.vllm.secretEnvironment.{name}"] = secret
+            kind = "hosted" if model.hosted else "endpoint"
+            for param, secret in model.secrets.items():
+                named = "apiKeySecret" if param == "api_key" else f"secretParams.{param}"
+                read[f"{key}.{kind}.{named}"] = secret
         for key, secret in read.items():
             if secret and secret_and_version(secret)[0] in own:
                 yield Violation(
                     key,
                     f"{secret} is the gateway's own secret",
-                    "it would be sent to an upstream",
+                    "it would be sent to somebody else",
                     f"{key.rpartition('.')[2]}: the id of a secret made for this",
                 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -34,6 +34,29 @@ _KEY = re.compile(
 def is_like_a_key(text: str) -> bool:
     """Whether a text has a provider's prefix of keys, or a run of letters and digits that no name has."""
     return _KEY.search(text) is not None
+
+
+def holds_a_key(text: str) -> bool:
+    """Whether a part of it between slashes is like a key, which a URL's host and path are not as a whole."""
+    host = re.match(r"https?://[^/]*", text)
+    if host and "@" in host[0]:
+        return True
+    return any(is_like_a_key(part) for part in text.removeprefix(host[0] if host else "").split("/"))
+
+
+def is_url(text: str) -> bool:
+    """Whether it is the http or https URL of a host, without credentials, query or fragment."""
+    found = re.fullmatch(r"https?://[A-Za-z0-9.-]+(:(?P<port>[1-9][0-9]{0,4}))?(/[^\s?#@]*)?", text)
+    return found is not None and int(found["port"] or 0) <= 65535
+
+
+def urls_in(values: Mapping[str, Any]) -> set[str]:
+    """The values that are URLs of http or https."""
+    return {
+        value
+        for value in values.values()
+        if isinstance(value, str) and value.startswith(("http://", "https://"))
+    }
 
 
 def secret_and_version(reference: str) -> tuple[str, str]:
@@ -75,6 +98,7 @@ LabelKey = Annotated[
     ),
 ]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?$")]
+VariableValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=4096)]
 Seconds = Annotated[int, Field(ge=10, le=7200)]
 
 
@@ -120,6 +144,50 @@ class Section(BaseModel):
             except AttributeError as missing:
                 if not (isinstance(missing.obj, Section) and missing.name in type(missing.obj).model_fields):
                     raise
+
+
+def broken_variables(
+    plain: Mapping[str, str], secret: Mapping[str, str], taken: re.Pattern[str], whose: str
+) -> Iterator[Violation]:
+    """What is wrong with the environment variables of a section that has `environment` and `secretEnvironment`."""
+    for key, given in (("environment", plain), ("secretEnvironment", secret)):
+        for name in given:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or len(name) > 128:
+                yield Violation(
+                    f"{key}.{name}",
+                    "it is no name of an environment variable",
+                    "the API server would refuse the pod",
+                    "letters, digits and _, no digit first",
+                )
+            elif taken.fullmatch(name):
+                yield Violation(
+                    f"{key}.{name}",
+                    f"{whose} gets this one from the program, the chart or the image",
+                    "one of the two would be ignored, or a promise of the settings ended",
+                    "a setting that says the same, or leave it out",
+                )
+    for name in plain.keys() & secret.keys():
+        yield Violation(
+            f"environment.{name}",
+            "secretEnvironment has it, too",
+            "one of the two would be ignored",
+            "one of them",
+        )
+    for name, value in plain.items():
+        if holds_a_key(value):
+            yield Violation(
+                f"environment.{name}",
+                "its value may be a key",
+                "everyone who can read the stack file, the state or the pod could read it",
+                f"secretEnvironment: {{{name}: the id of the secret that holds it}}",
+            )
+        elif value.startswith(("http://", "https://")) and not is_url(value):
+            yield Violation(
+                f"environment.{name}",
+                "it is no URL",
+                "its reader could not reach it",
+                f"{name}: https://host.example.com",
+            )
 
 
 def repeated(names: Iterable[str]) -> list[str]:

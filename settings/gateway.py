@@ -1,37 +1,46 @@
-"""The proxy, the state its replicas share, and the models it routes to."""
+"""The proxy and the models it routes to."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
-from settings import names, prices, vllm_arguments
+from settings import litellm_settings, names, prices, vllm_arguments
 from settings.base import (
     Bytes,
     Cpu,
     DnsSubdomain,
     SecretReference,
     Section,
+    VariableValue,
     Violation,
+    broken_variables,
     is_like_a_key,
     rule,
     section,
     setting,
 )
+from settings.hosted import HostedModel
+from settings.litellm_settings import VARIABLE
 from settings.names import VllmName
+from settings.shared_state import SharedState
 from versions import LITELLM_CHART, VLLM_IMAGE
 
 # As clients send it. LiteLLM splits a request's model at a comma.
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,127}$")]
 _MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
 """What LiteLLM takes for several models, or none, in the models of a key or a team (SpecialModelNames)."""
-_VARIABLE = "os.environ/"
-"""How a text of LiteLLM's configuration begins that it replaces with an environment variable."""
+_OWN_VARIABLES = re.compile(
+    r"(DATABASE|LD|PRISMA|PYTHON|REDIS|SECRET|UI)_?.*|LITELLM_(?!LICENSE$).*|PROXY_MASTER_KEY|UPSTREAM_API_KEY|HOME|PATH|HOST|PORT|"
+    r"NUM_WORKERS|CONFIG_FILE_PATH|DIRECT_URL|STORE_MODEL_IN_DB|DISABLE_.*|NO_(DOCS|REDOC|OPENAPI)|ENFORCE_PRISMA_MIGRATION_CHECK|"
+    r"SPEND_LOG_.*|SERVER_ROOT_PATH|USE_.*|WORKER_CONFIG"
+)
+"""Environment variables of the proxy that this program, the chart or the image sets, or that end what the settings promise."""
 
 _TWICE = "vLLM would get it twice and obey the one that the rest does not know of"
 _MORE_GPUS = "vLLM would ask for more GPUs than the engine has, and crash"
@@ -68,6 +77,11 @@ _SET_ALREADY: Mapping[str, tuple[str, str]] = {
 }
 """Options of `vllm serve` that this program or the chart sets: what would happen were they given, and what to write."""
 
+_ENGINES_VARIABLES = re.compile(
+    r"(LD|PYTHON|NVIDIA)_?.*|CUDA_VISIBLE_DEVICES|HF_(HOME|TOKEN)|HOME|PATH|POD_IP|PROMETHEUS_MULTIPROC_DIR|RELEASE_NAME|"
+    r"VLLM_(API_KEY|HOST_IP|PORT|USE_V1)"
+)
+"""Environment variables of the engines that the chart, the image or the node sets."""
 PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
 UPSTREAM_API_KEY = "UPSTREAM_API_KEY"
 REDIS_PASSWORD = "REDIS_PASSWORD"
@@ -80,45 +94,35 @@ ROLLOUT_PODS = 3
 """Pods of a rollout beside the replicas: one that starts, in 45 s or more, and two that end, in 90 s at most."""
 
 
-class SharedState(Section):
-    """The Redis that replicas share TPM, RPM and budget counts through."""
+class Fallbacks(Section):
+    """Which models answer in another's place, by its alias: tried in their order, once its own deployments and retries failed.
 
-    otherwise = "the proxy could not share its counts"
+    A fallback answers whether or not the key that asked may ask for it, and is paid for at its own costs.
+    """
 
-    kind: Literal["none", "valkey", "redis"] = setting(
-        "none",
-        about="none: each pod counts for itself; valkey: this stack runs one; redis: an existing one at `host`.",
-        otherwise="each pod would count limits on its own",
-        write="kind: valkey",
+    otherwise = "the request would fail in its place"
+
+    on_error: dict[str, list[str]] = setting(
+        default_factory=dict,
+        about="After any error, timeouts and limits included.",
+        write="onError: {gpt-4o: [claude]}",
     )
-    host: str | None = setting(
-        None,
-        pattern=r"^[A-Za-z0-9.-]+$",
-        about="Host name or address, for kind redis.",
-        write="host: 10.0.0.3",
+    on_context_length: dict[str, list[str]] = setting(
+        default_factory=dict,
+        about="Where the prompt is too long; without an entry as onError.",
+        write="onContextLength: {gpt-4o: [gemini]}",
     )
-    port: int = setting(6379, ge=1, le=65535, about="Port, for kind redis.")
-    password_secret: SecretReference | None = setting(
-        None,
-        about="Id of the Secret Manager secret with the password, for kind redis, or `<id>/versions/<number>`; unset means none.",
-        otherwise="the Redis would refuse the proxy",
-        write="passwordSecret: redis-password",
+    on_content_policy: dict[str, list[str]] = setting(
+        default_factory=dict,
+        about="Where the provider's content policy refuses the request; without an entry as onError.",
+        write="onContentPolicy: {gpt-4o: [claude]}",
     )
 
-    @rule
-    def redis_is_somewhere(self) -> Iterator[Violation]:
-        if self.kind == "redis" and self.host is None:
-            yield Violation("host", "kind redis needs a host", self.otherwise, "host: 10.0.0.3")
-
-    @rule
-    def address_is_used(self) -> Iterator[Violation]:
-        if self.kind != "redis" and (self.host or self.password_secret):
-            yield Violation(
-                "kind",
-                "`host` and `passwordSecret` are for kind redis",
-                "they would be ignored",
-                "kind: redis",
-            )
+    @property
+    def given(self) -> Mapping[str, Mapping[str, list[str]]]:
+        """The fallbacks by alias, by key of this section."""
+        kinds = ("on_error", "on_context_length", "on_content_policy")
+        return {to_camel(kind): getattr(self, kind) for kind in kinds}
 
 
 class LiteLLM(Section):
@@ -186,6 +190,38 @@ class LiteLLM(Section):
         about="How often a request is repeated that an upstream refused or failed; never after a timeout.",
         otherwise="a failing upstream would get each request many times over",
     )
+    fallbacks: Fallbacks = section(Fallbacks)
+    general_settings: dict[str, Any] = setting(
+        default_factory=dict,
+        about="More of LiteLLM's general_settings, by its names. What the pinned version does not know is refused, and what would undo "
+        "a promise of the stack; so it is with routerSettings and litellmSettings.",
+        otherwise="LiteLLM would not start",
+        write="generalSettings: {max_request_size_mb: 20}",
+    )
+    router_settings: dict[str, Any] = setting(
+        default_factory=dict,
+        about="More of LiteLLM's router_settings.",
+        otherwise="LiteLLM would not start",
+        write="routerSettings: {enable_pre_call_checks: true}",
+    )
+    litellm_settings: dict[str, Any] = setting(
+        default_factory=dict,
+        about="More of LiteLLM's litellm_settings: drop_params, callbacks ...",
+        otherwise="LiteLLM would not start",
+        write="litellmSettings: {drop_params: true, callbacks: [prometheus]}",
+    )
+    environment: dict[str, VariableValue] = setting(
+        default_factory=dict,
+        about="Environment variables of the proxy, such as a callback's. A URL's port is let out by the NetworkPolicy.",
+        otherwise="the API server would refuse the Deployment",
+        write='environment: {LANGFUSE_HOST: "https://langfuse.example.com"}',
+    )
+    secret_environment: dict[str, SecretReference] = setting(
+        default_factory=dict,
+        about="Environment variables of the proxy whose values are secrets: ids of Secret Manager secrets.",
+        otherwise="pods would never start",
+        write="secretEnvironment: {LANGFUSE_SECRET_KEY: langfuse-secret-key}",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "INFO", about="Log level (LITELLM_LOG).", otherwise="LiteLLM would not start"
     )
@@ -199,6 +235,21 @@ class LiteLLM(Section):
     def connections(self) -> int:
         """Connections to the database at most, those of a rollout's pods included."""
         return (self.replicas + ROLLOUT_PODS) * DATABASE_CONNECTIONS
+
+    @rule
+    def litellm_takes_its_settings(self) -> Iterator[Violation]:
+        variables = {*self.environment, *self.secret_environment}
+        for kind, given in (
+            ("general", self.general_settings),
+            ("router", self.router_settings),
+            ("litellm", self.litellm_settings),
+        ):
+            for found in litellm_settings.broken(kind, given, variables):
+                yield replace(found, key=f"{kind}Settings.{found.key}")
+
+    @rule
+    def variables_are_free(self) -> Iterator[Violation]:
+        yield from broken_variables(self.environment, self.secret_environment, _OWN_VARIABLES, "the proxy")
 
     @rule
     def streams_do_not_outwait_requests(self) -> Iterator[Violation]:
@@ -295,6 +346,18 @@ class VllmModel(Section):
         write='extraArgs: ["--kv-cache-dtype", "fp8"]',
     )
 
+    environment: dict[str, VariableValue] = setting(
+        default_factory=dict,
+        about="Environment variables of the engines. A URL's port is let out by the NetworkPolicy.",
+        otherwise="the API server would refuse the Deployment",
+        write='environment: {VLLM_LOGGING_LEVEL: "DEBUG"}',
+    )
+    secret_environment: dict[str, SecretReference] = setting(
+        default_factory=dict,
+        about="Environment variables of the engines whose values are secrets: ids of Secret Manager secrets.",
+        otherwise="engines would never start",
+        write="secretEnvironment: {AWS_SECRET_ACCESS_KEY: weights-key}",
+    )
     name: VllmName | None = setting(
         None,
         about=f"Name of the model's Deployment, Service and claim, as vllm-<name>-...: small letters, digits and dashes, "
@@ -304,6 +367,12 @@ class VllmModel(Section):
         "claim would be made and the former deleted",
         write="name: qwen-local",
     )
+
+    @rule
+    def variables_are_free(self) -> Iterator[Violation]:
+        yield from broken_variables(
+            self.environment, self.secret_environment, _ENGINES_VARIABLES, "the engine"
+        )
 
     @rule
     def engines_can_share_the_cache(self) -> Iterator[Violation]:
@@ -348,23 +417,6 @@ class VllmModel(Section):
         for option in sorted(_SET_ALREADY.keys() & options):
             otherwise, write = _SET_ALREADY[option]
             yield Violation("extraArgs", f"--{option} is not for extraArgs", otherwise, write)
-
-
-class HostedModel(Section):
-    """A model that somebody else hosts and that LiteLLM has a provider for."""
-
-    model: str = setting(
-        pattern=r"^[\w.-]+/\S+$",
-        about="LiteLLM's name of the model, provider first.",
-        otherwise="LiteLLM would refuse every request for it",
-        write="model: anthropic/claude-sonnet-4-5",
-    )
-    api_key_secret: SecretReference = setting(
-        about="Id of the Secret Manager secret with the provider's API key; its newest version, or the one that "
-        "`<id>/versions/<number>` names.",
-        otherwise="the provider would refuse every request",
-        write="apiKeySecret: anthropic-api-key",
-    )
 
 
 class EndpointModel(Section):
@@ -638,6 +690,23 @@ class Model(Section):
         about="Requests per minute, over all replicas and keys; more are refused. Unset means no limit.",
         write="rpm: 600",
     )
+    weight: int | None = setting(
+        None,
+        ge=1,
+        le=1_000_000,
+        about="Share of the requests for its alias, where several entries have that alias: each is a deployment, and one that "
+        "fails leaves the request to the others.",
+        otherwise="LiteLLM would spread the requests otherwise than is meant",
+        write="weight: 1",
+    )
+    order: int | None = setting(
+        None,
+        ge=1,
+        le=1000,
+        about="Place among the entries with its alias: a deployment is asked once those with a lower order have failed.",
+        otherwise="LiteLLM would ask the deployments in another order than is meant",
+        write="order: 1",
+    )
     vllm: VllmModel | None = setting(
         None, about="Served by vLLM on the GPU pool.", write="vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}"
     )
@@ -653,18 +722,12 @@ class Model(Section):
     )
 
     @property
-    def api_key_secret(self) -> str | None:
-        """The secret with the upstream's own API key; None where there is none, and for vLLM."""
-        upstream = self.hosted or self.endpoint
-        return upstream.api_key_secret if upstream else None
-
-    @property
-    def api_key_variable(self) -> str:
-        """Environment variable that LiteLLM reads that key from; unique, as aliases are."""
-        name = re.sub(r"\W", "_", self.alias.upper())
-        if re.search(r"[^-a-z0-9]", self.alias):  # gpt-4.1 and GPT-4-1 would be one
-            name += f"_{hashlib.sha256(self.alias.encode()).hexdigest()[:8].upper()}"
-        return f"MODEL_{name}_API_KEY"
+    def secrets(self) -> Mapping[str, str]:
+        """Ids of the secrets that the upstream wants, by LiteLLM's name of the parameter; empty for vLLM."""
+        if self.hosted:
+            return self.hosted.secrets
+        key = self.endpoint.api_key_secret if self.endpoint else None
+        return {"api_key": key} if key else {}
 
     @property
     def vllm_name(self) -> str:
@@ -694,19 +757,19 @@ class Model(Section):
         search = self.other_costs.web_search
         told: dict[str, float | prices.Prices] = {
             **prices.completed(prices.scaled(self.listed_prices, self.given_prices)),
-            **(prices.tables(self.hosted.model) if self.hosted else {}),
+            **(prices.tables(self.hosted.priced_as) if self.hosted else {}),
         }
         return told if search is None else {**told, **prices.searches(search)}
 
     @property
     def provider(self) -> str:
         """LiteLLM's name of who hosts the model; empty where it is not hosted."""
-        return self.hosted.model.partition("/")[0] if self.hosted else ""
+        return self.hosted.provider if self.hosted else ""
 
     @property
     def listed_prices(self) -> prices.Prices:
         """What the pinned LiteLLM knows of the price."""
-        return prices.listed(self.hosted.model) if self.hosted else {}
+        return prices.listed(self.hosted.priced_as) if self.hosted else {}
 
     @rule
     def has_a_price(self) -> Iterator[Violation]:
@@ -738,7 +801,7 @@ class Model(Section):
             for key, example in (("inputCostPerToken", "0.00000005"), ("outputCostPerToken", "0.0000002")):
                 if own[key] is None:
                     known = (
-                        f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.model}"
+                        f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.priced_as}"
                         if self.hosted
                         else ""
                     )
@@ -756,7 +819,7 @@ class Model(Section):
     @rule
     def litellm_counts_the_costs(self) -> Iterator[Violation]:
         """What the pinned version takes and does not count, without a word (tests/litellm/test_spend.py)."""
-        model, litellm = self.hosted.model if self.hosted else "", f"LiteLLM {LITELLM_CHART.version}"
+        model, litellm = self.hosted.priced_as if self.hosted else "", f"LiteLLM {LITELLM_CHART.version}"
         provider, name = self.provider, model.partition("/")[2]
         google = provider in ("gemini", "vertex_ai")
         mode, other = prices.mode(model), self.other_costs
@@ -842,12 +905,12 @@ class Model(Section):
                 "a key or a team with this model could ask for all of them, or for none",
                 "alias: qwen-local",
             )
-        if self.alias.startswith(_VARIABLE):
+        if self.alias.startswith(VARIABLE):
             yield Violation(
                 "alias",
-                f"LiteLLM reads what begins with {_VARIABLE} from the environment",
+                f"LiteLLM reads what begins with {VARIABLE} from the environment",
                 "the model would have another name, or none",
-                f"alias: {self.alias.removeprefix(_VARIABLE) or 'qwen-local'}",
+                f"alias: {self.alias.removeprefix(VARIABLE) or 'qwen-local'}",
             )
 
     @rule

@@ -100,6 +100,10 @@ def _type(field: Schema) -> str:
             return " or ".join(f"`{value}`" for value in values)
         case {"type": "array", "items": items}:
             return f"list of {_type(items)}s"
+        case {"type": "object", "additionalProperties": True}:
+            return "map"
+        case {"type": "object", "additionalProperties": {"type": "array"}}:
+            return "map of lists of strings"
         case {"type": "object"}:
             return "map of strings"
         case {"type": "integer", "minimum": least, "maximum": most}:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
 
-from settings.base import Region, SecretReference, Section, Violation, repeated, rule, section, setting
+from settings.base import (
+    DnsSubdomain,
+    Region,
+    SecretReference,
+    Section,
+    Violation,
+    repeated,
+    rule,
+    section,
+    setting,
+)
 
 MASTER_KEY = "litellm-master-key"
 SALT_KEY = "litellm-salt-key"
@@ -14,6 +26,14 @@ REDIS_PASSWORD = "litellm-redis-password"
 """Ids of the gateway's own secrets in Secret Manager."""
 SALT_COPY = "salt-copy"
 """The end of the logical name of the salt's second copy."""
+
+
+def variable(secret_id: str) -> str:
+    """Environment variable of the proxy with the value of a secret made elsewhere; each secret has its own."""
+    name = re.sub(r"\W", "_", secret_id.upper())
+    if re.search(r"[^-a-z0-9]", secret_id):  # a-key and A_KEY would be one
+        name += f"_{hashlib.sha256(secret_id.encode()).hexdigest()[:8].upper()}"
+    return f"SECRET_{name}"
 
 
 class Adopt(Section):
@@ -68,6 +88,13 @@ class Secrets(Section):
         "Cannot be changed later.",
         otherwise="two stacks would share a master key and a salt",
         write="prefix: eu-",
+    )
+    store: DnsSubdomain = setting(
+        "gcp-secret-manager",
+        about="Name of the ClusterSecretStore, of which a cluster has one of each name: another one for a second stack there. "
+        "Cannot be changed later.",
+        otherwise="the API server would refuse the store, or another stack's would be in its place",
+        write="store: gcp-secret-manager-eu",
     )
     salt_copy: str | None = setting(
         None,

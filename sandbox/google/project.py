@@ -24,6 +24,7 @@ from sandbox.google.stored import Stored, require_api
 _APIS = frozenset(
     f"{name}.googleapis.com"
     for name in (
+        "aiplatform",
         "artifactregistry",
         "cloudkms",
         "cloudresourcemanager",
@@ -42,6 +43,7 @@ _APIS = frozenset(
 _ROLES = frozenset(
     {
         ACCESSOR_ROLE,
+        "roles/aiplatform.user",
         "roles/artifactregistry.reader",
         "roles/container.defaultNodeServiceAccount",
         "roles/logging.logWriter",

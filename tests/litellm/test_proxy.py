@@ -85,7 +85,7 @@ def test_completion_reaches_vllm_with_its_model_and_key(dev_proxy: Proxy, pod: P
 @pytest.mark.parametrize(
     ("alias", "url", "model", "key"),
     [
-        ("llama3.1:8b", IGW, "llama-3.1", "value-of-MODEL_LLAMA3_1_8B_8754B77C_API_KEY"),
+        ("llama3.1:8b", IGW, "llama-3.1", "value-of-SECRET_IGW_KEY"),
         ("openai/gpt-4o", "http://open.models.svc/v1/chat/completions", "open-1", "none"),
         ("qwen-local", ROUTER, "Qwen/Qwen2.5-0.5B-Instruct", "value-of-UPSTREAM_API_KEY"),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from tests.litellm.upstream import IMAGE_TOKENS, PROMPT_TOKENS
 M = 1e-6
 
 
-def hosted(alias: str, model: str, **more: Any) -> dict[str, Any]:
-    return {"alias": alias, "hosted": {"model": model, "apiKeySecret": "a-key"}} | more
+def hosted(alias: str, model: str, params: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    of = {"model": model, "apiKeySecret": "a-key", "params": params or {}}
+    return {"alias": alias, "hosted": of} | more
 
 
 def endpoint(alias: str, **more: Any) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def endpoint(alias: str, **more: Any) -> dict[str, Any]:
 
 NOT_CHATS = ("embedding", "image", "video", "transcription", "speech", "rerank")
 """What an alias that says so is asked for."""
+AZURE = {"api_base": "https://azure.example.com", "api_version": "2024-10-21"}
 OWN = {"inputCostPerToken": 2 * M, "outputCostPerToken": 8 * M}
 MODELS = [
     hosted("gpt", "openai/gpt-4o"),
@@ -63,6 +66,9 @@ MODELS = [
     ),
     endpoint("own-embedding", inputCostPerToken=0.1 * M, outputCostPerToken=0),
     endpoint("free", free=True),
+    # One deployment of an alias is free, the other is not.
+    endpoint("mixed", free=True, weight=1),
+    endpoint("mixed", **OWN, weight=1),
     hosted("gpt-cheap", "openai/gpt-4o", inputCostPerToken=1 * M, outputCostPerToken=4 * M),
     hosted("long", "openai/gpt-5.4", inputCostPerToken=1.25 * M, outputCostPerToken=7.5 * M),
     hosted("opus", "anthropic/claude-opus-4-6", inputCostPerToken=2.5 * M, outputCostPerToken=12.5 * M),
@@ -75,7 +81,8 @@ MODELS = [
     hosted("transcription-listed", "openai/whisper-1", otherCosts={"audioSecond": 0.00005}),
     hosted("rerank", "cohere/rerank-of-next-year", otherCosts={"rerank": 0.004}),
     hosted("rerank-listed", "cohere/rerank-v3.5", otherCosts={"rerank": 0.001}),
-    hosted("rerank-azure", "azure_ai/rerank-of-next-year", otherCosts={"rerank": 0.003}),
+    hosted("rerank-azure", "azure_ai/rerank-of-next-year", AZURE, otherCosts={"rerank": 0.003}),
+    hosted("deployment", "azure/my-deployment", AZURE | {"base_model": "azure/gpt-4o"}),
 ]
 
 UNCOUNTED: list[tuple[dict[str, Any], float]] = [
@@ -113,6 +120,7 @@ def anthropic(prompt: int, completion: int, read: int = 0, minutes: int = 0, hou
 
 BILLS: dict[str, tuple[str, dict[str, Any], float]] = {
     "listed, cached": ("gpt", openai(100_000, 0, read=99_000), 0.12625),
+    "listed by its base model": ("deployment", openai(1000, 1000), 0.0125),
     "listed, plain": ("gpt", openai(1000, 1000), 0.0125),
     "listed, cache write": ("claude", anthropic(1000, 0, minutes=99_000), 0.003 + 0.37125),
     "listed, cache write for an hour": ("claude", anthropic(1000, 0, hour=99_000), 0.003 + 0.594),

@@ -2,7 +2,7 @@
 
 As a proxy it takes requests for any host, so that configurations are used as they are. Every answer says `pong` and
 counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.include_usage` counts there. A model
-named `broken` is answered with 500, one named `missing` with 404, `hung` after 20 s, and `stalled` by a stream that pauses
+named `broken` is answered with 500, one named `missing` with 404, `short` as too long for it, `prude` by a content policy, `hung` after 20 s, and `stalled` by a stream that pauses
 for 20 s after its first part; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
 knows chat completions, embeddings, Anthropic's messages, images (Gemini's, too), videos, speech, transcriptions, and
 reranks, of which it bills a search per 100 documents as Cohere does; no TLS: a CONNECT is refused.
@@ -34,6 +34,16 @@ IMAGE_USAGE = {
     "total_tokens": PROMPT_TOKENS + IMAGE_TOKENS,
 }
 HUNG_SECONDS = 20
+_REFUSALS = {
+    "short": {
+        "code": "context_length_exceeded",
+        "message": "This model's maximum context length is 8 tokens. However, your messages resulted in 9 tokens.",
+    },
+    "prude": {
+        "code": "content_policy_violation",
+        "message": "Your request was rejected as a result of our safety system.",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(HUNG_SECONDS)
         if body["model"] == "missing":
             self._answer({"error": {"message": "missing", "type": "not_found"}}, 404)
+        elif body["model"] in _REFUSALS:
+            self._answer({"error": _REFUSALS[body["model"]] | {"type": "invalid_request_error"}}, 400)
         elif body["model"] == "broken":
             self._answer({"error": {"message": "broken", "type": "server_error"}}, 500)
         elif answer := _made(urlsplit(self.path).path.rpartition("/")[2], body):

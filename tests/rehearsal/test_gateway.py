@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sandbox.google.cloud import member_name
+from sandbox.google.workload_identity import principal
 from settings.names import LONGEST
 from tests.support.driver import Sandbox
 from tests.support.edges import VALKEY_EDGES, Edge
@@ -28,8 +30,10 @@ QWEN = {
     **COSTS,
     "vllm": {"name": NAME, "model": "Qwen/Qwen2.5-0.5B-Instruct", "replicas": 0},
 }
+VERTEX = {"vertex_project": "example-llm-dev", "vertex_location": "europe-west4"}
+GEMINI = {"alias": "gemini", **COSTS, "hosted": {"model": "vertex_ai/gemini-2.5-pro", "params": VERTEX}}
 SETTINGS: dict[str, Any] = {
-    "llm-gateway:models": [CLAUDE, LLAMA, QWEN],
+    "llm-gateway:models": [CLAUDE, LLAMA, QWEN, GEMINI],
     "llm-gateway:litellm": {"replicas": 2, "serveWithoutDatabase": False, "sharedState": {"kind": "valkey"}},
 }
 
@@ -96,13 +100,14 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
     assert {route["model_name"]: route["litellm_params"] for route in config["model_list"]} == {
         "Claude-Sonnet-4.5": {
             "model": "anthropic/claude-sonnet-4-5",
-            "api_key": "os.environ/MODEL_CLAUDE_SONNET_4_5_7FD2FBEA_API_KEY",
+            "api_key": "os.environ/SECRET_ANTHROPIC_API_KEY",
             "tpm": 1_000_000,  # of 2,000,000, for each of two replicas
         },
+        "gemini": {"model": "vertex_ai/gemini-2.5-pro", **VERTEX},
         "llama": {
             "model": "openai/llama-3.1",
             "api_base": "http://igw.models.svc/v1",
-            "api_key": "os.environ/MODEL_LLAMA_API_KEY",
+            "api_key": "os.environ/SECRET_IGW_KEY",
         },
         "qwen": {
             "model": "hosted_vllm/Qwen/Qwen2.5-0.5B-Instruct",
@@ -115,11 +120,20 @@ def test_routes_are_in_the_proxys_configuration(gateway: Sandbox) -> None:
     assert not any(value in text for value in KEYS.values())
 
 
+def test_the_proxy_may_ask_vertex_ai_as_its_own_account(gateway: Sandbox) -> None:
+    deployment = gateway.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")
+    account = deployment["spec"]["template"]["spec"]["serviceAccountName"]
+    member = principal(gateway.cloud, NAMESPACE, account)
+    gateway.cloud.get(
+        "projectIamMember", member_name("projects/example-llm-dev", "roles/aiplatform.user", member)
+    )
+
+
 def test_upstreams_keys_reach_the_proxy(gateway: Sandbox) -> None:
     data = gateway.namespaced("secrets", NAMESPACE, "litellm-secrets")["data"]
     values = {key: base64.b64decode(value).decode() for key, value in data.items()}
-    assert values["MODEL_CLAUDE_SONNET_4_5_7FD2FBEA_API_KEY"] == KEYS["anthropic-api-key"]
-    assert values["MODEL_LLAMA_API_KEY"] == KEYS["igw-key"]
+    assert values["SECRET_ANTHROPIC_API_KEY"] == KEYS["anthropic-api-key"]
+    assert values["SECRET_IGW_KEY"] == KEYS["igw-key"]
     assert values["REDIS_PASSWORD"] == gateway.secret("litellm-redis-password")
 
 

@@ -11,7 +11,10 @@ import pulumi
 import pytest
 
 from components.litellm import HOOK
+from tests.support.certificates import Authority
 from tests.support.engine import COSTS, HOSTED, SETTINGS, Mocks, Recording, run_program
+
+CA = Authority().pem
 
 PROMPT_PRICES = (
     "cache_read_input_token_cost",
@@ -49,6 +52,7 @@ WAITS: Mapping[str, Any] = {
     "num_retries": 2,
     "retry_policy": {"TimeoutErrorRetries": 0},
     "disable_cooldowns": True,
+    "enable_weighted_failover": True,
 }
 OPEN = "/health/liveliness"
 CLOSED = "/health/readiness"
@@ -100,7 +104,7 @@ def test_a_model_is_routed_to_where_it_is_served_at_its_costs(prod: Recording) -
         },
         "claude-4": {
             "model": "anthropic/claude-sonnet-4-5",
-            "api_key": "os.environ/MODEL_CLAUDE_4_API_KEY",
+            "api_key": "os.environ/SECRET_ANTHROPIC_API_KEY",
             "tpm": 50_000,  # of 100,000, the share of one of two pods
             "rpm": 60,
         },
@@ -153,7 +157,7 @@ def test_an_upstreams_key_is_only_referenced(prod: Recording) -> None:
         "LITELLM_SALT_KEY": "litellm-salt-key",
         "UPSTREAM_API_KEY": "vllm-api-key",
         "REDIS_PASSWORD": "litellm-redis-password",
-        "MODEL_CLAUDE_4_API_KEY": "anthropic-api-key",
+        "SECRET_ANTHROPIC_API_KEY": "anthropic-api-key",
     }
 
 
@@ -169,7 +173,7 @@ def test_an_upstreams_key_may_be_of_one_version() -> None:
     recording = run_program({"models": models}, google)
     assert len([n for n in names(recording, ["SecretIamMember"]) if "anthropic" in n]) == 1
     spec = recording.one("ExternalSecret", "gateway-secret-sync-litellm-secrets").inputs["spec"]
-    read = [entry["remoteRef"] for entry in spec["data"] if entry["secretKey"].startswith("MODEL_")]
+    read = [entry["remoteRef"] for entry in spec["data"] if entry["secretKey"].startswith("SECRET_")]
     assert {reference["key"] for reference in read} == {"anthropic-api-key"}
     assert {reference["version"] for reference in read} == {"3", "4", "latest"}
     annotations = values(recording, "litellm")["podAnnotations"]
@@ -184,9 +188,104 @@ def test_an_upstreams_key_may_be_of_one_version() -> None:
 def test_models_may_share_a_key() -> None:
     other = {**LLAMA, "endpoint": {**IGW, "apiKeySecret": "anthropic-api-key"}}
     recording = run_program({"models": [CLAUDE, other]})
-    assert routes(recording)["llama"]["litellm_params"]["api_key"] == "os.environ/MODEL_LLAMA_API_KEY"
+    for alias in ("llama", "claude-4"):
+        key = routes(recording)[alias]["litellm_params"]["api_key"]
+        assert key == "os.environ/SECRET_ANTHROPIC_API_KEY"
+    assert synced(recording, "litellm-secrets")["SECRET_ANTHROPIC_API_KEY"] == "anthropic-api-key"
+
+
+def test_vertex_ai_is_asked_as_an_account_of_the_proxys_own() -> None:
+    def gemini(alias: str, project: str) -> dict[str, Any]:
+        params = {"vertex_project": project, "vertex_location": "europe-west4"}
+        return {"alias": alias, "hosted": {"model": "vertex_ai/gemini-2.5-pro", "params": params}}
+
+    projects = ["example-ai", "example-ai", "other-ai"]
+    recording = run_program({"models": [gemini(f"gemini-{n}", of) for n, of in enumerate(projects)]})
+    account = "litellm-europe-west4-platform-dev"
+    assert recording.one("ServiceAccount", "gateway-litellm-account").inputs["metadata"]["name"] == account
+    assert values(recording, "litellm")["serviceAccount"] == {"create": False, "name": account}
+    grants = recording.all("IAMMember")
+    pool = "projects/123456789012/locations/global/workloadIdentityPools/example-llm-dev.svc.id.goog"
+    member = f"principal://iam.googleapis.com/{pool}/subject/ns/llm-gateway/sa/{account}"
+    assert [grant.inputs for grant in grants] == [
+        {"project": project, "role": "roles/aiplatform.user", "member": member}
+        for project in ("example-ai", "other-ai")
+    ]
+    waited = recording.direct_dependencies(recording.one("Release", "gateway-litellm-release"))
+    assert {grant.urn for grant in grants} <= waited
+
+
+def test_a_proxy_that_logs_in_nowhere_has_no_rights_at_google(prod: Recording) -> None:
+    assert not prod.all("IAMMember")
+    assert prod.one("ServiceAccount", "gateway-litellm-account").inputs["metadata"]["name"] == "litellm"
+
+
+def test_litellms_own_settings_stand_beside_the_stacks() -> None:
+    litellm = {
+        "generalSettings": {"max_request_size_mb": 20},
+        "routerSettings": {"enable_pre_call_checks": True},
+        "litellmSettings": {"drop_params": True, "s3_callback_params": {"s3_region_name": "os.environ/A"}},
+        "environment": {"A": "b", "LANGFUSE_HOST": "https://langfuse.example.com"},
+        "secretEnvironment": {"LANGFUSE_SECRET_KEY": "langfuse-key"},
+    }
+    own, more = (values(run_program({"litellm": each}), "litellm") for each in ({}, litellm))
+    for section, added in (
+        ("general_settings", litellm["generalSettings"]),
+        ("router_settings", litellm["routerSettings"]),
+        ("litellm_settings", litellm["litellmSettings"]),
+    ):
+        assert more["proxy_config"][section] == own["proxy_config"][section] | added
+    assert more["envVars"] == own["envVars"] | litellm["environment"]
+
+
+def test_the_proxys_secret_variables_come_from_secret_manager() -> None:
+    recording = run_program({"litellm": {"secretEnvironment": {"LANGFUSE_SECRET_KEY": "langfuse-key"}}})
+    assert synced(recording, "litellm-secrets")["LANGFUSE_SECRET_KEY"] == "langfuse-key"
+    assert recording.one("SecretIamMember", "gateway-secrets-langfuse-key-reader")
+    assert "LANGFUSE_SECRET_KEY" not in values(recording, "litellm")["envVars"]
+
+
+def test_engines_have_their_environment_and_start_once_its_secrets_are_there() -> None:
+    environment = {
+        "environment": {"VLLM_LOGGING_LEVEL": "DEBUG"},
+        "secretEnvironment": {"AWS_KEY": "weights-key"},
+    }
+    recording = run_program({"models": [{**QWEN, "vllm": {**QWEN["vllm"], **environment}}]})
+    (engine,) = values(recording, "vllm")["servingEngineSpec"]["modelSpec"]
+    reference = {"name": "vllm-environment", "key": "SECRET_WEIGHTS_KEY"}
+    assert engine["env"] == [
+        {"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"},
+        {"name": "AWS_KEY", "valueFrom": {"secretKeyRef": reference}},
+    ]
+    assert synced(recording, "vllm-environment") == {"SECRET_WEIGHTS_KEY": "weights-key"}
+    assert "llm-gateway/vllm-environment" in engine["podAnnotations"]
+    gate = recording.one("ConfigMap", "gateway-secret-sync-vllm-environment-synced")
+    assert gate.urn in recording.direct_dependencies(recording.one("Release", "gateway-vllm-release"))
+
+
+def test_secrets_whose_ids_look_alike_have_variables_of_their_own() -> None:
+    ids = ["a-key", "a_key", "A-key", "A_KEY"]
+    models = [{**LLAMA, "alias": secret, "endpoint": {**IGW, "apiKeySecret": secret}} for secret in ids]
+    keys = synced(run_program({"models": models}), "litellm-secrets")
+    assert sorted(keys.values()) == sorted([*ids, "litellm-master-key", "litellm-salt-key"])
+
+
+def test_a_providers_parameters_and_secrets_reach_litellm() -> None:
+    bedrock = {
+        "model": "bedrock/claude",
+        "params": {"aws_region_name": "eu-central-1", "temperature": 0.2},
+        "secretParams": {"aws_access_key_id": "key-id", "aws_secret_access_key": "key"},
+    }
+    recording = run_program({"models": [{"alias": "claude", **COSTS, "hosted": bedrock}]})
+    assert routes(recording)["claude"]["litellm_params"] == {
+        "model": "bedrock/claude",
+        "aws_region_name": "eu-central-1",
+        "temperature": 0.2,
+        "aws_access_key_id": "os.environ/SECRET_KEY_ID",
+        "aws_secret_access_key": "os.environ/SECRET_KEY",
+    }
     keys = synced(recording, "litellm-secrets")
-    assert keys["MODEL_LLAMA_API_KEY"] == keys["MODEL_CLAUDE_4_API_KEY"] == "anthropic-api-key"
+    assert (keys["SECRET_KEY_ID"], keys["SECRET_KEY"]) == ("key-id", "key")
 
 
 @pytest.mark.parametrize(("serve", "path"), [(True, OPEN), (False, CLOSED)])
@@ -235,9 +334,8 @@ def test_the_proxy_runs_what_keeps_its_spend(program: Recording) -> None:
 def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recording) -> None:
     config = values(prod, "litellm")["proxy_config"]
     host, password = "valkey.llm-gateway.svc.cluster.local", "os.environ/REDIS_PASSWORD"
-    redis = {"redis_host": host, "redis_port": 6379, "redis_password": password}
     checks = ["enforce_model_rate_limits"]
-    assert config["router_settings"] == {**WAITS, "optional_pre_call_checks": checks, **redis}
+    assert config["router_settings"] == {**WAITS, "optional_pre_call_checks": checks}
     cache = {"type": "redis", "supported_call_types": [], "host": host, "port": 6379, "password": password}
     assert config["litellm_settings"] == {"request_timeout": 600, "cache": True, "cache_params": cache}
 
@@ -266,23 +364,76 @@ def test_another_version_of_its_password_restarts_valkey_and_no_other_secret_doe
     assert prod.direct_dependencies(server) & versions == {password.urn}
 
 
+def redis(**state: Any) -> tuple[Recording, dict[str, Any]]:
+    """A run with an existing Redis, and what LiteLLM is told of it."""
+    recording = run_program({"litellm": {"replicas": 2, "sharedState": {"kind": "redis", **state}}})
+    told = values(recording, "litellm")["proxy_config"]["litellm_settings"]["cache_params"]
+    return recording, {
+        key: value for key, value in told.items() if key not in ("type", "supported_call_types")
+    }
+
+
 def test_a_redis_elsewhere_is_used_as_it_is() -> None:
-    state = {"kind": "redis", "host": "10.0.0.3", "port": 6380, "passwordSecret": "redis-password"}
-    recording = run_program({"litellm": {"replicas": 2, "sharedState": state}})
-    router = values(recording, "litellm")["proxy_config"]["router_settings"]
-    password = "os.environ/REDIS_PASSWORD"
-    redis = {"redis_host": "10.0.0.3", "redis_port": 6380, "redis_password": password}
-    assert router == {**WAITS, **redis}
+    recording, told = redis(host="10.0.0.3", port=6390, passwordSecret="redis-password", username="litellm")
+    assert told == {
+        "host": "10.0.0.3",
+        "port": 6390,
+        "username": "litellm",
+        "password": "os.environ/REDIS_PASSWORD",
+    }
     assert synced(recording, "litellm-secrets")["REDIS_PASSWORD"] == "redis-password"
     assert not names(recording, ["Deployment"])
     assert "gateway-secrets-litellm-redis-password" not in names(recording, ["Secret"])
+    assert "gateway-litellm-authorities" not in names(recording, ["ConfigMap"])
 
 
 def test_a_redis_without_a_password_is_asked_for_none() -> None:
-    recording = run_program({"litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3"}}})
-    config = values(recording, "litellm")["proxy_config"]
-    assert config["router_settings"] == {**WAITS, "redis_host": "10.0.0.3", "redis_port": 6379}
-    assert "password" not in config["litellm_settings"]["cache_params"]
+    _, told = redis(host="10.0.0.3")
+    assert told == {"host": "10.0.0.3", "port": 6379}
+
+
+def test_a_redis_with_tls_is_believed_by_its_authority() -> None:
+    recording, told = redis(host="10.0.0.3", port=6378, tls="verify-ca", ca=CA)
+    tls = {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": False}
+    file = "/etc/llm-gateway-authorities/redis.pem"
+    assert told == {"host": "10.0.0.3", "port": 6378, **tls, "ssl_ca_certs": file}
+    made = recording.one("ConfigMap", "gateway-litellm-authorities")
+    assert made.inputs["data"] == {"redis.pem": CA}
+    release = recording.one("Release", "gateway-litellm-release")
+    assert made.urn in recording.direct_dependencies(release)
+    litellm = release.inputs["values"]
+    # The hooks are optional, for the migration; what TLS needs is not.
+    assert litellm["volumes"][1] == {"name": "authorities", "configMap": {"name": "litellm-authorities"}}
+    assert litellm["volumeMounts"][1]["mountPath"] == str(Path(file).parent)
+    assert litellm["podAnnotations"]["llm-gateway/redis.pem"] == hashlib.sha256(CA.encode()).hexdigest()[:16]
+
+
+def test_a_redis_with_a_name_needs_no_authority_of_its_own() -> None:
+    recording, told = redis(host="redis.example.com", tls="verify-full")
+    assert told == {
+        "host": "redis.example.com",
+        "port": 6379,
+        "ssl": True,
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+    }
+    assert "gateway-litellm-authorities" not in names(recording, ["ConfigMap"])
+
+
+def test_plain_text_is_said_by_no_key() -> None:
+    """LiteLLM's asynchronous client takes `ssl: false` for TLS."""
+    assert redis(host="10.0.0.3", port=6380, tls="none")[1] == {"host": "10.0.0.3", "port": 6380}
+
+
+def test_a_redis_cluster_is_known_by_its_nodes() -> None:
+    nodes = ["redis.redis.svc.cluster.local:6379", "10.0.0.5:6380"]
+    _, told = redis(nodes=nodes, tls="none", nodeAddresses=["10.0.0.0/24"])
+    assert told == {
+        "redis_startup_nodes": [
+            {"host": "redis.redis.svc.cluster.local", "port": 6379},
+            {"host": "10.0.0.5", "port": 6380},
+        ]
+    }
 
 
 def test_without_a_self_hosted_model_there_is_neither_vllm_nor_a_gpu() -> None:
@@ -385,20 +536,6 @@ def test_litellm_has_the_alias_and_vllms_objects_a_name_of_it(alias: str, name: 
 def test_a_name_of_ones_own_is_vllms_alone() -> None:
     recording, spec = engine("Qwen2.5:7b", name="q" * 43)
     assert (spec["name"], [*routes(recording)]) == ("q" * 43, ["Qwen2.5:7b"])
-
-
-def test_each_alias_has_a_key_variable_of_its_own() -> None:
-    keys = {"gpt-4-1": "a-key", "gpt-4.1": "b-key", "gpt-4_1": "c-key", "GPT-4-1": "d-key"}
-    models = [
-        {**CLAUDE, "alias": alias, "hosted": {**HOSTED, "apiKeySecret": key}} for alias, key in keys.items()
-    ]
-    recording = run_program({"models": models})
-    read = {alias: route["litellm_params"]["api_key"] for alias, route in routes(recording).items()}
-    assert read["gpt-4-1"] == "os.environ/MODEL_GPT_4_1_API_KEY"
-    variables = {alias: text.removeprefix("os.environ/") for alias, text in read.items()}
-    secrets = synced(recording, "litellm-secrets")
-    assert {alias: secrets[name] for alias, name in variables.items()} == keys
-    assert all(name.isidentifier() for name in variables.values())
 
 
 def test_protect_covers_the_pool(program: Recording) -> None:

@@ -8,10 +8,23 @@ from collections.abc import Mapping
 import pytest
 
 from sandbox.network.policies import End, Policies
-from tests.support.engine import COSTS, ROOT, Recording, run_program
+from tests.support.engine import COSTS, EVERYTHING, ROOT, SETTINGS, Recording, run_program
 
 NAMESPACES = {"llm-gateway", "vllm", "cnpg-system", "external-secrets", "cert-manager"}
 WEBHOOK = {"app.kubernetes.io/component": "webhook"}
+
+
+VERTEX = {
+    "model": "vertex_ai/gemini-2.5-pro",
+    "params": {"vertex_project": "example-ai", "vertex_location": "eu"},
+}
+
+
+@pytest.fixture(scope="module")
+def everything() -> Recording:
+    """Every part of the program, and a model that the proxy asks as its own Google identity."""
+    models = [*EVERYTHING["models"], {"alias": "gemini", "hosted": VERTEX}]
+    return run_program({**EVERYTHING, "models": models})
 
 
 def pod(namespace: str, **labels: str) -> End:
@@ -108,7 +121,6 @@ def test_exactly_the_documented_graph_is_allowed(everything: Recording) -> None:
         ("vLLM router", "internet", 443),
         ("LiteLLM", "vLLM engine", 8000),
         ("LiteLLM", "API server", 443),
-        ("LiteLLM", "metadata server", 80),
         ("LiteLLM", "internet", 80),
         ("Valkey", "internet", 443),
         ("Valkey", "Postgres", 5432),
@@ -138,6 +150,8 @@ def test_what_is_not_deployed_is_not_allowed(program: Recording) -> None:
     found = policies(program)
     litellm, postgres = ENDS["LiteLLM"][0], ENDS["Postgres"][0]
     assert not found.allow(litellm, ENDS["internet"][0], 443)
+    assert not found.allow(litellm, ENDS["Google APIs"][0], 443)
+    assert not found.allow(litellm, ENDS["metadata server"][0], 80)
     assert not found.allow(postgres, ENDS["Google APIs"][0], 443)
     assert not found.allow(postgres, ENDS["metadata server"][0], 988)
     assert not any(policy["metadata"]["name"] == "valkey" for policy in found.objects)
@@ -168,13 +182,55 @@ def test_an_endpoint_is_reached_as_narrowly_as_its_name_allows(
     assert not found.allow(litellm, refused, port if refused.namespace == "other" else 80)
 
 
-def test_a_redis_of_ones_own_is_reached() -> None:
-    shared = {"kind": "redis", "host": "10.0.0.3", "port": 6380}
-    found = policies(run_program({"litellm": {"replicas": 2, "sharedState": shared}}))
+def test_a_provider_at_an_address_of_its_own_is_reached() -> None:
+    params = {"api_base": "https://10.30.0.4:8443", "api_version": "2024-10-21"}
+    azure = {"model": "azure/gpt-4o", "apiKeySecret": "azure-key", "params": params}
+    found = policies(run_program({"models": [{"alias": "gpt", **COSTS, "hosted": azure}]}))
+    assert found.allow(ENDS["LiteLLM"][0], End("10.30.0.4"), 8443)
+    assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.5"), 8443)
+
+
+def test_a_callbacks_address_is_reached() -> None:
+    found = policies(run_program({"litellm": {"environment": {"LANGFUSE_HOST": "http://10.30.0.6:3000"}}}))
+    assert found.allow(ENDS["LiteLLM"][0], End("10.30.0.6"), 3000)
+    assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.7"), 3000)
+
+
+def test_a_mirror_of_weights_is_reached_by_engines_alone() -> None:
+    model = {**SETTINGS["models"][0]}
+    model["vllm"] = {**model["vllm"], "environment": {"HF_ENDPOINT": "http://10.30.0.8:8080/hub"}}
+    found = policies(run_program({"models": [model]}))
+    assert found.allow(ENDS["vLLM engine"][0], End("10.30.0.8"), 8080)
+    assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.8"), 8080)
+
+
+@pytest.mark.parametrize(
+    ("where", "reached", "refused"),
+    [
+        (
+            {"host": "10.0.0.3", "port": 6390},
+            [(End("10.0.0.3"), 6390)],
+            [(End("10.0.0.4"), 6390), (End("10.0.0.3"), 6379)],
+        ),
+        (  # Memorystore's discovery address leads to nodes at other addresses and ports.
+            {"nodes": ["10.0.0.3:6379"], "nodeAddresses": ["10.0.0.0/28"]},
+            [(End("10.0.0.3"), 6379), (End("10.0.0.5"), 11000)],
+            [(End("10.0.0.16"), 6379)],
+        ),
+        (
+            {"nodes": ["redis-0.redis.svc:6379"]},
+            [(pod("redis"), 6379)],
+            [(pod("other"), 6379), (End("10.0.0.3"), 6379)],
+        ),
+    ],
+)
+def test_a_redis_of_ones_own_is_reached(
+    where: dict[str, object], reached: list[tuple[End, int]], refused: list[tuple[End, int]]
+) -> None:
+    found = policies(run_program({"litellm": {"sharedState": {"kind": "redis", **where}}}))
     litellm = ENDS["LiteLLM"][0]
-    assert found.allow(litellm, End("10.0.0.3"), 6380)
-    assert not found.allow(litellm, End("10.0.0.4"), 6380)
-    assert not found.allow(litellm, End("10.0.0.3"), 6379)
+    assert [found.allow(litellm, *end) for end in reached] == [True] * len(reached)
+    assert [found.allow(litellm, *end) for end in refused] == [False] * len(refused)
 
 
 def test_no_policies_when_they_are_switched_off() -> None:

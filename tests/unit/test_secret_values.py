@@ -13,7 +13,7 @@ from tests.support.engine import EVERYTHING, Recording, run_program
 KEYS = (
     ("litellm-secrets", "PROXY_MASTER_KEY", "litellm-master-key"),
     ("litellm-secrets", "UPSTREAM_API_KEY", "vllm-api-key"),
-    ("litellm-secrets", "MODEL_CLAUDE_API_KEY", "anthropic-api-key"),
+    ("litellm-secrets", "SECRET_ANTHROPIC_API_KEY", "anthropic-api-key"),
     ("litellm-pg-app", "password", "litellm-db-password"),
     ("vllm-api-key", "api-key", "vllm-api-key"),
     ("hugging-face-tokens", "qwen-local", "hf-token"),
@@ -77,3 +77,14 @@ def test_a_redis_password_keeps_all_but_its_line_end(everything: Recording) -> N
     assert synced(everything, "litellm-secrets", "REDIS_PASSWORD", b"a 'b\" \xc3\xa9\n") == "a 'b\" é"
     with pytest.raises(TemplateError, match="litellm-redis-password"):
         synced(everything, "litellm-secrets", "REDIS_PASSWORD", b"\n")
+
+
+def test_a_service_accounts_file_is_taken_as_it_is() -> None:
+    vertex = {
+        "model": "vertex_ai/gemini-2.5-pro",
+        "params": {"vertex_project": "my-project", "vertex_location": "global"},
+        "secretParams": {"vertex_credentials": "vertex-account"},
+    }
+    recording = run_program({"models": [{"alias": "gemini", "hosted": vertex}]})
+    file = '{\n  "type": "service_account",\n  "private_key": "-----BEGIN PRIVATE KEY-----\\nMII=\\n"\n}'
+    assert synced(recording, "litellm-secrets", "SECRET_VERTEX_ACCOUNT", file.encode()) == file

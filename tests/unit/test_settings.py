@@ -8,6 +8,7 @@ import pulumi
 import pytest
 
 import settings
+from tests.support.certificates import Authority
 from tests.support.engine import SETTINGS, run_program
 from versions import VLLM_IMAGE
 
@@ -39,6 +40,19 @@ def priced(of: str = HOSTED["model"], **changes: Any) -> dict[str, Any]:
     return model(vllm=None, hosted=HOSTED | {"model": of}, **changes)
 
 
+def provider(name: str, **params: Any) -> dict[str, Any]:
+    """A model at the provider, with an API key and these parameters."""
+    return hosted(model=f"{name}/a-model", params=params)
+
+
+def fallback(on_error: dict[str, list[str]], *models: dict[str, Any]) -> dict[str, Any]:
+    return {"models": [*models, MODEL], "litellm": {"fallbacks": {"onError": on_error}}}
+
+
+def litellm(**changes: Any) -> dict[str, Any]:
+    return {"litellm": changes}
+
+
 def unsold(of: str, **changes: Any) -> dict[str, Any]:
     """A hosted model without costs per token."""
     return priced(of, inputCostPerToken=None, outputCostPerToken=None, **changes)
@@ -46,6 +60,24 @@ def unsold(of: str, **changes: Any) -> dict[str, Any]:
 
 def endpoint(**changes: Any) -> dict[str, Any]:
     return model(vllm=None, endpoint={"url": "http://gateway.models.svc/v1", "model": "llama"} | changes)
+
+
+STATE = "llm-gateway:litellm.sharedState"
+CA = Authority().pem
+
+
+def redis(**changes: Any) -> dict[str, Any]:
+    return {"litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3", **changes}}}
+
+
+def cluster(*nodes: str, **changes: Any) -> dict[str, Any]:
+    return {"litellm": {"sharedState": {"kind": "redis", "nodes": [*nodes], **changes}}}
+
+
+def database(beside: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    existing = {"host": "10.20.0.5", "passwordSecret": "cloudsql", "tls": "require", **changes}
+    kept = {key: value for key, value in existing.items() if value is not None}
+    return {"postgres": {"existing": kept, **(beside or {})}}
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
@@ -178,7 +210,56 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:models[0].inputCostPerToken",
         "free: true",
     ),
-    ({"models": [MODEL, MODEL]}, "llm-gateway:models: two models have the alias", "different alias"),
+    (
+        {"models": [MODEL, MODEL | {"vllm": VLLM | {"name": "other"}}]},
+        "llm-gateway:models: two models have the alias",
+        "different alias for each model, or a weight",
+    ),
+    (
+        {"models": [MODEL | {"weight": 1}, MODEL | {"weight": 1}]},
+        "llm-gateway:models: among vLLM's objects the models qwen-local and qwen-local",
+        "qwen-local-2",
+    ),
+    (
+        {"models": [MODEL | {"order": 1}, MODEL | {"vllm": VLLM | {"name": "other"}}]},
+        "llm-gateway:models: of the models with the alias 'qwen-local' some have an order",
+        "an order for each",
+    ),
+    (
+        {"models": [MODEL | {"order": 1}, MODEL | {"order": 1, "vllm": VLLM | {"name": "other"}}]},
+        "llm-gateway:models: two models have the alias",
+        "orders that differ",
+    ),
+    (model(weight=2), "llm-gateway:models[0].weight: no other model has the alias", "no weight"),
+    (model(order=2), "llm-gateway:models[0].order: no other model has the alias", "no order"),
+    (
+        fallback({"gpt": ["qwen-local"]}),
+        "llm-gateway:litellm.fallbacks.onError.gpt: no model has",
+        "qwen-local",
+    ),
+    (
+        fallback({"qwen-local": ["gpt"]}),
+        "llm-gateway:litellm.fallbacks.onError.qwen-local: no model has the alias 'gpt'",
+        "one of qwen-local",
+    ),
+    (
+        fallback({"qwen-local": ["qwen-local"]}),
+        "llm-gateway:litellm.fallbacks.onError.qwen-local: the fallbacks of 'qwen-local' are qwen-local",
+        "other models",
+    ),
+    (
+        fallback({"qwen-local": []}),
+        "llm-gateway:litellm.fallbacks.onError.qwen-local",
+        "leave the entry out",
+    ),
+    (
+        fallback(
+            {"free": ["qwen-local"]},
+            {"alias": "free", "free": True, "endpoint": {"url": "http://a.b.svc/v1", "model": "a"}},
+        ),
+        "llm-gateway:litellm.fallbacks.onError.free: 'free' is free, and 'qwen-local' is not",
+        "costs for the model",
+    ),
     (vllm(gpus=2), "llm-gateway:models[0].vllm.gpus", "gpus: 1"),
     (vllm(gpu=1), "llm-gateway:models[0].vllm.gpu: no such key", "gpus"),
     (vllm(cache="disk", replicas=2), "llm-gateway:models[0].vllm.cache:", "cache: ephemeral"),
@@ -361,7 +442,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     (model(vllm=None), "llm-gateway:models[0]:", "exactly one"),
     (model(hosted=HOSTED), "llm-gateway:models[0]:", "exactly one"),
     (
-        model(vllm=None, hosted={"model": "a/b"}),
+        model(vllm=None, hosted={"model": "anthropic/b"}),
         "llm-gateway:models[0].hosted.apiKeySecret",
         "anthropic-api-key",
     ),
@@ -426,10 +507,84 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:postgres.restore.targetTime",
         "2030-01-31T12:00:00Z",
     ),
+    # A database that exists.
+    (database(tls=None), "llm-gateway:postgres.existing.tls: the key is missing", "tls: verify-full"),
+    (database(tls="verify-ca"), "llm-gateway:postgres.existing.tls", "tls: verify-full"),
+    (database(ca=CA), "llm-gateway:postgres.existing.ca: a ca, and tls: require", "verify-full"),
+    (database(ca=CA + CA, tls="verify-full"), "llm-gateway:postgres.existing.ca: 2 certificates", "the one"),
+    (database(tls="verify-full"), "llm-gateway:postgres.existing.ca: verify-full without", "host"),
+    (database(user="lite:llm"), "llm-gateway:postgres.existing.user", "user: litellm"),
+    (database(host="10.20.0.5:5432"), "llm-gateway:postgres.existing.host", "host: 10.20.0.5"),
+    (
+        database({"instances": 3, "backups": {"method": "objectStore"}}),
+        "llm-gateway:postgres.existing: instances and backups beside it",
+        "backups by whoever owns that database",
+    ),
+    (
+        {**database(), "secrets": {"databasePasswordGeneration": 2}},
+        "llm-gateway:secrets.databasePasswordGeneration: the database exists",
+        "another version of postgres.existing.passwordSecret",
+    ),
+    (
+        {**database(), "secrets": {"adopt": {"databasePassword": 1}}},
+        "llm-gateway:secrets.adopt.databasePassword: the database exists",
+        "another version",
+    ),
+    (
+        database(passwordSecret="litellm-master-key"),
+        "llm-gateway:postgres.existing.passwordSecret: litellm-master-key is the gateway's own",
+        "made for this",
+    ),
+    (
+        {**database({"maxConnections": 30}), "litellm": {"replicas": 1}},
+        "llm-gateway:postgres.maxConnections",
+        "maxConnections: 55",
+    ),
     # The proxy, the network and all others.
     ({"litellm": {"replicas": 0}}, "llm-gateway:litellm.replicas", "replicas: 2"),
     ({"litellm": {"sharedState": {"kind": "redis"}}}, "llm-gateway:litellm.sharedState.host", "10.0.0.3"),
     ({"litellm": {"sharedState": {"host": "10.0.0.3"}}}, "llm-gateway:litellm.sharedState.kind", "redis"),
+    # Ports that mean TLS, and whom TLS believes.
+    (redis(port=6378), f"{STATE}.tls: 6378 is the port at which Memorystore", "tls: verify-ca and the ca"),
+    (redis(port=6380), f"{STATE}.tls: 6380 is the port", "or tls: none"),
+    (cluster("redis.example.com:6378"), f"{STATE}.tls: 6378 is the port", "tls: none"),
+    (redis(tls="verify-ca"), f"{STATE}.ca: verify-ca without a ca", "verify-full"),
+    (redis(tls="verify-full"), f"{STATE}.ca: verify-full without a ca, and an address", "authority"),
+    (redis(ca=CA), f"{STATE}.ca: a ca, and tls: unset", "tls: verify-ca"),
+    (redis(ca=CA, tls="none"), f"{STATE}.ca: a ca, and tls: none", "tls: verify-ca"),
+    (redis(ca="redis.pem", tls="verify-ca"), f"{STATE}.ca: no certificate can be read", "ca: |"),
+    (
+        redis(ca=f"{CA}-----BEGIN PRIVATE KEY-----", tls="verify-ca"),
+        f"{STATE}.ca: it holds something",
+        "ca: |",
+    ),
+    (redis(tls="yes"), f"{STATE}.tls", "tls: verify-ca"),
+    # Clusters.
+    (redis(nodes=["10.0.0.3:6379"]), f"{STATE}.nodes: host is for one Redis", "only one"),
+    (
+        cluster("10.0.0.3:6379"),
+        f"{STATE}.nodeAddresses: a Redis cluster leads",
+        "nodeAddresses: [10.0.0.0/28]",
+    ),
+    (
+        cluster("10.0.0.3:6379", nodeAddresses=["10.1.0.0/28"]),
+        f"{STATE}.nodes[0]: 10.0.0.3 is in none of nodeAddresses",
+        "the range of 10.0.0.3",
+    ),
+    (cluster("10.0.0.3:99999", nodeAddresses=["10.0.0.0/28"]), f"{STATE}.nodes[0]: 99999 is no port", "6379"),
+    (cluster("10.0.0.3", nodeAddresses=["10.0.0.0/28"]), f"{STATE}.nodes[0]", '["10.0.0.3:6379"]'),
+    (cluster("a.b.svc:1", "a.b.svc:1"), f"{STATE}.nodes: a.b.svc:1 is there twice", "each node once"),
+    (
+        cluster("a.b.svc:1", nodeAddresses=["10.0.0.3/28"]),
+        f"{STATE}.nodeAddresses[0]: it is no range",
+        "[10.0.0.0/28]",
+    ),
+    (redis(nodeAddresses=["10.0.0.0/28"]), f"{STATE}.nodeAddresses: there are no nodes", "leave it out"),
+    (
+        {"litellm": {"sharedState": {"kind": "valkey", "tls": "none"}}},
+        f"{STATE}.kind: tls: for kind redis",
+        "redis",
+    ),
     ({"litellm": {"serveWithoutDatabase": "yes"}}, "llm-gateway:litellm.serveWithoutDatabase", "true"),
     (
         {"virtualKeys": [{"name": "app", "readers": ["llm-gateway"]}]},
@@ -472,6 +627,222 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:secrets.existingVllmApiKey",
         "existingVllmApiKey alone",
     ),
+    # LiteLLM's own settings and environment.
+    (
+        litellm(generalSettings={"alertin": []}),
+        "llm-gateway:litellm.generalSettings.alertin: LiteLLM 1.89.2 has no general setting",
+        "alerting",
+    ),
+    (
+        litellm(generalSettings={"max_request_size_mb": "20"}),
+        "llm-gateway:litellm.generalSettings.max_request_size_mb: it is no",
+        "a value of that kind",
+    ),
+    (
+        litellm(generalSettings={"disable_spend_logs": True}),
+        "llm-gateway:litellm.generalSettings.disable_spend_logs",
+        "leave it out",
+    ),
+    (
+        litellm(generalSettings={"custom_auth": "a.b"}),
+        "llm-gateway:litellm.generalSettings.custom_auth",
+        "virtualKeys",
+    ),
+    (
+        litellm(routerSettings={"timeout": 6000}),
+        "llm-gateway:litellm.routerSettings.timeout",
+        "litellm.requestTimeout",
+    ),
+    (
+        litellm(routerSettings={"cache_responses": True}),
+        "llm-gateway:litellm.routerSettings.cache_responses",
+        "leave it out",
+    ),
+    (
+        litellm(litellmSettings={"ssl_verify": False}),
+        "llm-gateway:litellm.litellmSettings.ssl_verify",
+        "leave it out",
+    ),
+    (
+        litellm(litellmSettings={"openai_key": "a"}),
+        "llm-gateway:litellm.litellmSettings.openai_key",
+        "hosted.params",
+    ),
+    (
+        litellm(litellmSettings={"drop_params": 1}),
+        "llm-gateway:litellm.litellmSettings.drop_params: it is no boolean",
+        "a value of that kind",
+    ),
+    (
+        litellm(litellmSettings={"callbacks": ["langfus"]}),
+        "llm-gateway:litellm.litellmSettings.callbacks: LiteLLM 1.89.2 has no callback langfus",
+        "langfuse",
+    ),
+    (
+        litellm(litellmSettings={"s3_callback_params": {"s3_aws_secret_access_key": KEY}}),
+        "llm-gateway:litellm.litellmSettings.s3_callback_params: its value may be a key",
+        "litellm.secretEnvironment",
+    ),
+    (
+        litellm(litellmSettings={"s3_callback_params": {"s3_aws_secret_access_key": "os.environ/S3_KEY"}}),
+        "llm-gateway:litellm.litellmSettings.s3_callback_params: no environment variable S3_KEY is set",
+        "litellm.secretEnvironment",
+    ),
+    (
+        litellm(environment={"DATABASE_URL": "postgres://a"}),
+        "llm-gateway:litellm.environment.DATABASE_URL: the proxy gets this one",
+        "leave it out",
+    ),
+    (
+        litellm(environment={"A-B": "c"}),
+        "llm-gateway:litellm.environment.A-B: it is no name",
+        "no digit first",
+    ),
+    (
+        litellm(environment={"A": KEY}),
+        "llm-gateway:litellm.environment.A: its value may be",
+        "secretEnvironment",
+    ),
+    (
+        litellm(environment={"A": "https://a:b@c.d"}),
+        "llm-gateway:litellm.environment.A: its value",
+        "secretEnv",
+    ),
+    (
+        litellm(environment={"A": "https://a:99999"}),
+        "llm-gateway:litellm.environment.A: it is no URL",
+        "https://",
+    ),
+    (
+        litellm(environment={"A": "b"}, secretEnvironment={"A": "a-secret"}),
+        "llm-gateway:litellm.environment.A: secretEnvironment has it",
+        "one of them",
+    ),
+    (litellm(secretEnvironment={"A": KEY}), "llm-gateway:litellm.secretEnvironment.A", "langfuse-secret-key"),
+    (
+        litellm(secretEnvironment={"A": "litellm-salt-key"}),
+        "llm-gateway:litellm.secretEnvironment.A: litellm-salt-key is the gateway's own",
+        "A: the id",
+    ),
+    (
+        vllm(environment={"VLLM_API_KEY": "a"}),
+        "llm-gateway:models[0].vllm.environment.VLLM_API_KEY: the engine gets this one",
+        "leave it out",
+    ),
+    (
+        vllm(environment={"A": KEY}),
+        "llm-gateway:models[0].vllm.environment.A: its value",
+        "secretEnvironment",
+    ),
+    (
+        vllm(secretEnvironment={"A": "litellm-salt-key"}),
+        "llm-gateway:models[0].vllm.secretEnvironment.A: litellm-salt-key is the gateway's own",
+        "A: the id",
+    ),
+    # A provider that LiteLLM does not have, lacks what it needs, or would ask elsewhere than is meant.
+    (
+        hosted(model="antropic/claude-sonnet-4-5"),
+        "llm-gateway:models[0].hosted.model: LiteLLM 1.89.2 has no provider antropic",
+        "model: anthropic/claude-sonnet-4-5",
+    ),
+    (provider("azure"), "llm-gateway:models[0].hosted.params.api_base: azure needs it", "api_base: https://"),
+    (provider("azure"), "llm-gateway:models[0].hosted.params.api_version: azure needs", '"2024-10-21"'),
+    (
+        provider("azure", api_vesion="2024-10-21"),
+        "llm-gateway:models[0].hosted.params.api_vesion",
+        "api_version",
+    ),
+    (
+        provider("azure", api_version="2024-10-21 00:00:00 +0000 UTC"),
+        "llm-gateway:models[0].hosted.params.api_version: it is a date",
+        '"2024-10-21", in quotes',
+    ),
+    (provider("azure", api_base="my-resource"), "llm-gateway:models[0].hosted.params.api_base", "https://"),
+    (provider("bedrock"), "llm-gateway:models[0].hosted.params.aws_region_name: bedrock", "eu-central-1"),
+    (
+        provider("bedrock", aws_region_name="Frankfurt"),
+        "llm-gateway:models[0].hosted.params.aws_region",
+        "eu-",
+    ),
+    (
+        provider("vertex_ai"),
+        "llm-gateway:models[0].hosted.params.vertex_project: vertex_ai needs",
+        "project-id",
+    ),
+    (provider("vertex_ai"), "llm-gateway:models[0].hosted.params.vertex_location: vertex", "europe-west4"),
+    (
+        provider("oci"),
+        "llm-gateway:models[0].hosted.params.oci_compartment_id: oci needs",
+        "oci_compartment_id",
+    ),
+    (provider("openai", base_model=4), "llm-gateway:models[0].hosted.params.base_model: ", "azure/gpt-4o"),
+    # Who is let in, and what is a secret.
+    (
+        hosted(model="vertex_ai/gemini-2.5-pro"),
+        "llm-gateway:models[0].hosted.apiKeySecret: vertex_ai takes no API key",
+        "own Google identity",
+    ),
+    (
+        hosted(model="oci/xai.grok-4", apiKeySecret=None),
+        "llm-gateway:models[0].hosted.secretParams: oci lets nobody in",
+        "secretParams with oci_key",
+    ),
+    (
+        hosted(apiKeySecret=None, secretParams={"aws_access_key_id": "key-id"}, model="bedrock/claude"),
+        "llm-gateway:models[0].hosted.secretParams.aws_access_key_id: it logs nobody in without",
+        "aws_secret_access_key beside it",
+    ),
+    (
+        provider("bedrock", aws_secret_access_key="short"),
+        "llm-gateway:models[0].hosted.params.aws_secret_access_key: its value is a secret",
+        "secretParams: {aws_secret_access_key: ",
+    ),
+    (
+        provider("openai", extra_headers={"a": KEY}),
+        "llm-gateway:models[0].hosted.params.extra_headers",
+        "secret",
+    ),
+    (
+        provider("azure", api_base="https://me:word@azure.example.com"),
+        "llm-gateway:models[0].hosted.params.api_base: its value is a secret",
+        "secretParams",
+    ),
+    (
+        provider("openai", organization="os.environ/ORG"),
+        "llm-gateway:models[0].hosted.params.organization: LiteLLM reads what begins with os.environ/",
+        "secretParams",
+    ),
+    (
+        hosted(secretParams={"api_key": "b-key"}),
+        "llm-gateway:models[0].hosted.secretParams.api_key: another setting",
+        "apiKeySecret",
+    ),
+    (
+        hosted(secretParams={"organization": "org"}, params={"organization": "x"}, model="openai/gpt-4o"),
+        "llm-gateway:models[0].hosted.params.organization: secretParams has it, too",
+        "one of them",
+    ),
+    (provider("openai", timeout=5), "llm-gateway:models[0].hosted.params.timeout", "litellm.requestTimeout"),
+    (
+        provider("openai", input_cost_per_token=1e-06),
+        "llm-gateway:models[0].hosted.params.input_cost_per_token",
+        "inputCostPerToken",
+    ),
+    (
+        provider("openai", stream_options={}),
+        "llm-gateway:models[0].hosted.params.stream_options",
+        "extra_body",
+    ),
+    (
+        hosted(secretParams={"aws_access_key_id": "litellm-salt-key"}, model="bedrock/claude"),
+        "llm-gateway:models[0].hosted.secretParams.aws_access_key_id: litellm-salt-key is",
+        "aws_access_key_id: the id",
+    ),
+    (
+        hosted(secretParams={"aws_access_key_id": KEY}, model="bedrock/claude"),
+        "llm-gateway:models[0].hosted.secretParams.aws_access_key_id",
+        "bedrock-key-id",
+    ),
     # A key where its secret's name belongs; numbers that the engine would round; whose pods may call.
     (hosted(apiKeySecret=KEY), "llm-gateway:models[0].hosted.apiKeySecret", "anthropic-api-key"),
     (hosted(apiKeySecret=f"{KEY}+/="), "llm-gateway:models[0].hosted.apiKeySecret", "anthropic-api-key"),
@@ -486,6 +857,61 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"recover": "yes"}, "llm-gateway:recover", "recover: true"),
     ({"protect": "yes"}, "llm-gateway:protect", "protect: true"),
 ]
+
+
+PROVIDERS: list[dict[str, Any]] = [
+    {
+        "model": "azure/my-deployment",
+        "apiKeySecret": "azure-key",
+        # A host and a path that are no keys, long as they are.
+        "params": {
+            "api_base": "https://mycompanyopenaieastus2prod.openai.azure.com/openai/deployments/gpt4o",
+            "api_version": "2024-10-21",
+            "base_model": "azure/gpt-4o",
+            "temperature": 0.2,
+        },
+    },
+    {
+        "model": "azure/my-deployment",
+        "secretParams": {"client_secret": "azure-secret"},
+        "params": {
+            "api_base": "https://a.openai.azure.com",
+            "api_version": "2025-01-01-preview",
+            "client_id": "00000000-1111-2222-3333-444444444444",
+            "tenant_id": "00000000-1111-2222-3333-444444444444",
+        },
+    },
+    {
+        "model": "bedrock/arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/1a2b3c4d5e6f",
+        "secretParams": {"aws_access_key_id": "key-id", "aws_secret_access_key": "key"},
+    },
+    {"model": "bedrock/claude", "apiKeySecret": "bearer", "params": {"aws_region_name": "us-gov-west-1"}},
+    {
+        "model": "vertex_ai/gemini-2.5-pro",
+        "params": {"vertex_project": "my-project", "vertex_location": "global"},
+    },
+    {"model": "ollama/llama3", "params": {"api_base": "http://ollama.models.svc:11434"}},
+    {"model": "hosted_vllm/llama3", "params": {"api_base": "http://10.0.0.3:8000/v1"}},
+    {"model": "scaleway/a", "apiKeySecret": "scaleway", "params": {"extra_body": {"best": True}}},
+]
+
+
+@pytest.mark.parametrize("of", PROVIDERS, ids=lambda of: of["model"])
+def test_providers_with_what_they_need_are_accepted(of: dict[str, Any]) -> None:
+    costs = {"inputCostPerToken": 1e-06, "outputCostPerToken": 2e-06}
+    entries = {**SETTINGS, "models": [{"alias": "model", **costs, "hosted": of}]}
+    settings.parse({f"llm-gateway:{name}": json.dumps(value) for name, value in entries.items()}, "dev")
+
+
+def test_a_deployment_has_the_price_of_what_it_is() -> None:
+    parsed = settings.parse(
+        {
+            f"llm-gateway:{name}": json.dumps(value)
+            for name, value in {**SETTINGS, "models": [{"alias": "model", "hosted": PROVIDERS[0]}]}.items()
+        },
+        "dev",
+    )
+    assert parsed.models[0].listed_prices["input_cost_per_token"] == 2.5e-06
 
 
 def refusal(changes: dict[str, Any]) -> settings.SettingsError:
@@ -569,10 +995,17 @@ def test_other_namespaces_are_left_alone() -> None:
         hosted(apiKeySecret=KEY.removeprefix("sk-ant-api03-") + "9f8e7d6c5b"),
         hosted(apiKeySecret="hf_" + KEY.removeprefix("sk-ant-api03-")),
         endpoint(apiKeySecret=KEY),
+        hosted(secretParams={"aws_access_key_id": KEY}),
+        provider("openai", organization=KEY),
+        litellm(environment={"A": KEY}),
+        litellm(secretEnvironment={"A": KEY}),
+        litellm(litellmSettings={"langfuse_default_tags": [KEY]}),
+        provider("openai", extra_body={"a": [KEY]}),
         model(vllm=None, hosted={"model": "a/b", "apiKey": KEY}),
         {"secrets": {"adopt": {"masterKey": KEY}}},
         {"secrets": {"existingVllmApiKey": f"{KEY}!"}},
         {"litellm": {"sharedState": {"kind": "redis", "host": "h", "passwordSecret": "pass.word"}}},
+        redis(tls="verify-ca", ca=f"-----BEGIN PRIVATE KEY-----\n{KEY}"),
         {"models": KEY},
     ],
 )
@@ -580,6 +1013,14 @@ def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
     message = str(refusal(changes))
     assert KEY.removeprefix("sk-ant-api03-") not in message
     assert "pass.word" not in message
+
+
+def test_an_existing_databases_disk_is_its_owners() -> None:
+    """How large it must be is a rule for a Cluster alone; a secret of the name that this stack would make is read, too."""
+    entries = {**SETTINGS, **database(passwordSecret="litellm-db-password")}
+    entries["litellm"] = {"requestsPerDay": 1_700_000}
+    texts = {f"llm-gateway:{key}": json.dumps(value) for key, value in entries.items()}
+    assert settings.parse(texts, "dev").database_password == "litellm-db-password"
 
 
 @pytest.mark.parametrize(
@@ -601,7 +1042,7 @@ def test_names_of_secrets_are_not_taken_for_keys(name: str) -> None:
     parsed = settings.parse(
         {f"llm-gateway:{key}": json.dumps(value) for key, value in entries.items()}, "dev"
     )
-    assert parsed.models[0].api_key_secret == name
+    assert parsed.models[0].secrets == {"api_key": name}
 
 
 @pytest.mark.parametrize("namespace", ["llm-gatway", "llm_gateway", "LLM-Gateway", "llmgateway"])

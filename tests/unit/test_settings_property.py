@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import settings
 from settings.machines import MACHINES
 from settings.schema import Schema, settings_schema
+from tests.support.certificates import Authority
 from tests.support.engine import Mocks, run_program
 
 SCHEMA = settings_schema()
@@ -48,6 +49,8 @@ def values(schema: Schema, path: str = "") -> st.SearchStrategy[Any]:
         case {"patternProperties": patterns}:
             (key, value), *_ = patterns.items()
             return st.dictionaries(values({"type": "string", "pattern": key}), values(value), max_size=2)
+        case {"additionalProperties": dict(of)}:
+            return st.dictionaries(st.sampled_from(["A", "B_C"]), values(of), max_size=2)
         case _:
             return mapping(schema, path)
 
@@ -63,7 +66,9 @@ def mapping(schema: Schema, path: str) -> st.SearchStrategy[dict[str, Any]]:
 
 def cluster(_: Schema) -> st.SearchStrategy[Any]:
     schema = SCHEMA["$defs"]["Cluster"]
-    named = schema | {"properties": {k: v for k, v in schema["properties"].items() if k != "stack"}}
+    named = schema | {
+        "properties": {k: v for k, v in schema["properties"].items() if k not in ("stack", "endpoint")}
+    }
     return mapping(named | {"required": ["name", "location"]}, "cluster") | st.just(
         {"stack": "organization/gke-cluster/dev"}
     )
@@ -81,6 +86,11 @@ def model(_: Schema) -> st.SearchStrategy[Any]:
     return st.one_of([of(kind) for kind in sorted(kinds)])
 
 
+def hosted(_: Schema) -> st.SearchStrategy[Any]:
+    models = mapping(SCHEMA["$defs"]["HostedModel"], "models[].hosted")
+    return st.builds(lambda model, provider: {**model, **provider}, models, st.sampled_from(PROVIDERS))
+
+
 def gpu_pool(_: Schema) -> st.SearchStrategy[Any]:
     fits = [
         {"machineType": name, "accelerator": gpu, "acceleratorCount": count, "spot": machine.spot_only}
@@ -92,13 +102,52 @@ def gpu_pool(_: Schema) -> st.SearchStrategy[Any]:
     return st.builds(lambda pool, fit: pool | fit, pools, st.sampled_from(fits))
 
 
+PROVIDERS: list[dict[str, Any]] = [
+    {"model": "anthropic/claude-sonnet-4-5", "params": {"temperature": 0.2}, "secretParams": {}},
+    {
+        "model": "azure/gpt-4o",
+        "params": {"api_base": "https://a.example.com:8443/b", "api_version": "v1"},
+        "secretParams": {},
+    },
+    {
+        "model": "bedrock/claude",
+        "params": {"aws_region_name": "eu-west-1"},
+        "secretParams": {"aws_access_key_id": "key-id", "aws_secret_access_key": "key"},
+    },
+]
+SHARED_STATES: list[dict[str, Any]] = [
+    {},
+    {"kind": "valkey"},
+    {"kind": "redis", "host": "10.0.0.3", "port": 6378, "tls": "verify-ca", "ca": Authority().pem},
+    {"kind": "redis", "host": "redis.example.com", "tls": "verify-full", "username": "litellm"},
+    {
+        "kind": "redis",
+        "nodes": ["10.0.0.3:6379"],
+        "nodeAddresses": ["10.0.0.0/28"],
+        "passwordSecret": "redis",
+    },
+]
+DATABASES: list[dict[str, Any]] = [
+    {"host": "10.20.0.5", "passwordSecret": "cloudsql", "tls": "verify-full", "ca": Authority().pem},
+    {"host": "sql.example.com", "port": 5433, "passwordSecret": "cloudsql", "tls": "verify-full"},
+    {"host": "proxy.sql.svc", "passwordSecret": "cloudsql", "tls": "none", "user": "a", "database": "b"},
+]
 # Settings whose values would hardly ever fit together if they were drawn one by one.
 SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "cluster": cluster,
     "models[]": model,
+    "models[].hosted": hosted,
+    "models[].hosted.params": lambda _: st.just({}),
+    "litellm.fallbacks": lambda _: st.just({}),
+    "litellm.generalSettings": lambda _: st.sampled_from([{}, {"max_request_size_mb": 20}]),
+    "litellm.routerSettings": lambda _: st.sampled_from([{}, {"enable_pre_call_checks": True}]),
+    "litellm.litellmSettings": lambda _: st.sampled_from([{}, {"drop_params": True, "callbacks": ["otel"]}]),
     "gpuPool": gpu_pool,
     "gpuPool.maxNodes": lambda _: st.integers(20, 1000),
     "gpuPool.minNodes": lambda _: st.integers(0, 20),
+    "cluster.endpoint": lambda _: st.just("ip"),  # what the mocked cluster has
+    "litellm.sharedState": lambda _: st.sampled_from(SHARED_STATES),
+    "postgres.existing": lambda _: st.sampled_from(DATABASES),
     "models[].vllm.replicas": lambda _: st.integers(0, 2),
     "models[].vllm.gpus": lambda _: st.integers(1, 4),
     "models[].vllm.cpu": lambda _: st.integers(1, 4),
