@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class Needed:
     key: str
     operator: str
     version: str
-    crds: Collection[str]
+    crds: Sequence[str]
 
 
 CNPG = Needed(

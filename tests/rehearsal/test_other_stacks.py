@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import yaml
+
+from components.served import CNPG, served_versions
 from sandbox.cluster import control_plane
 from tests.support.driver import Sandbox
+from tests.support.waiting import wait_for
 
 BUCKET = "example-llm-dev-platform-dev-litellm-pg"
 NAMESPACES = ("gateway", "serving", "cnpg", "externalSecrets", "certManager")
@@ -133,8 +137,13 @@ def test_two_stacks_share_a_cluster(own_dev: Sandbox) -> None:
     own_dev.up().succeeded()
     assert own_dev.changed("up") == {}
 
-    # As if the cluster had no such operator.
-    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/scheduledbackups.postgresql.cnpg.io"
-    control_plane.api(own_dev.home).send("DELETE", crd, {})
-    said = second.run("preview", config=apart).failed().text
-    assert "the cluster has no CRD scheduledbackups.postgresql.cnpg.io, so no CloudNativePG" in said
+
+def test_what_a_cluster_serves_is_read_from_its_crds(empty: Sandbox) -> None:
+    """Of a cluster without an operator, too; a sandbox itself brings back at its start what is missing."""
+    empty.run("start").succeeded()
+    kubeconfig = yaml.safe_load(empty.home.kubeconfig.read_text())
+    kept, gone = CNPG.crds
+    assert served_versions(kubeconfig, CNPG.crds) == {kept: ["v1"], gone: ["v1"]}
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{gone}"
+    control_plane.api(empty.home).send("DELETE", path, {})
+    wait_for(lambda: served_versions(kubeconfig, CNPG.crds) == {kept: ["v1"], gone: []})
