@@ -170,7 +170,7 @@ def test_an_upstreams_key_may_be_of_one_version() -> None:
     recording = run_program({"models": models}, google)
     assert len([n for n in names(recording, ["SecretIamMember"]) if "anthropic" in n]) == 1
     spec = recording.one("ExternalSecret", "gateway-secret-sync-litellm-secrets").inputs["spec"]
-    read = [entry["remoteRef"] for entry in spec["data"] if entry["secretKey"].startswith("MODEL_")]
+    read = [entry["remoteRef"] for entry in spec["data"] if entry["secretKey"].startswith("SECRET_")]
     assert {reference["key"] for reference in read} == {"anthropic-api-key"}
     assert {reference["version"] for reference in read} == {"3", "4", "latest"}
     annotations = values(recording, "litellm")["podAnnotations"]
@@ -201,7 +201,7 @@ def test_vertex_ai_is_asked_as_an_account_of_the_proxys_own() -> None:
     account = "litellm-europe-west4-platform-dev"
     assert recording.one("ServiceAccount", "gateway-litellm-account").inputs["metadata"]["name"] == account
     assert values(recording, "litellm")["serviceAccount"] == {"create": False, "name": account}
-    grants = recording.all("IAMMember")
+    grants = sorted(recording.all("IAMMember"), key=lambda grant: grant.inputs["project"])
     pool = "projects/123456789012/locations/global/workloadIdentityPools/example-llm-dev.svc.id.goog"
     member = f"principal://iam.googleapis.com/{pool}/subject/ns/llm-gateway/sa/{account}"
     assert [grant.inputs for grant in grants] == [
