@@ -42,7 +42,9 @@ class Outputs:
         metadata={"about": "The GKE cluster: `name`, `location` and `project`."}
     )
     database_host: pulumi.Input[str] = field(
-        metadata={"about": "Host name of the database's primary inside the cluster, port 5432."}
+        metadata={
+            "about": "Host of the database: its primary inside the cluster, port 5432, or `postgres.existing.host`."
+        }
     )
     gpu_node_pool: pulumi.Input[str] = field(
         metadata={"about": "Name of the GPU node pool; empty where no model is self-hosted."}

@@ -17,6 +17,7 @@ from kubernetes.dynamic.exceptions import ForbiddenError
 
 from components import ownership
 from components.cluster import ClusterHandle
+from settings import PROJECT
 
 _OBJECTS = ("kubernetes:core/v1:Namespace", "kubernetes:external-secrets.io/v1:ClusterSecretStore")
 _CRDS = {
@@ -26,6 +27,13 @@ _CRDS = {
     "plugin-barman-cloud": "objectstores.barmancloud.cnpg.io",
 }
 """One of the CRDs that a release installs, by the release's name."""
+_SETTINGS = {
+    "external-secrets": f"{PROJECT}:operators.externalSecrets.install: false",
+    "cnpg": f"{PROJECT}:operators.cnpg.install: false",
+    "cert-manager": f"{PROJECT}:operators.certManager.install: false",
+    "plugin-barman-cloud": f"{PROJECT}:operators.cnpg.install: false",
+}
+"""What has a stack do without a release of its own."""
 _CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
 _HELM = "meta.helm.sh/release-"
 
@@ -81,13 +89,10 @@ def refuse_other_releases(crd: Mapping[str, Any], release: Mapping[str, Any]) ->
     namespace, name = (annotations.get(f"{_HELM}{part}") for part in ("namespace", "name"))
     if None in (namespace, name) or (namespace, name) == (release["namespace"], release["name"]):
         return
-    without = (
-        "postgres.backups.installCertManager: false uses it. " if release["name"] == "cert-manager" else ""
-    )
     raise pulumi.RunError(
         f"The cluster has {release['name']} already: its CRD {crd['metadata']['name']} belongs to the Helm release "
-        f"{namespace}/{name}, of another stack or of the cluster's own. Helm would refuse a second one half-way. {without}"
-        "Use another cluster, or that namespace if it is this stack's. If only the CRDs are left of that release, give them "
+        f"{namespace}/{name}, of another stack or of the cluster's own. Helm would refuse a second one half-way. "
+        f"{_SETTINGS[release['name']]} uses the one that is there. Or use another cluster, or that namespace if it is this stack's. If only the CRDs are left of that release, give them "
         "to this one: kubectl annotate crds <each of its CRDs> --overwrite "
         f"{_HELM}namespace={release['namespace']} {_HELM}name={release['name']}"
     )

@@ -123,12 +123,16 @@ class GatewaySecrets(pulumi.ComponentResource):
             generation=own.master_key_generation,
             adopted=adopt.master_key,
         )
-        self.database_password = self._rotating(
-            DATABASE_PASSWORD,
-            generation=own.database_password_generation,
-            adopted=adopt.database_password,
-        )
         self.existing = self._made_elsewhere()
+        self.database_password = (
+            self.existing[settings.database_password]
+            if settings.database_password
+            else self._rotating(
+                DATABASE_PASSWORD,
+                generation=own.database_password_generation,
+                adopted=adopt.database_password,
+            )
+        )
         self.vllm_api_key = None
         if settings.self_hosted:
             self.vllm_api_key = self.existing.get(own.existing_vllm_api_key or "") or self._rotating(
@@ -374,7 +378,11 @@ class GatewaySecrets(pulumi.ComponentResource):
         keys = (
             ("masterKey", MASTER_KEY, adopt.master_key),
             ("saltKey", SALT_KEY, adopt.salt_key),
-            ("databasePassword", DATABASE_PASSWORD, adopt.database_password),
+            *(
+                ()
+                if settings.database_password
+                else (("databasePassword", DATABASE_PASSWORD, adopt.database_password),)
+            ),
             ("redisPassword", REDIS_PASSWORD, adopt.redis_password),
             *(
                 ()

@@ -39,6 +39,9 @@ _HOOKS: dict[str, Any] = {
     "data": {HOOK.name: HOOK.read_text()},
 }
 _PODS = {**PROXY.labels, "app.kubernetes.io/instance": RELEASE}
+AUTHORITIES = "/etc/llm-gateway-authorities"
+REDIS_CA, DATABASE_CA = "redis.pem", "database.pem"
+"""Where the pods have the certificates of whoever signs other servers' certificates."""
 # Counts the pods of one revision, and no node whose taints keep them off: an empty GPU node would forbid a
 # second pod on any other.
 _EACH = {
@@ -129,6 +132,19 @@ class LiteLLM(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        authorities = _authorities(args)
+        files: list[tuple[str, pulumi.Input[str], str]] = [("hooks", _HOOKS["metadata"]["name"], _HOOKS_PATH)]
+        if authorities:
+            made = kubernetes.core.v1.ConfigMap(
+                f"{name}-authorities",
+                # Not of the Release: the migration, which runs before what a Release makes, may need them.
+                metadata=kubernetes.meta.v1.ObjectMetaArgs(
+                    name=f"{RELEASE}-authorities", namespace=args.namespace
+                ),
+                data=authorities,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            files.append(("authorities", made.metadata["name"], AUTHORITIES))
         # Readiness fails while the database is away: a pod that is to serve without it is asked for liveness.
         path = "/health/liveliness" if args.litellm.serve_without_database else "/health/readiness"
         self.release = kubernetes.helm.v3.Release(
@@ -161,6 +177,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "deployStandalone": False,
                     "endpoint": args.database.host,
                     "database": args.database.name,
+                    **_url(args.database),
                     "secret": {
                         "name": args.database.credentials.name,
                         "usernameKey": "username",
@@ -173,15 +190,12 @@ class LiteLLM(pulumi.ComponentResource):
                     **args.secret.annotation,
                     **args.database.credentials.annotation,
                     "llm-gateway/hooks": hashlib.sha256(HOOK.read_bytes()).hexdigest()[:16],
+                    **_hashes(authorities),
                 },
                 # A pod that is to end serves on until every node has heard that it leaves the Service. Of the chart's
                 # 90 s of grace it then has the rest to answer the requests under way, and 20 s of it to write spend.
                 "lifecycle": {"preStop": {"sleep": {"seconds": 10}}},
-                # Optional: the migration mounts it too, and runs before it is made. A proxy without it does not start.
-                "volumes": [
-                    {"name": "hooks", "configMap": {"name": _HOOKS["metadata"]["name"], "optional": True}}
-                ],
-                "volumeMounts": [{"name": "hooks", "mountPath": _HOOKS_PATH, "readOnly": True}],
+                **_mounted(files),
                 "extraResources": [_HOOKS, *([_DISRUPTIONS] if args.litellm.replicas > 1 else [])],
                 "securityContext": ROOT_WITHOUT_RIGHTS,
                 # A plain Job would race the proxy; a hook is run first, and Helm fails with it.
@@ -219,6 +233,55 @@ class LiteLLM(pulumi.ComponentResource):
         )
         self.url = pulumi.Output.format("http://{0}.{1}.svc.cluster.local:{2}", RELEASE, args.namespace, PORT)
         self.register_outputs({"url": self.url})
+
+
+def _mounted(files: Sequence[tuple[str, pulumi.Input[str], str]]) -> dict[str, object]:
+    """Values that mount ConfigMaps: volume, ConfigMap and folder of each."""
+    return {
+        # Optional: the migration mounts the hooks too, and runs before they are made. A proxy without them does not start.
+        "volumes": [
+            {"name": volume, "configMap": {"name": name, **({"optional": True} if volume == "hooks" else {})}}
+            for volume, name, _ in files
+        ],
+        "volumeMounts": [
+            {"name": volume, "mountPath": folder, "readOnly": True} for volume, _, folder in files
+        ],
+    }
+
+
+def _url(database: Database) -> dict[str, str]:
+    """The chart's own URL with the port and TLS of a database that exists, as Prisma reads them.
+
+    Of `sslmode` Prisma takes any word but these for `prefer`, and it believes any certificate unless `sslaccept` is
+    strict (prisma-engines, quaint/src/connector/postgres/url.rs).
+    """
+    existing = database.existing
+    if not existing:
+        return {}
+    options = {
+        "none": "sslmode=disable",
+        "require": "sslmode=require",
+        "verify-full": "sslmode=require&sslaccept=strict",
+    }[existing.tls]
+    if existing.ca:
+        options += f"&sslcert={AUTHORITIES}/{DATABASE_CA}"
+    login = "$(DATABASE_USERNAME):$(DATABASE_PASSWORD)"
+    return {"url": f"postgresql://{login}@$(DATABASE_HOST):{existing.port}/$(DATABASE_NAME)?{options}"}
+
+
+def _authorities(args: LiteLLMArgs) -> dict[str, str]:
+    """The files under AUTHORITIES, by name."""
+    existing = args.database.existing
+    found = {REDIS_CA: args.litellm.shared_state.ca, DATABASE_CA: existing.ca if existing else None}
+    return {name: pem for name, pem in found.items() if pem}
+
+
+def _hashes(authorities: Mapping[str, str]) -> dict[str, str]:
+    """For a pod that reads the files when it starts: other ones restart it."""
+    return {
+        f"llm-gateway/{name}": hashlib.sha256(pem.encode()).hexdigest()[:16]
+        for name, pem in authorities.items()
+    }
 
 
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
@@ -259,9 +322,8 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         # Without it a model's tpm and rpm only weigh the choice between deployments of one alias.
         router["optional_pre_call_checks"] = ["enforce_model_rate_limits"]
     if redis := _redis(args):
-        router |= {f"redis_{key}": value for key, value in redis.items()}
-        # Keys' and teams' limits and budgets are counted through the cache; without call types it caches no
-        # answer.
+        # Limits and budgets are counted through the cache, those of models too: the router has none of its own, and is
+        # given this one. Without call types it caches no answer.
         settings |= {
             "cache": True,
             "cache_params": {"type": "redis", "supported_call_types": [], **redis},
@@ -285,18 +347,29 @@ def _fallbacks(fallbacks: gateway.Fallbacks) -> dict[str, object]:
 
 
 def _redis(args: LiteLLMArgs) -> dict[str, object]:
-    """The Redis that replicas share their counts through; nothing where each pod counts for itself."""
+    """The Redis that replicas share their counts through, as redis-py's arguments; empty where each pod counts alone."""
     state = args.litellm.shared_state
     if state.kind == "none":
         return {}
-    password = (
-        {"password": f"os.environ/{gateway.REDIS_PASSWORD}"} if args.valkey or state.password_secret else {}
-    )
-    return {
-        "host": args.valkey.host if args.valkey else state.host,
-        "port": VALKEY_PORT if args.valkey else state.port,
-        **password,
-    }
+    if args.valkey:
+        where: dict[str, object] = {"host": args.valkey.host, "port": VALKEY_PORT}
+    elif state.nodes:
+        where = {"redis_startup_nodes": [{"host": host, "port": port} for host, port in state.servers]}
+    else:
+        where = {"host": state.host, "port": state.port}
+    if state.username:
+        where["username"] = state.username
+    if args.valkey or state.password_secret:
+        where["password"] = f"os.environ/{gateway.REDIS_PASSWORD}"
+    if state.tls in ("verify-ca", "verify-full"):
+        where |= {
+            "ssl": True,  # its asynchronous client takes ssl: false for TLS, too
+            "ssl_cert_reqs": "required",
+            # redis-py's default is another one in each of its last versions.
+            "ssl_check_hostname": state.tls == "verify-full",
+            **({"ssl_ca_certs": f"{AUTHORITIES}/{REDIS_CA}"} if state.ca else {}),
+        }
+    return where
 
 
 def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: int) -> dict[str, object]:

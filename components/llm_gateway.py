@@ -8,10 +8,11 @@ from typing import Any
 
 import pulumi
 
-from components import cluster_wide, fixed_settings, ownership, recovery
+from components import cluster_wide, fixed_settings, ownership, recovery, served
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
+from components.existing_database import ExistingDatabase, ExistingDatabaseArgs
 from components.gateway_secrets import KEY_READER, GatewaySecrets, GatewaySecretsArgs
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
 from components.litellm import LiteLLM, LiteLLMArgs, proxy_account
@@ -67,32 +68,44 @@ class LlmGateway(pulumi.ComponentResource):
         backups = settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
-        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name.
+        operators = settings.operators
+        parts = {
+            "gateway": True,
+            "serving": True,
+            "cnpg": settings.installs_cnpg,
+            "externalSecrets": operators.external_secrets.install,
+        }
+        names = settings.namespaces.model_dump(by_alias=True)
+        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name. Who no longer installs an
+        # operator would delete it.
         fixed: dict[str, dict[str, pulumi.Input[str]]] = {
             "settings": {
                 "gcp.project": settings.gcp.project,
                 "secrets.prefix": settings.secrets.prefix,
+                "secrets.store": settings.secrets.store,
                 "cluster.project": args.cluster.project,
                 "cluster.location": args.cluster.location,
                 "cluster.name": args.cluster.name,
-                **{
-                    f"namespaces.{key}": namespace
-                    for key, namespace in settings.namespaces.model_dump(by_alias=True).items()
-                    if key != "certManager"
-                },
+                **{f"namespaces.{part}": names[part] for part, made in parts.items() if made},
+                "operators.externalSecrets.install": _said(operators.external_secrets.install),
             }
         }
-        if backups.makes_cert_manager:
-            fixed["cert-manager"] = {"namespaces.certManager": settings.namespaces.cert_manager}
+        if not settings.postgres.existing:
+            fixed["settings"]["operators.cnpg.install"] = _said(operators.cnpg.install)
+        if backups.method == "objectStore" and settings.installs_cnpg:
+            fixed["cert-manager"] = {"operators.certManager.install": _said(operators.cert_manager.install)}
+            if settings.installs_cert_manager:
+                fixed["cert-manager"]["namespaces.certManager"] = settings.namespaces.cert_manager
 
         @cache
         def unmoved() -> pulumi.Output[Any]:
             early = "no `up` of this stack came as far as its operators"
             return pulumi.Output.all(
+                served.served(args.cluster, served.needed(settings)),
                 *(
                     fixed_settings.fix(f"{name}-fixed-{part}", keys, self, free_if=early)
                     for part, keys in fixed.items()
-                )
+                ),
             )
 
         # It refuses what would make a second salt before anything is registered.
@@ -104,7 +117,10 @@ class LlmGateway(pulumi.ComponentResource):
                 project=lambda: unmoved().apply(lambda _: settings.gcp.project),
                 cluster=args.cluster,
                 reader=args.cluster.member(
-                    settings.namespaces.external_secrets, reader_account(args.cluster)
+                    settings.namespaces.external_secrets
+                    if settings.operators.external_secrets.install
+                    else settings.namespaces.gateway,
+                    reader_account(args.cluster),
                 ),
             ),
             child,
@@ -116,15 +132,27 @@ class LlmGateway(pulumi.ComponentResource):
             child,
         )
 
-        def operator(namespace: pulumi.Input[str]) -> OperatorArgs:
+        def operator(namespace: pulumi.Output[str] | None) -> OperatorArgs:
+            """Of an operator in this namespace of the stack's, or of one that the cluster has."""
             return OperatorArgs(
-                namespace=namespace, cluster=cluster, charts=charts, timeout=timeouts.operator
+                namespace=namespace or namespaces.gateway,
+                install=namespace is not None,
+                cluster=cluster,
+                charts=charts,
+                timeout=timeouts.operator,
             )
 
         external_secrets = ExternalSecretsOperator(
             f"{name}-external-secrets", operator(namespaces.external_secrets), child
         )
-        cnpg = CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child)
+        # A database that exists needs none.
+        cnpg = (
+            None
+            if settings.postgres.existing
+            else CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child)
+        )
+        # CRDs served, webhook answering.
+        database_needs: list[pulumi.Resource] = [cnpg.ready] if cnpg else []
         synced = SecretSync(
             f"{name}-secret-sync",
             SecretSyncArgs(
@@ -132,7 +160,7 @@ class LlmGateway(pulumi.ComponentResource):
                 cluster=cluster,
                 gateway=namespaces.gateway,
                 serving=namespaces.serving,
-                operator=namespaces.external_secrets,
+                reader=namespaces.external_secrets or namespaces.gateway,
                 secrets=secrets,  # versions exist, IAM in force
                 operator_ready=external_secrets.ready,  # CRDs served, webhook answering
             ),
@@ -141,26 +169,36 @@ class LlmGateway(pulumi.ComponentResource):
 
         # From here on a move needs more than an `up`.
         fixed_settings.fix_for_good(
-            f"{name}-settings-final", fixed["settings"], self, [external_secrets.ready, cnpg.ready]
+            f"{name}-settings-final",
+            fixed["settings"],
+            self,
+            [external_secrets.ready, *database_needs],
         )
 
-        backups_ready: list[pulumi.Resource] = []
-        if backups.method == "objectStore":
-            plugin_needs = [cnpg.ready]  # the operator that it extends
-            if namespaces.cert_manager:
-                cert_manager = CertManager(f"{name}-cert-manager", operator(namespaces.cert_manager), child)
-                # Webhook answering: the plugin's chart has Certificates.
-                plugin_needs.append(cert_manager.ready)
-                fixed_settings.fix_for_good(
-                    f"{name}-cert-manager-final", fixed["cert-manager"], self, [cert_manager.ready]
+        if cnpg and backups.method == "objectStore":
+            plugin_ready: pulumi.Resource = cnpg.ready  # where the cluster has both
+            if namespaces.cnpg:
+                plugin_needs = [cnpg.ready]  # the operator that it extends
+                if namespaces.cert_manager:
+                    cert_manager = CertManager(
+                        f"{name}-cert-manager", operator(namespaces.cert_manager), child
+                    )
+                    # Webhook answering: the plugin's chart has Certificates.
+                    plugin_needs.append(cert_manager.ready)
+                    fixed_settings.fix_for_good(
+                        f"{name}-cert-manager-final", fixed["cert-manager"], self, [cert_manager.ready]
+                    )
+                plugin = BarmanPlugin(
+                    f"{name}-barman-plugin",
+                    BarmanPluginArgs(
+                        namespace=namespaces.cnpg,
+                        charts=charts,
+                        needs=plugin_needs,
+                        timeout=timeouts.operator,
+                    ),
+                    child,
                 )
-            plugin = BarmanPlugin(
-                f"{name}-barman-plugin",
-                BarmanPluginArgs(
-                    namespace=namespaces.cnpg, charts=charts, needs=plugin_needs, timeout=timeouts.operator
-                ),
-                child,
-            )
+                plugin_ready = plugin.release
             store = BackupStore(
                 f"{name}-backups",
                 BackupStoreArgs(
@@ -174,28 +212,39 @@ class LlmGateway(pulumi.ComponentResource):
                         for account in settings.postgres.clusters
                     },
                     namespace=namespaces.gateway,
-                    plugin_ready=plugin.release,  # CRD served
+                    plugin_ready=plugin_ready,  # CRD served
                     protect=protect,
                 ),
                 child,
             )
             # Plugin answers, IAM in force, store there to archive to.
-            backups_ready = [plugin.release, *store.ready]
+            database_needs += [plugin_ready, *store.ready]
 
-        postgres = PostgresCluster(
-            f"{name}-postgres",
-            PostgresClusterArgs(
-                namespace=namespaces.gateway,
-                salt=secrets.salt,
-                credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
-                operator_ready=cnpg.ready,  # CRDs served, webhook answering
-                backups_ready=backups_ready,
-                postgres=settings.postgres,
-                protect=protect,
-                timeout=timeouts.postgres,
-            ),
-            child,
-        )
+        if existing := settings.postgres.existing:
+            database = ExistingDatabase(
+                f"{name}-database",
+                ExistingDatabaseArgs(
+                    namespace=namespaces.gateway,
+                    salt=secrets.salt,
+                    credentials=synced.database,  # with which LiteLLM logs in
+                    existing=existing,
+                ),
+                child,
+            ).database
+        else:
+            database = PostgresCluster(
+                f"{name}-postgres",
+                PostgresClusterArgs(
+                    namespace=namespaces.gateway,
+                    salt=secrets.salt,
+                    credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
+                    needs=database_needs,
+                    postgres=settings.postgres,
+                    protect=protect,
+                    timeout=timeouts.postgres,
+                ),
+                child,
+            ).database
 
         gpu_pool = vllm = None
         if synced.vllm:
@@ -250,7 +299,7 @@ class LlmGateway(pulumi.ComponentResource):
                 models=settings.models,
                 vllm_url=vllm.url if vllm else None,
                 valkey=valkey,  # what replicas count together
-                database=postgres.database,  # the migration connects at once
+                database=database,  # the migration connects at once
                 secret=synced.litellm,  # pods start only with their keys
                 litellm=settings.litellm,
                 charts=charts,
@@ -280,7 +329,12 @@ class LlmGateway(pulumi.ComponentResource):
         self.outputs = Outputs(
             gateway_url=litellm.url,
             namespaces=settings.namespaces.model_dump(
-                by_alias=True, exclude=None if namespaces.cert_manager else {"cert_manager"}
+                by_alias=True,
+                exclude={
+                    part
+                    for part in ("cnpg", "external_secrets", "cert_manager")
+                    if getattr(namespaces, part) is None
+                },
             ),
             model_aliases=list(settings.deployments),
             secret_names={
@@ -297,8 +351,13 @@ class LlmGateway(pulumi.ComponentResource):
             virtual_key_secrets={key: secret.name for key, secret in secrets.virtual_keys.items()},
             virtual_key_store={"project": settings.gcp.project, "serviceAccount": KEY_READER},
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
-            database_host=postgres.database.host,
+            database_host=database.host,
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
         )
         # The policies read the second: they see no settings.
         self.register_outputs({"url": litellm.url, "production": settings.production})
+
+
+def _said(value: bool) -> str:
+    """As the stack file has it."""
+    return "true" if value else "false"

@@ -39,8 +39,10 @@ class Namespaces(pulumi.ComponentResource):
 
     gateway: pulumi.Output[str]
     serving: pulumi.Output[str]
-    cnpg: pulumi.Output[str]
-    external_secrets: pulumi.Output[str]
+    cnpg: pulumi.Output[str] | None
+    """None where this stack does not install CloudNativePG."""
+    external_secrets: pulumi.Output[str] | None
+    """None where this stack does not install External Secrets."""
     cert_manager: pulumi.Output[str] | None
     """None where this stack does not install cert-manager."""
 
@@ -68,10 +70,12 @@ class Namespaces(pulumi.ComponentResource):
         made = {
             "gateway": namespace("gateway", names.gateway, "baseline"),
             "serving": namespace("serving", names.serving, "baseline"),
-            "cnpg": namespace("cnpg", names.cnpg, "restricted"),
-            "external-secrets": namespace("external-secrets", names.external_secrets, "restricted"),
         }
-        if args.settings.postgres.backups.makes_cert_manager:
+        if args.settings.operators.external_secrets.install:
+            made["external-secrets"] = namespace("external-secrets", names.external_secrets, "restricted")
+        if args.settings.installs_cnpg:
+            made["cnpg"] = namespace("cnpg", names.cnpg, "restricted")
+        if args.settings.installs_cert_manager:
             made["cert-manager"] = namespace("cert-manager", names.cert_manager, "restricted")
         closed = (
             network_policies.close(name, self, args.settings, args.service_addresses, made)
@@ -80,7 +84,7 @@ class Namespaces(pulumi.ComponentResource):
         )
         self.gateway = closed["gateway"]
         self.serving = closed["serving"]
-        self.cnpg = closed["cnpg"]
-        self.external_secrets = closed["external-secrets"]
+        self.cnpg = closed.get("cnpg")
+        self.external_secrets = closed.get("external-secrets")
         self.cert_manager = closed.get("cert-manager")
         self.register_outputs({})

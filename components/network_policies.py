@@ -9,7 +9,6 @@ the pods' own. Kubelet probes need no rule: traffic from the node a pod runs on 
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from components import barman_plugin, litellm, operators, postgres_cluster, tena
 from components.workload import Workload
 from settings import Settings
 from settings.base import urls_in
+from settings.tls import service_namespace
 
 Peer = kubernetes.networking.v1.NetworkPolicyPeerArgs
 Port = kubernetes.networking.v1.NetworkPolicyPortArgs
@@ -149,27 +149,41 @@ def _flows(
         return Pods(workload, namespaces[part])
 
     proxy = pods(litellm.PROXY, "gateway")
-    database = pods(postgres_cluster.INSTANCES, "gateway")
-    cnpg = pods(operators.CNPG, "cnpg")
-    external_secrets = pods(operators.EXTERNAL_SECRETS, "external-secrets")
-    webhook = pods(operators.EXTERNAL_SECRETS_WEBHOOK, "external-secrets")
-    cert_controller = pods(operators.EXTERNAL_SECRETS_CERT_CONTROLLER, "external-secrets")
     admission = _tcp(operators.WEBHOOK_PORT)
 
     yield Flow(_clients(settings.network.client_namespaces), proxy, _tcp(litellm.PORT))
-    yield Flow(proxy, database, _tcp(postgres_cluster.PORT))
-    yield Flow(database, database, _tcp(postgres_cluster.PORT, postgres_cluster.INSTANCE_MANAGER_PORT))
-    yield Flow(database, *api_server)
-    yield Flow(cnpg, database, _tcp(postgres_cluster.PORT, postgres_cluster.INSTANCE_MANAGER_PORT))
-    yield Flow(cnpg, *api_server)
-    yield Flow(external_secrets, *api_server)
-    yield Flow(external_secrets, GOOGLE_APIS, _tcp(443))
-    yield Flow(external_secrets, METADATA_SERVER, METADATA_PORTS)
-    yield Flow(webhook, *api_server)
-    yield Flow(cert_controller, *api_server)
-    # The control plane comes through its own addresses or through kube-system's konnectivity-agent.
-    yield Flow(ANYONE, cnpg, admission)
-    yield Flow(ANYONE, webhook, admission)
+    if existing := settings.postgres.existing:
+        yield _to_host(proxy, existing.host, existing.port)
+    else:
+        database = pods(postgres_cluster.INSTANCES, "gateway")
+        instances = _tcp(postgres_cluster.PORT, postgres_cluster.INSTANCE_MANAGER_PORT)
+        yield Flow(proxy, database, _tcp(postgres_cluster.PORT))
+        yield Flow(database, database, instances)
+        yield Flow(database, *api_server)
+        if settings.postgres.backups.method == "objectStore":
+            yield Flow(database, GOOGLE_APIS, _tcp(443))
+            yield Flow(database, METADATA_SERVER, METADATA_PORTS)
+        if settings.installs_cnpg:
+            cnpg, plugin = pods(operators.CNPG, "cnpg"), pods(barman_plugin.PODS, "cnpg")
+            yield Flow(cnpg, database, instances)
+            yield Flow(cnpg, *api_server)
+            # The control plane comes through its own addresses or through kube-system's konnectivity-agent.
+            yield Flow(ANYONE, cnpg, admission)
+            if settings.postgres.backups.method == "objectStore":
+                yield Flow(cnpg, plugin, _tcp(barman_plugin.PORT))
+                yield Flow(plugin, *api_server)
+        else:
+            theirs = Pods(operators.CNPG, pulumi.Output.from_input(settings.namespaces.cnpg))
+            yield Flow(Elsewhere(_peers(theirs)), database, instances)
+    if settings.operators.external_secrets.install:
+        external_secrets = pods(operators.EXTERNAL_SECRETS, "external-secrets")
+        webhook = pods(operators.EXTERNAL_SECRETS_WEBHOOK, "external-secrets")
+        yield Flow(external_secrets, *api_server)
+        yield Flow(external_secrets, GOOGLE_APIS, _tcp(443))
+        yield Flow(external_secrets, METADATA_SERVER, METADATA_PORTS)
+        yield Flow(webhook, *api_server)
+        yield Flow(pods(operators.EXTERNAL_SECRETS_CERT_CONTROLLER, "external-secrets"), *api_server)
+        yield Flow(ANYONE, webhook, admission)
 
     if settings.self_hosted:
         router, engine = pods(vllm.ROUTER, "serving"), pods(vllm.ENGINE, "serving")
@@ -193,15 +207,11 @@ def _flows(
         yield Flow(pods(tenants.RECONCILER, "gateway"), proxy, _tcp(litellm.PORT))
     if shared_state.kind == "valkey":
         yield Flow(proxy, pods(valkey.SERVER, "gateway"), _tcp(valkey.PORT))
-    if shared_state.host:
-        yield _to_host(proxy, shared_state.host, shared_state.port)
+    for host, port in shared_state.servers:
+        yield _to_host(proxy, host, port)
+    for cidr in shared_state.node_addresses:
+        yield Flow(proxy, Elsewhere([_block(cidr)]), None)  # a node may answer at any port
 
-    if settings.postgres.backups.method == "objectStore":
-        plugin = pods(barman_plugin.PODS, "cnpg")
-        yield Flow(database, GOOGLE_APIS, _tcp(443))
-        yield Flow(database, METADATA_SERVER, METADATA_PORTS)
-        yield Flow(cnpg, plugin, _tcp(barman_plugin.PORT))
-        yield Flow(plugin, *api_server)
     if "cert-manager" in namespaces:
         yield Flow(pods(operators.CERT_MANAGER, "cert-manager"), *api_server)
         yield Flow(ANYONE, pods(operators.CERT_MANAGER_WEBHOOK, "cert-manager"), admission)
@@ -246,8 +256,8 @@ def _to_host(source: Pods, host: str, port: int) -> Flow:
     A Service of this cluster leads to its namespace, on any port, as only the Service knows its pods' port;
     another name may lead anywhere.
     """
-    if service := re.fullmatch(r"[^.]+\.([^.]+)\.svc(\.cluster\.local)?", host):
-        return Flow(source, Elsewhere([Peer(namespace_selector=_namespace(service[1]))]), None)
+    if namespace := service_namespace(host):
+        return Flow(source, Elsewhere([Peer(namespace_selector=_namespace(namespace))]), None)
     with suppress(ValueError):
         return Flow(source, Elsewhere([_address(host)]), _tcp(port))
     return Flow(source, Elsewhere([_block("0.0.0.0/0")]), _tcp(port))

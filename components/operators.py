@@ -42,16 +42,22 @@ CERT_MANAGER_WEBHOOK = Workload("cert-manager-webhook", {"app.kubernetes.io/comp
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorArgs:
-    """Arguments of an operator. `timeout` is in seconds, for the Release and then for its webhook."""
+    """Arguments of an operator.
+
+    `install` False means that the cluster has it; then `namespace` is that of its gate alone. `timeout` is in seconds,
+    for the Release and then for its webhook.
+    """
 
     namespace: pulumi.Input[str]
+    install: bool
     cluster: ClusterHandle
     charts: Charts
     timeout: int
 
 
 class _Operator(pulumi.ComponentResource):
-    """A Release and its gate, a ConfigMap that is only made, or changed, once the webhook answers."""
+    """A Release, unless the cluster has one, and its gate: a ConfigMap that is only made, or changed, once the webhook
+    answers."""
 
     ready: pulumi.Resource
     """Dependents wait for it: the CRDs are served and the webhook answers."""
@@ -68,15 +74,19 @@ class _Operator(pulumi.ComponentResource):
         probe: Mapping[str, Any],
     ) -> None:
         super().__init__(f"llmgateway:operators:{type(self).__name__}", name, None, opts)
-        made = kubernetes.helm.v3.Release(
-            f"{name}-release",
-            name=release,
-            namespace=args.namespace,
-            **chart_inputs(args.charts, chart),
-            timeout=args.timeout,
-            values=values,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        made: list[kubernetes.helm.v3.Release] = []
+        if args.install:
+            made.append(
+                kubernetes.helm.v3.Release(
+                    f"{name}-release",
+                    name=release,
+                    namespace=args.namespace,
+                    **chart_inputs(args.charts, chart),
+                    timeout=args.timeout,
+                    values=values,
+                    opts=pulumi.ResourceOptions(parent=self),
+                )
+            )
         hook = webhook_answers(
             f"{name}-webhook-answers",
             args.cluster,
@@ -91,12 +101,14 @@ class _Operator(pulumi.ComponentResource):
                 namespace=args.namespace,
                 # Each revision is proven anew. An annotation, not data: changed data would replace the
                 # ConfigMap.
-                annotations={"llm-gateway/release-revision": made.status.revision.apply(str)},
+                annotations={"llm-gateway/release-revision": made[0].status.revision.apply(str)}
+                if made
+                else None,
             ),
             data={"proven-by": f"dry run of {probe['apiVersion']} {probe['kind']}"},
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[made],
+                depends_on=made,
                 hooks=pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook]),
             ),
         )

@@ -16,7 +16,7 @@ from components.salt_gate import SALT
 from components.secret_sync import DATABASE_OWNER, SyncedSecret
 from components.volumes import Volume, volumes_only_grow
 from components.workload import Workload
-from settings.postgres import Postgres, Restore
+from settings.postgres import Existing, Postgres, Restore
 from versions import POSTGRES_IMAGE
 
 DATABASE = "litellm"
@@ -34,16 +34,14 @@ class PostgresClusterArgs:
     """Arguments of PostgresCluster.
 
     `credentials` is a basic-auth Secret, with which LiteLLM logs in. `salt` is the name and version of what encrypts
-    the credentials that LiteLLM stores. `operator_ready` says that the operator's webhook answers. `backups_ready` is
-    what must be there before the first WAL is archived or restored; empty without an object store. `protect` refuses to
-    delete or replace the Cluster. `timeout` is in seconds.
+    the credentials that LiteLLM stores. `needs` is the operator, whose webhook answers, and what must be there before the
+    first WAL is archived or restored. `protect` refuses to delete or replace the Cluster. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
     credentials: SyncedSecret
     salt: pulumi.Input[str]
-    operator_ready: pulumi.Resource
-    backups_ready: Sequence[pulumi.Resource]
+    needs: Sequence[pulumi.Resource]
     postgres: Postgres
     protect: bool
     timeout: int
@@ -51,12 +49,13 @@ class PostgresClusterArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """A database that can be connected to once `ready` is there; `host` is its primary, port 5432."""
+    """A database that can be connected to once `ready` is there; `host` is its primary, at port 5432 or that of `existing`."""
 
     host: pulumi.Output[str]
     name: str
     credentials: SyncedSecret
     ready: pulumi.Resource
+    existing: Existing | None = None
 
 
 class PostgresCluster(pulumi.ComponentResource):
@@ -98,7 +97,7 @@ class PostgresCluster(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.operator_ready, args.credentials.ready, *args.backups_ready],
+                depends_on=[args.credentials.ready, *args.needs],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
                 protect=args.protect,
                 # A restore gives the Cluster a new name, which replaces it: the old one stays until someone

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from kubernetes.client import ApiException, CustomObjectsApi
+from kubernetes.client import ApiException, CoreV1Api, CustomObjectsApi
 from kubernetes.config import new_client_from_config_dict
 
 from components.cluster import ClusterHandle
 
 SALT = "llm-gateway/salt"
-"""Annotation of a database's Cluster: the salt that its credentials are encrypted with, by name and version."""
+"""Annotation of a database's Cluster, or of EXISTING: the salt that its credentials are encrypted with, by name and version."""
+EXISTING = "litellm-database"
+"""ConfigMap that has the annotation for a database which is no Cluster."""
 
 
 def salt_of_database(
@@ -50,34 +52,36 @@ def other_salt(databases: Mapping[str, str], wanted: str | None, namespace: str)
     """The refusal where a database of the namespace needs another salt than `wanted`; empty where none does.
 
     Args:
-        databases: the salt of each database, by the database's name.
+        databases: the salt of each database, by the name that kubectl has for what says it, <resource>/<name>.
         wanted: what pods would read; None for a salt that would be made.
         namespace: of the databases.
     """
     for database, salt in databases.items():
         if salt != wanted:
             return (
-                f"The credentials in database {database} are encrypted with {salt}; LiteLLM would get "
+                f"The credentials in database {database.partition('/')[2]} are encrypted with {salt}; LiteLLM would get "
                 f"{wanted or 'a new salt'} and could read none of them. Put gcp.project, secrets.prefix and owner back, "
                 "or bring that version back at Google. To give the stored credentials up for good: kubectl annotate "
-                f"--namespace {namespace} clusters.postgresql.cnpg.io {database} {SALT}-"
+                f"--namespace {namespace} {database} {SALT}-"
             )
     return ""
 
 
 def _databases(kubeconfig: Mapping[str, Any], namespace: str) -> dict[str, str]:
     with new_client_from_config_dict(dict(kubeconfig)) as api:
+        clusters, core = CustomObjectsApi(api), CoreV1Api(api)
         try:
-            found: Any = CustomObjectsApi(api).list_namespaced_custom_object(
+            found: Any = clusters.list_namespaced_custom_object(
                 "postgresql.cnpg.io", "v1", namespace, "clusters"
             )
         except ApiException as error:
-            if error.status == 404:  # no CloudNativePG yet
-                return {}
-            raise
-    metadata = [item["metadata"] for item in found["items"]]
-    return {
-        cluster["name"]: cluster["annotations"][SALT]
-        for cluster in metadata
-        if SALT in cluster.get("annotations", {})
+            if error.status != 404:
+                raise
+            found = {"items": []}  # no CloudNativePG yet
+        known: Any = core.list_namespaced_config_map(namespace, field_selector=f"metadata.name={EXISTING}")
+    said = {
+        f"clusters.postgresql.cnpg.io/{item['metadata']['name']}": item["metadata"].get("annotations", {})
+        for item in found["items"]
     }
+    said |= {f"configmaps/{item.metadata.name}": item.metadata.annotations or {} for item in known.items}
+    return {name: annotations[SALT] for name, annotations in said.items() if SALT in annotations}

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -17,7 +18,6 @@ from components.sync_gate import secret_synced
 from settings import Settings
 from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
-STORE = "gcp-secret-manager"
 # What a person put into Secret Manager comes as an editor or a shell wrote it: a line end at its end (LiteLLM would
 # send it in a header, and Postgres take it as part of the password), a byte order mark before it, quotes around it.
 TRIMMED = '(index . "{key}" | trimPrefix "\\ufeff" | trim)'
@@ -31,7 +31,8 @@ DATABASE_OWNER = "litellm"
 
 
 def reader_account(cluster: ClusterHandle) -> pulumi.Output[str]:
-    """The Kubernetes service account that the store reads as, in the operator's namespace.
+    """The Kubernetes service account that the store reads as, in the operator's namespace or, where that is somebody else's,
+    the gateway's.
 
     It is named after the cluster, because accounts of one name in one namespace are one IAM member for all clusters of
     a project: a stack on another cluster could read these secrets, and its end would take the access to a secret that
@@ -44,15 +45,15 @@ def reader_account(cluster: ClusterHandle) -> pulumi.Output[str]:
 class SecretSyncArgs:
     """Arguments of SecretSync.
 
-    `gateway` and `serving` are the namespaces that the Secrets are brought into, `operator` is the operator's.
-    `operator_ready` says that its webhook answers.
+    `gateway` and `serving` are the namespaces that the Secrets are brought into, `reader` is that of the account which
+    reads them. `operator_ready` says that the operator's webhook answers.
     """
 
     settings: Settings
     cluster: ClusterHandle
     gateway: pulumi.Input[str]
     serving: pulumi.Input[str]
-    operator: pulumi.Input[str]
+    reader: pulumi.Input[str]
     secrets: GatewaySecrets
     operator_ready: pulumi.Resource
 
@@ -100,13 +101,14 @@ class SecretSync(pulumi.ComponentResource):
         super().__init__("llmgateway:secret_sync:SecretSync", name, None, opts)
         self._name = name
         self._cluster = args.cluster
+        self._store_name = args.settings.secrets.store
         self._timeout = args.settings.timeouts.secret_sync
         settings, secrets = args.settings, args.secrets
 
         reader = kubernetes.core.v1.ServiceAccount(
             f"{name}-reader",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name=reader_account(args.cluster), namespace=args.operator
+                name=reader_account(args.cluster), namespace=args.reader
             ),
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
@@ -120,7 +122,7 @@ class SecretSync(pulumi.ComponentResource):
             api_version="external-secrets.io/v1",
             kind="ClusterSecretStore",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name=STORE, annotations={"pulumi.com/waitFor": "condition=Ready"}
+                name=settings.secrets.store, annotations={"pulumi.com/waitFor": "condition=Ready"}
             ),
             spec={
                 "provider": {
@@ -133,7 +135,7 @@ class SecretSync(pulumi.ComponentResource):
                                 "clusterName": args.cluster.name,
                                 "serviceAccountRef": {
                                     "name": reader.metadata["name"],
-                                    "namespace": args.operator,
+                                    "namespace": args.reader,
                                 },
                             }
                         },
@@ -162,6 +164,9 @@ class SecretSync(pulumi.ComponentResource):
             {key: secret for key, secret in litellm.items() if secret},
             texts=settings.litellm_texts,
         )
+        existing = settings.postgres.existing
+        # LiteLLM's chart writes the user into a URL as it is, and an IAM user is an e-mail address. CloudNativePG reloads the password when a Secret with this label changes.
+        reloads = {} if existing else {"metadata": {"labels": {"cnpg.io/reload": "true"}}}
         self.database = self._external_secret(
             "litellm-pg-app",
             args.gateway,
@@ -169,9 +174,8 @@ class SecretSync(pulumi.ComponentResource):
             form=IN_A_URL,
             template={
                 "type": "kubernetes.io/basic-auth",
-                # CloudNativePG reloads the password when a Secret with this label changes.
-                "metadata": {"labels": {"cnpg.io/reload": "true"}},
-                "data": {"username": DATABASE_OWNER},
+                **reloads,
+                "data": {"username": quote(existing.user) if existing else DATABASE_OWNER},
             },
         )
         self.vllm = (
@@ -237,7 +241,7 @@ class SecretSync(pulumi.ComponentResource):
             metadata=kubernetes.meta.v1.ObjectMetaArgs(name=secret_name, namespace=namespace),
             spec={
                 "refreshInterval": refresh_interval,
-                "secretStoreRef": {"kind": "ClusterSecretStore", "name": STORE},
+                "secretStoreRef": {"kind": "ClusterSecretStore", "name": self._store_name},
                 "target": target,
                 "data": [
                     {

@@ -30,6 +30,7 @@ from settings.gateway import (
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.machines import MACHINES
 from settings.names import LONGEST
+from settings.operators import Operators
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
@@ -96,6 +97,7 @@ class Settings(Section):
     namespaces: Namespaces = section(Namespaces)
     gpu_pool: GpuPool = section(GpuPool)
     secrets: Secrets = section(Secrets)
+    operators: Operators = section(Operators)
     postgres: Postgres = section(Postgres)
     litellm: LiteLLM = section(LiteLLM)
     network: Network = section(Network)
@@ -149,6 +151,22 @@ class Settings(Section):
         hosted = [model.hosted for model in self.models if model.hosted]
         texts = {secrets.variable(secret) for model in hosted for secret in model.texts}
         return {*texts, *self.litellm.secret_environment}
+
+    @property
+    def installs_cnpg(self) -> bool:
+        """Whether CloudNativePG, and its plugin for backups, are this stack's to install."""
+        return self.operators.cnpg.install and not self.postgres.existing
+
+    @property
+    def installs_cert_manager(self) -> bool:
+        """Whether cert-manager, which the plugin needs, is this stack's to install."""
+        backed_up = self.postgres.backups.method == "objectStore"
+        return backed_up and self.installs_cnpg and self.operators.cert_manager.install
+
+    @property
+    def database_password(self) -> str | None:
+        """The secret with the password of a database that exists; None where this stack makes both."""
+        return self.postgres.existing.password_secret if self.postgres.existing else None
 
     @property
     def hugging_face_tokens(self) -> Mapping[str, str]:
@@ -321,6 +339,8 @@ class Settings(Section):
     @rule
     def records_fit_the_database(self) -> Iterator[Violation]:
         proxy, postgres = self.litellm, self.postgres
+        if postgres.existing:
+            return
         records, free = proxy.spend_logs * SPEND_LOG_BYTES / 2**30, 0.1
         if postgres.wal_storage_size:
             needed = records / (1 - free)
@@ -338,6 +358,20 @@ class Settings(Section):
             )
 
     @rule
+    def an_existing_databases_password_is_its_owners(self) -> Iterator[Violation]:
+        ours = {
+            "databasePasswordGeneration": self.secrets.database_password_generation > 1,
+            "adopt.databasePassword": self.secrets.adopt.database_password,
+        }
+        for key in [key for key, given in ours.items() if given and self.postgres.existing]:
+            yield Violation(
+                f"secrets.{key}",
+                "the database exists (postgres.existing), and its password is only read",
+                "it would be ignored, and nothing rotated",
+                "another version of postgres.existing.passwordSecret, by whoever owns the database",
+            )
+
+    @rule
     def connections_suffice(self) -> Iterator[Violation]:
         needed = self.litellm.connections + OTHER_CONNECTIONS
         if needed > self.postgres.max_connections:
@@ -345,9 +379,20 @@ class Settings(Section):
                 "postgres.maxConnections",
                 f"{self.litellm.replicas} replicas and the {ROLLOUT_PODS} more pods of a rollout, with "
                 f"{DATABASE_CONNECTIONS} connections each, and {OTHER_CONNECTIONS} for migrations, standbys and the "
-                f"operator, need {needed}",
+                f"operator or the owner, need {needed}",
                 "Postgres would refuse pods their connections, first during a rollout",
                 f"maxConnections: {needed}, or fewer litellm.replicas",
+            )
+
+    @rule
+    def every_node_of_a_redis_is_reached(self) -> Iterator[Violation]:
+        state = self.litellm.shared_state
+        if self.network.policies and state.nodes and not (state.node_addresses or state.nodes_are_services):
+            yield Violation(
+                "litellm.sharedState.nodeAddresses",
+                "a Redis cluster leads the proxy to nodes at addresses of its own, which no setting names",
+                "the NetworkPolicies would keep the proxy from them, and each pod would count limits on its own",
+                "nodeAddresses: [10.0.0.0/28], the range of all nodes, or network.policies: false",
             )
 
     @rule
@@ -367,8 +412,8 @@ class Settings(Section):
     def made_elsewhere(self) -> frozenset[str]:
         """The secrets that are only read."""
         vllm_key = self.secrets.existing_vllm_api_key if self.self_hosted else None
-        references = {*self.litellm_keys.values(), *self.hugging_face_tokens.values(), vllm_key}
-        references |= set(self.engine_secrets.values())
+        of_engines = {*self.engine_secrets.values(), *self.hugging_face_tokens.values()}
+        references = {*self.litellm_keys.values(), *of_engines, vllm_key, self.database_password}
         return frozenset(filter(None, references))
 
     @rule
@@ -403,7 +448,10 @@ class Settings(Section):
 
     @rule
     def own_secrets_stay_apart(self) -> Iterator[Violation]:
-        own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.DATABASE_PASSWORD, secrets.REDIS_PASSWORD}
+        own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.REDIS_PASSWORD}
+        existing = self.postgres.existing
+        if existing is None:
+            own.add(secrets.DATABASE_PASSWORD)
         if self.secrets.existing_vllm_api_key is None:
             own.add(secrets.VLLM_API_KEY)
         own = {self.secrets.prefix + secret_id for secret_id in own}
@@ -411,6 +459,7 @@ class Settings(Section):
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
         for name, secret in self.litellm.secret_environment.items():
             read[f"litellm.secretEnvironment.{name}"] = secret
+        read["postgres.existing.passwordSecret"] = existing.password_secret if existing else None
         for index, model in enumerate(self.models):
             key = f"models[{index}]"
             read[f"{key}.vllm.huggingFaceToken"] = model.vllm.hugging_face_token if model.vllm else None
@@ -425,7 +474,7 @@ class Settings(Section):
                 yield Violation(
                     key,
                     f"{secret} is the gateway's own secret",
-                    "it would be sent to an upstream",
+                    "it would be sent to somebody else",
                     f"{key.rpartition('.')[2]}: the id of a secret made for this",
                 )
 

@@ -18,11 +18,15 @@ class Namespaces(Section):
 
     gateway: Namespace = setting("llm-gateway", about="LiteLLM, its database and their secrets.")
     serving: Namespace = setting("vllm", about="vLLM's engines and router.")
-    cnpg: Namespace = setting("cnpg-system", about="The CloudNativePG operator.")
-    external_secrets: Namespace = setting("external-secrets", about="The External Secrets operator.")
-    cert_manager: Namespace = setting(
-        "cert-manager", about="cert-manager, where postgres.backups has it installed."
+    cnpg: Namespace = setting(
+        "cnpg-system",
+        about="The CloudNativePG operator; where this stack does not install it, the namespace that it runs in, from which it may "
+        "reach the database.",
     )
+    external_secrets: Namespace = setting(
+        "external-secrets", about="The External Secrets operator, where this stack installs it."
+    )
+    cert_manager: Namespace = setting("cert-manager", about="cert-manager, where this stack installs it.")
 
     @rule
     def are_apart(self) -> Iterator[Violation]:

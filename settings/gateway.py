@@ -1,4 +1,4 @@
-"""The proxy, the state its replicas share, and the models it routes to."""
+"""The proxy and the models it routes to."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from settings.base import (
 from settings.hosted import HostedModel
 from settings.litellm_settings import VARIABLE
 from settings.names import VllmName
+from settings.shared_state import SharedState
 from versions import LITELLM_CHART, VLLM_IMAGE
 
 # As clients send it. LiteLLM splits a request's model at a comma.
@@ -91,47 +92,6 @@ DATABASE_CONNECTIONS = 10
 """Connections to Postgres per worker of the proxy; a pod has one worker."""
 ROLLOUT_PODS = 3
 """Pods of a rollout beside the replicas: one that starts, in 45 s or more, and two that end, in 90 s at most."""
-
-
-class SharedState(Section):
-    """The Redis that replicas share TPM, RPM and budget counts through."""
-
-    otherwise = "the proxy could not share its counts"
-
-    kind: Literal["none", "valkey", "redis"] = setting(
-        "none",
-        about="none: each pod counts for itself; valkey: this stack runs one; redis: an existing one at `host`.",
-        otherwise="each pod would count limits on its own",
-        write="kind: valkey",
-    )
-    host: str | None = setting(
-        None,
-        pattern=r"^[A-Za-z0-9.-]+$",
-        about="Host name or address, for kind redis.",
-        write="host: 10.0.0.3",
-    )
-    port: int = setting(6379, ge=1, le=65535, about="Port, for kind redis.")
-    password_secret: SecretReference | None = setting(
-        None,
-        about="Id of the Secret Manager secret with the password, for kind redis, or `<id>/versions/<number>`; unset means none.",
-        otherwise="the Redis would refuse the proxy",
-        write="passwordSecret: redis-password",
-    )
-
-    @rule
-    def redis_is_somewhere(self) -> Iterator[Violation]:
-        if self.kind == "redis" and self.host is None:
-            yield Violation("host", "kind redis needs a host", self.otherwise, "host: 10.0.0.3")
-
-    @rule
-    def address_is_used(self) -> Iterator[Violation]:
-        if self.kind != "redis" and (self.host or self.password_secret):
-            yield Violation(
-                "kind",
-                "`host` and `passwordSecret` are for kind redis",
-                "they would be ignored",
-                "kind: redis",
-            )
 
 
 class Fallbacks(Section):

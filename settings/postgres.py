@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+from pydantic.alias_generators import to_camel
 
 from settings.base import (
     Bytes,
@@ -11,6 +14,7 @@ from settings.base import (
     DnsLabel,
     DnsSubdomain,
     Region,
+    SecretReference,
     Section,
     Violation,
     gibibytes,
@@ -18,7 +22,10 @@ from settings.base import (
     section,
     setting,
 )
+from settings.tls import Certificates, Host, address, count
 
+UrlWord = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{1,63}$")]
+"""What LiteLLM's chart can write into a URL as it is."""
 MAX_WAL_GIB = 1
 """PostgreSQL's max_wal_size: WAL between two checkpoints."""
 WAL_SHARE = 0.2
@@ -70,22 +77,12 @@ class Backups(Section):
         otherwise="Cloud Storage would refuse to make a bucket that exists already",
         write="adoptBucket: true",
     )
-    install_cert_manager: bool = setting(
-        True,
-        about="Install cert-manager, which the barman-cloud plugin needs; false where the cluster has one.",
-        otherwise="the plugin would have no certificate and no backup would be taken",
-    )
     snapshot_class: DnsSubdomain | None = setting(
         None,
         about="VolumeSnapshotClass for volumeSnapshot.",
         otherwise="no snapshot could be taken",
         write="snapshotClass: pd-snapshots",
     )
-
-    @property
-    def makes_cert_manager(self) -> bool:
-        """Whether cert-manager is this stack's to install."""
-        return self.method == "objectStore" and self.install_cert_manager
 
     @rule
     def snapshots_have_a_class(self) -> Iterator[Violation]:
@@ -157,8 +154,71 @@ class Restore(Section):
             )
 
 
+class Existing(Section):
+    """A Postgres that exists, in place of a CloudNativePG Cluster. Its disk, its backups and its updates are its owner's."""
+
+    otherwise = "the migration would not reach the database, and `up` would fail"
+
+    host: Host = setting(
+        about="Host name or IPv4 address, such as Cloud SQL's private one.", write="host: 10.20.0.5"
+    )
+    port: int = setting(5432, ge=1, le=65535, about="Port.")
+    database: UrlWord = setting("litellm", about="Name of the database, which exists and is LiteLLM's alone.")
+    user: str = setting(
+        "litellm",
+        pattern=r"^[A-Za-z0-9._~@-]{1,63}$",
+        about="User who owns the database: LiteLLM's migrations make and change tables.",
+        otherwise="the database would refuse the login",
+    )
+    password_secret: SecretReference = setting(
+        about="Id of the Secret Manager secret with the user's password, or `<id>/versions/<number>`: letters, digits and . _ ~ - alone, as it is written into "
+        "a URL.",
+        otherwise="the database would refuse the login",
+        write="passwordSecret: cloudsql-litellm",
+    )
+    tls: Literal["none", "require", "verify-full"] = setting(
+        about="none: plain text, as to a connector in this cluster; require: TLS, whoever answers; verify-full: TLS, and the "
+        "server's certificate must be signed by `ca` or a public authority and have `host` in it. Prisma, by which LiteLLM "
+        "talks to Postgres, has no verify-ca: Cloud SQL's certificates have a name in them where its server CA mode is "
+        "a shared or customer-managed CA, and none by default.",
+        otherwise="it would not be clear who may read the keys on their way, or play the database",
+        write="tls: verify-full",
+    )
+    ca: Certificates | None = setting(
+        None,
+        about="Certificate (PEM) of the authority that signs the server's, for verify-full: one, as Prisma reads the first alone. "
+        "It is no secret. Unset means the public ones.",
+        otherwise="no connection to the database would be made",
+        write="ca: |, and below it, indented, the certificate",
+    )
+
+    @rule
+    def the_authority_is_asked(self) -> Iterator[Violation]:
+        if self.ca and self.tls != "verify-full":
+            yield Violation(
+                "ca",
+                f"a ca, and tls: {self.tls}",
+                "nobody's certificate would be looked at, and whoever is on the way could play the database",
+                "tls: verify-full, or no ca",
+            )
+        if self.ca and count(self.ca) > 1:
+            yield Violation(
+                "ca",
+                f"{count(self.ca)} certificates",
+                "Prisma would read the first alone, and refuse a server whose certificate another one signed",
+                "ca, with the one certificate that signs the server's",
+            )
+        if self.tls == "verify-full" and not self.ca and address(self.host):
+            yield Violation(
+                "ca",
+                "verify-full without a ca, and an address in place of a name",
+                "no public authority signs for a private address: Prisma would refuse the database",
+                "ca, or the name that is in the server's certificate as host",
+            )
+
+
 class Postgres(Section):
-    """LiteLLM's database, a CloudNativePG Cluster."""
+    """LiteLLM's database: a CloudNativePG Cluster, or with `existing` one that is there."""
 
     otherwise = "CloudNativePG would refuse the Cluster"
 
@@ -199,7 +259,8 @@ class Postgres(Section):
         100,
         ge=25,
         le=5000,
-        about="Connections that Postgres accepts (max_connections); a change restarts the instances one by one.",
+        about="Connections that Postgres accepts (max_connections); a change restarts the instances one by one. Of an `existing` "
+        "one: what it accepts of this gateway.",
         otherwise="the proxy's pods would be refused connections, and with them requests",
         write="maxConnections: 200",
     )
@@ -213,6 +274,13 @@ class Postgres(Section):
         write="restore: {source: litellm-pg}",
     )
 
+    existing: Existing | None = setting(
+        None,
+        about="Use a Postgres that exists: no CloudNativePG then. Of the other keys of `postgres` only maxConnections goes with it.",
+        otherwise="the section could not be read",
+        write="existing: {host: 10.20.0.5, passwordSecret: cloudsql-litellm, tls: require}",
+    )
+
     @property
     def slots_keep_gib(self) -> float:
         """WAL that a replication slot may keep, GiB."""
@@ -224,6 +292,18 @@ class Postgres(Section):
     def clusters(self) -> list[str]:
         """The Clusters that archive to the bucket: the one in use, and the one that it was restored from."""
         return [self.name, *([self.restore.source] if self.restore else [])]
+
+    @rule
+    def an_existing_one_is_its_owners(self) -> Iterator[Violation]:
+        ours = self.model_fields_set - {"existing", "max_connections"}
+        if self.existing and ours:
+            keys = [to_camel(name) for name in type(self).model_fields if name in ours]
+            yield Violation(
+                "existing",
+                f"{' and '.join(keys)} beside it: of a CloudNativePG Cluster, which is not made then",
+                "they would be ignored, and no backup would be there when one is needed",
+                "either existing, and backups by whoever owns that database, or those keys",
+            )
 
     @rule
     def standbys_are_enough(self) -> Iterator[Violation]:

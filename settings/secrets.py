@@ -6,7 +6,17 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from settings.base import Region, SecretReference, Section, Violation, repeated, rule, section, setting
+from settings.base import (
+    DnsSubdomain,
+    Region,
+    SecretReference,
+    Section,
+    Violation,
+    repeated,
+    rule,
+    section,
+    setting,
+)
 
 MASTER_KEY = "litellm-master-key"
 SALT_KEY = "litellm-salt-key"
@@ -78,6 +88,13 @@ class Secrets(Section):
         "Cannot be changed later.",
         otherwise="two stacks would share a master key and a salt",
         write="prefix: eu-",
+    )
+    store: DnsSubdomain = setting(
+        "gcp-secret-manager",
+        about="Name of the ClusterSecretStore, of which a cluster has one of each name: another one for a second stack there. "
+        "Cannot be changed later.",
+        otherwise="the API server would refuse the store, or another stack's would be in its place",
+        write="store: gcp-secret-manager-eu",
     )
     salt_copy: str | None = setting(
         None,

@@ -42,12 +42,7 @@ VARIANTS: Mapping[str, Json] = {
     "spend written through Redis": _general(use_redis_transaction_buffer=True),
     "no record of requests": _general(disable_spend_logs=True),
     "30 database connections": _general(database_connection_pool_limit=30),
-    "no shared state": {
-        "proxy_config": {
-            "litellm_settings": {"cache": None, "cache_params": None},
-            "router_settings": {"redis_host": None, "redis_port": None, "redis_password": None},
-        }
-    },
+    "no shared state": _litellm(cache=None, cache_params=None),
     "garbage collected every 10,000 objects": _variables(PYTHON_GC_THRESHOLD="10000,50,50"),
     "served by granian": _server("--run_granian"),
     "health checks of the model": _general(background_health_checks=True),

@@ -5,7 +5,7 @@ installed version; and, as its model of general_settings is not complete, the ke
 """
 
 # Runs where litellm and prisma are installed, which is not where types are checked.
-# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ import litellm
 import litellm.proxy
 import litellm.types.utils
 import yaml
+from litellm import _redis
 from litellm.caching.caching import Cache
 from litellm.proxy._types import ConfigGeneralSettings, ConfigYAML
 from litellm.types.router import Deployment, LiteLLM_Params, ModelInfo
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from redis import Redis
 
 # What load_config makes of litellm_settings without an attribute of the module.
 HANDLED = {"cache_params"}
@@ -46,7 +48,11 @@ def findings(config: Mapping[str, Any]) -> Iterator[str]:
     yield from unknown("general_settings", general, {*ConfigGeneralSettings.model_fields, *read_by_proxy()})
     settings = config.get("litellm_settings", {})
     yield from unknown("litellm_settings", settings, {*vars(litellm), *HANDLED})
-    yield from called("litellm_settings.cache_params", settings.get("cache_params", {}), Cache.__init__)
+    cache = settings.get("cache_params", {})
+    clustered = "redis_startup_nodes" in cache
+    redis = _redis._get_redis_cluster_kwargs() if clustered else inspect.signature(Redis).parameters
+    own = {key: value for key, value in cache.items() if key not in redis}
+    yield from called("litellm_settings.cache_params", own, Cache.__init__)
     yield from called("router_settings", config.get("router_settings", {}), litellm.Router.__init__)
 
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import subprocess
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from components.litellm import AUTHORITIES
+from sandbox.toolchain.containers import ensure
 from tests.litellm.conftest import COSTS, Pod, rendered
 from tests.litellm.driver import Double, double
 from tests.litellm.postgres import shared
+from tests.litellm.tls import terminated
+from tests.support.certificates import Authority
+from tests.support.engine import run_program
 from tests.support.waiting import wait_for
 
 SPENT = """SELECT count(*), COALESCE(sum(spend), 0), (SELECT sum(spend) FROM "LiteLLM_VerificationToken")
@@ -85,6 +96,69 @@ def test_spend_waits_for_the_database(hooks: Mapping[str, str], tmp_path: Path) 
         proxy.take_database(False)
         proxy.process.wait(60)
         assert written(proxy) == (2 if hooks else 6, True)
+
+
+@contextlib.contextmanager
+def existing(folder: Path, tls: str, certificate: tuple[Path, Path], ca: str | None) -> Generator[str]:
+    """The URL of a database that exists, as the Release has it, and TLS in front of the server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    database = f"existing_{uuid.uuid4().hex}"
+    postgres = shared()
+    postgres.database(database)
+    where = {
+        "host": "127.0.0.1",
+        "port": port,
+        "database": database,
+        "passwordSecret": "cloudsql",
+        "tls": tls,
+    }
+    run = run_program({"postgres": {"existing": where | ({"ca": ca} if ca else {})}})
+    url: str = run.one("Release", "gateway-litellm-release").inputs["values"]["db"]["url"]
+    (folder / "database.pem").write_text(ca or "")
+    variables = {"USERNAME": "litellm", "PASSWORD": "p", "HOST": "127.0.0.1", "NAME": database}
+    for name, value in variables.items():
+        url = url.replace(f"$(DATABASE_{name})", value)
+    plain = urlsplit(postgres.url(database)).port
+    assert plain
+    with terminated(port, plain, certificate, postgres=True):
+        yield url.replace(AUTHORITIES, str(folder))
+
+
+def migrated(url: str) -> tuple[int, str]:
+    """What the migration's command says of a database."""
+    postgres = shared()
+    environment = {**os.environ, **postgres.environment, "DATABASE_URL": url}
+    command = [ensure().prisma / "bin" / "prisma", "migrate", "resolve", "--applied", "none"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("tls", "names", "theirs", "said"),
+    [
+        ("verify-full", ["127.0.0.1"], True, "P3017"),  # connected: it knows no migration of that name
+        ("verify-full", ["127.0.0.2"], True, "P1011"),
+        ("verify-full", ["127.0.0.1"], False, "P1011"),
+        ("require", [], False, "P3017"),
+    ],
+    ids=["believed", "another name", "another authority", "whoever answers"],
+)
+def test_whom_tls_believes(tls: str, names: list[str], theirs: bool, said: str, tmp_path: Path) -> None:
+    authority = Authority()
+    ca = (authority if theirs else Authority()).pem if tls == "verify-full" else None
+    with existing(tmp_path, tls, authority.server(tmp_path, *names), ca) as url:
+        assert said in migrated(url)[1]
+
+
+def test_the_proxy_uses_a_database_with_tls(tmp_path: Path) -> None:
+    authority = Authority()
+    pod = rendered({"litellm": {"serveWithoutDatabase": False}})
+    with existing(tmp_path, "verify-full", authority.server(tmp_path, "127.0.0.1"), authority.pem) as url:
+        environment = {**pod.environment, "DATABASE_URL": url}
+        with double(config=pod.file(tmp_path), environment=environment) as proxy:
+            assert status(proxy, generated(proxy)) == 200
 
 
 YOUNG = """FROM "LiteLLM_SpendLogs" WHERE "startTime" > timezone('utc', now()) - interval"""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from tests.litellm.conftest import Pod
+from tests.litellm.conftest import Pod, rendered
 from tests.litellm.environment import printed_by
+from tests.support.certificates import Authority
 
 SCRIPT = Path(__file__).with_name("keys.py")
 
@@ -23,6 +26,22 @@ def test_every_key_is_known(every_model: Pod, tmp_path: Path) -> None:
     config = yaml.safe_load(every_model.config)
     assert config.keys() == {"model_list", "general_settings", "litellm_settings", "router_settings"}
     assert findings(every_model.config, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "where", [{"host": "r", "port": 1}, {"nodes": ["r.r.svc:1"]}], ids=["alone", "cluster"]
+)
+def test_every_key_of_a_redis_is_known(where: Mapping[str, Any], tmp_path: Path) -> None:
+    state = {
+        "kind": "redis",
+        "username": "u",
+        "passwordSecret": "p",
+        "tls": "verify-ca",
+        "ca": Authority().pem,
+    }
+    config = rendered({"litellm": {"sharedState": {**state, **where}}}).config
+    assert "ssl_ca_certs" in config
+    assert findings(config, tmp_path) == []
 
 
 def test_what_is_misspelt_is_found(every_model: Pod, tmp_path: Path) -> None:

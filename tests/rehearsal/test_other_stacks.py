@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from sandbox.cluster import control_plane
@@ -91,3 +92,49 @@ def test_a_second_stack_takes_nothing_of_the_first(own_dev: Sandbox) -> None:
     assert own_dev.resources() == state
     own_dev.up(config=BACKUPS).succeeded()
     assert own_dev.changed("up") == {}
+
+
+def test_two_stacks_share_a_cluster(own_dev: Sandbox) -> None:
+    """Both up, with one's operators for both; then one destroyed, and the other untouched."""
+    own_dev.run("start").succeeded()
+    own_dev.up().succeeded()  # the fork's API server has another address
+    before = seen(own_dev)
+    second = second_stack(own_dev)
+    off = {"install": False}
+    apart = {
+        **POOL,
+        "llm-gateway:secrets": {"prefix": "second-", "store": "second-store"},
+        "llm-gateway:namespaces": {"gateway": "second-gateway", "serving": "second-vllm"},
+        "llm-gateway:operators": {"cnpg": off, "externalSecrets": off},
+    }
+    second.up(config=apart).succeeded()
+    store = "/apis/external-secrets.io/v1/clustersecretstores/second-store"
+    assert second.get(store)["spec"]["conditions"] == [{"namespaces": ["second-gateway", "second-vllm"]}]
+    for sandbox, gateway, prefix in ((own_dev, "llm-gateway", ""), (second, "second-gateway", "second-")):
+        (condition,) = sandbox.namespaced("clusters", gateway, "litellm-pg", group="postgresql.cnpg.io/v1")[
+            "status"
+        ]["conditions"]
+        assert (condition["type"], condition["status"]) == ("Ready", "True")
+        assert sandbox.running(gateway, "litellm")
+        key = sandbox.namespaced("secrets", gateway, "litellm-secrets")["data"]["PROXY_MASTER_KEY"]
+        assert base64.b64decode(key).decode() == own_dev.secret(f"{prefix}litellm-master-key")
+    own_dev.up().succeeded()
+    assert own_dev.changed("up") == {}
+
+    second.run("exec", "--", "pulumi", "state", "unprotect", "--all", "--yes").succeeded()
+    second.run("destroy", config=apart).succeeded()
+    now = seen(own_dev)
+    for name, objects in before[0].items():
+        assert [one for one in now[0][name] if one in objects] == objects, name
+    assert now[1] == before[1]
+    for kind, rows in before[2].items():
+        assert [row for row in now[2][kind] if row in rows] == rows, kind
+    assert not {name for name, _ in now[0]["namespaces"] if name.startswith("second-")}
+    own_dev.up().succeeded()
+    assert own_dev.changed("up") == {}
+
+    # As if the cluster had no such operator.
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/scheduledbackups.postgresql.cnpg.io"
+    control_plane.api(own_dev.home).send("DELETE", crd, {})
+    said = second.run("preview", config=apart).failed().text
+    assert "the cluster has no CRD scheduledbackups.postgresql.cnpg.io, so no CloudNativePG" in said

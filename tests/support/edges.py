@@ -141,3 +141,18 @@ PROD_EDGES = [
     _edge("ScheduledBackup postgres-schedule", "Cluster postgres-cluster", "database healthy"),
 ]
 """What comes on top where, in addition, the database is backed up."""
+
+EXISTING_EDGES = [
+    _edge("ConfigMap database-known", "ConfigMap secret-sync-litellm-pg-app-synced", "password synced"),
+    _edge("ConfigMap database-known", "SecretVersion secrets-litellm-salt-key", "salt known"),
+    _edge(
+        "Release litellm-release", "ConfigMap database-known", "how to log in, and with which salt, is known"
+    ),
+    _edge("Release litellm-release", "ConfigMap litellm-authorities", "authority to believe"),
+    _edge(
+        "ExternalSecret secret-sync-litellm-pg-app",
+        "SecretIamMember secrets-cloudsql-litellm-reader",
+        "IAM in force",
+    ),
+]
+"""What there is in place of CloudNativePG where the database exists."""

@@ -105,10 +105,13 @@ def test_wal_is_archived_and_backups_are_scheduled(prod: Recording) -> None:
 
 
 def test_cert_manager_is_installed_only_where_it_is_missing() -> None:
-    there = database(backups={"method": "objectStore", "installCertManager": False})
+    operators = {"certManager": {"install": False}}
+    there = run_program({"postgres": {"backups": {"method": "objectStore"}}, "operators": operators})
     names = {name for _, name in there.resources}
     assert "gateway-barman-plugin-release" in names
-    assert not any("cert-manager" in name for name in names)
+    assert {name for name in names if "cert-manager" in name} == {"gateway-fixed-cert-manager"}
+    stash = there.one("Stash", "gateway-fixed-cert-manager").inputs["input"]
+    assert stash == {"operators.certManager.install": "false"}
 
 
 def test_volume_snapshots_need_no_bucket() -> None:

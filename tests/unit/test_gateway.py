@@ -11,7 +11,10 @@ import pulumi
 import pytest
 
 from components.litellm import HOOK
+from tests.support.certificates import Authority
 from tests.support.engine import COSTS, HOSTED, SETTINGS, Mocks, Recording, run_program
+
+CA = Authority().pem
 
 PROMPT_PRICES = (
     "cache_read_input_token_cost",
@@ -331,9 +334,8 @@ def test_the_proxy_runs_what_keeps_its_spend(program: Recording) -> None:
 def test_counts_are_shared_through_valkey_and_no_answer_is_cached(prod: Recording) -> None:
     config = values(prod, "litellm")["proxy_config"]
     host, password = "valkey.llm-gateway.svc.cluster.local", "os.environ/REDIS_PASSWORD"
-    redis = {"redis_host": host, "redis_port": 6379, "redis_password": password}
     checks = ["enforce_model_rate_limits"]
-    assert config["router_settings"] == {**WAITS, "optional_pre_call_checks": checks, **redis}
+    assert config["router_settings"] == {**WAITS, "optional_pre_call_checks": checks}
     cache = {"type": "redis", "supported_call_types": [], "host": host, "port": 6379, "password": password}
     assert config["litellm_settings"] == {"request_timeout": 600, "cache": True, "cache_params": cache}
 
@@ -362,23 +364,76 @@ def test_another_version_of_its_password_restarts_valkey_and_no_other_secret_doe
     assert prod.direct_dependencies(server) & versions == {password.urn}
 
 
+def redis(**state: Any) -> tuple[Recording, dict[str, Any]]:
+    """A run with an existing Redis, and what LiteLLM is told of it."""
+    recording = run_program({"litellm": {"replicas": 2, "sharedState": {"kind": "redis", **state}}})
+    told = values(recording, "litellm")["proxy_config"]["litellm_settings"]["cache_params"]
+    return recording, {
+        key: value for key, value in told.items() if key not in ("type", "supported_call_types")
+    }
+
+
 def test_a_redis_elsewhere_is_used_as_it_is() -> None:
-    state = {"kind": "redis", "host": "10.0.0.3", "port": 6380, "passwordSecret": "redis-password"}
-    recording = run_program({"litellm": {"replicas": 2, "sharedState": state}})
-    router = values(recording, "litellm")["proxy_config"]["router_settings"]
-    password = "os.environ/REDIS_PASSWORD"
-    redis = {"redis_host": "10.0.0.3", "redis_port": 6380, "redis_password": password}
-    assert router == {**WAITS, **redis}
+    recording, told = redis(host="10.0.0.3", port=6390, passwordSecret="redis-password", username="litellm")
+    assert told == {
+        "host": "10.0.0.3",
+        "port": 6390,
+        "username": "litellm",
+        "password": "os.environ/REDIS_PASSWORD",
+    }
     assert synced(recording, "litellm-secrets")["REDIS_PASSWORD"] == "redis-password"
     assert not names(recording, ["Deployment"])
     assert "gateway-secrets-litellm-redis-password" not in names(recording, ["Secret"])
+    assert "gateway-litellm-authorities" not in names(recording, ["ConfigMap"])
 
 
 def test_a_redis_without_a_password_is_asked_for_none() -> None:
-    recording = run_program({"litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3"}}})
-    config = values(recording, "litellm")["proxy_config"]
-    assert config["router_settings"] == {**WAITS, "redis_host": "10.0.0.3", "redis_port": 6379}
-    assert "password" not in config["litellm_settings"]["cache_params"]
+    _, told = redis(host="10.0.0.3")
+    assert told == {"host": "10.0.0.3", "port": 6379}
+
+
+def test_a_redis_with_tls_is_believed_by_its_authority() -> None:
+    recording, told = redis(host="10.0.0.3", port=6378, tls="verify-ca", ca=CA)
+    tls = {"ssl": True, "ssl_cert_reqs": "required", "ssl_check_hostname": False}
+    file = "/etc/llm-gateway-authorities/redis.pem"
+    assert told == {"host": "10.0.0.3", "port": 6378, **tls, "ssl_ca_certs": file}
+    made = recording.one("ConfigMap", "gateway-litellm-authorities")
+    assert made.inputs["data"] == {"redis.pem": CA}
+    release = recording.one("Release", "gateway-litellm-release")
+    assert made.urn in recording.direct_dependencies(release)
+    litellm = release.inputs["values"]
+    # The hooks are optional, for the migration; what TLS needs is not.
+    assert litellm["volumes"][1] == {"name": "authorities", "configMap": {"name": "litellm-authorities"}}
+    assert litellm["volumeMounts"][1]["mountPath"] == str(Path(file).parent)
+    assert litellm["podAnnotations"]["llm-gateway/redis.pem"] == hashlib.sha256(CA.encode()).hexdigest()[:16]
+
+
+def test_a_redis_with_a_name_needs_no_authority_of_its_own() -> None:
+    recording, told = redis(host="redis.example.com", tls="verify-full")
+    assert told == {
+        "host": "redis.example.com",
+        "port": 6379,
+        "ssl": True,
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+    }
+    assert "gateway-litellm-authorities" not in names(recording, ["ConfigMap"])
+
+
+def test_plain_text_is_said_by_no_key() -> None:
+    """LiteLLM's asynchronous client takes `ssl: false` for TLS."""
+    assert redis(host="10.0.0.3", port=6380, tls="none")[1] == {"host": "10.0.0.3", "port": 6380}
+
+
+def test_a_redis_cluster_is_known_by_its_nodes() -> None:
+    nodes = ["redis.redis.svc.cluster.local:6379", "10.0.0.5:6380"]
+    _, told = redis(nodes=nodes, tls="none", nodeAddresses=["10.0.0.0/24"])
+    assert told == {
+        "redis_startup_nodes": [
+            {"host": "redis.redis.svc.cluster.local", "port": 6379},
+            {"host": "10.0.0.5", "port": 6380},
+        ]
+    }
 
 
 def test_without_a_self_hosted_model_there_is_neither_vllm_nor_a_gpu() -> None:

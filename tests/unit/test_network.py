@@ -204,13 +204,33 @@ def test_a_mirror_of_weights_is_reached_by_engines_alone() -> None:
     assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.8"), 8080)
 
 
-def test_a_redis_of_ones_own_is_reached() -> None:
-    shared = {"kind": "redis", "host": "10.0.0.3", "port": 6380}
-    found = policies(run_program({"litellm": {"replicas": 2, "sharedState": shared}}))
+@pytest.mark.parametrize(
+    ("where", "reached", "refused"),
+    [
+        (
+            {"host": "10.0.0.3", "port": 6390},
+            [(End("10.0.0.3"), 6390)],
+            [(End("10.0.0.4"), 6390), (End("10.0.0.3"), 6379)],
+        ),
+        (  # Memorystore's discovery address leads to nodes at other addresses and ports.
+            {"nodes": ["10.0.0.3:6379"], "nodeAddresses": ["10.0.0.0/28"]},
+            [(End("10.0.0.3"), 6379), (End("10.0.0.5"), 11000)],
+            [(End("10.0.0.16"), 6379)],
+        ),
+        (
+            {"nodes": ["redis-0.redis.svc:6379"]},
+            [(pod("redis"), 6379)],
+            [(pod("other"), 6379), (End("10.0.0.3"), 6379)],
+        ),
+    ],
+)
+def test_a_redis_of_ones_own_is_reached(
+    where: dict[str, object], reached: list[tuple[End, int]], refused: list[tuple[End, int]]
+) -> None:
+    found = policies(run_program({"litellm": {"sharedState": {"kind": "redis", **where}}}))
     litellm = ENDS["LiteLLM"][0]
-    assert found.allow(litellm, End("10.0.0.3"), 6380)
-    assert not found.allow(litellm, End("10.0.0.4"), 6380)
-    assert not found.allow(litellm, End("10.0.0.3"), 6379)
+    assert [found.allow(litellm, *end) for end in reached] == [True] * len(reached)
+    assert [found.allow(litellm, *end) for end in refused] == [False] * len(refused)
 
 
 def test_no_policies_when_they_are_switched_off() -> None:

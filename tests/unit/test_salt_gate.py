@@ -10,16 +10,19 @@ FIRST, OTHER = (
     "projects/2/secrets/litellm-salt-key/versions/1",
 )
 
+PG = "clusters.postgresql.cnpg.io/litellm-pg"
+
 
 @pytest.mark.parametrize(
     ("databases", "wanted", "said"),
     [
         ({}, None, ""),
         ({}, FIRST, ""),
-        ({"litellm-pg": FIRST}, FIRST, ""),
-        ({"litellm-pg": FIRST}, None, "a new salt"),
-        ({"litellm-pg": FIRST}, OTHER, OTHER),
-        ({"litellm-pg": FIRST, "restored": OTHER}, FIRST, "database restored"),
+        ({PG: FIRST}, FIRST, ""),
+        ({PG: FIRST}, None, "a new salt"),
+        ({PG: FIRST}, OTHER, OTHER),
+        ({PG: FIRST, "clusters.postgresql.cnpg.io/restored": OTHER}, FIRST, "database restored"),
+        ({"configmaps/litellm-database": FIRST}, OTHER, "configmaps/litellm-database llm-gateway/salt-"),
     ],
 )
 def test_other_salt(databases: dict[str, str], wanted: str | None, said: str) -> None:
@@ -29,8 +32,8 @@ def test_other_salt(databases: dict[str, str], wanted: str | None, said: str) ->
 
 
 def test_the_command_that_gives_the_credentials_up_names_the_database_as_it_is() -> None:
-    command = "kubectl annotate --namespace gateway clusters.postgresql.cnpg.io litellm-pg llm-gateway/salt-"
-    assert other_salt({"litellm-pg": FIRST}, OTHER, "gateway").endswith(command)
+    command = "kubectl annotate --namespace gateway clusters.postgresql.cnpg.io/litellm-pg llm-gateway/salt-"
+    assert other_salt({PG: FIRST}, OTHER, "gateway").endswith(command)
 
 
 def test_the_database_names_its_salt_and_what_leads_to_it_asks_for_it(program: Recording) -> None:

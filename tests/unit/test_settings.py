@@ -8,6 +8,7 @@ import pulumi
 import pytest
 
 import settings
+from tests.support.certificates import Authority
 from tests.support.engine import SETTINGS, run_program
 from versions import VLLM_IMAGE
 
@@ -59,6 +60,24 @@ def unsold(of: str, **changes: Any) -> dict[str, Any]:
 
 def endpoint(**changes: Any) -> dict[str, Any]:
     return model(vllm=None, endpoint={"url": "http://gateway.models.svc/v1", "model": "llama"} | changes)
+
+
+STATE = "llm-gateway:litellm.sharedState"
+CA = Authority().pem
+
+
+def redis(**changes: Any) -> dict[str, Any]:
+    return {"litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3", **changes}}}
+
+
+def cluster(*nodes: str, **changes: Any) -> dict[str, Any]:
+    return {"litellm": {"sharedState": {"kind": "redis", "nodes": [*nodes], **changes}}}
+
+
+def database(beside: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    existing = {"host": "10.20.0.5", "passwordSecret": "cloudsql", "tls": "require", **changes}
+    kept = {key: value for key, value in existing.items() if value is not None}
+    return {"postgres": {"existing": kept, **(beside or {})}}
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
@@ -488,10 +507,84 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:postgres.restore.targetTime",
         "2030-01-31T12:00:00Z",
     ),
+    # A database that exists.
+    (database(tls=None), "llm-gateway:postgres.existing.tls: the key is missing", "tls: verify-full"),
+    (database(tls="verify-ca"), "llm-gateway:postgres.existing.tls", "tls: verify-full"),
+    (database(ca=CA), "llm-gateway:postgres.existing.ca: a ca, and tls: require", "verify-full"),
+    (database(ca=CA + CA, tls="verify-full"), "llm-gateway:postgres.existing.ca: 2 certificates", "the one"),
+    (database(tls="verify-full"), "llm-gateway:postgres.existing.ca: verify-full without", "host"),
+    (database(user="lite:llm"), "llm-gateway:postgres.existing.user", "user: litellm"),
+    (database(host="10.20.0.5:5432"), "llm-gateway:postgres.existing.host", "host: 10.20.0.5"),
+    (
+        database({"instances": 3, "backups": {"method": "objectStore"}}),
+        "llm-gateway:postgres.existing: instances and backups beside it",
+        "backups by whoever owns that database",
+    ),
+    (
+        {**database(), "secrets": {"databasePasswordGeneration": 2}},
+        "llm-gateway:secrets.databasePasswordGeneration: the database exists",
+        "another version of postgres.existing.passwordSecret",
+    ),
+    (
+        {**database(), "secrets": {"adopt": {"databasePassword": 1}}},
+        "llm-gateway:secrets.adopt.databasePassword: the database exists",
+        "another version",
+    ),
+    (
+        database(passwordSecret="litellm-master-key"),
+        "llm-gateway:postgres.existing.passwordSecret: litellm-master-key is the gateway's own",
+        "made for this",
+    ),
+    (
+        {**database({"maxConnections": 30}), "litellm": {"replicas": 1}},
+        "llm-gateway:postgres.maxConnections",
+        "maxConnections: 55",
+    ),
     # The proxy, the network and all others.
     ({"litellm": {"replicas": 0}}, "llm-gateway:litellm.replicas", "replicas: 2"),
     ({"litellm": {"sharedState": {"kind": "redis"}}}, "llm-gateway:litellm.sharedState.host", "10.0.0.3"),
     ({"litellm": {"sharedState": {"host": "10.0.0.3"}}}, "llm-gateway:litellm.sharedState.kind", "redis"),
+    # Ports that mean TLS, and whom TLS believes.
+    (redis(port=6378), f"{STATE}.tls: 6378 is the port at which Memorystore", "tls: verify-ca and the ca"),
+    (redis(port=6380), f"{STATE}.tls: 6380 is the port", "or tls: none"),
+    (cluster("redis.example.com:6378"), f"{STATE}.tls: 6378 is the port", "tls: none"),
+    (redis(tls="verify-ca"), f"{STATE}.ca: verify-ca without a ca", "verify-full"),
+    (redis(tls="verify-full"), f"{STATE}.ca: verify-full without a ca, and an address", "authority"),
+    (redis(ca=CA), f"{STATE}.ca: a ca, and tls: unset", "tls: verify-ca"),
+    (redis(ca=CA, tls="none"), f"{STATE}.ca: a ca, and tls: none", "tls: verify-ca"),
+    (redis(ca="redis.pem", tls="verify-ca"), f"{STATE}.ca: no certificate can be read", "ca: |"),
+    (
+        redis(ca=f"{CA}-----BEGIN PRIVATE KEY-----", tls="verify-ca"),
+        f"{STATE}.ca: it holds something",
+        "ca: |",
+    ),
+    (redis(tls="yes"), f"{STATE}.tls", "tls: verify-ca"),
+    # Clusters.
+    (redis(nodes=["10.0.0.3:6379"]), f"{STATE}.nodes: host is for one Redis", "only one"),
+    (
+        cluster("10.0.0.3:6379"),
+        f"{STATE}.nodeAddresses: a Redis cluster leads",
+        "nodeAddresses: [10.0.0.0/28]",
+    ),
+    (
+        cluster("10.0.0.3:6379", nodeAddresses=["10.1.0.0/28"]),
+        f"{STATE}.nodes[0]: 10.0.0.3 is in none of nodeAddresses",
+        "the range of 10.0.0.3",
+    ),
+    (cluster("10.0.0.3:99999", nodeAddresses=["10.0.0.0/28"]), f"{STATE}.nodes[0]: 99999 is no port", "6379"),
+    (cluster("10.0.0.3", nodeAddresses=["10.0.0.0/28"]), f"{STATE}.nodes[0]", '["10.0.0.3:6379"]'),
+    (cluster("a.b.svc:1", "a.b.svc:1"), f"{STATE}.nodes: a.b.svc:1 is there twice", "each node once"),
+    (
+        cluster("a.b.svc:1", nodeAddresses=["10.0.0.3/28"]),
+        f"{STATE}.nodeAddresses[0]: it is no range",
+        "[10.0.0.0/28]",
+    ),
+    (redis(nodeAddresses=["10.0.0.0/28"]), f"{STATE}.nodeAddresses: there are no nodes", "leave it out"),
+    (
+        {"litellm": {"sharedState": {"kind": "valkey", "tls": "none"}}},
+        f"{STATE}.kind: tls: for kind redis",
+        "redis",
+    ),
     ({"litellm": {"serveWithoutDatabase": "yes"}}, "llm-gateway:litellm.serveWithoutDatabase", "true"),
     (
         {"virtualKeys": [{"name": "app", "readers": ["llm-gateway"]}]},
@@ -912,6 +1005,7 @@ def test_other_namespaces_are_left_alone() -> None:
         {"secrets": {"adopt": {"masterKey": KEY}}},
         {"secrets": {"existingVllmApiKey": f"{KEY}!"}},
         {"litellm": {"sharedState": {"kind": "redis", "host": "h", "passwordSecret": "pass.word"}}},
+        redis(tls="verify-ca", ca=f"-----BEGIN PRIVATE KEY-----\n{KEY}"),
         {"models": KEY},
     ],
 )
@@ -919,6 +1013,14 @@ def test_no_message_repeats_what_may_be_a_key(changes: dict[str, Any]) -> None:
     message = str(refusal(changes))
     assert KEY.removeprefix("sk-ant-api03-") not in message
     assert "pass.word" not in message
+
+
+def test_an_existing_databases_disk_is_its_owners() -> None:
+    """How large it must be is a rule for a Cluster alone; a secret of the name that this stack would make is read, too."""
+    entries = {**SETTINGS, **database(passwordSecret="litellm-db-password")}
+    entries["litellm"] = {"requestsPerDay": 1_700_000}
+    texts = {f"llm-gateway:{key}": json.dumps(value) for key, value in entries.items()}
+    assert settings.parse(texts, "dev").database_password == "litellm-db-password"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 import settings
 from settings.base import Section
 from settings.errors import section_in
+from tests.support.certificates import Authority
 from tests.support.engine import EVERYTHING, SETTINGS, run_program
 
 HOSTED = EVERYTHING["models"][-1]
@@ -18,7 +19,16 @@ RUNS: list[Mapping[str, Any]] = [
     EVERYTHING,
     {
         "cluster": {"stack": "organization/gke-cluster/dev"},
-        "litellm": {"sharedState": {"kind": "redis", "host": "10.0.0.3", "passwordSecret": "redis-password"}},
+        "litellm": {
+            "sharedState": {
+                "kind": "redis",
+                "host": "10.0.0.3",
+                "username": "litellm",
+                "passwordSecret": "redis-password",
+                "tls": "verify-ca",
+                "ca": Authority().pem,
+            }
+        },
         "models": [
             {
                 **SETTINGS["models"][0],
@@ -39,6 +49,19 @@ RUNS: list[Mapping[str, Any]] = [
         },
     },
     {
+        "postgres": {
+            "existing": {
+                "host": "10.20.0.5",
+                "passwordSecret": "cloudsql",
+                "tls": "verify-full",
+                "ca": Authority().pem,
+            }
+        }
+    },
+    {
+        "litellm": {
+            "sharedState": {"kind": "redis", "nodes": ["10.0.0.3:6379"], "nodeAddresses": ["10.0.0.0/28"]}
+        },
         "postgres": {
             "name": "litellm-pg-2",
             "backups": {"method": "objectStore"},

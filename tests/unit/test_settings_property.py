@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import settings
 from settings.machines import MACHINES
 from settings.schema import Schema, settings_schema
+from tests.support.certificates import Authority
 from tests.support.engine import Mocks, run_program
 
 SCHEMA = settings_schema()
@@ -114,6 +115,23 @@ PROVIDERS: list[dict[str, Any]] = [
         "secretParams": {"aws_access_key_id": "key-id", "aws_secret_access_key": "key"},
     },
 ]
+SHARED_STATES: list[dict[str, Any]] = [
+    {},
+    {"kind": "valkey"},
+    {"kind": "redis", "host": "10.0.0.3", "port": 6378, "tls": "verify-ca", "ca": Authority().pem},
+    {"kind": "redis", "host": "redis.example.com", "tls": "verify-full", "username": "litellm"},
+    {
+        "kind": "redis",
+        "nodes": ["10.0.0.3:6379"],
+        "nodeAddresses": ["10.0.0.0/28"],
+        "passwordSecret": "redis",
+    },
+]
+DATABASES: list[dict[str, Any]] = [
+    {"host": "10.20.0.5", "passwordSecret": "cloudsql", "tls": "verify-full", "ca": Authority().pem},
+    {"host": "sql.example.com", "port": 5433, "passwordSecret": "cloudsql", "tls": "verify-full"},
+    {"host": "proxy.sql.svc", "passwordSecret": "cloudsql", "tls": "none", "user": "a", "database": "b"},
+]
 # Settings whose values would hardly ever fit together if they were drawn one by one.
 SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "cluster": cluster,
@@ -127,6 +145,9 @@ SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "gpuPool": gpu_pool,
     "gpuPool.maxNodes": lambda _: st.integers(20, 1000),
     "gpuPool.minNodes": lambda _: st.integers(0, 20),
+    "cluster.endpoint": lambda _: st.just("ip"),  # what the mocked cluster has
+    "litellm.sharedState": lambda _: st.sampled_from(SHARED_STATES),
+    "postgres.existing": lambda _: st.sampled_from(DATABASES),
     "models[].vllm.replicas": lambda _: st.integers(0, 2),
     "models[].vllm.gpus": lambda _: st.integers(1, 4),
     "models[].vllm.cpu": lambda _: st.integers(1, 4),

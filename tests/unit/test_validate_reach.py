@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools.validate.admin import Admin
-from tools.validate.errors import ValidateError
+from tools.validate.errors import NotRunError, ValidateError
 from tools.validate.installation import Installation, master_key
 from tools.validate.reach import Kubectl, Url, through_cluster
 
@@ -138,3 +138,20 @@ def test_a_file_without_the_master_key_is_named(tmp_path: Path) -> None:
         ValidateError, match=f"--master-key-file {tmp_path}/none cannot be read: .*No such file"
     ):
         master_key(HERE.master_key_secret, tmp_path / "none")
+
+
+def test_a_database_that_exists_is_not_looked_for_in_the_cluster(programs: Path) -> None:
+    outputs = {
+        "modelAliases": ["m"],
+        "namespaces": {"gateway": "llm-gateway"},
+        "databaseHost": "10.20.0.5",
+        "cluster": {"name": "c", "location": "europe-west4", "project": "p"},
+        "secretNames": {"masterKey": "projects/p/secrets/master"},
+    }
+    with through_cluster(Installation.of(outputs), None) as reach:
+        assert reach.cluster
+        with pytest.raises(NotRunError, match=r"postgres\.existing"):
+            reach.cluster.recorded_spend("hash")
+    assert "cnpg.io" not in calls(programs)
+    cluster = Installation.of(outputs | {"databaseHost": "litellm-pg-2-rw.gateway.svc.cluster.local"})
+    assert cluster.database == "litellm-pg-2"

@@ -134,7 +134,13 @@ ADVICE = (
     Advice(
         "P1001|Can't reach database server",
         "the database cannot be reached",
-        "see `kubectl get clusters.postgresql.cnpg.io -A`, and the network policies: docs/network.md",
+        "see `kubectl get clusters.postgresql.cnpg.io -A`, or the address in postgres.existing, and the network policies: "
+        "docs/network.md",
+    ),
+    Advice(
+        "P1011|Error opening a TLS connection",
+        "the database has no TLS, or another certificate than postgres.existing expects",
+        "see postgres.existing's tls and ca: docs/existing.md",
     ),
     Advice(
         "CUDA out of memory|OutOfMemoryError|No available memory for the cache blocks",

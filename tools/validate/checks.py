@@ -12,14 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.validate.admin import Admin, CheckError, Key
-from tools.validate.errors import ValidateError
+from tools.validate.errors import NotRunError, ValidateError
 
 LOW, HIGH = 0.01, 5.0
 """Budgets in USD."""
-
-
-class NotRunError(Exception):
-    """The check cannot run from here."""
 
 
 @dataclass(frozen=True)

@@ -3,3 +3,7 @@
 
 class ValidateError(Exception):
     """The installation cannot be checked; the message says why and what to do."""
+
+
+class NotRunError(Exception):
+    """The check cannot run from here."""

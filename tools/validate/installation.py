@@ -16,14 +16,18 @@ from tools.validate.errors import ValidateError
 MASTER_KEY = "LITELLM_MASTER_KEY"
 
 
+_PRIMARY = re.compile(r"([^.]+)-rw\.[^.]+\.svc\.cluster\.local")
+"""The Service of a Cluster's primary."""
+
+
 @dataclass(frozen=True)
 class Installation:
     """The outputs that the checks read; docs/outputs.md has all of them."""
 
     models: Sequence[str]
     namespace: str
-    database: str
-    """Name of the CloudNativePG Cluster."""
+    database: str | None
+    """Name of the CloudNativePG Cluster; None where the database is no such Cluster."""
     cluster: str
     location: str
     project: str
@@ -37,7 +41,7 @@ class Installation:
             return cls(
                 outputs["modelAliases"],
                 outputs["namespaces"]["gateway"],
-                outputs["databaseHost"].split(".")[0].removesuffix("-rw"),
+                primary[1] if (primary := _PRIMARY.fullmatch(outputs["databaseHost"])) else None,
                 outputs["cluster"]["name"],
                 outputs["cluster"]["location"],
                 outputs["cluster"]["project"],

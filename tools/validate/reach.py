@@ -16,7 +16,7 @@ from typing import IO, Protocol
 
 from components.litellm import PORT
 from tools.validate.commands import output
-from tools.validate.errors import ValidateError
+from tools.validate.errors import NotRunError, ValidateError
 from tools.validate.installation import Installation
 
 PODS = "app.kubernetes.io/name=litellm,app.kubernetes.io/instance=litellm"
@@ -30,7 +30,10 @@ class Cluster(Protocol):
     """What needs access to the cluster."""
 
     def recorded_spend(self, token: str) -> float:
-        """USD in the database's row of the key with that hash. Raises ValidateError if there is no row."""
+        """USD in the database's row of the key with that hash.
+
+        Raises ValidateError if there is no row, NotRunError where the database is not in the cluster.
+        """
         ...
 
     def replicas(self) -> int:
@@ -96,6 +99,8 @@ class Kubectl:
 
     def recorded_spend(self, token: str) -> float:
         """Read by psql in the database's primary."""
+        if self.installation.database is None:
+            raise NotRunError("the database is not of this cluster (postgres.existing)")
         primary = f"cnpg.io/cluster={self.installation.database},cnpg.io/instanceRole=primary"
         pod = self._run("get", "pods", "-l", primary, "-o", "name").strip()
         if not pod:

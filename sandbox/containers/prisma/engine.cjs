@@ -13,6 +13,7 @@ const { parse } = require("graphql");
 const { PrismaPg } = require("@prisma/adapter-pg");
 const { bindAdapter } = require("@prisma/driver-adapter-utils");
 const pg = require("pg");
+const { connection, untrusted } = require("./connection.cjs");
 const runtime = require("@prisma/client/runtime/query_engine_bg.postgresql.js");
 
 const ACTIONS =
@@ -24,7 +25,7 @@ const datamodel = fs.readFileSync(process.env.PRISMA_DML_PATH, "utf8");
 const models = readModels(datamodel);
 const database = new URL(process.env.DATABASE_URL);
 const pool = new pg.Pool({
-  connectionString: process.env.DATABASE_URL,
+  ...connection(process.env.DATABASE_URL),
   max: Number(database.searchParams.get("connection_limit") || 10),
   idleTimeoutMillis: 300_000, // as the engine with connections of its own
   connectionTimeoutMillis: 1000 * Number(database.searchParams.get("connect_timeout") || 5),
@@ -149,6 +150,7 @@ function connectionError(cause) {
     const message = `Error occurred during query execution:\nConnectorError(ConnectorError { user_facing_error: None, kind: QueryError(${error}), transient: false })`;
     return { error: message, user_facing_error: { is_panic: false, message, backtrace: null } };
   }
+  if (untrusted(cause)) return known("P1011", `Error opening a TLS connection: ${cause.message}`);
   if (/terminated unexpectedly|ECONNRESET|EPIPE/.test(`${cause.code} ${cause.message}`))
     return known("P1017", "Server has closed the connection.");
   if (cause.code || /timeout|connect/i.test(cause.message))

@@ -11,6 +11,7 @@ const crypto = require("node:crypto");
 const fs = require("node:fs");
 const path = require("node:path");
 const pg = require("pg");
+const { connection, untrusted } = require("./connection.cjs");
 
 const LEDGER = `CREATE TABLE IF NOT EXISTS _prisma_migrations (
   id VARCHAR(36) PRIMARY KEY NOT NULL, checksum VARCHAR(64) NOT NULL, finished_at TIMESTAMPTZ,
@@ -22,7 +23,7 @@ class Refusal extends Error {}
 
 async function connected() {
   const url = new URL(process.env.DATABASE_URL ?? "");
-  const client = new pg.Client({ connectionString: url.href, connectionTimeoutMillis: 5000 });
+  const client = new pg.Client({ ...connection(url.href), connectionTimeoutMillis: 5000 });
   try {
     await client.connect();
   } catch (error) {
@@ -30,6 +31,7 @@ async function connected() {
     if (/^28/.test(error.code ?? ""))
       throw new Refusal(`P1000: Authentication failed against database server at \`${url.hostname}\`, the provided database credentials for \`${url.username}\` are not valid.`);
     if (error.code === "3D000") throw new Refusal(`P1003: Database \`${url.pathname.slice(1)}\` does not exist`);
+    if (untrusted(error)) throw new Refusal(`P1011: Error opening a TLS connection: ${error.message}`);
     throw new Refusal(`P1001: Can't reach database server at ${at}\n\nPlease make sure your database server is running at ${at}.`);
   }
   return client;
