@@ -38,7 +38,7 @@ def endpoint(alias: str, **more: Any) -> dict[str, Any]:
 NOT_CHATS = ("embedding", "image", "video", "transcription", "speech", "rerank")
 """What an alias that says so is asked for."""
 AZURE = {"api_base": "https://azure.example.com", "api_version": "2024-10-21"}
-OWN = {"inputCostPerToken": 2 * M, "outputCostPerToken": 8 * M}
+OWN: dict[str, Any] = {"inputCostPerToken": 2 * M, "outputCostPerToken": 8 * M}
 MODELS = [
     hosted("gpt", "openai/gpt-4o"),
     hosted("claude", "anthropic/claude-sonnet-4-5"),

@@ -204,7 +204,7 @@ def test_vertex_ai_is_asked_as_an_account_of_the_proxys_own() -> None:
     account = "litellm-europe-west4-platform-dev"
     assert recording.one("ServiceAccount", "gateway-litellm-account").inputs["metadata"]["name"] == account
     assert values(recording, "litellm")["serviceAccount"] == {"create": False, "name": account}
-    grants = recording.all("IAMMember")
+    grants = sorted(recording.all("IAMMember"), key=lambda grant: grant.inputs["project"])
     pool = "projects/123456789012/locations/global/workloadIdentityPools/example-llm-dev.svc.id.goog"
     member = f"principal://iam.googleapis.com/{pool}/subject/ns/llm-gateway/sa/{account}"
     assert [grant.inputs for grant in grants] == [
