@@ -39,10 +39,7 @@ SETTINGS: dict[str, Any] = {
 
 def test_a_database_and_a_redis_that_exist(empty: Sandbox) -> None:
     for secret_id in ("cloudsql-litellm", "redis-password"):
-        name = f"projects/{empty.project}/secrets/{secret_id}"
-        row = {"project": empty.project, "secretId": secret_id, "replication": {"auto": {}}}
-        empty.cloud.create("secret", name, row | {"createTime": "2030-01-31T12:00:00Z"})
-        empty.cloud.add_secret_version(name, f"value-of-{secret_id}".encode())
+        empty.make_secret(secret_id, f"value-of-{secret_id}")
     empty.up(config=SETTINGS).succeeded()
     for edge in EXISTING_EDGES:
         assert empty.kept(edge), edge

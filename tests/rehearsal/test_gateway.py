@@ -43,10 +43,7 @@ def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
     """A sandbox in which the gateway is up, the upstreams' keys having been in Secret Manager before."""
     with sandboxes.forked("empty") as sandbox:
         for secret_id, value in KEYS.items():
-            name = f"projects/{sandbox.project}/secrets/{secret_id}"
-            row = {"project": sandbox.project, "secretId": secret_id, "replication": {"auto": {}}}
-            sandbox.cloud.create("secret", name, row | {"createTime": "2030-01-31T12:00:00Z"})
-            sandbox.cloud.add_secret_version(name, value.encode())
+            sandbox.make_secret(secret_id, value)
         sandbox.up(config=SETTINGS).succeeded()
         # The first `up` in it, whose order tests ask for; a later one writes its own log.
         log = sandbox.home.event_log("dev", "up")

@@ -210,6 +210,14 @@ class Sandbox:
         row = rows[-1] if version == "latest" else next(r for r in rows if r["name"].endswith(f"/{version}"))
         return base64.b64decode(row["payload"]).decode()
 
+    def make_secret(self, secret_id: str, value: str, project: str = "") -> None:
+        """Make a Secret with a version in Secret Manager, as a person would, in the settings' project or another."""
+        project = project or self.project
+        row = {"project": project, "secretId": secret_id, "replication": {"auto": {}}}
+        name = f"projects/{project}/secrets/{secret_id}"
+        self.cloud.create("secret", name, row | {"createTime": "2030-01-31T12:00:00Z"})
+        self.cloud.add_secret_version(name, value.encode())
+
     def running(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """The running pods whose label app.kubernetes.io/name is so; LiteLLM's migration has LiteLLM's, but ends."""
         pods = self.namespaced("pods", namespace)["items"]

@@ -1,0 +1,32 @@
+"""Every stack file under examples/stacks is previewed, passes the policies, and comes up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+import settings
+from sandbox.paths import REPOSITORY
+from tests.support.driver import PROJECT
+from tests.support.sandboxes import Sandboxes
+
+FILES = sorted((REPOSITORY / "examples" / "stacks").glob("*.yaml"))
+BESIDE = {"shared-cluster": "dev"}
+"""The stack that is up where another one shares its cluster."""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_passes_the_policies_and_comes_up(sandboxes: Sandboxes, file: Path) -> None:
+    config = yaml.safe_load(file.read_text())["config"]
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+    with sandboxes.forked(BESIDE.get(file.stem, "empty")) as sandbox:
+        sandbox.stack = file.stem
+        shutil.copy(file, sandbox.root / f"Pulumi.{file.stem}.yaml")
+        sandbox.run("start").succeeded()
+        for secret in settings.parse(texts, file.stem).made_elsewhere:
+            sandbox.make_secret(secret, f"value-of-{secret}", PROJECT)
+        sandbox.run("up").succeeded()
