@@ -4,8 +4,6 @@ STACK ?= dev
 # One process per core; a file's tests stay together, as they share its sandboxes. The files keep their order: the
 # many quick tests come last, so that no process waits for another one's last sandbox.
 SIDE_BY_SIDE := -n auto --dist loadscope --no-loadscope-reorder
-# One process more than cores: the tests with a real `up` wait for a fifth of their time.
-WAITING := PYTEST_XDIST_AUTO_NUM_WORKERS=$$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 TESTS ?= tests $(SIDE_BY_SIDE)
 
 VENV := .venv/bin/python
@@ -85,7 +83,7 @@ shell: ready ## a shell with pulumi, kubectl and the sandbox's kubeconfig
 
 test: ready ## run every test, those with a real `pulumi up` too; TESTS="tests/unit/test_docs.py -k links" runs these
 	@echo "Running $(TESTS)."
-	@$(WAITING) $(VENV) -m pytest $(TESTS)
+	@$(VENV) -m pytest $(TESTS)
 
 test-unit: packages ## run the tests that start no sandbox: a minute or two
 	@echo "Running the tests that start no sandbox."
@@ -93,7 +91,7 @@ test-unit: packages ## run the tests that start no sandbox: a minute or two
 
 test-rehearsal: ready ## run the tests with a real `pulumi up`: minutes
 	@echo "Running the tests with a real up."
-	@$(WAITING) $(VENV) -m pytest tests/rehearsal $(SIDE_BY_SIDE)
+	@$(VENV) -m pytest tests/rehearsal $(SIDE_BY_SIDE)
 
 lint: packages ## check style, formatting, imports, types and the workflows
 	@echo "Checking style, formatting, imports, types and the workflows."
