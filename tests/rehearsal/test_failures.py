@@ -42,11 +42,7 @@ def test_missing_toleration(own_dev: Sandbox) -> None:
 
 
 def test_missing_iam_binding(empty: Sandbox) -> None:
-    empty.patch(
-        "components/llm_gateway.py",
-        "settings.namespaces.external_secrets, reader_account(",
-        '"elsewhere", reader_account(',
-    )
+    empty.patch("components/llm_gateway.py", "reader_account(args.cluster),", '"somebody-else",')
     engine, why = parted(empty.up(config=FAST).failed().text)
     # The gate's own words, on a first sync, too.
     assert re.search(r"ExternalSecret \S+ was not synced within 10 s: SecretSyncedError", engine)
