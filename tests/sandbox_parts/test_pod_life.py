@@ -314,11 +314,10 @@ def test_a_failing_sidecar_does_not_hide_the_others(start: Started) -> None:
     )
     phases: list[str] = []
     until(lambda: phases.append(start.status()["phase"]) or phases[-1] == "Succeeded")
-    assert [phase for at, phase in enumerate(phases) if phase not in phases[:at]] == [
-        "Pending",
-        "Running",
-        "Succeeded",
-    ]
+    # How it began may be over before it is first looked at.
+    seen = [phase for at, phase in enumerate(phases) if phase not in phases[:at]]
+    assert seen[-2:] == ["Running", "Succeeded"]
+    assert seen[:-2] in ([], ["Pending"])
 
 
 def test_a_pod_of_the_same_name_is_another(start: Started) -> None:
