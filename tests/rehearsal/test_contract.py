@@ -30,5 +30,8 @@ def test_a_later_program_leaves_the_state_as_it_is(empty: Sandbox) -> None:
 if __name__ == "__main__":
     home = Home(Path(sys.argv[1]))
     state = json.loads(home.checkpoint("dev").read_text())
+    for resource in state["checkpoint"]["latest"]["resources"]:
+        for where in ("sourcePosition", "stackTrace"):  # paths of the machine that it is made on
+            resource.pop(where, None)
     content = json.dumps({"passphrase": home.passphrase.read_text(), "state": state}, indent=1)
     KEPT.write_text(content.replace(str(REPOSITORY), _HERE) + "\n")
