@@ -3,10 +3,11 @@
 LiteLLM 1.89.2 gathers spend in memory and writes it every 10 to 15 seconds. What the database does not take is dropped at
 the first error, and what is not written when the proxy is told to end is forgotten. It also takes a database that Prisma
 cannot reach for one that refuses the data: then `allow_requests_on_db_unavailable` lets nobody in, and a valid key gets 401.
+And it stays with a server that has become a standby: its own probe is a SELECT, which a standby answers.
 
 `install` puts functions around LiteLLM's own. One that another version does not have stops the proxy before it serves.
 Source: LiteLLM 1.89.2, proxy/utils.py, proxy/proxy_server.py (proxy_startup_event), proxy/db/db_spend_update_writer.py and
-proxy/db/exception_handler.py.
+proxy/db/exception_handler.py; prisma 0.11, engine/utils.py.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _AWAY = re.compile(r"P1\d{3}|P2037|08...|25006|53[13]00|57P..")
 https://www.prisma.io/docs/orm/reference/error-reference, https://www.postgresql.org/docs/current/errcodes-appendix.html.
 P2024, a pool without a free connection, is none: clients can bring it about, and a proxy that fails open would let them in.
 """
+_READ_ONLY = "25006"
 _UNNAMED = re.compile(r'PostgresError { code: "(.....)"')
 """How Prisma words an error of PostgreSQL that it has no code for."""
 MOST_RECORDS = 50_000
@@ -40,6 +42,7 @@ def install() -> None:
     """What LITELLM_WORKER_STARTUP_HOOKS names. Raises ImportError and AttributeError for another LiteLLM."""
     is_away = _tell_a_database_that_is_away()
     writing = asyncio.Lock()
+    _leave_a_standby()
     _keep_sums(writing, is_away)
     _keep_records(writing, is_away)
     _write_at_the_end(writing)
@@ -50,16 +53,41 @@ def _tell_a_database_that_is_away() -> IsAway:
     known = errors.is_database_connection_error
 
     def is_connection_error(error: Any) -> bool:
-        code: str | None = getattr(error, "code", None)
-        if code == "P2010":  # SQL that LiteLLM wrote itself
-            meta: dict[str, str] = error.meta or {}
-            code = meta.get("code")
-        elif code is None and (unnamed := _UNNAMED.search(str(error))):
-            code = unnamed[1]
-        return bool(_AWAY.fullmatch(code or "")) or known(error)
+        return bool(_AWAY.fullmatch(_code(error))) or known(error)
 
     errors.is_database_connection_error = staticmethod(is_connection_error)
     return errors.is_database_service_unavailable_error
+
+
+def _code(error: Any) -> str:
+    """Prisma's code, or PostgreSQL's where Prisma has none; the empty string where neither is known."""
+    code: str | None = getattr(error, "code", None)
+    if code == "P2010":  # SQL that LiteLLM wrote itself
+        meta: dict[str, str] = error.meta or {}
+        code = meta.get("code")
+    elif code is None and (unnamed := _UNNAMED.search(str(error))):
+        code = unnamed[1]
+    return code or ""
+
+
+def _leave_a_standby() -> None:
+    """Connect anew when a write is refused: the address may lead to a primary by now, the session never will."""
+    server: Any = import_module("litellm.proxy.proxy_server")
+    answers = import_module("prisma.engine.utils")
+    raise_error, reconnects = answers.handle_response_errors, set[asyncio.Task[bool]]()
+
+    def raise_and_leave(response: Any, errors: Any) -> None:
+        try:
+            raise_error(response, errors)
+        except Exception as error:
+            if _code(error) == _READ_ONLY and (client := server.prisma_client):
+                # LiteLLM keeps 15 s between two of them, and has one at a time.
+                reconnect = asyncio.ensure_future(client.attempt_db_reconnect("the database takes no writes"))
+                reconnects.add(reconnect)
+                reconnect.add_done_callback(reconnects.discard)
+            raise
+
+    answers.handle_response_errors = raise_and_leave
 
 
 def _keep_sums(writing: asyncio.Lock, is_away: IsAway) -> None:

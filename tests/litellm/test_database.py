@@ -12,6 +12,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from components.litellm import AUTHORITIES
@@ -42,8 +43,12 @@ def status(proxy: Double, key: str, model: str = "qwen-local") -> int:
     return answer.status_code
 
 
+def made(proxy: Double) -> httpx.Response:
+    return proxy.client.post("/key/generate", json={})
+
+
 def generated(proxy: Double) -> str:
-    return proxy.client.post("/key/generate", json={}).raise_for_status().json()["key"]
+    return made(proxy).raise_for_status().json()["key"]
 
 
 def written(proxy: Double) -> tuple[int, bool]:
@@ -96,6 +101,20 @@ def test_spend_waits_for_the_database(hooks: Mapping[str, str], tmp_path: Path) 
         proxy.take_database(False)
         proxy.process.wait(60)
         assert written(proxy) == (2 if hooks else 6, True)
+
+
+def test_a_connection_to_a_standby_is_given_up(tmp_path: Path) -> None:
+    """As after a failover: sessions that began on a server which takes no writes stay so, wherever the primary is."""
+    pod = rendered({"litellm": {"serveWithoutDatabase": False}})
+    with double(config=pod.file(tmp_path), environment=pod.environment) as proxy:
+        shared().query(f"ALTER DATABASE {proxy.database} SET default_transaction_read_only = on")
+        proxy.take_database(True)
+        proxy.take_database(False)
+        refused = 0
+        while refused < 3:  # a first one may only have met the end of its connection
+            refused = refused + 1 if made(proxy).status_code == 500 else 0
+        shared().query(f"ALTER DATABASE {proxy.database} RESET default_transaction_read_only")
+        wait_for(lambda: made(proxy).is_success, 45)
 
 
 @contextlib.contextmanager

@@ -36,12 +36,20 @@ class LiteLLM:
         self.PrismaDBExceptionHandler = self.DBSpendUpdateWriter = self.ProxyUpdateSpend = self
         self.GLOBAL_LOGGING_WORKER = self.prisma_client = self
         self.db_writer_client = self.proxy_logging_obj = None
+        self.reconnects: list[str] = []
 
     def is_database_connection_error(self, error: Exception) -> bool:
         return False
 
     def is_database_service_unavailable_error(self, error: Exception) -> bool:
         return self.is_database_connection_error(error)
+
+    def handle_response_errors(self, _: Any, errors: list[Exception]) -> None:
+        raise errors[0]
+
+    async def attempt_db_reconnect(self, reason: str) -> bool:
+        self.reconnects.append(reason)
+        return True
 
     async def _commit_spend_updates_to_db(self, _: Any, *, db_spend_update_transactions: Sums) -> None:
         await self._take()
@@ -89,6 +97,26 @@ def litellm(monkeypatch: pytest.MonkeyPatch) -> LiteLLM:
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     sleep = asyncio.sleep
     monkeypatch.setattr(asyncio, "sleep", lambda _: sleep(0))
+
+
+@pytest.mark.parametrize(
+    ("error", "reconnects"),
+    [
+        (PrismaError(None, 'ConnectorError { PostgresError { code: "25006", message: "read-only" }'), 1),
+        (PrismaError("P2010", state="25006"), 1),
+        (AWAY, 0),
+        (REFUSED, 0),
+    ],
+    ids=["a table's", "SQL's", "away", "refused"],
+)
+def test_a_server_that_takes_no_writes_is_left(litellm: LiteLLM, error: Exception, reconnects: int) -> None:
+    async def run() -> None:
+        with pytest.raises(PrismaError):
+            litellm.handle_response_errors(None, [error])
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert len(litellm.reconnects) == reconnects
 
 
 def test_sums_that_are_not_taken_are_added_to_the_next_and_written_once(litellm: LiteLLM) -> None:
