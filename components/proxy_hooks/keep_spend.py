@@ -73,7 +73,7 @@ def _code(error: Any) -> str:
 def _leave_a_standby() -> None:
     """Connect anew when a write is refused: the address may lead to a primary by now, the session never will."""
     server: Any = import_module("litellm.proxy.proxy_server")
-    answers = import_module("prisma.engine.utils")
+    answers: Any = import_module("prisma.engine.utils")
     raise_error, reconnects = answers.handle_response_errors, set[asyncio.Task[bool]]()
 
     def raise_and_leave(response: Any, errors: Any) -> None:
