@@ -129,18 +129,15 @@ class Tenants(pulumi.ComponentResource):
 
 
 def declaration(args: TenantsArgs) -> dict[str, Any]:
-    """What the Job reads: fields of the admin API of LiteLLM 1.89.2 (proxy/_types.py), no key's value."""
+    """What the Job reads: fields of the admin API of LiteLLM 1.89.2 (proxy/_types.py) and its own; no key's value."""
     return {
         MANAGED_BY: args.owner,
-        "teams": [
-            {"team_id": team.name, "team_alias": team.name, **_limits(team, args.owner)}
-            for team in args.teams
-        ],
+        "teams": [{"team_alias": team.known_as, **_of_both(team)} for team in args.teams],
         "keys": [
             {
-                "key_alias": key.name,
-                "team_id": key.team,
-                **_limits(key, args.owner),
+                "key_alias": key.known_as,
+                "team": key.team,
+                **_of_both(key),
                 # Models, and what the key may know of itself. LiteLLM's own group of such routes has /health in it,
                 # which sends a request to every model.
                 "allowed_routes": ["llm_api_routes", "/key/info", "/team/info"],
@@ -151,15 +148,17 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
     }
 
 
-def _limits(tenant: tenants.Tenant, owner: str) -> dict[str, Any]:
+def _of_both(tenant: tenants.Tenant) -> dict[str, Any]:
     return {
+        "name": tenant.name,
+        **({"take_over": True} if tenant.take_over else {}),
         "max_budget": tenant.budget,
         "budget_duration": tenant.budget_period,
         "tpm_limit": tenant.tpm,
         "rpm_limit": tenant.rpm,
         "models": tenant.models,
         "blocked": tenant.blocked,
-        "metadata": {**tenant.metadata, MANAGED_BY: owner},
+        "metadata": tenant.metadata,
     }
 
 

@@ -134,6 +134,7 @@ _REFUSED: Mapping[str, tuple[tuple[str, str, str], ...]] = {
             _LIMITS,
             "teams and virtualKeys",
         ),
+        ("enable_key_alias_format_validation", "LiteLLM would refuse declared aliases", "leave it out"),
         (
             "enable_model_config_credential_overrides",
             "clients could have a provider's key sent wherever they say",

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
-from settings.base import DnsLabel, Section, Violation, repeated, rule, setting
+from settings.base import SECRET, DnsLabel, Section, Violation, is_like_a_key, repeated, rule, setting
 
 # The periods after which LiteLLM 1.89.2 resets a budget (litellm_core_utils/duration_parser.py). It accepts
 # others, but resets 30h at 6 the next morning and 1w at midnight, and fails on 2mo.
@@ -27,10 +28,13 @@ MetadataValue = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=20)]
 
 MANAGED_BY = "managed_by"
-"""Key in LiteLLM's metadata that says which stack made a team or a key."""
+MANAGED_AS = "managed_as"
+"""Keys in LiteLLM's metadata that say which stack made a team or a key, and the name that it is declared under."""
+REPLACED = "/replaced"
+"""How LiteLLM's alias of a key ends while another value takes its place (components/reconciler)."""
 _MEANS_MORE = frozenset(
     {
-        MANAGED_BY,
+        *(MANAGED_BY, MANAGED_AS),
         *("model_rpm_limit", "model_tpm_limit", "mcp_rpm_limit", "rpm_limit_type", "tpm_limit_type"),
         *("enforced_params", "temp_budget_increase", "temp_budget_expiry", "allowed_vector_store_indexes"),
         *("enforced_batch_output_expires_after", "enforced_file_expires_after", "disable_global_guardrails"),
@@ -39,7 +43,22 @@ _MEANS_MORE = frozenset(
         *("team_member_budget_id", "callback_settings"),
     }
 )
-"""Metadata that LiteLLM 1.89.2 acts on (proxy/_types.py), and this program's own mark."""
+"""Metadata that LiteLLM 1.89.2 acts on (proxy/_types.py), and this program's own marks."""
+
+
+def _is_no_key(alias: str) -> str:
+    if alias.startswith("sk-") and is_like_a_key(alias):
+        raise PydanticCustomError("key", "it looks like a key itself, not like what a key is called")
+    return alias
+
+
+# LiteLLM takes any text; none begins or ends with a space here, or has a line break or another control character.
+Alias = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$", max_length=255),
+    AfterValidator(_is_no_key),
+    SECRET,
+]
 
 
 class Tenant(Section):
@@ -48,9 +67,23 @@ class Tenant(Section):
     otherwise = "LiteLLM would refuse every request"
 
     name: DnsLabel = setting(
-        about="Name in LiteLLM and in previews, a DNS label. A changed name makes a new tenant and deletes the old.",
+        about="Name in previews and of its secret, a DNS label, and in LiteLLM where alias is unset. Name and alias both changed "
+        "make a new tenant and delete the old.",
         otherwise="its objects could not be named after it",
         write="name: search",
+    )
+    alias: Alias | None = setting(
+        None,
+        about="Name in LiteLLM, any text: an e-mail address, spaces, capitals. Unset means the name.",
+        otherwise="LiteLLM's lists and logs would call it something else",
+        write="alias: Search Team",
+    )
+    take_over: bool = setting(
+        False,
+        about="Take over the one with this alias that was made by hand in LiteLLM; its spend is kept (docs/tenants.md). Leave it out "
+        "afterwards.",
+        otherwise="what somebody else made would be changed",
+        write="takeOver: true",
     )
     budget: float | None = setting(
         None,
@@ -90,6 +123,11 @@ class Tenant(Section):
         otherwise="a tenant to be blocked could call the gateway",
         write="blocked: true",
     )
+
+    @property
+    def known_as(self) -> str:
+        """The alias in LiteLLM."""
+        return self.alias or self.name
 
     @rule
     def metadata_is_only_kept(self) -> Iterator[Violation]:
@@ -162,6 +200,27 @@ class VirtualKey(Tenant):
             )
 
     @rule
+    def alias_is_no_half_rotated_keys(self) -> Iterator[Violation]:
+        if self.known_as.endswith(REPLACED):
+            yield Violation(
+                "alias",
+                f"a key is called so in LiteLLM while another value takes its place: it ends with {REPLACED}",
+                "the key would be taken for the rest of a rotation, and deleted",
+                "another end",
+            )
+
+    @rule
+    def taken_over_with_its_value(self) -> Iterator[Violation]:
+        if self.take_over and not self.adopt:
+            yield Violation(
+                "takeOver",
+                "without adopt, a new value is made, and the key in LiteLLM has the one that its users hold",
+                "they would be refused",
+                f"adopt: the version of the secret litellm-key-{self.name} to which you have added that value (docs/tenants.md), or "
+                "leave takeOver out where that is done",
+            )
+
+    @rule
     def readers_differ(self) -> Iterator[Violation]:
         for namespace in repeated(self.readers):
             yield Violation(
@@ -190,6 +249,17 @@ def broken(
                 f"two are called {name}",
                 "each would undo what the other asks for",
                 "a different name for each",
+            )
+        # Where names differ: two of a name are one mistake.
+        known = {tenant.name: tenant.known_as for tenant in tenants}
+        for alias in repeated(known.values()):
+            yield Violation(
+                kind,
+                f"two have the alias {alias}: {' and '.join(name for name, own in known.items() if own == alias)}",
+                "LiteLLM would refuse the second key"
+                if kind == "virtualKeys"
+                else "nothing would tell them apart",
+                "a different alias for each; a name is the alias where none is set",
             )
         for index, tenant in enumerate(tenants):
             for model in sorted(set(tenant.models) - set(aliases)):

@@ -3,11 +3,13 @@
     python3 reconcile.py --url http://litellm:4000 --declared declared.json --keys FOLDER --master-key FILE
 
 It runs in LiteLLM's own image and uses the standard library alone. `declared.json` has teams and keys in the
-API's own fields; FOLDER has one file per key, named after it, with its value.
+API's own fields, beside fields of its own: `name`; `team`, the name of a key's team; `expires`; `take_over`.
+FOLDER has one file per key, named after it, with its value.
 
-It changes and deletes only teams and keys with the stack's mark in their metadata (`managed_by`), and refuses a
-declared name that belongs to one without the mark. Tenants that are as declared need no call but the listings.
-Every call can be repeated, so that the next run finishes one that was killed.
+It changes and deletes only teams and keys with the stack's mark in their metadata (`managed_by`), which also says
+the name that each is declared under (`managed_as`). It refuses a declared alias that belongs to one without the mark,
+or takes that one over, where the declaration says so and nobody else's mark is on it. Tenants that are as declared need
+no call but the listings. Every call can be repeated, so that the next run finishes one that was killed.
 
 Exit codes: 0 all is as declared, 1 another try may help, 2 a person must act.
 Source: LiteLLM 1.89.2, proxy/management_endpoints/{key_management,team}_endpoints.py.
@@ -36,8 +38,34 @@ Row = dict[str, Any]
 """A team or a key as the admin API gives it."""
 
 MARK = "managed_by"
+NAME = "managed_as"
 REPLACED = "/replaced"
-"""Suffix of a key's alias while its successor is made; no declared name has a slash."""
+"""Suffix of a key's alias while its successor is made; no declared alias ends with it."""
+OWN = ("name", "team", "expires", "take_over")
+"""Fields of a declaration that are not sent as they are."""
+LITELLMS_OWN = ("service_account_id", "team_member_budget_id")
+"""Metadata that LiteLLM writes, and that no update changes."""
+STAYS = (
+    *(
+        "user_id",
+        "organization_id",
+        "project_id",
+        "budget_id",
+        "max_parallel_requests",
+        "budget_limits",
+        "model_max_budget",
+    ),
+    *(
+        "soft_budget",
+        "permissions",
+        "aliases",
+        "router_settings",
+        "object_permission_id",
+        "members_with_roles",
+        "model_id",
+    ),
+)
+"""What a team or a key that is taken over may have, and no declaration says."""
 PAGE = 100
 """The most rows per answer of the listings."""
 CLOCKS = timedelta(minutes=1)
@@ -83,6 +111,12 @@ class Task:
     detail: str = ""
     refusal: str = ""
     needs: Sequence[tuple[str, str]] = ()
+    alias: str = ""
+
+    @property
+    def label(self) -> str:
+        """`key app`, and the alias where it is another."""
+        return f"{self.kind} {self.name}" + (f" ({self.alias})" if self.alias not in ("", self.name) else "")
 
 
 def plan(
@@ -93,39 +127,99 @@ def plan(
     `hashes` are the SHA-256 of the declared keys' values, by name; LiteLLM stores these, not the values.
     """
     mark = declared[MARK]
+    wanted_teams, wanted_keys = (
+        [{**row, "metadata": {**row["metadata"], MARK: mark, NAME: row["name"]}} for row in declared[kind]]
+        for kind in ("teams", "keys")
+    )
+    found = _Found.among(teams, "team_id", "team_alias", mark, wanted_teams)
+    # A team that was taken over keeps its id; the others have their names as ids.
+    ids = {team["name"]: row["team_id"] for team in wanted_teams for row in [_team_row(team, found)] if row}
+    wanted_keys = [{**key, "team_id": ids.get(key["team"], key["team"])} for key in wanted_keys]
     return [
-        *_plan_teams(mark, declared["teams"], teams),
-        *_plan_keys(mark, declared["keys"], keys, hashes, now),
-        *_plan_team_deletions(mark, declared["teams"], teams, keys),
+        *_plan_teams(mark, wanted_teams, found),
+        *_plan_keys(mark, wanted_keys, keys, hashes, now),
+        *_plan_team_deletions(mark, set(ids.values()), teams, keys),
     ]
 
 
-def _plan_teams(mark: str, declared: Sequence[Row], existing: Sequence[Row]) -> Iterator[Task]:
+@dataclass(frozen=True)
+class _Found:
+    """The rows of one kind: this stack's by the names and aliases of the declaration, all others in `strangers`."""
+
+    by_name: Mapping[str, Row]
+    by_alias: Mapping[str, Row]
+    """Those of this stack whose name is declared no more: with the alias of another, it is that one by a new name."""
+    strangers: Mapping[str, Sequence[Row]]
+    """By id and by alias."""
+
+    @classmethod
+    def among(cls, rows: Sequence[Row], id_: str, alias: str, mark: str, declared: Sequence[Row]) -> _Found:
+        ours = [row for row in rows if _is_marked(row, mark)]
+        names = {wanted["name"] for wanted in declared}
+        strangers: dict[str, list[Row]] = {}
+        for row in rows:
+            if not _is_marked(row, mark):
+                for text in {row[id_], row.get(alias)} - {None}:
+                    strangers.setdefault(text, []).append(row)
+        return cls(
+            {_name(row): row for row in ours},
+            {row[alias]: row for row in ours if row.get(alias) and _name(row) not in names},
+            strangers,
+        )
+
+    def ours(self, name: str, alias: str) -> Row | None:
+        """This stack's row of a declaration."""
+        return self.by_name.get(name) or self.by_alias.get(alias)
+
+
+def _team_row(wanted: Row, found: _Found) -> Row | None:
+    """The row that is, or is to become, the declared team's."""
+    ours = found.ours(wanted["name"], wanted["team_alias"])
+    strangers = _strangers_of_team(wanted, found)
+    return ours or (strangers[0] if wanted.get("take_over") and len(strangers) == 1 else None)
+
+
+def _strangers_of_team(wanted: Row, found: _Found) -> Sequence[Row]:
+    rows = [row for text in (wanted["team_alias"], wanted["name"]) for row in found.strangers.get(text, ())]
+    return list({row["team_id"]: row for row in rows}.values())
+
+
+def _plan_teams(mark: str, declared: Sequence[Row], found: _Found) -> Iterator[Task]:
     for wanted in declared:
-        name = str(wanted["team_id"])
-        found = next((row for row in existing if row["team_id"] == name), None)
-        same = (row for row in existing if name in (row["team_id"], row.get("team_alias")))
-        foreign = next((row for row in same if not _is_marked(row, mark)), None)
-        if foreign:
-            yield Task("team", name, "refused", refusal=_not_ours("team", name, foreign, mark))
-        elif not found:
-            yield Task("team", name, "created", [Call("/team/new", wanted)])
-        elif changed := _changed(wanted, found):
-            call = Call("/team/update", {"team_id": name, **changed})
-            yield Task("team", name, "updated", [call], _told(found, changed))
+        alias, take_over = wanted["team_alias"], wanted.get("take_over")
+        ours, strangers = found.ours(wanted["name"], alias), _strangers_of_team(wanted, found)
+        refusal, verb, calls, detail = "", "unchanged", list[Call](), ""
+        if take_over and len(strangers) > 1:
+            ids = " and ".join(str(stranger["team_id"]) for stranger in strangers)
+            refusal = (
+                f"LiteLLM has {len(strangers)} teams {alias} without this stack's mark, {ids}; nothing says which to take over. "
+                "Rename the others in LiteLLM"
+            )
+        elif strangers and (ours or not take_over or _owner(strangers[0])):
+            refusal = _not_ours("team", alias, strangers[0], mark)
+        elif row := ours or next(iter(strangers), None):
+            changed = _changed(_sent(wanted), row)
+            if changed:
+                verb = "updated" if ours else "taken over"
+                calls = [Call("/team/update", {"team_id": row["team_id"], **changed})]
+                detail = _told(row, changed, of_others=not ours)
+        elif take_over:
+            refusal = _nothing_to_take_over("team", alias)
         else:
-            yield Task("team", name, "unchanged")
+            verb, calls = "created", [Call("/team/new", {"team_id": wanted["name"], **_sent(wanted)})]
+        yield Task(
+            "team", wanted["name"], "refused" if refusal else verb, calls, detail, refusal, alias=alias
+        )
 
 
 def _plan_team_deletions(
-    mark: str, declared: Sequence[Row], teams: Sequence[Row], keys: Sequence[Row]
+    mark: str, kept: set[str], teams: Sequence[Row], keys: Sequence[Row]
 ) -> Iterator[Task]:
-    names = {wanted["team_id"] for wanted in declared}
     for row in teams:
-        name = row["team_id"]
-        if not _is_marked(row, mark) or name in names:
+        if not _is_marked(row, mark) or row["team_id"] in kept:
             continue
-        inside = [key for key in keys if key.get("team_id") == name]
+        name, id_ = _name(row), row["team_id"]
+        inside = [key for key in keys if key.get("team_id") == id_]
         foreign = sorted(_alias(key) for key in inside if not _is_marked(key, mark))
         if foreign:  # LiteLLM would delete them with the team
             refusal = (
@@ -135,28 +229,42 @@ def _plan_team_deletions(
             yield Task("team", name, "refused", refusal=refusal)
         else:
             # LiteLLM would delete a key that is still in the team, so that its own task comes first.
-            aliases = [_alias(key) for key in inside]
-            needs = [("key", key) for alias in aliases for key in (alias, alias.removesuffix(REPLACED))]
-            yield Task("team", name, "deleted", [Call("/team/delete", {"team_ids": [name]})], needs=needs)
+            needs = [
+                ("key", key) for row in inside for key in (_name(row), _name(row).removesuffix(REPLACED))
+            ]
+            yield Task("team", name, "deleted", [Call("/team/delete", {"team_ids": [id_]})], needs=needs)
 
 
 def _plan_keys(
     mark: str, declared: Sequence[Row], existing: Sequence[Row], hashes: Mapping[str, str], now: datetime
 ) -> Iterator[Task]:
     by_token = {row["token"]: row for row in existing}
-    by_alias = {row["key_alias"]: row for row in existing if row.get("key_alias")}
+    rows = _Found.among(existing, "token", "key_alias", mark, declared)
+    wanted_tokens = set(hashes.values())
     claimed: set[str] = set()
     for wanted in declared:
-        name, token = wanted["key_alias"], hashes[wanted["key_alias"]]
-        needs = [("team", wanted["team_id"])] if wanted["team_id"] else []
-        before, found = by_alias.get(name), by_token.get(token)
-        half_way = by_alias.get(name + REPLACED)
-        half_way = half_way if half_way and _is_marked(half_way, mark) else None
-        foreign = next((row for row in (found, before) if row and not _is_marked(row, mark)), None)
-        if foreign:
-            yield Task("key", name, "refused", refusal=_not_ours("key", name, foreign, mark))
+        name, alias = wanted["name"], wanted["key_alias"]
+        needs = [("team", wanted["team"])] if wanted["team"] else []
+        found, before = by_token.get(hashes[name]), rows.ours(name, alias)
+        if before and before["token"] in wanted_tokens:
+            before = None  # it is `found`, or the key that is declared under another name
+        half_way = rows.by_name.get(name + REPLACED)
+        alike = [row for row in rows.strangers.get(alias, ()) if row is not found]
+        stranger = found if found and not _is_marked(found, mark) else next(iter(alike), None)
+        free = wanted.get("take_over") and stranger and not _owner(stranger)
+        if stranger and free and not alike:
+            claimed.add(stranger["token"])
+            yield _update_key(wanted, stranger, needs, now, "taken over")
+        elif stranger:
+            refusal = (
+                f"LiteLLM's key {alias} has another value than the secret of {name}, so that whoever holds it would be "
+                "refused. Add its value as a version of the secret, and write adopt: that version"
+                if free
+                else _not_ours("key", alias, stranger, mark)
+            )
+            yield Task("key", name, "refused", refusal=refusal, alias=alias)
         elif found:
-            claimed.add(token)
+            claimed.add(found["token"])
             yield _update_key(wanted, found, needs, now)
         elif before:
             claimed.update(row["token"] for row in (before, half_way) if row)
@@ -164,27 +272,32 @@ def _plan_keys(
         elif half_way:  # a run was killed in the middle of a rotation
             claimed.add(half_way["token"])
             calls = [_generate(wanted, now, half_way), _delete(half_way["token"])]
-            yield Task("key", name, "rotated", calls, needs=needs)
+            yield Task("key", name, "rotated", calls, needs=needs, alias=alias)
+        elif wanted.get("take_over"):
+            yield Task("key", name, "refused", refusal=_nothing_to_take_over("key", alias), alias=alias)
         else:
-            yield Task("key", name, "created", [_generate(wanted, now)], needs=needs)
+            yield Task("key", name, "created", [_generate(wanted, now)], needs=needs, alias=alias)
     for row in existing:
         if _is_marked(row, mark) and row["token"] not in claimed:
-            yield Task("key", _alias(row), "deleted", [_delete(row["token"])])
+            yield Task("key", _name(row), "deleted", [_delete(row["token"])])
 
 
-def _update_key(wanted: Row, found: Row, needs: Sequence[tuple[str, str]], now: datetime) -> Task:
-    changed = _changed({key: value for key, value in wanted.items() if key != "expires"}, found)
+def _update_key(
+    wanted: Row, found: Row, needs: Sequence[tuple[str, str]], now: datetime, verb: str = "updated"
+) -> Task:
+    changed = _changed(_sent(wanted), found)
     told = dict(changed)
     if not _same_expiry(wanted["expires"], found.get("expires"), now):
         changed["duration"], told["expires"] = _duration(wanted["expires"], now), wanted["expires"]
-    name = wanted["key_alias"]
+    name, alias = wanted["name"], wanted["key_alias"]
     if not changed:
-        return Task("key", name, "unchanged")
+        return Task("key", name, "unchanged", alias=alias)
     # LiteLLM checks the key's present limits against its new team, so that a call before it changes the limits.
     steps = [{key: value for key, value in changed.items() if key != "team_id"}]
     steps += [{"team_id": changed["team_id"]}] if "team_id" in changed else []
     calls = [Call("/key/update", {"key": found["token"], **step}) for step in steps if step]
-    return Task("key", name, "updated", calls, _told(found, told), needs=needs)
+    detail = _told(found, told, of_others=verb == "taken over")
+    return Task("key", name, verb, calls, detail, needs=needs, alias=alias)
 
 
 def _rotate_key(
@@ -197,24 +310,35 @@ def _rotate_key(
         _generate(wanted, now, before),
         _delete(before["token"]),
     ]
-    return Task("key", wanted["key_alias"], "rotated", calls, needs=needs)
+    return Task("key", wanted["name"], "rotated", calls, needs=needs, alias=wanted["key_alias"])
 
 
 def _generate(wanted: Row, now: datetime, before: Row | None = None) -> Call:
-    body = {key: value for key, value in wanted.items() if key != "expires" and value is not None}
+    body = {key: value for key, value in _sent(wanted).items() if value is not None}
     if wanted["expires"]:
         body["duration"] = _duration(wanted["expires"], now)
     if before:
         body["spend"] = before.get("spend") or 0  # the budget goes on with the new value
-    return Call("/key/generate", body, value_of=wanted["key_alias"])
+    return Call("/key/generate", body, value_of=wanted["name"])
 
 
 def _delete(token: str) -> Call:
     return Call("/key/delete", {"keys": [token]})
 
 
+def _sent(wanted: Row) -> Row:
+    return {key: value for key, value in wanted.items() if key not in OWN}
+
+
 def _alias(key: Row) -> str:
     return key.get("key_alias") or f"without alias ({key['token'][:8]}...)"
+
+
+def _name(row: Row) -> str:
+    """The name that a row of this stack was declared under, with the suffix of a key that is being replaced."""
+    alias = _alias(row) if "token" in row else row.get("team_alias") or row["team_id"]
+    name = (row.get("metadata") or {}).get(NAME)
+    return alias if not name else f"{name}{REPLACED}" if alias.endswith(REPLACED) else name
 
 
 def _is_marked(row: Row, mark: str) -> bool:
@@ -226,15 +350,34 @@ def _owner(row: Row) -> str | None:
     return metadata.get(MARK)
 
 
-def _not_ours(kind: str, name: str, row: Row, mark: str) -> str:
+def _not_ours(kind: str, alias: str, row: Row, mark: str) -> str:
     where = f" in team {row['team_id']}" if kind == "key" and row.get("team_id") else ""
+    if owner := _owner(row):
+        return (
+            f"LiteLLM has a {kind} {alias}{where} whose metadata says {MARK}: {owner}, not {mark}; it is left as it is. Have "
+            "that owner delete it, or declare this one under another alias"
+        )
+    needed = (
+        "takeOver: true, and adopt: the version of its secret with its value"
+        if kind == "key"
+        else "takeOver: true"
+    )
     return (
-        f"LiteLLM has a {kind} {name}{where} whose metadata says {MARK}: {_owner(row)}, not {mark}; it is left as "
-        "it is. Delete it in LiteLLM, or declare this one under another name"
+        f"LiteLLM has a {kind} {alias}{where} that no stack made (its metadata has no {MARK}); it is left as it is. To take it "
+        f"over with its spend, write {needed} (docs/tenants.md); or declare this one under another alias"
     )
 
 
+def _nothing_to_take_over(kind: str, alias: str) -> str:
+    of = "with this alias or this value" if kind == "key" else "with this alias"
+    return f"takeOver: LiteLLM has no {kind} {alias} ({of}). Correct the alias; to have a new one made, leave takeOver out"
+
+
 def _changed(wanted: Row, found: Row) -> Row:
+    metadata: Row = {
+        key: value for key, value in (found.get("metadata") or {}).items() if key not in LITELLMS_OWN
+    }
+    found = {**found, "metadata": metadata}
     return {key: value for key, value in wanted.items() if _plain(value) != _plain(found.get(key))}
 
 
@@ -245,11 +388,19 @@ def _plain(value: Any) -> Any:
     return value or None
 
 
-def _told(found: Row, changed: Row) -> str:
-    return ", ".join(
+def _told(found: Row, changed: Row, *, of_others: bool = False) -> str:
+    """What changes; of a row `of_others`, whose metadata may hold a callback's key, without that, and what stays."""
+    told = [
         f"{key} {json.dumps(found.get(key), default=str)} -> {json.dumps(value)}"
         for key, value in changed.items()
-    )
+        if not (of_others and key == "metadata")
+    ]
+    if of_others:
+        dropped = sorted(set(found.get("metadata") or {}) - {*changed.get("metadata", {}), *LITELLMS_OWN})
+        told += [f"metadata without {', '.join(dropped)}"] if dropped else []
+        stays = [key for key in STAYS if found.get(key)]
+        told += [f"keeps {', '.join(stays)}, which no setting says"] if stays else []
+    return ", ".join(told)
 
 
 def _same_expiry(wanted: str | None, found: str | None, now: datetime) -> bool:
@@ -432,7 +583,7 @@ def _perform(
             report.worth_another_try |= isinstance(error, UnreachableError)
     if failure:
         report.failed[this] = failure
-        say(f"{task.kind} {task.name}: FAILED: {failure}")
+        say(f"{task.label}: FAILED: {failure}")
         return
     verb = task.verb
     if verb == "unchanged" and this in tried:
@@ -440,7 +591,7 @@ def _perform(
     if verb != "unchanged" or this not in report.done:
         report.done[this] = verb
     if verb != "unchanged":
-        say(f"{task.kind} {task.name}: {verb}{f' ({task.detail})' if task.detail else ''}")
+        say(f"{task.label}: {verb}{f' ({task.detail})' if task.detail else ''}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -452,9 +603,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--master-key", type=Path, required=True)
     given = parser.parse_args(arguments)
     declared = json.loads(given.declared.read_text())
-    values = {
-        key["key_alias"]: (given.keys / key["key_alias"]).read_text().strip() for key in declared["keys"]
-    }
+    values = {key["name"]: (given.keys / key["name"]).read_text().strip() for key in declared["keys"]}
     proxy = Proxy(given.url, given.master_key.read_text().strip(), list(values.values()))
     started = time.monotonic()
     try:

@@ -19,16 +19,16 @@ Row = dict[str, Any]
 
 
 def team(name: str, **fields: Any) -> Row:
-    return {"team_id": name, "team_alias": name, **limits(fields)}
+    return {"name": name, "team_alias": name, **limits(fields)}
 
 
-def key(name: str, team_id: str | None = None, *, expires: str | None = None, **fields: Any) -> Row:
-    return {"key_alias": name, "team_id": team_id, **limits(fields), "expires": expires}
+def key(name: str, team: str | None = None, *, expires: str | None = None, **fields: Any) -> Row:
+    return {"name": name, "key_alias": name, "team": team, **limits(fields), "expires": expires}
 
 
 def limits(fields: Row) -> Row:
     whole = {"max_budget": None, "budget_duration": "1mo", "tpm_limit": None, "rpm_limit": None}
-    return {**whole, "models": [], "blocked": False, "metadata": {MARK: OURS}, **fields}
+    return {**whole, "models": [], "blocked": False, "metadata": {}, **fields}
 
 
 def value(name: str, generation: int = 1) -> str:
@@ -72,7 +72,7 @@ class Gateway:
     def reconcile(
         self, teams: Sequence[Row] = (), keys: Sequence[Row] = (), proxy: Proxy | None = None
     ) -> Run:
-        names = [key["key_alias"] for key in keys]
+        names = [key["name"] for key in keys]
         values = {name: self.values.get(name, value(name)) for name in names}
         log: list[str] = []
         pauses: list[float] = []
@@ -156,7 +156,7 @@ def test_what_is_declared_is_made_changed_blocked_and_deleted(gateway: Gateway) 
 
 
 def test_what_is_as_declared_costs_the_listings_alone(gateway: Gateway) -> None:
-    teams = [team("search", max_budget=50, models=["small", "large"], metadata={"a": "b", MARK: OURS})]
+    teams = [team("search", max_budget=50, models=["small", "large"], metadata={"a": "b"})]
     keys = [key("app", "search", models=["large", "small"], tpm_limit=9, expires="2099-01-31T00:00:00+02:00")]
     gateway.reconcile(teams, keys)
     gateway.double.forget_calls()
@@ -256,8 +256,8 @@ def test_what_someone_else_made_is_refused_and_left_as_it_is(gateway: Gateway) -
     keys = [key("app", "mine"), key("in", "search"), key("ok")]
     run = gateway.reconcile([team("search"), team("mine")], keys)
     assert run.report.done == {("team", "mine"): "created", ("key", "ok"): "created"}
-    assert run.report.failed[("team", "search")].startswith("LiteLLM has a team search whose metadata says")
-    assert "a key app in team other whose metadata says managed_by: None" in run.report.failed[("key", "app")]
+    assert run.report.failed[("team", "search")].startswith("LiteLLM has a team search that no stack made")
+    assert "a key app in team other that no stack made" in run.report.failed[("key", "app")]
     assert run.report.failed[("key", "in")] == "waits for team search, which failed"
     assert not run.report.worth_another_try
     assert {name: gateway.keys[name] for name in before} == before
@@ -266,6 +266,45 @@ def test_what_someone_else_made_is_refused_and_left_as_it_is(gateway: Gateway) -
     assert not gateway.reconcile().report.failed
     assert set(gateway.keys) == {"app", "x"}
     assert set(gateway.teams) == {"theirs", "other"}
+
+
+def test_what_was_made_by_hand_is_taken_over_with_its_spend(gateway: Gateway) -> None:
+    gateway.make("/team/new", {"team_alias": "Search Team (EU)", "max_budget": 9})
+    ((team_id, _),) = gateway.teams.items()
+    by_hand = {"key_alias": "Ann.Lee@example.com", "team_id": team_id, "max_budget": 3, "user_id": "ann"}
+    metadata = {"service_account_id": "bot", "note": "from the UI"}
+    gateway.make("/key/generate", {**by_hand, "key": value("ann"), "metadata": metadata})
+    gateway.make("/key/update", {"key": value("ann"), "spend": 2.5})
+    before = gateway.keys, gateway.teams
+    teams = [team("search", team_alias="Search Team (EU)", max_budget=50)]
+    keys = [key("ann", "search", key_alias="Ann.Lee@example.com", max_budget=20)]
+    refused = gateway.reconcile(teams, keys).report.failed
+    assert "that no stack made" in refused[("team", "search")]
+    assert (gateway.keys, gateway.teams) == before
+
+    over = [{**row, "take_over": True} for row in (*teams, *keys)]
+    gateway.values["ann"] = value("ann", 2)
+    other_value = gateway.reconcile(over[:1], over[1:])
+    assert "has another value than the secret of ann" in other_value.report.failed[("key", "ann")]
+    assert gateway.keys == before[0]
+    gateway.values.clear()
+    run = gateway.reconcile(over[:1], over[1:])
+    assert run.report.summary() == "teams: 1 unchanged; keys: 1 taken over"
+    assert (
+        "key ann (Ann.Lee@example.com): taken over (max_budget 3.0 -> 20, metadata without note" in run.log[0]
+    )
+    assert "keeps user_id, which no setting says" in run.log[0]
+    (ann,) = gateway.keys.values()
+    assert (ann["spend"], ann["max_budget"], ann["team_id"]) == (2.5, 20, team_id)
+    assert {name: row["max_budget"] for name, row in gateway.teams.items()} == {team_id: 50}
+    assert gateway.double.client.get("/v1/models", headers=bearer("ann")).status_code == 200
+    assert gateway.reconcile(teams, keys).report.summary() == "teams: 1 unchanged; keys: 1 unchanged"
+
+    renamed = [{**keys[0], "key_alias": "Ann Lee", "metadata": {}}]
+    gateway.values["ann"] = value("ann", 2)
+    assert gateway.reconcile(teams, renamed).report.summary() == "teams: 1 unchanged; keys: 1 rotated"
+    (ann,) = gateway.keys.values()
+    assert (ann["key_alias"], ann["spend"], ann["team_id"]) == ("Ann Lee", 2.5, team_id)
 
 
 def test_a_team_that_holds_keys_of_others_is_not_deleted_with_them(gateway: Gateway) -> None:

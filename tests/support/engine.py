@@ -45,8 +45,17 @@ EVERYTHING: Mapping[str, Any] = {
     "postgres": {"instances": 3, "backups": {"method": "objectStore"}},
     "network": {"clientNamespaces": ["apps"]},
     "secrets": {"saltCopy": "projects/example-llm-vault/secrets/llm-gateway-prod-salt"},
-    "teams": [{"name": "search", "budget": 50}],
-    "virtualKeys": [{"name": "search-app", "team": "search", "budget": 20, "rpm": 600, "readers": ["apps"]}],
+    "teams": [{"name": "search", "alias": "Search Team", "takeOver": True, "budget": 50}],
+    "virtualKeys": [
+        {
+            "name": "search-app",
+            "alias": "Search app",
+            "team": "search",
+            "budget": 20,
+            "rpm": 600,
+            "readers": ["apps"],
+        }
+    ],
 }
 """Changes that have every part of the program deployed."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from components.reconciler import reconcile
-from components.reconciler.reconcile import MARK, Proxy, RefusedError, Task, UnreachableError
+from components.reconciler.reconcile import MARK, NAME, REPLACED, Proxy, RefusedError, Task, UnreachableError
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 OURS = "llm-gateway/dev"
@@ -25,15 +25,23 @@ NO_TEAMS, NO_KEYS = ((200, {}, json.dumps({kind: [], "total_pages": 0})) for kin
 
 
 def wanted(name: str, **fields: Any) -> Row:
-    return {"key_alias": name, "team_id": None, "metadata": {MARK: OURS}, "expires": None, **fields}
+    return {
+        "name": name,
+        "key_alias": name,
+        "team": None,
+        "metadata": {},
+        "expires": None,
+        **fields,
+    }
 
 
 def existing(name: str, token: str, **fields: Any) -> Row:
-    return {"token": token, "key_alias": name, "metadata": {MARK: OURS}, **fields}
+    marks = {MARK: OURS, NAME: name.removesuffix(REPLACED)}
+    return {"token": token, "key_alias": name, "metadata": marks, **fields}
 
 
 def keys(declared: list[Row], found: list[Row]) -> list[Task]:
-    hashes = {key["key_alias"]: f"hash-of-{key['key_alias']}" for key in declared}
+    hashes = {key["name"]: f"hash-of-{key['name']}" for key in declared}
     return reconcile.plan({MARK: OURS, "teams": [], "keys": declared}, [], found, hashes, NOW)
 
 
@@ -64,15 +72,116 @@ def test_what_only_looks_like_the_rest_of_a_rotation_is_left_alone() -> None:
 
 
 def test_a_key_that_was_renamed_by_hand_gets_its_name_back() -> None:
-    (task,) = keys([wanted("app")], [existing("renamed", "hash-of-app")])
+    (task,) = keys([wanted("app")], [existing("renamed", "hash-of-app", metadata={MARK: OURS, NAME: "app"})])
     assert [(call.path, call.body) for call in task.calls] == [
         ("/key/update", {"key": "hash-of-app", "key_alias": "app"})
     ]
 
 
-def test_a_key_with_our_value_and_without_our_mark_is_refused() -> None:
-    (task,) = keys([wanted("app")], [existing("app", "hash-of-app", metadata={})])
-    assert "managed_by: None, not llm-gateway/dev" in task.refusal
+def test_a_key_with_our_value_and_without_our_mark_is_refused_unless_it_is_taken_over() -> None:
+    theirs = existing(
+        "app", "hash-of-app", metadata={"logging": [{"secret": "s3cr3t"}]}, user_id="ann", rpm_limit=9
+    )
+    (task,) = keys([wanted("app")], [theirs])
+    assert "that no stack made (its metadata has no managed_by)" in task.refusal
+    assert "write takeOver: true, and adopt: the version" in task.refusal
+    (task,) = keys([wanted("app", take_over=True, rpm_limit=5)], [theirs])
+    assert task.verb == "taken over"
+    assert task.detail == "rpm_limit 9 -> 5, metadata without logging, keeps user_id, which no setting says"
+    marks = {MARK: OURS, NAME: "app"}
+    assert [call.body for call in task.calls] == [{"key": "hash-of-app", "rpm_limit": 5, "metadata": marks}]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            [existing("app", "another", metadata={})],
+            "LiteLLM's key app has another value than the secret of app",
+        ),
+        (
+            [existing("app", "hash-of-app", metadata={MARK: "llm-gateway/prod"})],
+            "managed_by: llm-gateway/prod, not",
+        ),
+        (
+            [existing("app", "another", metadata={MARK: "llm-gateway/prod"})],
+            "managed_by: llm-gateway/prod, not",
+        ),
+        (
+            [existing("x", "hash-of-app", metadata={}), existing("app", "another", metadata={})],
+            "LiteLLM's key app has another value",
+        ),
+        ([], "takeOver: LiteLLM has no key app"),
+    ],
+)
+def test_a_key_is_not_taken_over(found: list[Row], said: str) -> None:
+    (task,) = keys([wanted("app", take_over=True)], found)
+    assert said in task.refusal
+
+
+def test_a_key_keeps_its_spend_with_another_alias_or_name() -> None:
+    found = existing("app", "first", spend=3)
+    for declared in (wanted("app", key_alias="App (EU)"), wanted("new", key_alias="app")):
+        (task,) = keys([declared], [found])
+        assert task.verb == "rotated"
+        assert task.calls[1].body["spend"] == 3
+        assert task.calls[1].body["key_alias"] == declared["key_alias"]
+
+
+def test_a_key_takes_the_alias_that_another_gives_up() -> None:
+    found = [existing("Ann", "hash-of-a", metadata={MARK: OURS, NAME: "a"})]
+    first, second = keys([wanted("b", key_alias="Ann"), wanted("a", key_alias="Ann Lee")], found)
+    assert [first.verb, second.verb] == ["created", "updated"]
+
+
+def teams(declared: Row, *found: Row) -> list[Task]:
+    return reconcile.plan({MARK: OURS, "teams": [declared], "keys": []}, found, [], {}, NOW)
+
+
+def team(**fields: Any) -> Row:
+    return {"name": "search", "team_alias": "Search Team", "metadata": {}, **fields}
+
+
+def row(team_id: str, alias: str | None, metadata: Row | None = None) -> Row:
+    return {"team_id": team_id, "team_alias": alias, "metadata": metadata or {}}
+
+
+OTHERS = {MARK: "llm-gateway/prod"}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([row("1", "Search Team", OTHERS)], "managed_by: llm-gateway/prod, not llm-gateway/dev"),
+        (
+            [row("1", "Search Team"), row("2", "Search Team")],
+            "LiteLLM has 2 teams Search Team without this stack's mark, 1 and 2",
+        ),
+        ([row("1", "Search Team"), row("search", None)], "LiteLLM has 2 teams Search Team"),
+        ([row("1", "search team")], "takeOver: LiteLLM has no team Search Team"),
+    ],
+)
+def test_a_team_is_not_taken_over(found: list[Row], said: str) -> None:
+    (task,) = teams(team(take_over=True), *found)
+    assert said in task.refusal
+
+
+def test_a_team_is_taken_over_under_its_id_and_keeps_it() -> None:
+    found = row("4f3c", "Search Team")
+    (refused,) = teams(team(), found)
+    assert "To take it over with its spend, write takeOver: true (docs" in refused.refusal
+    (task,) = teams(team(take_over=True), found)
+    marks = {MARK: OURS, NAME: "search"}
+    assert [call.body for call in task.calls] == [{"team_id": "4f3c", "metadata": marks}]
+    found = row("4f3c", "Search Team", marks)
+    assert [task.verb for task in teams(team(), found)] == ["unchanged"]
+    for renamed in (team(team_alias="Search"), team(name="new")):
+        (task,) = teams(renamed, found)
+        assert (task.verb, task.calls[0].body["team_id"]) == ("updated", "4f3c")
+    key = {**wanted("app"), "team": "search"}
+    declared = {MARK: OURS, "teams": [team()], "keys": [key]}
+    *_, task = reconcile.plan(declared, [found], [], {"app": "hash"}, NOW)
+    assert task.calls[0].body["team_id"] == "4f3c"
 
 
 def test_no_plan_holds_a_value() -> None:

@@ -150,15 +150,16 @@ def test_the_declaration_speaks_litellms_language_and_holds_no_value() -> None:
     assert found["managed_by"] == "llm-gateway/dev"
     assert found["keys"] == [
         {
+            "name": "app",
             "key_alias": "app",
-            "team_id": "search",
+            "team": "search",
             "max_budget": 5,
             "budget_duration": "1d",
             "tpm_limit": 7,
             "rpm_limit": None,
             "models": [],
             "blocked": True,
-            "metadata": {"a": "b", "managed_by": "llm-gateway/dev"},
+            "metadata": {"a": "b"},
             "allowed_routes": ["llm_api_routes", "/key/info", "/team/info"],
             "expires": None,
         }

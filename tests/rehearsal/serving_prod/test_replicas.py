@@ -192,13 +192,13 @@ def test_the_job_brings_fifty_teams_and_two_hundred_keys(gateway: Sandbox, pods:
 
 def declaration(teams: list[str], keys: list[str]) -> Json:
     limits = {"max_budget": 5, "budget_duration": "1mo", "tpm_limit": None, "rpm_limit": 60, "models": []}
-    common = {**limits, "blocked": False, "metadata": {"managed_by": "llm-gateway/many"}}
+    common = {**limits, "blocked": False, "metadata": {}}
     routes = {"allowed_routes": ["llm_api_routes", "/key/info", "/team/info"], "expires": None}
     return {
         "managed_by": "llm-gateway/many",
-        "teams": [{"team_id": name, "team_alias": name, **common} for name in teams],
+        "teams": [{"name": name, "team_alias": name, **common} for name in teams],
         "keys": [
-            {"key_alias": name, "team_id": teams[number % len(teams)], **common, **routes}
+            {"name": name, "key_alias": name, "team": teams[number % len(teams)], **common, **routes}
             for number, name in enumerate(keys)
         ],
     }
