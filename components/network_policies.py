@@ -193,7 +193,7 @@ def _flows(
         yield Flow(engine, INTERNET, _tcp(443))  # downloads the weights
         for model in settings.self_hosted.values():
             yield from (_to_url(engine, url) for url in sorted(urls_in(model.environment)))
-    if any(model.hosted for model in settings.models):
+    if any(model.hosted for model in settings.models) or settings.litellm.tells_slack:
         yield Flow(proxy, INTERNET, _tcp(443))
     if settings.vertex_projects:
         yield Flow(proxy, METADATA_SERVER, METADATA_PORTS)

@@ -16,6 +16,7 @@ from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
 from settings import tenants
+from settings.end_users import EndUsers, budget_id
 from settings.gateway import PROXY_MASTER_KEY
 from settings.tenants import MANAGED_BY
 from versions import LITELLM_IMAGE
@@ -45,6 +46,7 @@ class TenantsArgs:
     owner: str
     teams: Sequence[tenants.Team]
     virtual_keys: Sequence[tenants.VirtualKey]
+    end_users: EndUsers | None
     secret: SyncedSecret
     key_values: SyncedSecret | None
     timeout: int
@@ -132,11 +134,20 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
     """What the Job reads: fields of the admin API of LiteLLM 1.89.2 (proxy/_types.py) and its own; no key's value."""
     return {
         MANAGED_BY: args.owner,
+        "budgets": [
+            *(
+                {"budget_id": _soft(key, args.owner), "soft_budget": key.soft_budget}
+                for key in args.virtual_keys
+                if key.soft_budget
+            ),
+            *([_of_end_users(args.end_users, args.owner)] if args.end_users else []),
+        ],
         "teams": [{"team_alias": team.known_as, **_of_both(team)} for team in args.teams],
         "keys": [
             {
                 "key_alias": key.known_as,
                 "team": key.team,
+                **({"budget_id": _soft(key, args.owner)} if key.soft_budget else {}),
                 **_of_both(key),
                 # Models, and what the key may know of itself. LiteLLM's own group of such routes has /health in it,
                 # which sends a request to every model.
@@ -145,6 +156,21 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
             }
             for key in args.virtual_keys
         ],
+    }
+
+
+def _soft(key: tenants.VirtualKey, owner: str) -> str:
+    """Id of the budget in LiteLLM that holds a key's soft budget: a key itself has none."""
+    return f"{owner}:key/{key.name}"
+
+
+def _of_end_users(end_users: EndUsers, owner: str) -> dict[str, Any]:
+    return {
+        "budget_id": budget_id(owner),
+        "max_budget": end_users.budget,
+        "budget_duration": end_users.budget_period,
+        "tpm_limit": end_users.tpm,
+        "rpm_limit": end_users.rpm,
     }
 
 
@@ -158,7 +184,12 @@ def _of_both(tenant: tenants.Tenant) -> dict[str, Any]:
         "rpm_limit": tenant.rpm,
         "models": tenant.models,
         "blocked": tenant.blocked,
-        "metadata": tenant.metadata,
+        # LiteLLM keeps these two in the metadata.
+        "metadata": {
+            **tenant.metadata,
+            **({"model_tpm_limit": tenant.model_tpm} if tenant.model_tpm else {}),
+            **({"model_rpm_limit": tenant.model_rpm} if tenant.model_rpm else {}),
+        },
     }
 
 

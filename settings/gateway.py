@@ -227,6 +227,12 @@ class LiteLLM(Section):
     )
 
     @property
+    def tells_slack(self) -> bool:
+        """Whether LiteLLM sends what happens to budgets to Slack (proxy/utils.py, budget_alerts)."""
+        types = self.general_settings.get("alert_types") or ["budget_alerts"]
+        return "slack" in (self.general_settings.get("alerting") or ()) and "budget_alerts" in types
+
+    @property
     def spend_logs(self) -> int:
         """Records of requests that the database holds."""
         return self.requests_per_day * int(self.spend_log_retention.removesuffix("d"))

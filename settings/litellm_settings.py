@@ -134,6 +134,7 @@ _REFUSED: Mapping[str, tuple[tuple[str, str, str], ...]] = {
             _LIMITS,
             "teams and virtualKeys",
         ),
+        ("max_end_user_budget.*", "end users would get limits that no setting says, or none", "endUsers"),
         ("enable_key_alias_format_validation", "LiteLLM would refuse declared aliases", "leave it out"),
         (
             "enable_model_config_credential_overrides",

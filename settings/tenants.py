@@ -25,6 +25,7 @@ Instant = Annotated[
 ]
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][-_.A-Za-z0-9]{0,62}$")]
 MetadataValue = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+ModelLimits = Annotated[dict[str, Annotated[int, Field(ge=1)]], Field(max_length=100)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=20)]
 
 MANAGED_BY = "managed_by"
@@ -105,6 +106,18 @@ class Tenant(Section):
     rpm: int | None = setting(
         None, ge=1, about="Requests per minute; more are refused. Unset means no limit.", write="rpm: 600"
     )
+    model_tpm: ModelLimits = setting(
+        default_factory=dict,
+        about="Tokens per minute of single models, by their aliases, beside tpm.",
+        otherwise="the limit would bind nothing",
+        write="modelTpm: {qwen-local: 20000}",
+    )
+    model_rpm: ModelLimits = setting(
+        default_factory=dict,
+        about="Requests per minute of single models, by their aliases, beside rpm.",
+        otherwise="the limit would bind nothing",
+        write="modelRpm: {qwen-local: 60}",
+    )
     models: list[str] = setting(
         default_factory=list,
         about="Model aliases it may ask for; empty means all, for a key in a team all of the team's.",
@@ -152,6 +165,15 @@ class VirtualKey(Tenant):
         about="Team whose limits hold for the key, too; unset means none.",
         otherwise="no team's limit would hold for it",
         write="team: search",
+    )
+    soft_budget: float | None = setting(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        about="USD per budgetPeriod from which LiteLLM tells Slack, once a day, and refuses nothing. It needs "
+        "litellm.generalSettings.alerting (docs/tenants.md).",
+        otherwise="nobody would be told, or with each request",
+        write="softBudget: 15",
     )
     expires: Instant | None = setting(
         None,
@@ -221,6 +243,16 @@ class VirtualKey(Tenant):
             )
 
     @rule
+    def is_told_before_it_is_refused(self) -> Iterator[Violation]:
+        if self.soft_budget and self.budget and self.soft_budget >= self.budget:
+            yield Violation(
+                "softBudget",
+                f"{self.soft_budget:g} is not less than budget: {self.budget:g}",
+                "requests would be refused before anybody is told",
+                f"less than {self.budget:g}",
+            )
+
+    @rule
     def readers_differ(self) -> Iterator[Violation]:
         for namespace in repeated(self.readers):
             yield Violation(
@@ -269,6 +301,7 @@ def broken(
                     "every request for it would be refused",
                     f"models: [{', '.join(aliases)}], or fewer",
                 )
+            yield from _of_models(f"{kind}[{index}]", tenant, aliases)
     by_name = {team.name: team for team in teams}
     for index, key in enumerate(keys):
         at = f"virtualKeys[{index}]"
@@ -292,10 +325,48 @@ def broken(
             yield from _within_team(at, key, by_name[key.team])
 
 
+def untold(keys: Sequence[VirtualKey], told: bool) -> Iterator[Violation]:
+    """Soft budgets that pass in silence; `told` says whether LiteLLM can send an alert of a budget."""
+    for index, key in enumerate(keys):
+        if key.soft_budget and not told:
+            yield Violation(
+                f"virtualKeys[{index}].softBudget",
+                "LiteLLM has nowhere to send alerts of budgets to",
+                "the key would pass its soft budget, and nobody be told",
+                "litellm: {generalSettings: {alerting: [slack]}, secretEnvironment: {SLACK_WEBHOOK_URL: the id of the secret with the "
+                "webhook's URL}}; alert_types, if set, with budget_alerts",
+            )
+
+
+def _of_models(at: str, tenant: Tenant, aliases: Sequence[str]) -> Iterator[Violation]:
+    for name, limits, whole in (
+        ("modelTpm", tenant.model_tpm, tenant.tpm),
+        ("modelRpm", tenant.model_rpm, tenant.rpm),
+    ):
+        allowed = tenant.models or aliases
+        for alias, limit in limits.items():
+            if alias not in allowed:
+                yield Violation(
+                    f"{at}.{name}.{alias}",
+                    f"{alias} is no model that it may ask for",
+                    "the limit would bind nothing",
+                    f"one of {', '.join(allowed)}",
+                )
+            elif whole and limit > whole:
+                yield Violation(
+                    f"{at}.{name}.{alias}",
+                    f"{limit} is more than it has for all models ({whole})",
+                    "the model's limit would never bind",
+                    f"{alias}: {whole}, or less",
+                )
+
+
 def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Violation]:
     limits: list[tuple[str, float | None, float | None]] = [
         ("tpm", key.tpm, team.tpm),
         ("rpm", key.rpm, team.rpm),
+        *((f"modelTpm.{alias}", limit, team.model_tpm.get(alias)) for alias, limit in key.model_tpm.items()),
+        *((f"modelRpm.{alias}", limit, team.model_rpm.get(alias)) for alias, limit in key.model_rpm.items()),
     ]
     if key.budget_period == team.budget_period:
         limits.append(("budget", key.budget, team.budget))
@@ -305,7 +376,7 @@ def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Violation]:
                 f"{at}.{name}",
                 f"{own:g} is more than team {team.name} has ({shared:g})",
                 "the team's limit would be reached first, so that the key's would never bind",
-                f"{name}: {shared:g}, or less",
+                f"{name.rpartition('.')[2]}: {shared:g}, or less",
             )
     outside = sorted(set(key.models) - set(team.models)) if team.models else []
     if outside:

@@ -6,13 +6,14 @@ It runs in LiteLLM's own image and uses the standard library alone. `declared.js
 API's own fields, beside fields of its own: `name`; `team`, the name of a key's team; `expires`; `take_over`.
 FOLDER has one file per key, named after it, with its value.
 
-It changes and deletes only teams and keys with the stack's mark in their metadata (`managed_by`), which also says
+It changes and deletes only budgets whose ids begin with the stack's mark and a colon, and teams and keys with the mark
+in their metadata (`managed_by`), which also says
 the name that each is declared under (`managed_as`). It refuses a declared alias that belongs to one without the mark,
 or takes that one over, where the declaration says so and nobody else's mark is on it. Tenants that are as declared need
 no call but the listings. Every call can be repeated, so that the next run finishes one that was killed.
 
 Exit codes: 0 all is as declared, 1 another try may help, 2 a person must act.
-Source: LiteLLM 1.89.2, proxy/management_endpoints/{key_management,team}_endpoints.py.
+Source: LiteLLM 1.89.2, proxy/management_endpoints/{budget_management,key_management,team}_endpoints.py.
 """
 
 from __future__ import annotations
@@ -120,9 +121,14 @@ class Task:
 
 
 def plan(
-    declared: Row, teams: Sequence[Row], keys: Sequence[Row], hashes: Mapping[str, str], now: datetime
+    declared: Row,
+    teams: Sequence[Row],
+    keys: Sequence[Row],
+    budgets: Sequence[Row],
+    hashes: Mapping[str, str],
+    now: datetime,
 ) -> list[Task]:
-    """The tasks, in order, that make `teams` and `keys`, as LiteLLM lists them, those that are declared.
+    """The tasks, in order, that make `teams`, `keys` and `budgets`, as LiteLLM lists them, those that are declared.
 
     `hashes` are the SHA-256 of the declared keys' values, by name; LiteLLM stores these, not the values.
     """
@@ -135,11 +141,42 @@ def plan(
     # A team that was taken over keeps its id; the others have their names as ids.
     ids = {team["name"]: row["team_id"] for team in wanted_teams for row in [_team_row(team, found)] if row}
     wanted_keys = [{**key, "team_id": ids.get(key["team"], key["team"])} for key in wanted_keys]
+    made, left = _plan_budgets(mark, declared["budgets"], budgets)
     return [
+        *made,
         *_plan_teams(mark, wanted_teams, found),
         *_plan_keys(mark, wanted_keys, keys, hashes, now),
         *_plan_team_deletions(mark, set(ids.values()), teams, keys),
+        *left,
     ]
+
+
+def _plan_budgets(
+    mark: str, declared: Sequence[Row], existing: Sequence[Row]
+) -> tuple[list[Task], list[Task]]:
+    """What is done before the keys, which name their budgets, and what after: LiteLLM lets go of a deleted one."""
+    ours = {row["budget_id"]: row for row in existing if row["budget_id"].startswith(f"{mark}:")}
+    made: list[Task] = []
+    for wanted in declared:
+        name = wanted["budget_id"]
+        row = ours.pop(name, None)
+        changed = _changed(wanted, row or {})
+        if not row:
+            made.append(Task("budget", name, "created", [Call("/budget/new", wanted)]))
+        elif "budget_duration" in changed:
+            # LiteLLM reckons when a period ends as a budget is made, and then when one has ended.
+            calls = [_delete_budget(name), Call("/budget/new", wanted)]
+            made.append(Task("budget", name, "updated", calls, _told(row, changed)))
+        elif changed:
+            call = Call("/budget/update", {"budget_id": name, **changed})
+            made.append(Task("budget", name, "updated", [call], _told(row, changed)))
+        else:
+            made.append(Task("budget", name, "unchanged"))
+    return made, [Task("budget", name, "deleted", [_delete_budget(name)]) for name in ours]
+
+
+def _delete_budget(name: str) -> Call:
+    return Call("/budget/delete", {"id": name})
 
 
 @dataclass(frozen=True)
@@ -244,7 +281,9 @@ def _plan_keys(
     claimed: set[str] = set()
     for wanted in declared:
         name, alias = wanted["name"], wanted["key_alias"]
-        needs = [("team", wanted["team"])] if wanted["team"] else []
+        needs = [
+            (of, wanted[key]) for of, key in (("team", "team"), ("budget", "budget_id")) if wanted.get(key)
+        ]
         found, before = by_token.get(hashes[name]), rows.ours(name, alias)
         if before and before["token"] in wanted_tokens:
             before = None  # it is `found`, or the key that is declared under another name
@@ -430,6 +469,10 @@ class Proxy:
     pause: Callable[[float], None] = time.sleep
     calls: int = 0
 
+    def budgets(self) -> list[Row]:
+        """Every budget that has an id of its own, whoever made it."""
+        return self.send("GET", "/budget/list")
+
     def teams(self) -> list[Row]:
         """Every team, whoever made it."""
         # The first version of this path asks the database once per team, and answers with every key beside its team.
@@ -531,12 +574,13 @@ class Report:
     def summary(self) -> str:
         """`teams: 1 created, 3 unchanged; keys: 2 failed`."""
         parts: list[str] = []
-        for kind in ("team", "key"):
+        for kind in ("team", "key", "budget"):
             verbs = [verb for (of, _), verb in self.done.items() if of == kind]
             counted = [f"{verbs.count(verb)} {verb}" for verb in sorted(set(verbs))]
             failures = sum(of == kind for of, _ in self.failed)
             counted += [f"{failures} failed"] if failures else []
-            parts.append(f"{kind}s: {', '.join(counted) or 'none'}")
+            if counted or kind != "budget":
+                parts.append(f"{kind}s: {', '.join(counted) or 'none'}")
         return "; ".join(parts)
 
 
@@ -552,7 +596,8 @@ def reconcile(
     for _ in range(PASSES):
         tried = report.failed
         report.failed, report.in_doubt, report.worth_another_try = {}, False, False
-        for task in plan(declared, proxy.teams(), proxy.keys(), hashes, datetime.now(UTC)):
+        listed = proxy.teams(), proxy.keys(), proxy.budgets()
+        for task in plan(declared, *listed, hashes, datetime.now(UTC)):
             _perform(task, values, proxy, report, tried, say)
         if not report.in_doubt:
             break

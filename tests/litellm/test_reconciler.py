@@ -70,7 +70,11 @@ class Gateway:
     values: dict[str, str] = field(default_factory=dict)
 
     def reconcile(
-        self, teams: Sequence[Row] = (), keys: Sequence[Row] = (), proxy: Proxy | None = None
+        self,
+        teams: Sequence[Row] = (),
+        keys: Sequence[Row] = (),
+        proxy: Proxy | None = None,
+        budgets: Sequence[Row] = (),
     ) -> Run:
         names = [key["name"] for key in keys]
         values = {name: self.values.get(name, value(name)) for name in names}
@@ -78,7 +82,7 @@ class Gateway:
         pauses: list[float] = []
         proxy = proxy or self.proxy()
         proxy.pause = pauses.append
-        declared = {MARK: OURS, "teams": teams, "keys": keys}
+        declared = {MARK: OURS, "budgets": budgets, "teams": teams, "keys": keys}
         run = Run(reconcile.reconcile(declared, values, proxy, log.append), log, pauses)
         said = "\n".join([*log, *run.report.failed.values()])
         assert not [secret for secret in [*values.values(), self.double.master_key] if secret in said]
@@ -162,7 +166,7 @@ def test_what_is_as_declared_costs_the_listings_alone(gateway: Gateway) -> None:
     gateway.double.forget_calls()
     run = gateway.reconcile(teams, keys)
     assert run.report.summary() == "teams: 1 unchanged; keys: 1 unchanged"
-    assert gateway.double.calls() == {"GET /v2/team/list": 1, "GET /key/list": 1}
+    assert gateway.double.calls() == {"GET /budget/list": 1, "GET /v2/team/list": 1, "GET /key/list": 1}
 
 
 def test_calls_are_linear_in_tenants_and_the_unchanged_cost_none(gateway: Gateway) -> None:
@@ -178,7 +182,8 @@ def test_calls_are_linear_in_tenants_and_the_unchanged_cost_none(gateway: Gatewa
     assert made == {100: 200, 200: 200}, "the second hundred teams, a key each, cost what the first did"
 
     assert gateway.reconcile(*declared(200)).report.summary() == "teams: 200 unchanged; keys: 200 unchanged"
-    listings = {"GET /v2/team/list": 2, "GET /key/list": 2}  # a page holds a hundred
+    # A page holds a hundred.
+    listings = {"GET /budget/list": 1, "GET /v2/team/list": 2, "GET /key/list": 2}
     assert gateway.double.calls() == listings
 
     teams, keys = declared(200)

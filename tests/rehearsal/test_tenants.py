@@ -122,7 +122,7 @@ def declared_and_reconciled(gateway: Sandbox, litellm: Double, tmp_path: Path) -
         "team support: created",
         "key app: created",
         "key bot: created",
-        "teams: 2 created; keys: 2 created; 6 calls",
+        "teams: 2 created; keys: 2 created; 7 calls",
     ]
     assert budgets(litellm) == {"search": 50, "support": None, "app": 20, "bot": None}
     assert values(litellm) == {name: hashed(gateway, name) for name in ("app", "bot")}
@@ -132,7 +132,7 @@ def declared_and_reconciled(gateway: Sandbox, litellm: Double, tmp_path: Path) -
     assert "secrets/litellm-key-app" in outputs
     assert value not in outputs
     assert said_by_job(gateway, litellm, tmp_path / "again") == [
-        "teams: 2 unchanged; keys: 2 unchanged; 2 calls"
+        "teams: 2 unchanged; keys: 2 unchanged; 3 calls"
     ]
 
     before = hashed(gateway, "app")
@@ -141,7 +141,7 @@ def declared_and_reconciled(gateway: Sandbox, litellm: Double, tmp_path: Path) -
         "team search: updated (max_budget 50.0 -> 80.0)",
         "key app: rotated",
         "key bot: deleted",
-        "teams: 1 unchanged, 1 updated; keys: 1 deleted, 1 rotated; 7 calls",
+        "teams: 1 unchanged, 1 updated; keys: 1 deleted, 1 rotated; 8 calls",
     ]
     assert budgets(litellm) == {"search": 80, "support": None, "app": 20}
     assert values(litellm) == {"app": hashed(gateway, "app")} != {"app": before}
@@ -154,7 +154,7 @@ def declared_and_reconciled(gateway: Sandbox, litellm: Double, tmp_path: Path) -
         "key app: deleted",
         "team search: deleted",
         "team support: deleted",
-        "teams: 2 deleted; keys: 1 deleted; 5 calls",
+        "teams: 2 deleted; keys: 1 deleted; 6 calls",
     ]
     assert budgets(litellm) == {}
     left = gateway.namespaced("externalsecrets", NAMESPACE, group="external-secrets.io/v1")["items"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -21,6 +21,7 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
 OURS = "llm-gateway/dev"
 Row = dict[str, Any]
 Answer = tuple[int, dict[str, str], str]
+NO_BUDGETS = (200, {}, "[]")
 NO_TEAMS, NO_KEYS = ((200, {}, json.dumps({kind: [], "total_pages": 0})) for kind in ("teams", "keys"))
 
 
@@ -40,9 +41,20 @@ def existing(name: str, token: str, **fields: Any) -> Row:
     return {"token": token, "key_alias": name, "metadata": marks, **fields}
 
 
+def plan(
+    teams: Sequence[Row],
+    keys: Sequence[Row],
+    has_teams: Sequence[Row],
+    has_keys: Sequence[Row],
+    hashes: Mapping[str, str],
+) -> list[Task]:
+    declared = {MARK: OURS, "budgets": [], "teams": teams, "keys": keys}
+    return reconcile.plan(declared, has_teams, has_keys, [], hashes, NOW)
+
+
 def keys(declared: list[Row], found: list[Row]) -> list[Task]:
     hashes = {key["name"]: f"hash-of-{key['name']}" for key in declared}
-    return reconcile.plan({MARK: OURS, "teams": [], "keys": declared}, [], found, hashes, NOW)
+    return plan([], declared, [], found, hashes)
 
 
 def test_a_second_rotation_clears_away_what_a_killed_first_one_left() -> None:
@@ -135,7 +147,7 @@ def test_a_key_takes_the_alias_that_another_gives_up() -> None:
 
 
 def teams(declared: Row, *found: Row) -> list[Task]:
-    return reconcile.plan({MARK: OURS, "teams": [declared], "keys": []}, found, [], {}, NOW)
+    return plan([declared], [], found, [], {})
 
 
 def team(**fields: Any) -> Row:
@@ -179,8 +191,7 @@ def test_a_team_is_taken_over_under_its_id_and_keeps_it() -> None:
         (task,) = teams(renamed, found)
         assert (task.verb, task.calls[0].body["team_id"]) == ("updated", "4f3c")
     key = {**wanted("app"), "team": "search"}
-    declared = {MARK: OURS, "teams": [team()], "keys": [key]}
-    *_, task = reconcile.plan(declared, [found], [], {"app": "hash"}, NOW)
+    *_, task = plan([team()], [key], [found], [], {"app": "hash"})
     assert task.calls[0].body["team_id"] == "4f3c"
 
 
@@ -207,6 +218,31 @@ def test_no_plan_holds_a_value() -> None:
 def test_what_means_the_same_is_left_alone(declared: Row, found: Row, unchanged: bool) -> None:
     (task,) = keys([wanted("app", **declared)], [existing("app", "hash-of-app", **found)])
     assert (task.verb == "unchanged") is unchanged
+
+
+END_USERS = {"budget_id": f"{OURS}:end-users", "max_budget": 5, "budget_duration": "1mo"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "found", "calls"),
+    [
+        ([END_USERS], [], ["/budget/new"]),
+        ([END_USERS], [{**END_USERS, "max_budget": 5.0, "soft_budget": None}], []),
+        ([END_USERS], [{**END_USERS, "max_budget": 4}], ["/budget/update"]),
+        ([END_USERS], [{**END_USERS, "budget_duration": "1d"}], ["/budget/delete", "/budget/new"]),
+        (
+            [],
+            [END_USERS, {"budget_id": f"{OURS}/other:end-users"}, {"budget_id": "4f3c"}],
+            ["/budget/delete"],
+        ),
+    ],
+)
+def test_budgets_are_this_stacks_by_their_ids(
+    declared: list[Row], found: list[Row], calls: list[str]
+) -> None:
+    whole = {MARK: OURS, "budgets": declared, "teams": [], "keys": []}
+    tasks = reconcile.plan(whole, [], [], found, {}, NOW)
+    assert [call.path for task in tasks for call in task.calls] == calls
 
 
 def test_expiry_goes_as_a_duration() -> None:
@@ -287,7 +323,7 @@ def test_an_error_cut_short_is_tried_again() -> None:
 @pytest.mark.parametrize(
     ("answers", "code", "said"),
     [
-        ([NO_TEAMS, NO_KEYS], 0, "teams: none; keys: none; 2 calls"),
+        ([NO_TEAMS, NO_KEYS, NO_BUDGETS], 0, "teams: none; keys: none; 3 calls"),
         ([(401, {}, "wrong")], 2, "STOPPED: LiteLLM refuses the master key (401 at /v2/team/list: wrong)"),
         ([(400, {}, "no")], 2, "STOPPED: /v2/team/list was refused with 400: no"),
     ],
@@ -296,7 +332,7 @@ def test_the_exit_code_says_whether_to_try_again(
     answers: list[Answer], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     declared, master = tmp_path / "declared.json", tmp_path / "master"
-    declared.write_text(json.dumps({MARK: OURS, "teams": [], "keys": []}))
+    declared.write_text(json.dumps({MARK: OURS, "budgets": [], "teams": [], "keys": []}))
     master.write_text("sk-master")
     with answering(*answers) as proxy:
         line = ["--url", proxy.url, "--declared", str(declared), "--master-key", str(master)]
@@ -308,7 +344,9 @@ def test_an_unreachable_proxy_is_worth_another_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(reconcile, "TRIES", 1)
-    (tmp_path / "declared.json").write_text(json.dumps({MARK: OURS, "teams": [], "keys": [wanted("app")]}))
+    (tmp_path / "declared.json").write_text(
+        json.dumps({MARK: OURS, "budgets": [], "teams": [], "keys": [wanted("app")]})
+    )
     (tmp_path / "app").write_text("sk-value")
     line = ["--url", "http://127.0.0.1:1", "--declared", str(tmp_path / "declared.json")]
     line += ["--keys", str(tmp_path), "--master-key", str(tmp_path / "app")]

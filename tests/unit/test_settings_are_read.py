@@ -19,7 +19,10 @@ RUNS: list[Mapping[str, Any]] = [
     EVERYTHING,
     {
         "cluster": {"stack": "organization/gke-cluster/dev"},
+        "virtualKeys": [{"name": "search-app", "softBudget": 5}],
         "litellm": {
+            "generalSettings": {"alerting": ["slack"]},
+            "secretEnvironment": {"SLACK_WEBHOOK_URL": "slack-webhook"},
             "sharedState": {
                 "kind": "redis",
                 "host": "10.0.0.3",
@@ -27,7 +30,7 @@ RUNS: list[Mapping[str, Any]] = [
                 "passwordSecret": "redis-password",
                 "tls": "verify-ca",
                 "ca": Authority().pem,
-            }
+            },
         },
         "models": [
             {

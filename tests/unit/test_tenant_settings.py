@@ -1,4 +1,4 @@
-"""Teams' and virtual keys' aliases and takeovers: what the settings allow. No program runs."""
+"""Aliases, takeovers, limits of single models, soft budgets and end users: what the settings allow. No program runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ PASTED = "sk-4fK9s2LmQ7xT1vB8nR3wZ6yC5"
 
 def parsed(changes: Mapping[str, Any]) -> settings.Settings:
     sections = {**SETTINGS, "teams": [TEAM], "virtualKeys": [KEY], **changes}
-    return settings.parse(
-        {f"llm-gateway:{name}": json.dumps(value) for name, value in sections.items()}, "dev"
-    )
+    entries = {
+        f"llm-gateway:{name}": json.dumps(value) for name, value in sections.items() if value is not None
+    }
+    return settings.parse(entries, "dev")
 
 
 def team(**changes: Any) -> dict[str, Any]:
@@ -29,6 +30,13 @@ def team(**changes: Any) -> dict[str, Any]:
 
 def key(**changes: Any) -> dict[str, Any]:
     return {"virtualKeys": [{**KEY, **changes}]}
+
+
+URL = {"SLACK_WEBHOOK_URL": "slack-webhook"}
+
+
+def told(*, url: dict[str, str] = URL, **changes: Any) -> dict[str, Any]:
+    return {"litellm": {"generalSettings": {"alerting": ["slack"], **changes}, "secretEnvironment": url}}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +62,44 @@ def key(**changes: Any) -> dict[str, Any]:
         (key(takeOver=True), "virtualKeys[0].takeOver", "without adopt, a new value is made"),
         (key(metadata={"managed_as": "x"}), "virtualKeys[0].metadata.managed_as", "acts on managed_as"),
         (
+            {**key(budget=5, softBudget=5), **told()},
+            "virtualKeys[0].softBudget",
+            "5 is not less than budget: 5",
+        ),
+        (key(softBudget=5), "virtualKeys[0].softBudget", "nowhere to send alerts of budgets to"),
+        ({**key(softBudget=5), **told(alerting=["email"])}, "virtualKeys[0].softBudget", "nowhere to send"),
+        (
+            {**key(softBudget=5), **told(alert_types=["llm_exceptions"])},
+            "virtualKeys[0].softBudget",
+            "nowhere to send",
+        ),
+        ({**key(softBudget=5), **told(url={})}, "virtualKeys[0].softBudget", "nowhere to send"),
+        (key(modelRpm={"gpt": 1}), "virtualKeys[0].modelRpm.gpt", "gpt is no model that it may ask for"),
+        (team(modelTpm={"qwen-local": 0}), "teams[0].modelTpm.qwen-local", "greater than or equal to 1"),
+        (
+            team(modelTpm={"qwen-local": 9}, tpm=8),
+            "teams[0].modelTpm.qwen-local",
+            "9 is more than it has for all",
+        ),
+        (
+            {**team(modelRpm={"qwen-local": 8}), **key(modelRpm={"qwen-local": 9})},
+            "virtualKeys[0].modelRpm.qwen-local",
+            "9 is more than team search has (8)",
+        ),
+        ({"endUsers": {}}, "endUsers", "it has no budget, tpm or rpm"),
+        ({"endUsers": {"budget": 0}}, "endUsers.budget", "greater than 0"),
+        ({"endUsers": {"budget": 1, "budgetPeriod": "1w"}}, "endUsers.budgetPeriod", "should match pattern"),
+        (
+            {"teams": None, "virtualKeys": None, "endUsers": {"budget": 1}},
+            "endUsers",
+            "runs with teams or virtualKeys alone",
+        ),
+        (
+            {"litellm": {"litellmSettings": {"max_end_user_budget_id": "x"}}},
+            "litellm.litellmSettings.max_end_user_budget_id",
+            "promise what it would end",
+        ),
+        (
             {"litellm": {"litellmSettings": {"enable_key_alias_format_validation": True}}},
             "litellm.litellmSettings.enable_key_alias_format_validation",
             "promise what it would end",
@@ -77,6 +123,22 @@ def test_an_alias_is_any_text(alias: str) -> None:
     assert changed.virtual_keys
     assert (changed.teams[0].known_as, changed.virtual_keys[0].known_as) == (alias, alias)
     assert changed.virtual_keys[0].secret_id == "litellm-key-app"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**key(softBudget=5, budget=6), **told()},
+        {**key(softBudget=5), **told(alert_types=["budget_alerts"])},
+        {
+            **team(modelRpm={"qwen-local": 9}, rpm=9),
+            **key(modelRpm={"qwen-local": 9}, modelTpm={"qwen-local": 1}),
+        },
+        {"teams": None, "virtualKeys": [], "endUsers": {"rpm": 1}},
+    ],
+)
+def test_what_can_be_meant_is_allowed(changes: Mapping[str, Any]) -> None:
+    parsed(changes)
 
 
 def test_a_key_is_taken_over_with_the_value_that_it_has() -> None:

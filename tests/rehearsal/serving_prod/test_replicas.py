@@ -196,6 +196,7 @@ def declaration(teams: list[str], keys: list[str]) -> Json:
     routes = {"allowed_routes": ["llm_api_routes", "/key/info", "/team/info"], "expires": None}
     return {
         "managed_by": "llm-gateway/many",
+        "budgets": [],
         "teams": [{"name": name, "team_alias": name, **common} for name in teams],
         "keys": [
             {"name": name, "key_alias": name, "team": teams[number % len(teams)], **common, **routes}
