@@ -196,6 +196,11 @@ def test_a_callbacks_address_is_reached() -> None:
     assert not found.allow(ENDS["LiteLLM"][0], End("10.30.0.7"), 3000)
 
 
+def test_slack_is_reached_where_alerts_go_there() -> None:
+    found = policies(run_program({"litellm": {"generalSettings": {"alerting": ["slack"]}}}))
+    assert found.allow(ENDS["LiteLLM"][0], ENDS["internet"][0], 443)
+
+
 def test_a_mirror_of_weights_is_reached_by_engines_alone() -> None:
     model = {**SETTINGS["models"][0]}
     model["vllm"] = {**model["vllm"], "environment": {"HF_ENDPOINT": "http://10.30.0.8:8080/hub"}}
