@@ -196,7 +196,7 @@ class _Found:
         strangers: dict[str, list[Row]] = {}
         for row in rows:
             if not _is_marked(row, mark):
-                for text in {row[id_], row.get(alias)} - {None}:
+                for text in {str(row[id_]), str(row.get(alias) or row[id_])}:
                     strangers.setdefault(text, []).append(row)
         return cls(
             {_name(row): row for row in ours},
@@ -376,7 +376,7 @@ def _alias(key: Row) -> str:
 def _name(row: Row) -> str:
     """The name that a row of this stack was declared under, with the suffix of a key that is being replaced."""
     alias = _alias(row) if "token" in row else row.get("team_alias") or row["team_id"]
-    name = (row.get("metadata") or {}).get(NAME)
+    name: str | None = _metadata(row).get(NAME)
     return alias if not name else f"{name}{REPLACED}" if alias.endswith(REPLACED) else name
 
 
@@ -385,8 +385,11 @@ def _is_marked(row: Row, mark: str) -> bool:
 
 
 def _owner(row: Row) -> str | None:
-    metadata: Row = row.get("metadata") or {}
-    return metadata.get(MARK)
+    return _metadata(row).get(MARK)
+
+
+def _metadata(row: Row) -> Row:
+    return row.get("metadata") or {}
 
 
 def _not_ours(kind: str, alias: str, row: Row, mark: str) -> str:
@@ -413,9 +416,7 @@ def _nothing_to_take_over(kind: str, alias: str) -> str:
 
 
 def _changed(wanted: Row, found: Row) -> Row:
-    metadata: Row = {
-        key: value for key, value in (found.get("metadata") or {}).items() if key not in LITELLMS_OWN
-    }
+    metadata = {key: value for key, value in _metadata(found).items() if key not in LITELLMS_OWN}
     found = {**found, "metadata": metadata}
     return {key: value for key, value in wanted.items() if _plain(value) != _plain(found.get(key))}
 
@@ -435,7 +436,7 @@ def _told(found: Row, changed: Row, *, of_others: bool = False) -> str:
         if not (of_others and key == "metadata")
     ]
     if of_others:
-        dropped = sorted(set(found.get("metadata") or {}) - {*changed.get("metadata", {}), *LITELLMS_OWN})
+        dropped = sorted(set(_metadata(found)) - {*changed.get("metadata", {}), *LITELLMS_OWN})
         told += [f"metadata without {', '.join(dropped)}"] if dropped else []
         stays = [key for key in STAYS if found.get(key)]
         told += [f"keeps {', '.join(stays)}, which no setting says"] if stays else []
