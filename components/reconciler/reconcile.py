@@ -44,8 +44,8 @@ REPLACED = "/replaced"
 """Suffix of a key's alias while its successor is made; no declared alias ends with it."""
 OWN = ("name", "team", "expires", "take_over")
 """Fields of a declaration that are not sent as they are."""
-LITELLMS_OWN = ("service_account_id", "team_member_budget_id")
-"""Metadata that LiteLLM writes, and that no update changes."""
+FIXED = ("service_account_id",)
+"""Metadata that LiteLLM keeps whatever an update says."""
 STAYS = (
     *(
         "user_id",
@@ -277,7 +277,6 @@ def _plan_keys(
 ) -> Iterator[Task]:
     by_token = {row["token"]: row for row in existing}
     rows = _Found.among(existing, "token", "key_alias", mark, declared)
-    wanted_tokens = set(hashes.values())
     claimed: set[str] = set()
     for wanted in declared:
         name, alias = wanted["name"], wanted["key_alias"]
@@ -285,8 +284,6 @@ def _plan_keys(
             (of, wanted[key]) for of, key in (("team", "team"), ("budget", "budget_id")) if wanted.get(key)
         ]
         found, before = by_token.get(hashes[name]), rows.ours(name, alias)
-        if before and before["token"] in wanted_tokens:
-            before = None  # it is `found`, or the key that is declared under another name
         half_way = rows.by_name.get(name + REPLACED)
         alike = [row for row in rows.strangers.get(alias, ()) if row is not found]
         stranger = found if found and not _is_marked(found, mark) else next(iter(alike), None)
@@ -416,7 +413,7 @@ def _nothing_to_take_over(kind: str, alias: str) -> str:
 
 
 def _changed(wanted: Row, found: Row) -> Row:
-    metadata = {key: value for key, value in _metadata(found).items() if key not in LITELLMS_OWN}
+    metadata = {key: value for key, value in _metadata(found).items() if key not in FIXED}
     found = {**found, "metadata": metadata}
     return {key: value for key, value in wanted.items() if _plain(value) != _plain(found.get(key))}
 
@@ -436,9 +433,9 @@ def _told(found: Row, changed: Row, *, of_others: bool = False) -> str:
         if not (of_others and key == "metadata")
     ]
     if of_others:
-        dropped = sorted(set(_metadata(found)) - {*changed.get("metadata", {}), *LITELLMS_OWN})
+        dropped = sorted(set(_metadata(found)) - {*changed.get("metadata", {}), *FIXED})
         told += [f"metadata without {', '.join(dropped)}"] if dropped else []
-        stays = [key for key in STAYS if found.get(key)]
+        stays = [key for key in STAYS if found.get(key) and key not in changed]
         told += [f"keeps {', '.join(stays)}, which no setting says"] if stays else []
     return ", ".join(told)
 
