@@ -82,8 +82,7 @@ class LiteLLMArgs:
     """Arguments of LiteLLM.
 
     `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
-    URL of the self-hosted models' API; `valkey` None where `litellm` has none run; `end_user_budget` the id of the budget
-    that each end user has. `account` is the pods' Kubernetes
+    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `account` is the pods' Kubernetes
     service account, and `member` the IAM member that it is, which may ask the models of Vertex AI in `vertex_projects`.
     `timeout` is in seconds, migration included.
     """
@@ -95,7 +94,6 @@ class LiteLLMArgs:
     models: Sequence[gateway.Model]
     vllm_url: pulumi.Input[str] | None
     valkey: Valkey | None
-    end_user_budget: str | None
     database: Database
     secret: SyncedSecret
     litellm: gateway.LiteLLM
@@ -304,7 +302,6 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     settings: dict[str, object] = {
         **args.litellm.litellm_settings,
         "request_timeout": args.litellm.request_timeout,
-        **({"max_end_user_budget_id": args.end_user_budget} if args.end_user_budget else {}),
     }
     config: dict[str, object] = {
         "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],

@@ -30,7 +30,7 @@ from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
 from components.vllm import Vllm, VllmArgs
 from outputs import Outputs
-from settings import Settings, end_users
+from settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,7 +299,6 @@ class LlmGateway(pulumi.ComponentResource):
                 models=settings.models,
                 vllm_url=vllm.url if vllm else None,
                 valkey=valkey,  # what replicas count together
-                end_user_budget=end_users.budget_id(owner) if settings.end_users else None,
                 database=database,  # the migration connects at once
                 secret=synced.litellm,  # pods start only with their keys
                 litellm=settings.litellm,
@@ -320,7 +319,6 @@ class LlmGateway(pulumi.ComponentResource):
                     owner=owner,
                     teams=settings.teams or [],
                     virtual_keys=settings.virtual_keys or [],
-                    end_users=settings.end_users,
                     secret=synced.litellm,
                     key_values=synced.tenant_keys,  # a key is made with the value that applications read
                     timeout=timeouts.tenants,

@@ -16,7 +16,6 @@ from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
 from settings import tenants
-from settings.end_users import EndUsers, budget_id
 from settings.gateway import PROXY_MASTER_KEY
 from settings.tenants import MANAGED_BY
 from versions import LITELLM_IMAGE
@@ -46,7 +45,6 @@ class TenantsArgs:
     owner: str
     teams: Sequence[tenants.Team]
     virtual_keys: Sequence[tenants.VirtualKey]
-    end_users: EndUsers | None
     secret: SyncedSecret
     key_values: SyncedSecret | None
     timeout: int
@@ -135,12 +133,9 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
     return {
         MANAGED_BY: args.owner,
         "budgets": [
-            *(
-                {"budget_id": _soft(key, args.owner), "soft_budget": key.soft_budget}
-                for key in args.virtual_keys
-                if key.soft_budget
-            ),
-            *([_of_end_users(args.end_users, args.owner)] if args.end_users else []),
+            {"budget_id": _soft(key, args.owner), "soft_budget": key.soft_budget}
+            for key in args.virtual_keys
+            if key.soft_budget
         ],
         "teams": [{"team_alias": team.known_as, **_of_both(team)} for team in args.teams],
         "keys": [
@@ -153,6 +148,12 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
                 # which sends a request to every model.
                 "allowed_routes": ["llm_api_routes", "/key/info", "/team/info"],
                 "expires": key.expires,
+                # LiteLLM keeps these two in the metadata.
+                "metadata": {
+                    **key.metadata,
+                    **({"model_tpm_limit": key.model_tpm} if key.model_tpm else {}),
+                    **({"model_rpm_limit": key.model_rpm} if key.model_rpm else {}),
+                },
             }
             for key in args.virtual_keys
         ],
@@ -162,16 +163,6 @@ def declaration(args: TenantsArgs) -> dict[str, Any]:
 def _soft(key: tenants.VirtualKey, owner: str) -> str:
     """Id of the budget in LiteLLM that holds a key's soft budget: a key itself has none."""
     return f"{owner}:key/{key.name}"
-
-
-def _of_end_users(end_users: EndUsers, owner: str) -> dict[str, Any]:
-    return {
-        "budget_id": budget_id(owner),
-        "max_budget": end_users.budget,
-        "budget_duration": end_users.budget_period,
-        "tpm_limit": end_users.tpm,
-        "rpm_limit": end_users.rpm,
-    }
 
 
 def _of_both(tenant: tenants.Tenant) -> dict[str, Any]:
@@ -184,12 +175,7 @@ def _of_both(tenant: tenants.Tenant) -> dict[str, Any]:
         "rpm_limit": tenant.rpm,
         "models": tenant.models,
         "blocked": tenant.blocked,
-        # LiteLLM keeps these two in the metadata.
-        "metadata": {
-            **tenant.metadata,
-            **({"model_tpm_limit": tenant.model_tpm} if tenant.model_tpm else {}),
-            **({"model_rpm_limit": tenant.model_rpm} if tenant.model_rpm else {}),
-        },
+        "metadata": tenant.metadata,
     }
 
 

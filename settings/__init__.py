@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from settings import secrets, stack_text, tenants
 from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
-from settings.end_users import EndUsers
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
 from settings.gateway import (
@@ -115,11 +114,6 @@ class Settings(Section):
         about="Virtual keys in LiteLLM, each value in Secret Manager as litellm-key-<name>. "
         "Unset, with teams unset too: this stack manages no tenant. [] deletes the keys that this stack made.",
         write="- {name: search-app, team: search, budget: 50}",
-    )
-    end_users: EndUsers | None = setting(
-        None,
-        about="Limits of each end user, whom a request names as its `user` (docs/tenants.md).",
-        write="endUsers: {budget: 5}",
     )
     charts: Charts = section(Charts)
     timeouts: Timeouts = section(Timeouts)
@@ -431,16 +425,6 @@ class Settings(Section):
         yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, ids)
         url = {**self.litellm.environment, **self.litellm.secret_environment}.get("SLACK_WEBHOOK_URL")
         yield from tenants.untold(self.virtual_keys or [], bool(url) and self.litellm.tells_slack)
-
-    @rule
-    def end_users_are_brought_in(self) -> Iterator[Violation]:
-        if self.end_users and not self.declares_tenants:
-            yield Violation(
-                "endUsers",
-                "what brings them into LiteLLM runs with teams or virtualKeys alone",
-                "no end user would have a limit",
-                "virtualKeys: [] beside it, where others make the keys",
-            )
 
     @rule
     def readers_are_clients(self) -> Iterator[Violation]:

@@ -134,7 +134,11 @@ _REFUSED: Mapping[str, tuple[tuple[str, str, str], ...]] = {
             _LIMITS,
             "teams and virtualKeys",
         ),
-        ("max_end_user_budget.*", "end users would get limits that no setting says, or none", "endUsers"),
+        (
+            "max_end_user_budget.*",
+            "an end user would be refused for what others spent (docs/decisions/budgets.md)",
+            "leave it out",
+        ),
         ("enable_key_alias_format_validation", "LiteLLM would refuse declared aliases", "leave it out"),
         (
             "enable_model_config_credential_overrides",

@@ -106,18 +106,6 @@ class Tenant(Section):
     rpm: int | None = setting(
         None, ge=1, about="Requests per minute; more are refused. Unset means no limit.", write="rpm: 600"
     )
-    model_tpm: ModelLimits = setting(
-        default_factory=dict,
-        about="Tokens per minute of single models, by their aliases, beside tpm.",
-        otherwise="the limit would bind nothing",
-        write="modelTpm: {qwen-local: 20000}",
-    )
-    model_rpm: ModelLimits = setting(
-        default_factory=dict,
-        about="Requests per minute of single models, by their aliases, beside rpm.",
-        otherwise="the limit would bind nothing",
-        write="modelRpm: {qwen-local: 60}",
-    )
     models: list[str] = setting(
         default_factory=list,
         about="Model aliases it may ask for; empty means all, for a key in a team all of the team's.",
@@ -165,6 +153,18 @@ class VirtualKey(Tenant):
         about="Team whose limits hold for the key, too; unset means none.",
         otherwise="no team's limit would hold for it",
         write="team: search",
+    )
+    model_tpm: ModelLimits = setting(
+        default_factory=dict,
+        about="Tokens per minute of single models, by their aliases, beside tpm.",
+        otherwise="the limit would bind nothing",
+        write="modelTpm: {qwen-local: 20000}",
+    )
+    model_rpm: ModelLimits = setting(
+        default_factory=dict,
+        about="Requests per minute of single models, by their aliases, beside rpm.",
+        otherwise="the limit would bind nothing",
+        write="modelRpm: {qwen-local: 60}",
     )
     soft_budget: float | None = setting(
         None,
@@ -301,10 +301,11 @@ def broken(
                     "every request for it would be refused",
                     f"models: [{', '.join(aliases)}], or fewer",
                 )
-            yield from _of_models(f"{kind}[{index}]", tenant, aliases)
     by_name = {team.name: team for team in teams}
     for index, key in enumerate(keys):
         at = f"virtualKeys[{index}]"
+        team = by_name.get(key.team or "")
+        yield from _of_models(at, key, key.models or (team.models if team else []) or aliases)
         if key.secret_id in protected_ids:
             yield Violation(
                 f"{at}.name",
@@ -338,12 +339,11 @@ def untold(keys: Sequence[VirtualKey], told: bool) -> Iterator[Violation]:
             )
 
 
-def _of_models(at: str, tenant: Tenant, aliases: Sequence[str]) -> Iterator[Violation]:
+def _of_models(at: str, key: VirtualKey, allowed: Sequence[str]) -> Iterator[Violation]:
     for name, limits, whole in (
-        ("modelTpm", tenant.model_tpm, tenant.tpm),
-        ("modelRpm", tenant.model_rpm, tenant.rpm),
+        ("modelTpm", key.model_tpm, key.tpm),
+        ("modelRpm", key.model_rpm, key.rpm),
     ):
-        allowed = tenant.models or aliases
         for alias, limit in limits.items():
             if alias not in allowed:
                 yield Violation(
@@ -365,8 +365,8 @@ def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Violation]:
     limits: list[tuple[str, float | None, float | None]] = [
         ("tpm", key.tpm, team.tpm),
         ("rpm", key.rpm, team.rpm),
-        *((f"modelTpm.{alias}", limit, team.model_tpm.get(alias)) for alias, limit in key.model_tpm.items()),
-        *((f"modelRpm.{alias}", limit, team.model_rpm.get(alias)) for alias, limit in key.model_rpm.items()),
+        *((f"modelTpm.{alias}", limit, team.tpm) for alias, limit in key.model_tpm.items()),
+        *((f"modelRpm.{alias}", limit, team.rpm) for alias, limit in key.model_rpm.items()),
     ]
     if key.budget_period == team.budget_period:
         limits.append(("budget", key.budget, team.budget))

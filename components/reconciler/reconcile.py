@@ -163,20 +163,12 @@ def _plan_budgets(
         changed = _changed(wanted, row or {})
         if not row:
             made.append(Task("budget", name, "created", [Call("/budget/new", wanted)]))
-        elif "budget_duration" in changed:
-            # LiteLLM reckons when a period ends as a budget is made, and then when one has ended.
-            calls = [_delete_budget(name), Call("/budget/new", wanted)]
-            made.append(Task("budget", name, "updated", calls, _told(row, changed)))
         elif changed:
             call = Call("/budget/update", {"budget_id": name, **changed})
             made.append(Task("budget", name, "updated", [call], _told(row, changed)))
         else:
             made.append(Task("budget", name, "unchanged"))
-    return made, [Task("budget", name, "deleted", [_delete_budget(name)]) for name in ours]
-
-
-def _delete_budget(name: str) -> Call:
-    return Call("/budget/delete", {"id": name})
+    return made, [Task("budget", name, "deleted", [Call("/budget/delete", {"id": name})]) for name in ours]
 
 
 @dataclass(frozen=True)

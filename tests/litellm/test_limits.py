@@ -1,4 +1,6 @@
-"""What the pinned version enforces of declared limits without a licence: of single models, of end users, soft budgets."""
+"""What the pinned version makes of limits of single models, soft budgets and end users, without a licence.
+
+What it gets wrong is no setting; a test here fails once a version gets it right (docs/decisions/budgets.md)."""
 
 from __future__ import annotations
 
@@ -18,15 +20,7 @@ from tests.litellm.driver import Double, double
 from tests.litellm.upstream import Upstream, serving
 
 OWNER = "llm-gateway/limits"
-END_USERS = f"{OWNER}:end-users"
 SOFT = f"{OWNER}:key/soft"
-EACH = {
-    "budget_id": END_USERS,
-    "max_budget": 0.09,
-    "budget_duration": "1mo",
-    "rpm_limit": 3,
-    "tpm_limit": None,
-}
 Row = dict[str, Any]
 
 
@@ -39,7 +33,6 @@ def slack() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def gateway(slack: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
     config = configuration(0.001, 0.002)
-    config["litellm_settings"] = {"max_end_user_budget_id": END_USERS}
     config["general_settings"]["alerting"] = ["slack"]
     path = tmp_path_factory.mktemp("limits") / "config.yaml"
     path.write_text(json.dumps(config))
@@ -79,76 +72,52 @@ def key(name: str, team: str | None = None, *, budget_id: str | None = None, **m
     }
 
 
-def ask(
-    gateway: Double, key: str, model: str = "small", user: str | None = None, usd: float = 0
-) -> httpx.Response:
-    """One completion for 0.02 USD, or for `usd`."""
-    tokens = round(usd / 0.001)
-    usage = {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
-    content = json.dumps({"usage": usage}) if usd else "ping"
-    body = {"model": model, "messages": [{"role": "user", "content": content}]} | (
+def ask(gateway: Double, key: str, model: str = "small", user: str | None = None) -> httpx.Response:
+    """One completion, for 0.02 USD."""
+    body = {"model": model, "messages": [{"role": "user", "content": "ping"}]} | (
         {"user": user} if user else {}
     )
     bearer = {"authorization": f"Bearer {value(key)}"}
     return gateway.client.post("/v1/chat/completions", json=body, headers=bearer)
 
 
-def test_a_keys_and_a_teams_limits_of_single_models_hold(gateway: Double) -> None:
-    teams = [team("shared", model_rpm_limit={"large": 2})]
+def test_a_keys_limits_of_single_models_hold(gateway: Double) -> None:
+    teams = [team("shared")]
     keys = [
-        key("one", model_rpm_limit={"small": 1}),
+        key("one", "shared", model_rpm_limit={"small": 1}),
+        key("two", "shared", model_rpm_limit={"small": 2}),
         key("few", model_tpm_limit={"small": 10}),
-        key("a", "shared"),
-        key("b", "shared", model_rpm_limit={"small": 1}),
     ]
     declare(gateway, teams=teams, keys=keys)
-    assert [ask(gateway, "one", model).status_code for model in ("small", "small", "large", "large")] == [
-        200,
-        429,
-        200,
-        200,
-    ]
-    answers = [ask(gateway, "few").status_code for _ in range(3)]
-    assert answers[-1] == 429
-    assert ask(gateway, "few", "large").status_code == 200
-    assert [ask(gateway, each, "large").status_code for each in ("a", "b", "b")] == [200, 200, 429]
-    assert ask(gateway, "a").status_code == 200
-    assert declare(gateway, teams=teams, keys=keys) == "teams: 1 unchanged; keys: 4 unchanged"
+    assert statuses(gateway, "one", "small", "small", "large", "large") == [200, 429, 200, 200]
+    assert statuses(gateway, "two", "small", "small", "small", "large") == [200, 200, 429, 200]
+    assert statuses(gateway, "few", "small", "small", "small", "large")[2:] == [429, 200]
+    assert declare(gateway, teams=teams, keys=keys) == "teams: 1 unchanged; keys: 3 unchanged"
     declare(gateway)
 
 
-def test_each_end_user_has_the_limits_of_the_budget(gateway: Double) -> None:
-    assert declare(gateway, budgets=[EACH], keys=[key("app")]).endswith("budgets: 1 created")
-    assert ask(gateway, "app", user="ann", usd=1).status_code == 200
-    refused = eventually_refused(gateway, "ann")
-    assert "ExceededBudget: End User=ann over budget" in refused.text
-    assert [ask(gateway, "app", user="bob").status_code for _ in range(4)] == [200, 200, 200, 429]
-    assert [ask(gateway, "app").status_code for _ in range(5)] == [200] * 5, (
-        "who names no user has no such limit"
-    )
-    assert declare(gateway, budgets=[EACH], keys=[key("app")]).endswith("budgets: 1 unchanged")
-    more = {**EACH, "max_budget": 9}
-    assert declare(gateway, budgets=[more], keys=[key("app")]).endswith("budgets: 1 updated")
-    longer = {**more, "budget_duration": "1d"}
-    reset = budgets(gateway)[END_USERS]["budget_reset_at"]
-    assert declare(gateway, budgets=[longer], keys=[key("app")]).endswith("budgets: 1 updated")
-    assert budgets(gateway)[END_USERS]["budget_reset_at"] < reset
-    assert declare(gateway).endswith("budgets: 1 deleted")
-    assert not budgets(gateway)
+def statuses(gateway: Double, key: str, *models: str) -> list[int]:
+    return [ask(gateway, key, model).status_code for model in models]
 
 
-def budgets(gateway: Double) -> dict[str, Row]:
-    return {row["budget_id"]: row for row in gateway.client.get("/budget/list").json()}
+def test_a_teams_limit_of_a_single_model_counts_each_request_twice(gateway: Double) -> None:
+    declare(gateway, teams=[team("twice", model_rpm_limit={"small": 2})], keys=[key("a", "twice")])
+    assert statuses(gateway, "a", "small", "small", "large") == [200, 429, 200]
+    declare(gateway)
 
 
-def eventually_refused(gateway: Double, user: str) -> httpx.Response:
-    """The first refusal: LiteLLM counts what an end user spent a moment after the answer."""
-    answers: list[httpx.Response] = []
-    while not (answers and answers[-1].is_error):
-        assert len(answers) < 2, "its rpm would refuse a third"
-        time.sleep(1)
-        answers.append(ask(gateway, "app", user=user))
-    return answers[-1]
+def test_what_an_end_user_spends_is_counted_for_who_came_first(gateway: Double) -> None:
+    declare(gateway, keys=[key("app")])
+    for user in ("ann", "bob", "bob"):
+        ask(gateway, "app", user=user).raise_for_status()
+    deadline = time.monotonic() + 30
+    while not (
+        counted := {row["user_id"]: row["spend"] for row in gateway.client.get("/customer/list").json()}
+    ) or (counted["ann"] < 0.05):
+        assert time.monotonic() < deadline, counted
+        time.sleep(0.5)
+    assert counted == {"ann": pytest.approx(0.06)}
+    declare(gateway)
 
 
 def test_a_soft_budget_is_told_and_refuses_nothing(gateway: Double, slack: Upstream) -> None:

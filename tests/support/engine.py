@@ -46,7 +46,6 @@ EVERYTHING: Mapping[str, Any] = {
     "network": {"clientNamespaces": ["apps"]},
     "secrets": {"saltCopy": "projects/example-llm-vault/secrets/llm-gateway-prod-salt"},
     "teams": [{"name": "search", "alias": "Search Team", "takeOver": True, "budget": 50}],
-    "endUsers": {"budget": 5, "tpm": 20000, "rpm": 60},
     "virtualKeys": [
         {
             "name": "search-app",

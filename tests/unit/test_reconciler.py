@@ -220,21 +220,17 @@ def test_what_means_the_same_is_left_alone(declared: Row, found: Row, unchanged:
     assert (task.verb == "unchanged") is unchanged
 
 
-END_USERS = {"budget_id": f"{OURS}:end-users", "max_budget": 5, "budget_duration": "1mo"}
+SOFT = {"budget_id": f"{OURS}:key/app", "soft_budget": 5}
+OTHER_IDS = [{"budget_id": f"{OURS}/other:key/app"}, {"budget_id": "4f3c"}]
 
 
 @pytest.mark.parametrize(
     ("declared", "found", "calls"),
     [
-        ([END_USERS], [], ["/budget/new"]),
-        ([END_USERS], [{**END_USERS, "max_budget": 5.0, "soft_budget": None}], []),
-        ([END_USERS], [{**END_USERS, "max_budget": 4}], ["/budget/update"]),
-        ([END_USERS], [{**END_USERS, "budget_duration": "1d"}], ["/budget/delete", "/budget/new"]),
-        (
-            [],
-            [END_USERS, {"budget_id": f"{OURS}/other:end-users"}, {"budget_id": "4f3c"}],
-            ["/budget/delete"],
-        ),
+        ([SOFT], OTHER_IDS, ["/budget/new"]),
+        ([SOFT], [{**SOFT, "soft_budget": 5.0, "max_budget": None}], []),
+        ([SOFT], [{**SOFT, "soft_budget": 4}], ["/budget/update"]),
+        ([], [SOFT, *OTHER_IDS], ["/budget/delete"]),
     ],
 )
 def test_budgets_are_this_stacks_by_their_ids(

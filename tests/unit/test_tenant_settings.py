@@ -1,4 +1,4 @@
-"""Aliases, takeovers, limits of single models, soft budgets and end users: what the settings allow. No program runs."""
+"""Aliases, takeovers, limits of single models and soft budgets: what the settings allow. No program runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import settings
-from tests.support.engine import SETTINGS
+from tests.support.engine import EVERYTHING, SETTINGS
 
 TEAM = {"name": "search"}
 KEY = {"name": "app", "team": "search"}
@@ -32,6 +32,7 @@ def key(**changes: Any) -> dict[str, Any]:
     return {"virtualKeys": [{**KEY, **changes}]}
 
 
+TWO_MODELS = {"models": EVERYTHING["models"]}
 URL = {"SLACK_WEBHOOK_URL": "slack-webhook"}
 
 
@@ -74,25 +75,22 @@ def told(*, url: dict[str, str] = URL, **changes: Any) -> dict[str, Any]:
             "nowhere to send",
         ),
         ({**key(softBudget=5), **told(url={})}, "virtualKeys[0].softBudget", "nowhere to send"),
-        (key(modelRpm={"gpt": 1}), "virtualKeys[0].modelRpm.gpt", "gpt is no model that it may ask for"),
-        (team(modelTpm={"qwen-local": 0}), "teams[0].modelTpm.qwen-local", "greater than or equal to 1"),
         (
-            team(modelTpm={"qwen-local": 9}, tpm=8),
-            "teams[0].modelTpm.qwen-local",
+            {**TWO_MODELS, **team(models=["qwen-local"]), **key(modelRpm={"claude": 1})},
+            "virtualKeys[0].modelRpm.claude",
+            "claude is no model that it may ask for",
+        ),
+        (key(modelRpm={"gpt": 1}), "virtualKeys[0].modelRpm.gpt", "gpt is no model that it may ask for"),
+        (key(modelTpm={"qwen-local": 0}), "virtualKeys[0].modelTpm.qwen-local", "greater than or equal to 1"),
+        (
+            key(modelTpm={"qwen-local": 9}, tpm=8),
+            "virtualKeys[0].modelTpm.qwen-local",
             "9 is more than it has for all",
         ),
         (
-            {**team(modelRpm={"qwen-local": 8}), **key(modelRpm={"qwen-local": 9})},
+            {**team(rpm=8), **key(modelRpm={"qwen-local": 9})},
             "virtualKeys[0].modelRpm.qwen-local",
             "9 is more than team search has (8)",
-        ),
-        ({"endUsers": {}}, "endUsers", "it has no budget, tpm or rpm"),
-        ({"endUsers": {"budget": 0}}, "endUsers.budget", "greater than 0"),
-        ({"endUsers": {"budget": 1, "budgetPeriod": "1w"}}, "endUsers.budgetPeriod", "should match pattern"),
-        (
-            {"teams": None, "virtualKeys": None, "endUsers": {"budget": 1}},
-            "endUsers",
-            "runs with teams or virtualKeys alone",
         ),
         (
             {"litellm": {"litellmSettings": {"max_end_user_budget_id": "x"}}},
@@ -131,10 +129,9 @@ def test_an_alias_is_any_text(alias: str) -> None:
         {**key(softBudget=5, budget=6), **told()},
         {**key(softBudget=5), **told(alert_types=["budget_alerts"])},
         {
-            **team(modelRpm={"qwen-local": 9}, rpm=9),
+            **team(rpm=9),
             **key(modelRpm={"qwen-local": 9}, modelTpm={"qwen-local": 1}),
         },
-        {"teams": None, "virtualKeys": [], "endUsers": {"rpm": 1}},
     ],
 )
 def test_what_can_be_meant_is_allowed(changes: Mapping[str, Any]) -> None:

@@ -175,25 +175,16 @@ def test_aliases_limits_of_models_and_budgets_are_declared_in_litellms_language(
         alias="Ann.Lee@example.com", softBudget=4, modelRpm={"qwen-local": 9}, modelTpm={"qwen-local": 99}
     )
     taken = {"teams": [{**SEARCH, "alias": "Search Team", "takeOver": True}]}
-    recording = tenants(**taken, **ann, litellm=slack, endUsers={"budget": 5, "rpm": 60})
+    recording = tenants(**taken, **ann, litellm=slack)
     found = declared(recording)
     assert found["budgets"] == [
         {"budget_id": "llm-gateway/dev:key/app", "soft_budget": 4},
-        {
-            "budget_id": "llm-gateway/dev:end-users",
-            "max_budget": 5,
-            "budget_duration": "1mo",
-            "tpm_limit": None,
-            "rpm_limit": 60,
-        },
     ]
     (team,), (key,) = found["teams"], found["keys"]
     assert (team["name"], team["team_alias"], team["take_over"]) == ("search", "Search Team", True)
     assert (key["name"], key["key_alias"]) == ("app", "Ann.Lee@example.com")
     assert key["budget_id"] == "llm-gateway/dev:key/app"
     assert key["metadata"] == {"model_rpm_limit": {"qwen-local": 9}, "model_tpm_limit": {"qwen-local": 99}}
-    values = recording.one("Release", "gateway-litellm-release").inputs["values"]
-    assert values["proxy_config"]["litellm_settings"]["max_end_user_budget_id"] == "llm-gateway/dev:end-users"
     assert recording.one("VirtualKey", "gateway-tenants-key-app").inputs["alias"] == "Ann.Lee@example.com"
 
 
