@@ -73,9 +73,9 @@ mend: ready ## after an `up` was killed: import what Google has and the state of
 	@echo "Mending the state of stack $(STACK) in its sandbox."
 	@$(SANDBOX) exec --stack $(STACK) -- $(CURDIR)/$(VENV) -m tools.mend --stack $(STACK)
 
-takeover: ready ## before an `up` over what Argo CD installed: give the charts' objects to the stack's Releases
+takeover: ready ## before an `up` over what Argo CD installed: give the charts' objects to the stack's Releases; OPTIONS=--finish after it
 	@echo "Marking what the cluster of stack $(STACK) has of its charts."
-	@$(SANDBOX) exec --stack $(STACK) -- $(CURDIR)/$(VENV) -m tools.takeover --stack $(STACK)
+	@$(SANDBOX) exec --stack $(STACK) -- $(CURDIR)/$(VENV) -m tools.takeover --stack $(STACK) $(OPTIONS)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."

@@ -171,30 +171,32 @@ def admit(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str, recover
             f"{_said(live)} already exists, and this stack made it. {_lost(live, RECORDED)}"
         )
     if OWNER not in annotations:
-        _take_fields(api, live)
+        take_fields(api, live)
         return f"{_said(live)} carried no mark of a stack: it is taken over."
     return f"{_said(live)} was left by an interrupted `up` of this stack: it is taken over."
 
 
-def _take_fields(api: DynamicClient, live: Mapping[str, Any]) -> None:
-    """Make the fields that a tool of people's owns this stack's, so that the apply neither conflicts nor leaves any.
+def take_fields(api: DynamicClient, live: Mapping[str, Any], manager: str = FIELD_MANAGER) -> bool:
+    """Make the fields that a tool of people's owns a manager's, so that its apply neither conflicts nor leaves any.
 
-    As client-go's csaupgrade does: https://pkg.go.dev/k8s.io/client-go/util/csaupgrade.
+    As client-go's csaupgrade does: https://pkg.go.dev/k8s.io/client-go/util/csaupgrade. Returns whether there were any.
     """
     metadata = live["metadata"]
     managers: list[dict[str, Any]] = metadata.get("managedFields") or []
     theirs = [entry for entry in managers if entry.get("manager") in TOOLS and not entry.get("subresource")]
     if not theirs:
-        return
-    ours = {**theirs[-1], "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {}}
+        return False
+    fields: dict[str, Any] = {}
     for entry in theirs:
-        ours["fieldsV1"] = _union(ours["fieldsV1"], entry.get("fieldsV1") or {})
+        fields = _union(fields, entry.get("fieldsV1") or {})
+    ours = {**theirs[-1], "manager": manager, "operation": "Apply", "fieldsV1": fields}
     kept = [entry for entry in managers if entry not in theirs]
     # The version has this fail, rather than forget what another client has written meanwhile.
     patch = {"metadata": {"managedFields": [*kept, ours], "resourceVersion": metadata["resourceVersion"]}}
     kind = _kind(api, live["apiVersion"], live["kind"])
     where = {"name": metadata["name"], "namespace": metadata.get("namespace")}
     kind.patch(body=patch, content_type=_MERGE, **where)
+    return True
 
 
 def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,9 @@ release it is of. What a preview would create of Releases is rendered with Helm,
 gets the label and the two annotations that Helm looks for. Nothing else is changed, and no pod restarts. All is looked at
 before anything is marked: an object of another Helm release, or one that Argo CD still manages, stops it.
 
+After the `up`, `--finish` removes what the former manifests said and the charts do not, a variable for example: Helm, which
+takes an object over, leaves it.
+
 It runs `pulumi` and `helm` with the login of an `up`, and reaches the cluster by the current context of KUBECONFIG.
 Source of the marks: Helm 3, pkg/action/validate.go.
 """
@@ -26,7 +29,7 @@ from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
 
-from components.ownership import RELEASE, live_object
+from components.ownership import RELEASE, live_object, take_fields
 from tools import pulumi_cli
 
 Object = dict[str, Any]
@@ -35,6 +38,7 @@ Identity = tuple[str, str, str, str]
 _LABEL = "app.kubernetes.io/managed-by"
 _NAME, _NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 _MERGE = "application/merge-patch+json"
+_MANAGER = "llm-gateway-takeover"
 
 
 class TakeoverError(Exception):
@@ -48,18 +52,29 @@ def to_install(preview: Mapping[str, Any]) -> Iterator[Object]:
             yield step["newState"]["inputs"]
 
 
-def rendered(release: Mapping[str, Any]) -> list[Object]:
+def capabilities(api: DynamicClient) -> list[str]:
+    """Options that have Helm render as for this cluster: its version, and every API that it serves."""
+    kinds = api.resources.search()
+    served = {f"{kind.group_version}{name}" for kind in kinds for name in ("", f"/{kind.kind}")}
+    version: Any = api.version
+    return ["--kube-version", version["kubernetes"]["gitVersion"], "--api-versions", ",".join(sorted(served))]
+
+
+def rendered(release: Mapping[str, Any], options: Sequence[str]) -> list[Object]:
     """The objects that Helm would install, hooks and the chart's `crds` left out. Raises TakeoverError."""
     command = ["helm", "template", release["name"], release["chart"], "--namespace", release["namespace"]]
-    command += ["--no-hooks", "--values", "-"]
+    command += ["--no-hooks", "--values", "-", *options]
     if repository := (release.get("repositoryOpts") or {}).get("repo"):
         command += ["--repo", repository]
     if version := release.get("version"):
         command += ["--version", version]
+    return _objects(command, json.dumps(release.get("values") or {}))
+
+
+def _objects(command: Sequence[str], given: str = "") -> list[Object]:
+    """The objects that a command of Helm prints. Raises TakeoverError."""
     try:
-        done = subprocess.run(
-            command, input=json.dumps(release.get("values") or {}), capture_output=True, text=True
-        )
+        done = subprocess.run(command, input=given, capture_output=True, text=True)
     except FileNotFoundError:
         raise TakeoverError("helm is not on PATH: install it, or in a sandbox use `make takeover`.") from None
     if done.returncode:
@@ -67,17 +82,22 @@ def rendered(release: Mapping[str, Any]) -> list[Object]:
     return [found for found in yaml.safe_load_all(done.stdout) if found]
 
 
-def installed(api: DynamicClient, release: Mapping[str, Any]) -> Iterator[Object]:
-    """The objects of a release that the cluster has."""
-    for body in rendered(release):
-        try:
-            kind = api.resources.get(api_version=body["apiVersion"], kind=body["kind"])
-        except ResourceNotFoundError:
-            continue
-        if kind.namespaced:
-            body["metadata"].setdefault("namespace", release["namespace"])
-        if live := live_object(api, body):
+def installed(api: DynamicClient, release: Mapping[str, Any], options: Sequence[str]) -> Iterator[Object]:
+    """The objects of a release that the cluster has; `options` are its capabilities."""
+    for body in rendered(release, options):
+        if live := _live(api, body, release["namespace"]):
             yield live
+
+
+def _live(api: DynamicClient, body: Object, namespace: str) -> Object | None:
+    """An object of a chart as the cluster has it; its body gets the namespace that Helm would give it."""
+    try:
+        kind = api.resources.get(api_version=body["apiVersion"], kind=body["kind"])
+    except ResourceNotFoundError:
+        return None
+    if kind.namespaced:
+        body["metadata"].setdefault("namespace", namespace)
+    return live_object(api, body)
 
 
 def managed_by_argocd(api: DynamicClient) -> dict[Identity, str]:
@@ -117,7 +137,8 @@ def in_the_way(live: Mapping[str, Any], release: Mapping[str, Any]) -> str | Non
 def take_over(stack: str, api: DynamicClient) -> None:
     """Mark what the next `up` installs over, and say so. Raises TakeoverError and pulumi_cli.PulumiError."""
     preview = json.loads(pulumi_cli.run(stack, "preview", "--json"))
-    found = [(live, release) for release in to_install(preview) for live in installed(api, release)]
+    options = capabilities(api)
+    found = [(live, release) for release in to_install(preview) for live in installed(api, release, options)]
     problems = [problem for live, release in found if (problem := in_the_way(live, release))]
     managed = managed_by_argocd(api)
     wanted = [*(identity_of(live) for live, _ in found), *created(preview)]
@@ -145,6 +166,33 @@ def take_over(stack: str, api: DynamicClient) -> None:
     )
 
 
+def finish(stack: str, api: DynamicClient) -> None:
+    """Remove what other tools' manifests said of the Releases' objects and the charts do not, and say where."""
+    state = json.loads(pulumi_cli.run(stack, "stack", "export"))
+    for resource in state["deployment"]["resources"]:
+        if resource["type"] != RELEASE:
+            continue
+        name, namespace = resource["outputs"]["name"], resource["outputs"]["namespace"]
+        for body in _objects(["helm", "get", "manifest", name, "--namespace", namespace]):
+            live = _live(api, body, namespace)
+            if live is None or not take_fields(api, live, _MANAGER):
+                continue
+            kind = api.resources.get(api_version=body["apiVersion"], kind=body["kind"])
+            # What this manager was given and does not say now, no other manager having it, goes.
+            applied = kind.server_side_apply(
+                body=body,
+                name=body["metadata"]["name"],
+                namespace=body["metadata"].get("namespace"),
+                field_manager=_MANAGER,
+                force_conflicts=True,
+            ).to_dict()
+            print(f"{_said(identity_of(applied))}: {'changed' if _changed(live, applied) else 'as it was'}")
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    return any(before.get(key) != after.get(key) for key in ("data", "rules", "spec", "subjects", "webhooks"))
+
+
 def created(preview: Mapping[str, Any]) -> Iterator[Identity]:
     """The objects that a preview would create without Helm."""
     for step in preview["steps"]:
@@ -161,9 +209,12 @@ def _said(identity: Identity) -> str:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.takeover", description=__doc__)
     parser.add_argument("--stack", required=True)
-    stack = parser.parse_args(arguments).stack
+    parser.add_argument(
+        "--finish", action="store_true", help="after the `up`: remove what former manifests left"
+    )
+    given = parser.parse_args(arguments)
     try:
-        take_over(stack, DynamicClient(new_client_from_config()))
+        (finish if given.finish else take_over)(given.stack, DynamicClient(new_client_from_config()))
     except (TakeoverError, pulumi_cli.PulumiError, DynamicApiError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -107,7 +107,7 @@ def manage(sandbox: Sandbox) -> None:
     api.create(APPLICATIONS, {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", **application})
 
 
-def take_over(sandbox: Sandbox) -> Result:
+def take_over(sandbox: Sandbox, *options: str) -> Result:
     """Run `tools.takeover` as `make takeover` does."""
     line = (
         "env",
@@ -152,7 +152,11 @@ def test_what_argo_cd_installed_becomes_this_programs(own_dev: Sandbox) -> None:
     assert stored(own_dev) == rows
     assert volumes(own_dev) == claims
     assert {path: own_dev.get(path)["metadata"]["uid"] for path in uids} == uids
-    assert "FROM_GITOPS" not in json.dumps(own_dev.get(PROXY))
+    assert "FROM_GITOPS" in json.dumps(own_dev.get(PROXY)["spec"])
+    finished = take_over(own_dev, "--finish").succeeded().text
+    assert "Deployment llm-gateway/litellm: changed" in finished
+    assert "Service llm-gateway/litellm: as it was" in finished
+    assert "FROM_GITOPS" not in json.dumps(own_dev.get(PROXY)["spec"])
     parameters = own_dev.get(DATABASE)["spec"]["postgresql"]["parameters"]
     assert "work_mem" not in parameters
     assert parameters["max_connections"] != "77"

@@ -49,6 +49,10 @@ class Cluster:
         self.managed = managed
         self.patched: dict[str, Json] = {}
         self.resources = self
+        self.version = {"kubernetes": {"gitVersion": "v1.36.3"}}
+
+    def search(self) -> list[Any]:
+        return [SimpleNamespace(group_version="apps/v1", kind="Deployment")]
 
     def get(self, api_version: str, kind: str) -> Any:
         if kind == "Unknown" or (kind == "Application" and self.managed is None):
@@ -95,7 +99,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
         {"apiVersion": "v1", "kind": "ClusterRole", "metadata": {"name": "litellm"}},
         {"apiVersion": "x/v1", "kind": "Unknown", "metadata": {"name": "litellm"}},
     ]
-    monkeypatch.setattr(takeover, "rendered", lambda _: json.loads(json.dumps(chart)))
+    monkeypatch.setattr(takeover, "rendered", lambda *_: json.loads(json.dumps(chart)))
     monkeypatch.setattr(pulumi_cli, "run", lambda *_: json.dumps({"steps": STEPS}))
 
 
@@ -153,9 +157,11 @@ def test_helm_renders_what_the_release_says(tmp_path: Any, monkeypatch: pytest.M
     )
     helm.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert takeover.rendered(RELEASE) == [{"kind": "A"}, {"kind": "B"}]
+    options = takeover.capabilities(Cluster())  # type: ignore[arg-type]
+    assert takeover.rendered(RELEASE, options) == [{"kind": "A"}, {"kind": "B"}]
     line = (tmp_path / "line").read_text().split()
     assert line[:5] == ["template", "litellm", "litellm-helm", "--namespace", "gateway"]
+    assert line[8:12] == ["--kube-version", "v1.36.3", "--api-versions", "apps/v1,apps/v1/Deployment"]
     assert line[-4:] == ["--repo", "https://charts.example", "--version", "1.2.3"]
     assert json.loads((tmp_path / "values").read_text()) == RELEASE["values"]
 
@@ -163,4 +169,4 @@ def test_helm_renders_what_the_release_says(tmp_path: Any, monkeypatch: pytest.M
 def test_without_helm_it_says_so(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(takeover.TakeoverError, match="helm is not on PATH"):
-        takeover.rendered(RELEASE)
+        takeover.rendered(RELEASE, [])
