@@ -118,7 +118,7 @@ def take_over(sandbox: Sandbox, *options: str) -> Result:
         "--stack",
         sandbox.stack,
     )
-    return sandbox.run("exec", "--", *line)
+    return sandbox.run("exec", "--", *line, *options)
 
 
 def test_what_argo_cd_installed_becomes_this_programs(own_dev: Sandbox) -> None:
