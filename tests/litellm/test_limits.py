@@ -33,7 +33,7 @@ def slack() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def gateway(slack: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
     config = configuration(0.001, 0.002)
-    config["general_settings"]["alerting"] = ["slack"]
+    config["general_settings"] |= {"alerting": ["slack"], "alert_types": ["budget_alerts"]}
     path = tmp_path_factory.mktemp("limits") / "config.yaml"
     path.write_text(json.dumps(config))
     hook = slack.url.replace("127.0.0.1", "localhost")
