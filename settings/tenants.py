@@ -170,8 +170,8 @@ class VirtualKey(Tenant):
         None,
         gt=0,
         allow_inf_nan=False,
-        about="USD per budgetPeriod from which LiteLLM tells Slack, once a day, and refuses nothing. It needs "
-        "litellm.generalSettings.alerting (docs/tenants.md).",
+        about="USD per budgetPeriod. LiteLLM tells Slack, once a day, that the key has spent it, or goes on to by the end of the month; it "
+        "refuses nothing. It needs litellm.generalSettings (docs/tenants.md).",
         otherwise="nobody would be told, or with each request",
         write="softBudget: 15",
     )
