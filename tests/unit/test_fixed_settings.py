@@ -42,7 +42,7 @@ def live() -> State:
     [
         *(
             ({"namespaces": {key: "other"}}, [f"namespaces.{key}: made with "])
-            for key in Namespaces().model_dump(by_alias=True)
+            for key in Namespaces().names
         ),
         (
             {"gcp": {"project": "other-project"}},
@@ -57,6 +57,7 @@ def live() -> State:
             {"cluster": {"stack": "organization/c/dev"}},
             ["cluster.name", "cluster.location", "cluster.project"],
         ),
+        ({"namespaces": {"existing": ["serving"]}}, ["namespaces.existing: made with"]),
         ({"recover": True}, ["recover: this stack's state is not lost"]),
     ],
     ids=str,
