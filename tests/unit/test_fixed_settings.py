@@ -40,10 +40,7 @@ def live() -> State:
 @pytest.mark.parametrize(
     ("changes", "keys"),
     [
-        *(
-            ({"namespaces": {key: "other"}}, [f"namespaces.{key}: made with "])
-            for key in Namespaces().names
-        ),
+        *(({"namespaces": {key: "other"}}, [f"namespaces.{key}: made with "]) for key in Namespaces().names),
         (
             {"gcp": {"project": "other-project"}},
             ["gcp.project: made with example-llm-dev, now other-project"],
