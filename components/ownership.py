@@ -240,7 +240,8 @@ def admit_release(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str,
     mark = annotations.get(OWNER)
     if (mark or "").rpartition("/")[0] != owner and (mark or not recover):
         raise pulumi.RunError(
-            f"{release} exists in a namespace that is not this stack's. Uninstall it, or choose another namespace."
+            f"{release} exists in a namespace that is not this stack's. Uninstall it, or choose another namespace. If an `up` of "
+            "this stack was interrupted in a namespace of somebody else's, run it with llm-gateway:recover: true."
         )
     if annotations.get(_recorded(inputs)) == records[0]["metadata"]["uid"] and not recover:
         raise pulumi.RunError(
