@@ -35,7 +35,7 @@ REPLACED = "/replaced"
 """How LiteLLM's alias of a key ends while another value takes its place (components/reconciler)."""
 _MEANS_MORE = frozenset(
     {
-        *(MANAGED_BY, MANAGED_AS),
+        *(MANAGED_BY, MANAGED_AS, "managed_budget"),
         *("model_rpm_limit", "model_tpm_limit", "mcp_rpm_limit", "rpm_limit_type", "tpm_limit_type"),
         *("enforced_params", "temp_budget_increase", "temp_budget_expiry", "allowed_vector_store_indexes"),
         *("enforced_batch_output_expires_after", "enforced_file_expires_after", "disable_global_guardrails"),

@@ -40,6 +40,8 @@ Row = dict[str, Any]
 
 MARK = "managed_by"
 NAME = "managed_as"
+BUDGET = "managed_budget"
+"""Note of a key's budget in its metadata: the listing of keys does not say which one a key has."""
 REPLACED = "/replaced"
 """Suffix of a key's alias while its successor is made; no declared alias ends with it."""
 OWN = ("name", "team", "expires", "take_over")
@@ -50,8 +52,8 @@ STAYS = (
     *(
         "user_id",
         "organization_id",
+        "org_id",
         "project_id",
-        "budget_id",
         "max_parallel_requests",
         "budget_limits",
         "model_max_budget",
@@ -134,7 +136,7 @@ def plan(
     """
     mark = declared[MARK]
     wanted_teams, wanted_keys = (
-        [{**row, "metadata": {**row["metadata"], MARK: mark, NAME: row["name"]}} for row in declared[kind]]
+        [{**row, "metadata": {**row["metadata"], **_notes(row, mark)}} for row in declared[kind]]
         for kind in ("teams", "keys")
     )
     found = _Found.among(teams, "team_id", "team_alias", mark, wanted_teams)
@@ -142,6 +144,10 @@ def plan(
     ids = {team["name"]: row["team_id"] for team in wanted_teams for row in [_team_row(team, found)] if row}
     wanted_keys = [{**key, "team_id": ids.get(key["team"], key["team"])} for key in wanted_keys]
     made, left = _plan_budgets(mark, declared["budgets"], budgets)
+    there = {row["budget_id"] for row in budgets}
+    keys = [
+        {**row, "budget_id": id_ if (id_ := _metadata(row).get(BUDGET)) in there else None} for row in keys
+    ]
     return [
         *made,
         *_plan_teams(mark, wanted_teams, found),
@@ -352,6 +358,12 @@ def _generate(wanted: Row, now: datetime, before: Row | None = None) -> Call:
 
 def _delete(token: str) -> Call:
     return Call("/key/delete", {"keys": [token]})
+
+
+def _notes(wanted: Row, mark: str) -> Row:
+    """What the metadata of a team or a key says of its declaration."""
+    budget = wanted.get("budget_id")
+    return {MARK: mark, NAME: wanted["name"], **({BUDGET: budget} if budget else {})}
 
 
 def _sent(wanted: Row) -> Row:

@@ -151,9 +151,14 @@ def test_a_soft_budget_is_told_and_refuses_nothing(gateway: Double, slack: tuple
     )
     assert declare(gateway, budgets=[{**soft, "soft_budget": 9}], keys=keys).endswith("budgets: 1 updated")
     without = [key("soft")]
-    assert declare(gateway, keys=without) == "teams: none; keys: 1 unchanged; budgets: 1 deleted"
+    assert declare(gateway, keys=without) == "teams: none; keys: 1 updated; budgets: 1 deleted"
     (row,) = gateway.state()["keys"]
     assert row["budget_id"] is None
+    declare(gateway, budgets=[soft], keys=keys)
+    gateway.client.post("/budget/delete", json={"id": SOFT}).raise_for_status()
+    assert declare(gateway, budgets=[soft], keys=keys) == "teams: none; keys: 1 updated; budgets: 1 created"
+    (row,) = gateway.state()["keys"]
+    assert row["budget_id"] == SOFT
     declare(gateway)
 
 

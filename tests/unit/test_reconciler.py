@@ -241,6 +241,25 @@ def test_budgets_are_this_stacks_by_their_ids(
     assert [call.path for task in tasks for call in task.calls] == calls
 
 
+@pytest.mark.parametrize(
+    ("note", "budgets", "verb"),
+    [(SOFT["budget_id"], [SOFT], "unchanged"), (None, [SOFT], "updated"), (SOFT["budget_id"], [], "updated")],
+    ids=["has it", "has none", "its budget is gone"],
+)
+def test_a_key_names_its_budget(note: str | None, budgets: list[Row], verb: str) -> None:
+    marks = {MARK: OURS, NAME: "app"} | ({reconcile.BUDGET: note} if note else {})
+    declared = {
+        MARK: OURS,
+        "budgets": [SOFT],
+        "teams": [],
+        "keys": [wanted("app", budget_id=SOFT["budget_id"])],
+    }
+    found = existing("app", "hash", metadata=marks)
+    *_, task = reconcile.plan(declared, [], [found], budgets, {"app": "hash"}, NOW)
+    assert task.verb == verb
+    assert not task.calls or task.calls[0].body["budget_id"] == SOFT["budget_id"]
+
+
 def test_expiry_goes_as_a_duration() -> None:
     (task,) = keys([wanted("app", expires="2026-02-01T00:00:00Z")], [])
     assert task.calls[0].body["duration"] == "86400s"
