@@ -14,6 +14,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.charts import chart_inputs
 from components.cluster import ClusterHandle
+from components.image_source import ImageSource
 from components.pod_security import ROOT_WITHOUT_RIGHTS
 from components.postgres_cluster import Database
 from components.secret_sync import SyncedSecret
@@ -98,6 +99,7 @@ class LiteLLMArgs:
     secret: SyncedSecret
     litellm: gateway.LiteLLM
     charts: Charts
+    images: ImageSource
     timeout: int
 
 
@@ -115,6 +117,7 @@ class LiteLLM(pulumi.ComponentResource):
             args.database.ready,
             args.secret.ready,
             *([args.valkey.ready] if args.valkey else []),
+            *args.images.ready,
         ]
         for project in args.vertex_projects:
             granted = gcp.projects.IAMMember(
@@ -164,10 +167,11 @@ class LiteLLM(pulumi.ComponentResource):
                 # The chart asks every 10 s, for which a proxy that answers waits 5 s on average.
                 "startupProbe": {"path": path, "periodSeconds": 2, "failureThreshold": 150},
                 "image": {
-                    "repository": LITELLM_IMAGE.repository,
+                    "repository": args.images.at(LITELLM_IMAGE).repository,
                     "tag": LITELLM_IMAGE.pinned_tag,
                     "pullPolicy": "IfNotPresent",
                 },
+                **args.images.values,
                 "serviceAccount": {"create": False, "name": account.metadata.name},
                 "masterkeySecretName": args.secret.name,
                 "masterkeySecretKey": gateway.PROXY_MASTER_KEY,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 
+import versions
 from components import cluster_wide, fixed_settings, ownership, recovery, served
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
@@ -15,6 +16,7 @@ from components.cluster import ClusterHandle
 from components.existing_database import ExistingDatabase, ExistingDatabaseArgs
 from components.gateway_secrets import KEY_READER, GatewaySecrets, GatewaySecretsArgs
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
+from components.image_source import ImageSource
 from components.litellm import LiteLLM, LiteLLMArgs, proxy_account
 from components.namespaces import Namespaces, NamespacesArgs
 from components.operators import (
@@ -25,7 +27,7 @@ from components.operators import (
 )
 from components.owner import owner_label, owner_of
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
-from components.secret_sync import SecretSync, SecretSyncArgs, reader_account
+from components.secret_sync import SecretSync, SecretSyncArgs, SyncedSecret, reader_account
 from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
 from components.vllm import Vllm, VllmArgs
@@ -132,27 +134,21 @@ class LlmGateway(pulumi.ComponentResource):
             child,
         )
 
-        def operator(namespace: pulumi.Output[str] | None) -> OperatorArgs:
+        def operator(namespace: pulumi.Output[str] | None, login: SyncedSecret | None = None) -> OperatorArgs:
             """Of an operator in this namespace of the stack's, or of one that the cluster has."""
             return OperatorArgs(
                 namespace=namespace or namespaces.gateway,
                 install=namespace is not None,
                 cluster=cluster,
                 charts=charts,
+                images=ImageSource(images=settings.images, login=login),
                 timeout=timeouts.operator,
             )
 
+        # It brings the login to the images' registries, and so has none itself.
         external_secrets = ExternalSecretsOperator(
             f"{name}-external-secrets", operator(namespaces.external_secrets), child
         )
-        # A database that exists needs none.
-        cnpg = (
-            None
-            if settings.postgres.existing
-            else CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child)
-        )
-        # CRDs served, webhook answering.
-        database_needs: list[pulumi.Resource] = [cnpg.ready] if cnpg else []
         synced = SecretSync(
             f"{name}-secret-sync",
             SecretSyncArgs(
@@ -160,12 +156,33 @@ class LlmGateway(pulumi.ComponentResource):
                 cluster=cluster,
                 gateway=namespaces.gateway,
                 serving=namespaces.serving,
+                operators={
+                    part: namespace
+                    for part, namespace in (
+                        ("cnpg", namespaces.cnpg),
+                        ("cert-manager", namespaces.cert_manager),
+                    )
+                    if namespace
+                },
                 reader=namespaces.external_secrets or namespaces.gateway,
                 secrets=secrets,  # versions exist, IAM in force
                 operator_ready=external_secrets.ready,  # CRDs served, webhook answering
             ),
             child,
         )
+
+        def images(part: str) -> ImageSource:
+            """Where the pods of a part get their images from; they wait for the login, where there is one."""
+            return ImageSource(images=settings.images, login=synced.image_pull.get(part))
+
+        # A database that exists needs none.
+        cnpg = (
+            None
+            if settings.postgres.existing
+            else CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg, synced.image_pull.get("cnpg")), child)
+        )
+        # CRDs served, webhook answering.
+        database_needs: list[pulumi.Resource] = [cnpg.ready] if cnpg else []
 
         # From here on a move needs more than an `up`.
         fixed_settings.fix_for_good(
@@ -181,7 +198,9 @@ class LlmGateway(pulumi.ComponentResource):
                 plugin_needs = [cnpg.ready]  # the operator that it extends
                 if namespaces.cert_manager:
                     cert_manager = CertManager(
-                        f"{name}-cert-manager", operator(namespaces.cert_manager), child
+                        f"{name}-cert-manager",
+                        operator(namespaces.cert_manager, synced.image_pull.get("cert-manager")),
+                        child,
                     )
                     # Webhook answering: the plugin's chart has Certificates.
                     plugin_needs.append(cert_manager.ready)
@@ -193,6 +212,7 @@ class LlmGateway(pulumi.ComponentResource):
                     BarmanPluginArgs(
                         namespace=namespaces.cnpg,
                         charts=charts,
+                        images=images("cnpg"),
                         needs=plugin_needs,
                         timeout=timeouts.operator,
                     ),
@@ -240,6 +260,7 @@ class LlmGateway(pulumi.ComponentResource):
                     credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
                     needs=database_needs,
                     postgres=settings.postgres,
+                    images=images("gateway"),
                     protect=protect,
                     timeout=timeouts.postgres,
                 ),
@@ -269,6 +290,7 @@ class LlmGateway(pulumi.ComponentResource):
                     hugging_face=synced.hugging_face,  # with the tokens that they download with,
                     environment=synced.engines,  # and with the secrets in their environments
                     charts=charts,
+                    images=images("serving"),
                     timeout=timeouts.vllm,
                 ),
                 child,
@@ -282,6 +304,7 @@ class LlmGateway(pulumi.ComponentResource):
                     namespace=namespaces.gateway,
                     password=secrets.redis_password,
                     secret=synced.litellm,  # it starts only with its password
+                    images=images("gateway"),
                     timeout=timeouts.valkey,
                 ),
                 child,
@@ -303,6 +326,7 @@ class LlmGateway(pulumi.ComponentResource):
                 secret=synced.litellm,  # pods start only with their keys
                 litellm=settings.litellm,
                 charts=charts,
+                images=images("gateway"),
                 timeout=timeouts.litellm,
             ),
             child,
@@ -321,6 +345,7 @@ class LlmGateway(pulumi.ComponentResource):
                     virtual_keys=settings.virtual_keys or [],
                     secret=synced.litellm,
                     key_values=synced.tenant_keys,  # a key is made with the value that applications read
+                    images=images("gateway"),
                     timeout=timeouts.tenants,
                 ),
                 child,
@@ -353,6 +378,7 @@ class LlmGateway(pulumi.ComponentResource):
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
             database_host=database.host,
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
+            images=[str(settings.images.at(image)) for image in versions.IMAGES],
         )
         # The policies read the second: they see no settings.
         self.register_outputs({"url": litellm.url, "production": settings.production})

@@ -11,6 +11,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.charts import chart_inputs
 from components.gpu_node_pool import GpuNodePool
+from components.image_source import ImageSource
 from components.pod_security import ROOT_WITHOUT_RIGHTS
 from components.secret_sync import SyncedSecret
 from components.volumes import Volume, volumes_only_grow
@@ -45,6 +46,7 @@ class VllmArgs:
     hugging_face: SyncedSecret | None
     environment: SyncedSecret | None
     charts: Charts
+    images: ImageSource
     timeout: int
 
 
@@ -99,8 +101,9 @@ class Vllm(pulumi.ComponentResource):
                     ],
                 },
                 "routerSpec": {
-                    "repository": VLLM_ROUTER_IMAGE.repository,
+                    "repository": args.images.at(VLLM_ROUTER_IMAGE).repository,
                     "tag": VLLM_ROUTER_IMAGE.pinned_tag,
+                    **args.images.values,
                     "imagePullPolicy": "IfNotPresent",
                     "containerSecurityContext": ROOT_WITHOUT_RIGHTS,
                     "labels": {**ROUTER.labels, "release": f"{RELEASE}-router"},
@@ -111,7 +114,11 @@ class Vllm(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.pool.node_pool, *(secret.ready for secret in secrets if secret)],
+                depends_on=[
+                    args.pool.node_pool,
+                    *(secret.ready for secret in secrets if secret),
+                    *args.images.ready,
+                ],
                 hooks=pulumi.ResourceHookBinding(
                     before_update=[volumes_only_grow(f"{name}-volumes", volumes)]
                 ),
@@ -150,7 +157,7 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
         config["extraArgs"] = model.extra_args
     spec: dict[str, object] = {
         "name": name,
-        "repository": VLLM_IMAGE.repository,
+        "repository": args.images.at(VLLM_IMAGE).repository,
         "tag": VLLM_IMAGE.pinned_tag,
         "modelURL": model.model,
         "replicaCount": model.replicas,
@@ -169,6 +176,8 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
         spec |= {"pvcStorage": model.cache_size, "pvcAccessMode": [mode]}
         if model.cache_storage_class:
             spec["storageClass"] = model.cache_storage_class
+    if args.images.login:
+        spec["imagePullSecret"] = args.images.login.name
     if model.revision:
         spec["modelRevision"] = model.revision
     if environment := list(_environment(model, args.environment)):

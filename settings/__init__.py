@@ -28,12 +28,14 @@ from settings.gateway import (
     VllmModel,
 )
 from settings.gke import Cluster, Gcp, GpuPool
+from settings.images import Images
 from settings.machines import MACHINES
 from settings.names import LONGEST
 from settings.operators import Operators
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
+from versions import EXTERNAL_SECRETS_IMAGE
 
 PROJECT = "llm-gateway"
 SPEND_LOG_BYTES = 5 * 1024
@@ -116,6 +118,7 @@ class Settings(Section):
         write="- {name: search-app, team: search, budget: 50}",
     )
     charts: Charts = section(Charts)
+    images: Images = section(Images)
     timeouts: Timeouts = section(Timeouts)
 
     @property
@@ -358,6 +361,22 @@ class Settings(Section):
             )
 
     @rule
+    def the_pull_secret_comes_by_an_operator_that_runs(self) -> Iterator[Violation]:
+        if (
+            self.images.pull_secret
+            and self.operators.external_secrets.install
+            and not self.images.read_by_nodes
+        ):
+            yield Violation(
+                "images.pullSecret",
+                "External Secrets brings it into the cluster, and this stack installs External Secrets, whose image comes from "
+                f"{self.images.at(EXTERNAL_SECRETS_IMAGE).registry}",
+                "its own pods would have nothing to log in with, could not be pulled, and would bring no secret at all",
+                f"for {EXTERNAL_SECRETS_IMAGE.registry} a mirror in Artifact Registry, which nodes read as their own service account; or "
+                "operators.externalSecrets.install: false, and an External Secrets that its owner has given a pull secret",
+            )
+
+    @rule
     def an_existing_databases_password_is_its_owners(self) -> Iterator[Violation]:
         ours = {
             "databasePasswordGeneration": self.secrets.database_password_generation > 1,
@@ -413,7 +432,13 @@ class Settings(Section):
         """The secrets that are only read."""
         vllm_key = self.secrets.existing_vllm_api_key if self.self_hosted else None
         of_engines = {*self.engine_secrets.values(), *self.hugging_face_tokens.values()}
-        references = {*self.litellm_keys.values(), *of_engines, vllm_key, self.database_password}
+        references = {
+            *self.litellm_keys.values(),
+            *of_engines,
+            vllm_key,
+            self.database_password,
+            self.images.pull_secret,
+        }
         return frozenset(filter(None, references))
 
     @rule
@@ -459,6 +484,7 @@ class Settings(Section):
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
         for name, secret in self.litellm.secret_environment.items():
             read[f"litellm.secretEnvironment.{name}"] = secret
+        read["images.pullSecret"] = self.images.pull_secret
         read["postgres.existing.passwordSecret"] = existing.password_secret if existing else None
         for index, model in enumerate(self.models):
             key = f"models[{index}]"
