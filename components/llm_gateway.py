@@ -142,6 +142,7 @@ class LlmGateway(pulumi.ComponentResource):
                 cluster=cluster,
                 charts=charts,
                 images=ImageSource(images=settings.images, login=login),
+                egress=settings.egress,
                 timeout=timeouts.operator,
             )
 
@@ -226,6 +227,7 @@ class LlmGateway(pulumi.ComponentResource):
                     owner=owner_label(owner),
                     cluster=cluster,
                     backups=backups,
+                    egress=settings.egress,
                     # CloudNativePG names the ServiceAccount after its Cluster.
                     writers={
                         account: cluster.member(settings.namespaces.gateway, account)
@@ -289,6 +291,7 @@ class LlmGateway(pulumi.ComponentResource):
                     api_key=synced.vllm,  # engines start only with their key,
                     hugging_face=synced.hugging_face,  # with the tokens that they download with,
                     environment=synced.engines,  # and with the secrets in their environments
+                    egress=settings.egress,
                     charts=charts,
                     images=images("serving"),
                     timeout=timeouts.vllm,
@@ -325,6 +328,8 @@ class LlmGateway(pulumi.ComponentResource):
                 database=database,  # the migration connects at once
                 secret=synced.litellm,  # pods start only with their keys
                 litellm=settings.litellm,
+                egress=settings.egress,
+                urls=settings.litellm_urls,
                 charts=charts,
                 images=images("gateway"),
                 timeout=timeouts.litellm,

@@ -9,12 +9,14 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components import egress
 from components.charts import chart_inputs
 from components.cluster import ClusterHandle
 from components.image_source import ImageSource
 from components.webhook_gate import webhook_answers
 from components.workload import Workload, named
 from settings.deployment import Charts
+from settings.egress import Egress
 from versions import (
     CERT_MANAGER_ACMESOLVER_IMAGE,
     CERT_MANAGER_CAINJECTOR_IMAGE,
@@ -31,6 +33,7 @@ from versions import (
 
 WEBHOOK_PORT = 10250
 """A private GKE control plane reaches only 443 and 10250 on nodes unless a firewall rule is added."""
+AUTHORITIES = "/etc/llm-gateway-authorities"
 EXTERNAL_SECRETS_ACCOUNT = "external-secrets"
 """The Kubernetes service account that reads Secret Manager."""
 
@@ -55,6 +58,7 @@ class OperatorArgs:
     cluster: ClusterHandle
     charts: Charts
     images: ImageSource
+    egress: Egress
     timeout: int
 
 
@@ -161,6 +165,7 @@ class ExternalSecretsOperator(_Operator):
                 "resources": resources,
                 # --wait covers the controller only if it has a probe.
                 "readinessProbe": {"enabled": True},
+                **_way_out(args),
                 "webhook": {"image": image, "resources": resources},
                 "certController": {"image": image, "resources": resources},
             },
@@ -203,6 +208,23 @@ class CertManager(_Operator):
             },
             probe={"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "spec": {"selfSigned": {}}},
         )
+
+
+def _way_out(args: OperatorArgs) -> dict[str, Any]:
+    """What has External Secrets' controller reach Secret Manager by the settings' proxy, and believe their authorities."""
+    variables = egress.of_clients_in_go(args.egress, args.cluster)
+    if not args.egress.ca:
+        return {"extraEnv": egress.listed(variables)} if variables else {}
+    variables["SSL_CERT_DIR"] = f"{egress.SYSTEM_AUTHORITIES}:{AUTHORITIES}"
+    made = egress.config_map(f"{EXTERNAL_SECRETS.name}-authorities", {egress.AUTHORITY: args.egress.ca})
+    volume, mount = egress.mounted("authorities", made["metadata"]["name"], AUTHORITIES)
+    return {
+        "extraEnv": egress.listed(variables),
+        "extraVolumes": [volume],
+        "extraVolumeMounts": [mount],
+        "extraObjects": [made],
+        "podAnnotations": egress.hashes(made["data"]),
+    }
 
 
 def _image(args: OperatorArgs, image: Image) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components import egress
 from components.charts import chart_inputs
 from components.gpu_node_pool import GpuNodePool
 from components.image_source import ImageSource
@@ -16,7 +17,9 @@ from components.pod_security import ROOT_WITHOUT_RIGHTS
 from components.secret_sync import SyncedSecret
 from components.volumes import Volume, volumes_only_grow
 from components.workload import Workload
+from settings.base import urls_in
 from settings.deployment import Charts
+from settings.egress import Egress
 from settings.gateway import VllmModel
 from settings.names import VLLM_RELEASE as RELEASE
 from settings.secrets import variable
@@ -24,6 +27,8 @@ from versions import VLLM_CHART, VLLM_IMAGE, VLLM_ROUTER_IMAGE
 
 ENGINE = Workload("vllm-engine", {"environment": "engine"})
 ROUTER = Workload("vllm-router", {"environment": "router"})
+AUTHORITIES = "/etc/llm-gateway-authorities"
+AUTHORITIES_MAP = f"{RELEASE}-authorities"
 PORT = 8000
 """Of an engine and of the router."""
 STARTUP_PERIOD = 10
@@ -45,6 +50,7 @@ class VllmArgs:
     api_key: SyncedSecret
     hugging_face: SyncedSecret | None
     environment: SyncedSecret | None
+    egress: Egress
     charts: Charts
     images: ImageSource
     timeout: int
@@ -66,9 +72,23 @@ class Vllm(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        secrets = (args.api_key, args.hugging_face, args.environment)
+        depends_on: list[pulumi.Resource] = [
+            args.pool.node_pool,
+            *(secret.ready for secret in secrets if secret),
+            *args.images.ready,
+        ]
+        authorities = egress.files(args.egress)
+        if authorities:
+            made = kubernetes.core.v1.ConfigMap(
+                f"{name}-authorities",
+                metadata=kubernetes.meta.v1.ObjectMetaArgs(name=AUTHORITIES_MAP, namespace=args.namespace),
+                data=authorities,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            depends_on.append(made)
         # Engines and router read the key when they start: another version of it restarts them.
         restarts = args.api_key.annotation
-        secrets = (args.api_key, args.hugging_face, args.environment)
         kubernetes.helm.v3.Release(
             f"{name}-release",
             name=RELEASE,
@@ -94,6 +114,7 @@ class Vllm(pulumi.ComponentResource):
                             "podAnnotations": {
                                 **restarts,
                                 **(args.environment.annotation if args.environment else {}),
+                                **egress.hashes(authorities),
                             },
                             "serviceAccountName": account.metadata.name,
                         }
@@ -114,11 +135,7 @@ class Vllm(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[
-                    args.pool.node_pool,
-                    *(secret.ready for secret in secrets if secret),
-                    *args.images.ready,
-                ],
+                depends_on=depends_on,
                 hooks=pulumi.ResourceHookBinding(
                     before_update=[volumes_only_grow(f"{name}-volumes", volumes)]
                 ),
@@ -180,18 +197,26 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
         spec["imagePullSecret"] = args.images.login.name
     if model.revision:
         spec["modelRevision"] = model.revision
-    if environment := list(_environment(model, args.environment)):
+    if environment := list(_environment(model, args)):
         spec["env"] = environment
+    if args.egress.ca:
+        volume, mount = egress.mounted("authorities", AUTHORITIES_MAP, AUTHORITIES)
+        spec |= {"extraVolumes": [volume], "extraVolumeMounts": [mount]}
     if model.hugging_face_token and args.hugging_face:
         spec["hf_token"] = {"secretName": args.hugging_face.name, "secretKey": name}
     return spec
 
 
-def _environment(model: VllmModel, secret: SyncedSecret | None) -> Iterator[Mapping[str, object]]:
+def _environment(model: VllmModel, args: VllmArgs) -> Iterator[Mapping[str, object]]:
     """The variables of a model's engines beside the chart's."""
-    for name, value in model.environment.items():
-        yield {"name": name, "value": value}
+    yield from egress.listed(args.egress.variables(sorted(urls_in(model.environment))))
+    if args.egress.ca:
+        # Xet downloads in Rust, past the authorities that Python's clients are told of.
+        yield from egress.listed({"PYTHONPATH": AUTHORITIES})
+        yield from egress.listed({"HF_HUB_DISABLE_XET": "1", **model.environment})
+    else:
+        yield from egress.listed(model.environment)
     for name, secret_id in model.secret_environment.items():
-        if secret:
-            reference = {"name": secret.name, "key": variable(secret_id)}
+        if args.environment:
+            reference = {"name": args.environment.name, "key": variable(secret_id)}
             yield {"name": name, "valueFrom": {"secretKeyRef": reference}}

@@ -15,8 +15,19 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from settings import secrets, stack_text, tenants
-from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
+from settings.base import (
+    Section,
+    Violation,
+    gibibytes,
+    repeated,
+    rule,
+    secret_and_version,
+    section,
+    setting,
+    urls_in,
+)
 from settings.deployment import Charts, Namespaces, Network, Timeouts
+from settings.egress import GOOGLE_APIS, STORAGE, Egress
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
 from settings.gateway import (
@@ -103,6 +114,7 @@ class Settings(Section):
     postgres: Postgres = section(Postgres)
     litellm: LiteLLM = section(LiteLLM)
     network: Network = section(Network)
+    egress: Egress = section(Egress)
     teams: list[Team] | None = setting(
         None,
         max_length=500,
@@ -147,6 +159,13 @@ class Settings(Section):
         """Projects whose models the proxy asks as its own Kubernetes service account, sorted."""
         hosted = [model.hosted for model in self.models if model.hosted and model.hosted.as_workload]
         return sorted({model.params["vertex_project"] for model in hosted})
+
+    @property
+    def litellm_urls(self) -> Sequence[str]:
+        """URLs that the settings have the proxy ask, sorted."""
+        urls = {model.endpoint.url for model in self.models if model.endpoint}
+        urls = urls.union(*(model.hosted.urls for model in self.models if model.hosted))
+        return sorted(urls | urls_in(self.litellm.environment))
 
     @property
     def litellm_texts(self) -> set[str]:
@@ -374,6 +393,17 @@ class Settings(Section):
                 "its own pods would have nothing to log in with, could not be pulled, and would bring no secret at all",
                 f"for {EXTERNAL_SECRETS_IMAGE.registry} a mirror in Artifact Registry, which nodes read as their own service account; or "
                 "operators.externalSecrets.install: false, and an External Secrets that its owner has given a pull secret",
+            )
+
+    @rule
+    def backups_reach_their_bucket(self) -> Iterator[Violation]:
+        backed_up = self.postgres.backups.method == "objectStore"
+        if backed_up and self.egress.ca and self.egress.by(STORAGE):
+            yield Violation(
+                "egress.ca",
+                "backups go to Cloud Storage by the proxy, and the plugin for them can be given no authority for it",
+                "where the proxy looks into TLS, no WAL would be archived, and the database never be healthy",
+                f"egress.noProxy: [{GOOGLE_APIS}], and Private Google Access, by which nodes reach it themselves",
             )
 
     @rule

@@ -25,6 +25,7 @@ from settings.base import (
     section,
     setting,
 )
+from settings.egress import VARIABLES as EGRESS_VARIABLES
 from settings.hosted import HostedModel
 from settings.litellm_settings import VARIABLE
 from settings.names import VllmName
@@ -38,7 +39,7 @@ _MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
 _OWN_VARIABLES = re.compile(
     r"(DATABASE|LD|PRISMA|PYTHON|REDIS|SECRET|UI)_?.*|LITELLM_(?!LICENSE$).*|PROXY_MASTER_KEY|UPSTREAM_API_KEY|HOME|PATH|HOST|PORT|"
     r"NUM_WORKERS|CONFIG_FILE_PATH|DIRECT_URL|STORE_MODEL_IN_DB|DISABLE_.*|NO_(DOCS|REDOC|OPENAPI)|ENFORCE_PRISMA_MIGRATION_CHECK|"
-    r"SPEND_LOG_.*|SERVER_ROOT_PATH|USE_.*|WORKER_CONFIG"
+    rf"SPEND_LOG_.*|SERVER_ROOT_PATH|USE_.*|WORKER_CONFIG|{EGRESS_VARIABLES}"
 )
 """Environment variables of the proxy that this program, the chart or the image sets, or that end what the settings promise."""
 
@@ -79,7 +80,7 @@ _SET_ALREADY: Mapping[str, tuple[str, str]] = {
 
 _ENGINES_VARIABLES = re.compile(
     r"(LD|PYTHON|NVIDIA)_?.*|CUDA_VISIBLE_DEVICES|HF_(HOME|TOKEN)|HOME|PATH|POD_IP|PROMETHEUS_MULTIPROC_DIR|RELEASE_NAME|"
-    r"VLLM_(API_KEY|HOST_IP|PORT|USE_V1)"
+    rf"VLLM_(API_KEY|HOST_IP|PORT|USE_V1)|{EGRESS_VARIABLES}"
 )
 """Environment variables of the engines that the chart, the image or the node sets."""
 PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
