@@ -390,6 +390,12 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
             "api_base": vllm_url,
             "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
         }
+    elif model.adapter:
+        params |= {
+            "model": f"hosted_vllm/{model.adapter.model}",
+            "api_base": vllm_url,
+            "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
+        }
     elif model.hosted:
         params |= {**model.hosted.params, "model": model.hosted.model}
     elif model.endpoint:

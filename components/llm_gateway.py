@@ -30,7 +30,7 @@ from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
 from components.secret_sync import SecretSync, SecretSyncArgs, SyncedSecret, reader_account
 from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
-from components.vllm import Vllm, VllmArgs
+from components.vllm import Vllm, VllmArgs, engine_account
 from outputs import Outputs
 from settings import Settings
 
@@ -282,11 +282,16 @@ class LlmGateway(pulumi.ComponentResource):
                 ),
                 child,
             )
+            engines = engine_account(cluster, bool(settings.weight_buckets))
             vllm = Vllm(
                 f"{name}-vllm",
                 VllmArgs(
                     namespace=namespaces.serving,
                     models=settings.self_hosted,
+                    adapters=settings.adapters,
+                    account=engines,
+                    member=cluster.member(settings.namespaces.serving, engines),
+                    buckets=settings.weight_buckets,
                     pool=gpu_pool,  # engines can be scheduled
                     api_key=synced.vllm,  # engines start only with their key,
                     hugging_face=synced.hugging_face,  # with the tokens that they download with,

@@ -193,7 +193,11 @@ def _flows(
         yield Flow(proxy, router, _tcp(vllm.PORT))
         yield Flow(router, engine, _tcp(vllm.PORT))
         yield Flow(router, *api_server)  # finds the engines' pods
-        yield _out(engine, HUGGING_FACE, egress, INTERNET)  # downloads the weights
+        if any(model.asks_hugging_face for model in settings.self_hosted.values()):
+            yield _out(engine, HUGGING_FACE, egress, INTERNET)  # downloads the weights
+        if settings.weight_buckets:
+            yield _out(engine, STORAGE, egress, GOOGLE_APIS)
+            yield Flow(engine, METADATA_SERVER, METADATA_PORTS)
         for model in settings.self_hosted.values():
             yield from (_to_url(engine, egress.by(url) or url) for url in sorted(urls_in(model.environment)))
     if any(model.hosted for model in settings.models):

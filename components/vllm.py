@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
 from components import egress
 from components.charts import chart_inputs
+from components.cluster import ClusterHandle
 from components.gpu_node_pool import GpuNodePool
 from components.image_source import ImageSource
 from components.pod_security import ROOT_WITHOUT_RIGHTS
@@ -31,21 +33,34 @@ AUTHORITIES = "/etc/llm-gateway-authorities"
 AUTHORITIES_MAP = f"{RELEASE}-authorities"
 PORT = 8000
 """Of an engine and of the router."""
+READER_ROLE = "roles/storage.objectViewer"
 STARTUP_PERIOD = 10
 """Seconds between two startup probes, as the chart has it."""
+
+
+def engine_account(cluster: ClusterHandle, logs_in: bool) -> pulumi.Input[str]:
+    """The engines' Kubernetes service account; where it logs in to Google, named after the cluster as secrets' reader is."""
+    if not logs_in:
+        return ENGINE.name
+    return pulumi.Output.format("{0}-{1}-{2}", ENGINE.name, cluster.location, cluster.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models` are by their names here, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face`
+    `models`, and the repositories of their `adapters`, are by their names here, the engines run on `pool`. `account` is their Kubernetes
+    service account, and `member` the IAM member that it is, which may read the `buckets`. `api_key` holds the key under `api-key`; `hugging_face`
     one token per model that needs one, under its name; `environment` the secrets in engines' environments, each under
     its variable's name. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
     models: Mapping[str, VllmModel]
+    adapters: Mapping[str, Sequence[str]]
+    account: pulumi.Input[str]
+    member: pulumi.Input[str]
+    buckets: Sequence[str]
     pool: GpuNodePool
     api_key: SyncedSecret
     hugging_face: SyncedSecret | None
@@ -68,7 +83,7 @@ class Vllm(pulumi.ComponentResource):
         # An engine calls no API server: whoever breaks into it finds no token for one. The router finds engines there.
         account = kubernetes.core.v1.ServiceAccount(
             f"{name}-account",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=ENGINE.name, namespace=args.namespace),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=args.account, namespace=args.namespace),
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -78,6 +93,15 @@ class Vllm(pulumi.ComponentResource):
             *(secret.ready for secret in secrets if secret),
             *args.images.ready,
         ]
+        for bucket in args.buckets:
+            granted = gcp.storage.BucketIAMMember(
+                f"{name}-weights-{bucket}",
+                bucket=bucket,
+                role=READER_ROLE,
+                member=args.member,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            depends_on.append(granted)
         authorities = egress.files(args.egress)
         if authorities:
             made = kubernetes.core.v1.ConfigMap(
@@ -170,13 +194,13 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
     if model.gpus > 1:
         # The chart mounts /dev/shm with it, through which the engine's processes talk.
         config["tensorParallelSize"] = model.gpus
-    if model.extra_args:
-        config["extraArgs"] = model.extra_args
+    if arguments := [*_arguments(model, args.adapters.get(name, [])), *model.extra_args]:
+        config["extraArgs"] = arguments
     spec: dict[str, object] = {
         "name": name,
         "repository": args.images.at(VLLM_IMAGE).repository,
         "tag": VLLM_IMAGE.pinned_tag,
-        "modelURL": model.model,
+        "modelURL": model.weights or model.model,
         "replicaCount": model.replicas,
         "requestCPU": model.cpu,
         "requestMemory": model.memory,
@@ -207,9 +231,21 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
     return spec
 
 
+def _arguments(model: VllmModel, adapters: Sequence[str]) -> Iterator[str]:
+    """What `vllm serve` is told beside the chart's words; `extraArgs`, which come later, are obeyed where both say something."""
+    if model.weights:
+        yield from ("--served-model-name", model.model, "--load-format", "runai_streamer")
+    if adapters:
+        # Not the chart's `enableLoRA`: with it comes a sidecar of an image that nobody pins.
+        yield from ("--enable-lora", "--max-loras", str(len(adapters)), "--lora-modules")
+        yield from (f"{adapter}={adapter}" for adapter in adapters)
+
+
 def _environment(model: VllmModel, args: VllmArgs) -> Iterator[Mapping[str, object]]:
     """The variables of a model's engines beside the chart's."""
     yield from egress.listed(args.egress.variables(sorted(urls_in(model.environment))))
+    if model.weights and "HF_HUB_OFFLINE" not in model.environment:
+        yield from egress.listed({"HF_HUB_OFFLINE": "1"})
     if args.egress.ca:
         # Xet downloads in Rust, past the authorities that Python's clients are told of.
         yield from egress.listed({"PYTHONPATH": AUTHORITIES})

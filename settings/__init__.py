@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import secrets, stack_text, tenants
+from settings import adapters, secrets, stack_text, tenants
 from settings.base import (
     Section,
     Violation,
@@ -271,6 +271,25 @@ class Settings(Section):
                         "fallbacks that are free, or costs for the model",
                     )
 
+    @property
+    def adapters(self) -> Mapping[str, Sequence[str]]:
+        """The repositories of the adapters that a self-hosted model's engines serve, by its name among vLLM's objects."""
+        found = adapters.by_base(self.models)
+        return {
+            model.vllm_name: found[model.alias]
+            for model in self.models
+            if model.vllm and model.alias in found
+        }
+
+    @property
+    def weight_buckets(self) -> Sequence[str]:
+        """The buckets that engines read, sorted."""
+        return sorted({model.bucket for model in self.self_hosted.values() if model.bucket})
+
+    @rule
+    def adapters_are_served(self) -> Iterator[Violation]:
+        yield from adapters.broken(self.models)
+
     @rule
     def vllm_names_differ(self) -> Iterator[Violation]:
         named = [(model.alias, model.vllm_name) for model in self.models if model.vllm]
@@ -318,7 +337,7 @@ class Settings(Section):
     def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
         pool = self.gpu_pool
         for index, model in enumerate(self.models):
-            if not model.vllm or model.vllm.cache != "ephemeral":
+            if not model.vllm or model.vllm.cache != "ephemeral" or model.vllm.weights:
                 continue
             engines = max(1, pool.accelerator_count // model.vllm.gpus)
             # A disk's GB are decimal; the kubelet evicts pods when less than a tenth of it is free.
@@ -403,6 +422,16 @@ class Settings(Section):
                 "egress.ca",
                 "backups go to Cloud Storage by the proxy, and the plugin for them can be given no authority for it",
                 "where the proxy looks into TLS, no WAL would be archived, and the database never be healthy",
+                f"egress.noProxy: [{GOOGLE_APIS}], and Private Google Access, by which nodes reach it themselves",
+            )
+
+    @rule
+    def engines_reach_their_buckets(self) -> Iterator[Violation]:
+        if self.weight_buckets and self.egress.ca and self.egress.by(STORAGE):
+            yield Violation(
+                "egress.ca",
+                "engines read weights from Cloud Storage by the proxy, and vLLM's streamer can be given no authority for it",
+                "where the proxy looks into TLS, no engine would start",
                 f"egress.noProxy: [{GOOGLE_APIS}], and Private Google Access, by which nodes reach it themselves",
             )
 
