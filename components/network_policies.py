@@ -202,9 +202,9 @@ def _flows(
             yield from (_to_url(engine, egress.by(url) or url) for url in sorted(urls_in(model.environment)))
     if any(model.hosted for model in settings.models):
         yield _out(proxy, PROVIDER, egress, INTERNET)
-        if egress.https_proxy:
-            # Only LiteLLM knows its providers' hosts, and so which of them are among these.
-            yield from (_to_host(proxy, host.lstrip("."), 443) for host in egress.no_proxy)
+        google = any(model.provider in ("gemini", "vertex_ai") for model in settings.models)
+        # Only LiteLLM knows its providers' hosts, and so which of them are among these; Google's are known to all.
+        yield from (_to_host(proxy, host, 443) for host in egress.hosts_reached_directly(google))
     if settings.vertex_projects:
         yield Flow(proxy, METADATA_SERVER, METADATA_PORTS)
     for url in settings.litellm_urls:

@@ -75,6 +75,11 @@ class Egress(Section):
             return None
         return self.https_proxy if parts.scheme == "https" else self.http_proxy
 
+    def hosts_reached_directly(self, google: bool) -> Sequence[str]:
+        """What is behind no proxy that is asked for URLs of https; with or without Google's APIs."""
+        hosts = [host.lstrip(".") for host in self.no_proxy if self.https_proxy]
+        return [host for host in hosts if google or not f".{host}".endswith(f".{GOOGLE_APIS}")]
+
     def variables(self, urls: Sequence[str] = ()) -> Mapping[str, str]:
         """Environment variables of a pod that asks these URLs; none where there is no proxy."""
         proxies = {"HTTP_PROXY": self.http_proxy, "HTTPS_PROXY": self.https_proxy}

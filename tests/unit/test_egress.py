@@ -101,7 +101,26 @@ def test_what_is_excepted_is_reached_directly(believing: Recording) -> None:
         assert found.allow(PODS[name], GOOGLE, 443)
         assert not found.allow(PODS[name], End(ADDRESS), 3128)
     assert not found.allow(PODS["engine"], GOOGLE, 443)
-    assert found.allow(PODS["litellm"], GOOGLE, 443)  # whose providers may be Google's
+    assert not found.allow(PODS["litellm"], GOOGLE, 443)  # no model is Google's
+
+
+@pytest.mark.parametrize(
+    ("hosted", "excepted", "direct"),
+    [
+        ("openai/gpt-4o", "googleapis.com", False),
+        ("gemini/gemini-2.5-pro", "generativelanguage.googleapis.com", True),
+        ("openai/gpt-4o", "api.openai.com", True),
+        ("openai/gpt-4o", "8.8.8.8", False),
+    ],
+)
+def test_litellm_reaches_exceptions_that_may_be_its_providers(
+    hosted: str, excepted: str, direct: bool
+) -> None:
+    models = [{"alias": "a", "hosted": {"model": hosted, "apiKeySecret": "key"}}]
+    section = {"httpsProxy": PROXY, "noProxy": [excepted]}
+    recording = run_program({"models": models, "egress": section})
+    found = Policies([policy.inputs for policy in recording.all("NetworkPolicy")])
+    assert found.allow(PODS["litellm"], INTERNET, 443) == direct
 
 
 def test_each_pod_that_goes_out_believes_the_authority(believing: Recording) -> None:
