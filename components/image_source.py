@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
+import pulumi_kubernetes as kubernetes
 
 from components.secret_sync import SyncedSecret
 from settings.images import Images
@@ -24,14 +25,14 @@ class ImageSource:
         return self.images.at(image)
 
     @property
-    def pull_secrets(self) -> list[dict[str, str]]:
-        """As a pod names them."""
-        return [{"name": self.login.name}] if self.login else []
+    def references(self) -> Sequence[kubernetes.core.v1.LocalObjectReferenceArgs] | None:
+        """As a pod names it that the program makes itself."""
+        return [kubernetes.core.v1.LocalObjectReferenceArgs(name=self.login.name)] if self.login else None
 
     @property
     def values(self) -> dict[str, list[dict[str, str]]]:
-        """As most charts and a Cluster take them."""
-        return {"imagePullSecrets": self.pull_secrets} if self.login else {}
+        """As most charts and a Cluster take it."""
+        return {"imagePullSecrets": [{"name": self.login.name}]} if self.login else {}
 
     @property
     def ready(self) -> Sequence[pulumi.Resource]:

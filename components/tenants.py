@@ -193,7 +193,7 @@ def _pod(args: TenantsArgs, declared: pulumi.Input[str]) -> kubernetes.core.v1.P
         restart_policy="Never",
         automount_service_account_token=False,
         enable_service_links=False,
-        image_pull_secrets=args.images.pull_secrets or None,
+        image_pull_secrets=args.images.references,
         security_context=kubernetes.core.v1.PodSecurityContextArgs(
             run_as_non_root=True, run_as_user=USER, run_as_group=USER, fs_group=USER
         ),

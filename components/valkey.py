@@ -76,7 +76,7 @@ class Valkey(pulumi.ComponentResource):
                     ),
                     spec=kubernetes.core.v1.PodSpecArgs(
                         automount_service_account_token=False,
-                        image_pull_secrets=args.images.pull_secrets or None,
+                        image_pull_secrets=args.images.references,
                         security_context=kubernetes.core.v1.PodSecurityContextArgs(
                             run_as_non_root=True, run_as_user=USER, run_as_group=USER
                         ),

@@ -29,7 +29,8 @@ def test_it_passes_the_policies_and_comes_up(sandboxes: Sandboxes, file: Path) -
         sandbox.run("start").succeeded()
         stack = settings.parse(texts, file.stem)
         for secret in stack.made_elsewhere:
-            sandbox.make_secret(secret, f"value-of-{secret}", PROJECT)
+            value = '{"auths": {}}' if secret == stack.images.pull_secret else f"value-of-{secret}"
+            sandbox.make_secret(secret, value, PROJECT)
         for bucket in stack.weight_buckets:
             sandbox.cloud.create("bucket", bucket, {"project": PROJECT, "location": "EUROPE-WEST4"})
         sandbox.run("up").succeeded()

@@ -233,7 +233,7 @@ def test_requests_that_vllm_refuses(
 
 def test_a_client_that_has_gone_stops_the_model() -> None:
     engine, model = Engine.__new__(Engine), Model()
-    engine.names, engine.longest, engine.tells_cached = [MODEL], 4096, False
+    engine.names, engine.longest, engine.tells_cached, engine.adapters = [MODEL], 4096, False, {}
     engine._server, engine._slots = model, threading.Semaphore(2)  # pyright: ignore[reportPrivateUsage]
 
     def send(chunk: dict[str, Any]) -> None:

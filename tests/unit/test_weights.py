@@ -134,7 +134,7 @@ def read(models: list[dict[str, Any]], **others: Any) -> settings.Settings:
 
 
 PROXIED = {"httpsProxy": "http://proxy.example.com:3128", "ca": Authority().pem}
-OFFLINE = {"environment": {"HF_HUB_OFFLINE": "true"}}
+OFFLINE: dict[str, Any] = {"environment": {"HF_HUB_OFFLINE": "true"}}
 VLLM = "models[0].vllm"
 
 
