@@ -70,7 +70,7 @@ class Weights(Section):
     @property
     def bucket(self) -> str | None:
         """The name of the bucket with the weights."""
-        return self.weights.split("/")[2] if self.weights else None
+        return self.weights.removeprefix("gs://").partition("/")[0] if self.weights else None
 
     @rule
     def cache_has_its_class(self) -> Iterator[Violation]:
