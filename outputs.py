@@ -54,8 +54,9 @@ class Outputs:
         metadata={"about": "Version of each chart."},
     )
     images: list[str] = field(
-        default_factory=lambda: [str(image) for image in versions.IMAGES],
-        metadata={"about": "Container images, `repository:tag`."},
+        metadata={
+            "about": "Container images, `repository:tag`, each where nodes pull it from (`images.mirrors`)."
+        }
     )
 
 

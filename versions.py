@@ -31,6 +31,17 @@ class Image:
     digest: str | None = None
 
     @property
+    def registry(self) -> str:
+        """The host of its registry; a repository without one is Docker Hub's."""
+        host, slash, _ = self.repository.partition("/")
+        return host if slash and ("." in host or ":" in host) else "docker.io"
+
+    @property
+    def path(self) -> str:
+        """The repository without its host."""
+        return self.repository.removeprefix(f"{self.registry}/")
+
+    @property
     def pinned_tag(self) -> str:
         """What stands behind the colon; charts that join `repository` and `tag` take it as their tag."""
         return f"{self.tag}@{self.digest}" if self.digest else self.tag
@@ -47,6 +58,7 @@ BARMAN_SIDECAR_IMAGE = Image("ghcr.io/cloudnative-pg/plugin-barman-cloud-sidecar
 CERT_MANAGER_IMAGE = Image("quay.io/jetstack/cert-manager-controller", "v1.21.1")
 CERT_MANAGER_WEBHOOK_IMAGE = Image("quay.io/jetstack/cert-manager-webhook", "v1.21.1")
 CERT_MANAGER_CAINJECTOR_IMAGE = Image("quay.io/jetstack/cert-manager-cainjector", "v1.21.1")
+CERT_MANAGER_ACMESOLVER_IMAGE = Image("quay.io/jetstack/cert-manager-acmesolver", "v1.21.1")
 EXTERNAL_SECRETS_IMAGE = Image("ghcr.io/external-secrets/external-secrets", "v2.6.0")
 VALKEY_IMAGE = Image("valkey/valkey", "8.1.9")
 VLLM_IMAGE = Image("vllm/vllm-openai", "v0.23.0")
@@ -69,6 +81,7 @@ IMAGES = (
     CERT_MANAGER_IMAGE,
     CERT_MANAGER_WEBHOOK_IMAGE,
     CERT_MANAGER_CAINJECTOR_IMAGE,
+    CERT_MANAGER_ACMESOLVER_IMAGE,
     EXTERNAL_SECRETS_IMAGE,
     VALKEY_IMAGE,
     VLLM_IMAGE,

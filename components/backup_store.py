@@ -9,9 +9,10 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
-from components import fixed_settings
+from components import egress, fixed_settings
 from components.cluster import ClusterHandle
 from components.owner import LABEL, refuse_what_is_not_ours
+from settings.egress import Egress
 from settings.postgres import Backups
 
 OBJECT_STORE = "litellm-pg-backups"
@@ -37,6 +38,7 @@ class BackupStoreArgs:
     owner: str
     cluster: ClusterHandle
     backups: Backups
+    egress: Egress
     writers: Mapping[str, pulumi.Input[str]]
     namespace: pulumi.Input[str]
     plugin_ready: pulumi.Resource
@@ -119,10 +121,15 @@ class BackupStore(pulumi.ComponentResource):
                 },
                 "retentionPolicy": f"{backups.retention_days}d",
                 "instanceSidecarConfiguration": {
+                    **(
+                        {"env": egress.listed(variables)}
+                        if (variables := egress.of_clients_in_go(args.egress, args.cluster))
+                        else {}
+                    ),
                     "resources": {
                         "requests": {"cpu": "50m", "memory": "128Mi"},
                         "limits": {"memory": "512Mi"},
-                    }
+                    },
                 },
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[args.plugin_ready]),

@@ -9,6 +9,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.charts import chart_inputs
+from components.image_source import ImageSource
 from components.workload import named
 from settings.deployment import Charts
 from versions import BARMAN_PLUGIN_CHART, BARMAN_PLUGIN_IMAGE, BARMAN_SIDECAR_IMAGE, Image
@@ -29,6 +30,7 @@ class BarmanPluginArgs:
 
     namespace: pulumi.Input[str]
     charts: Charts
+    images: ImageSource
     needs: Sequence[pulumi.Resource]
     timeout: int
 
@@ -49,14 +51,15 @@ class BarmanPlugin(pulumi.ComponentResource):
             **chart_inputs(args.charts, BARMAN_PLUGIN_CHART),
             timeout=args.timeout,
             values={
-                "image": _image(BARMAN_PLUGIN_IMAGE),
-                "sidecarImage": _image(BARMAN_SIDECAR_IMAGE),
+                "image": _image(args.images.at(BARMAN_PLUGIN_IMAGE)),
+                "sidecarImage": _image(args.images.at(BARMAN_SIDECAR_IMAGE)),
+                **args.images.values,
                 "resources": {
                     "requests": {"cpu": "50m", "memory": "128Mi"},
                     "limits": {"memory": "128Mi"},
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needs)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.needs, *args.images.ready]),
         )
         self.register_outputs({})
 

@@ -12,8 +12,10 @@ import pulumi
 import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
+from components import egress
 from components.charts import chart_inputs
 from components.cluster import ClusterHandle
+from components.image_source import ImageSource
 from components.pod_security import ROOT_WITHOUT_RIGHTS
 from components.postgres_cluster import Database
 from components.secret_sync import SyncedSecret
@@ -22,6 +24,7 @@ from components.valkey import Valkey
 from components.workload import named
 from settings import gateway
 from settings.deployment import Charts
+from settings.egress import Egress
 from settings.secrets import variable
 from versions import LITELLM_CHART, LITELLM_IMAGE
 
@@ -83,7 +86,8 @@ class LiteLLMArgs:
 
     `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
     URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `account` is the pods' Kubernetes
-    service account, and `member` the IAM member that it is, which may ask the models of Vertex AI in `vertex_projects`.
+    service account, and `member` the IAM member that it is, which may ask the models of Vertex AI in `vertex_projects`. `urls`
+    are those that the settings have it ask.
     `timeout` is in seconds, migration included.
     """
 
@@ -97,7 +101,10 @@ class LiteLLMArgs:
     database: Database
     secret: SyncedSecret
     litellm: gateway.LiteLLM
+    egress: Egress
+    urls: Sequence[str]
     charts: Charts
+    images: ImageSource
     timeout: int
 
 
@@ -115,6 +122,7 @@ class LiteLLM(pulumi.ComponentResource):
             args.database.ready,
             args.secret.ready,
             *([args.valkey.ready] if args.valkey else []),
+            *args.images.ready,
         ]
         for project in args.vertex_projects:
             granted = gcp.projects.IAMMember(
@@ -164,10 +172,11 @@ class LiteLLM(pulumi.ComponentResource):
                 # The chart asks every 10 s, for which a proxy that answers waits 5 s on average.
                 "startupProbe": {"path": path, "periodSeconds": 2, "failureThreshold": 150},
                 "image": {
-                    "repository": LITELLM_IMAGE.repository,
+                    "repository": args.images.at(LITELLM_IMAGE).repository,
                     "tag": LITELLM_IMAGE.pinned_tag,
                     "pullPolicy": "IfNotPresent",
                 },
+                **args.images.values,
                 "serviceAccount": {"create": False, "name": account.metadata.name},
                 "masterkeySecretName": args.secret.name,
                 "masterkeySecretKey": gateway.PROXY_MASTER_KEY,
@@ -190,7 +199,7 @@ class LiteLLM(pulumi.ComponentResource):
                     **args.secret.annotation,
                     **args.database.credentials.annotation,
                     "llm-gateway/hooks": hashlib.sha256(HOOK.read_bytes()).hexdigest()[:16],
-                    **_hashes(authorities),
+                    **egress.hashes(authorities),
                 },
                 # A pod that is to end serves on until every node has heard that it leaves the Service. Of the chart's
                 # 90 s of grace it then has the rest to answer the requests under way, and 20 s of it to write spend.
@@ -205,6 +214,7 @@ class LiteLLM(pulumi.ComponentResource):
                 },
                 "envVars": {
                     **args.litellm.environment,
+                    **args.egress.variables(args.urls),
                     # Without it a failed migration exits 0 and the proxy starts on an old schema.
                     "ENFORCE_PRISMA_MIGRATION_CHECK": "true",
                     # Teams and keys are the stack's settings: nobody needs the UI, which would answer every client.
@@ -221,7 +231,7 @@ class LiteLLM(pulumi.ComponentResource):
                     # Prices are the pinned version's; without it each start waits for a download that policies deny.
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
                     "LITELLM_WORKER_STARTUP_HOOKS": f"{HOOK.stem}:install",
-                    "PYTHONPATH": _HOOKS_PATH,
+                    "PYTHONPATH": f"{_HOOKS_PATH}:{AUTHORITIES}" if args.egress.ca else _HOOKS_PATH,
                 },
                 "proxy_config": _proxy_config(args),
                 "resources": {
@@ -273,15 +283,7 @@ def _authorities(args: LiteLLMArgs) -> dict[str, str]:
     """The files under AUTHORITIES, by name."""
     existing = args.database.existing
     found = {REDIS_CA: args.litellm.shared_state.ca, DATABASE_CA: existing.ca if existing else None}
-    return {name: pem for name, pem in found.items() if pem}
-
-
-def _hashes(authorities: Mapping[str, str]) -> dict[str, str]:
-    """For a pod that reads the files when it starts: other ones restart it."""
-    return {
-        f"llm-gateway/{name}": hashlib.sha256(pem.encode()).hexdigest()[:16]
-        for name, pem in authorities.items()
-    }
+    return {name: pem for name, pem in found.items() if pem} | egress.files(args.egress)
 
 
 def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
@@ -385,6 +387,12 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
     if model.vllm:
         params |= {
             "model": f"hosted_vllm/{model.vllm.model}",
+            "api_base": vllm_url,
+            "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
+        }
+    elif model.adapter:
+        params |= {
+            "model": f"hosted_vllm/{model.adapter.model}",
             "api_base": vllm_url,
             "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
         }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 
+import versions
 from components import cluster_wide, existing_namespaces, fixed_settings, ownership, recovery, served
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
@@ -15,6 +16,7 @@ from components.cluster import ClusterHandle
 from components.existing_database import ExistingDatabase, ExistingDatabaseArgs
 from components.gateway_secrets import KEY_READER, GatewaySecrets, GatewaySecretsArgs
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
+from components.image_source import ImageSource
 from components.litellm import LiteLLM, LiteLLMArgs, proxy_account
 from components.namespaces import Namespaces, NamespacesArgs
 from components.operators import (
@@ -25,10 +27,10 @@ from components.operators import (
 )
 from components.owner import owner_label, owner_of
 from components.postgres_cluster import PostgresCluster, PostgresClusterArgs
-from components.secret_sync import SecretSync, SecretSyncArgs, reader_account
+from components.secret_sync import SecretSync, SecretSyncArgs, SyncedSecret, reader_account
 from components.tenants import Tenants, TenantsArgs
 from components.valkey import Valkey, ValkeyArgs
-from components.vllm import Vllm, VllmArgs
+from components.vllm import Vllm, VllmArgs, engine_account
 from outputs import Outputs
 from settings import Settings
 
@@ -134,27 +136,22 @@ class LlmGateway(pulumi.ComponentResource):
             child,
         )
 
-        def operator(namespace: pulumi.Output[str] | None) -> OperatorArgs:
+        def operator(namespace: pulumi.Output[str] | None, login: SyncedSecret | None = None) -> OperatorArgs:
             """Of an operator in this namespace of the stack's, or of one that the cluster has."""
             return OperatorArgs(
                 namespace=namespace or namespaces.gateway,
                 install=namespace is not None,
                 cluster=cluster,
                 charts=charts,
+                images=ImageSource(images=settings.images, login=login),
+                egress=settings.egress,
                 timeout=timeouts.operator,
             )
 
+        # It brings the login to the images' registries, and so has none itself.
         external_secrets = ExternalSecretsOperator(
             f"{name}-external-secrets", operator(namespaces.external_secrets), child
         )
-        # A database that exists needs none.
-        cnpg = (
-            None
-            if settings.postgres.existing
-            else CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg), child)
-        )
-        # CRDs served, webhook answering.
-        database_needs: list[pulumi.Resource] = [cnpg.ready] if cnpg else []
         synced = SecretSync(
             f"{name}-secret-sync",
             SecretSyncArgs(
@@ -162,12 +159,33 @@ class LlmGateway(pulumi.ComponentResource):
                 cluster=cluster,
                 gateway=namespaces.gateway,
                 serving=namespaces.serving,
+                operators={
+                    part: namespace
+                    for part, namespace in (
+                        ("cnpg", namespaces.cnpg),
+                        ("cert-manager", namespaces.cert_manager),
+                    )
+                    if namespace
+                },
                 reader=namespaces.external_secrets or namespaces.gateway,
                 secrets=secrets,  # versions exist, IAM in force
                 operator_ready=external_secrets.ready,  # CRDs served, webhook answering
             ),
             child,
         )
+
+        def images(part: str) -> ImageSource:
+            """Where the pods of a part get their images from; they wait for the login, where there is one."""
+            return ImageSource(images=settings.images, login=synced.image_pull.get(part))
+
+        # A database that exists needs none.
+        cnpg = (
+            None
+            if settings.postgres.existing
+            else CnpgOperator(f"{name}-cnpg", operator(namespaces.cnpg, synced.image_pull.get("cnpg")), child)
+        )
+        # CRDs served, webhook answering.
+        database_needs: list[pulumi.Resource] = [cnpg.ready] if cnpg else []
 
         # From here on a move needs more than an `up`.
         fixed_settings.fix_for_good(
@@ -183,7 +201,9 @@ class LlmGateway(pulumi.ComponentResource):
                 plugin_needs = [cnpg.ready]  # the operator that it extends
                 if namespaces.cert_manager:
                     cert_manager = CertManager(
-                        f"{name}-cert-manager", operator(namespaces.cert_manager), child
+                        f"{name}-cert-manager",
+                        operator(namespaces.cert_manager, synced.image_pull.get("cert-manager")),
+                        child,
                     )
                     # Webhook answering: the plugin's chart has Certificates.
                     plugin_needs.append(cert_manager.ready)
@@ -195,6 +215,7 @@ class LlmGateway(pulumi.ComponentResource):
                     BarmanPluginArgs(
                         namespace=namespaces.cnpg,
                         charts=charts,
+                        images=images("cnpg"),
                         needs=plugin_needs,
                         timeout=timeouts.operator,
                     ),
@@ -208,6 +229,7 @@ class LlmGateway(pulumi.ComponentResource):
                     owner=owner_label(owner),
                     cluster=cluster,
                     backups=backups,
+                    egress=settings.egress,
                     # CloudNativePG names the ServiceAccount after its Cluster.
                     writers={
                         account: cluster.member(settings.namespaces.gateway, account)
@@ -242,6 +264,7 @@ class LlmGateway(pulumi.ComponentResource):
                     credentials=synced.database,  # initdb reads the owner's password once, at bootstrap
                     needs=database_needs,
                     postgres=settings.postgres,
+                    images=images("gateway"),
                     protect=protect,
                     timeout=timeouts.postgres,
                 ),
@@ -261,16 +284,23 @@ class LlmGateway(pulumi.ComponentResource):
                 ),
                 child,
             )
+            engines = engine_account(cluster, bool(settings.weight_buckets))
             vllm = Vllm(
                 f"{name}-vllm",
                 VllmArgs(
                     namespace=namespaces.serving,
                     models=settings.self_hosted,
+                    adapters=settings.adapters,
+                    account=engines,
+                    member=cluster.member(settings.namespaces.serving, engines),
+                    buckets=settings.weight_buckets,
                     pool=gpu_pool,  # engines can be scheduled
                     api_key=synced.vllm,  # engines start only with their key,
                     hugging_face=synced.hugging_face,  # with the tokens that they download with,
                     environment=synced.engines,  # and with the secrets in their environments
+                    egress=settings.egress,
                     charts=charts,
+                    images=images("serving"),
                     timeout=timeouts.vllm,
                 ),
                 child,
@@ -284,6 +314,7 @@ class LlmGateway(pulumi.ComponentResource):
                     namespace=namespaces.gateway,
                     password=secrets.redis_password,
                     secret=synced.litellm,  # it starts only with its password
+                    images=images("gateway"),
                     timeout=timeouts.valkey,
                 ),
                 child,
@@ -304,7 +335,10 @@ class LlmGateway(pulumi.ComponentResource):
                 database=database,  # the migration connects at once
                 secret=synced.litellm,  # pods start only with their keys
                 litellm=settings.litellm,
+                egress=settings.egress,
+                urls=settings.litellm_urls,
                 charts=charts,
+                images=images("gateway"),
                 timeout=timeouts.litellm,
             ),
             child,
@@ -323,6 +357,7 @@ class LlmGateway(pulumi.ComponentResource):
                     virtual_keys=settings.virtual_keys or [],
                     secret=synced.litellm,
                     key_values=synced.tenant_keys,  # a key is made with the value that applications read
+                    images=images("gateway"),
                     timeout=timeouts.tenants,
                 ),
                 child,
@@ -356,6 +391,7 @@ class LlmGateway(pulumi.ComponentResource):
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
             database_host=database.host,
             gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
+            images=[str(settings.images.at(image)) for image in versions.IMAGES],
         )
         # The policies read the second: they see no settings.
         self.register_outputs({"url": litellm.url, "production": settings.production})

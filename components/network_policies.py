@@ -21,6 +21,7 @@ from components import barman_plugin, litellm, operators, postgres_cluster, tena
 from components.workload import Workload
 from settings import Settings
 from settings.base import urls_in
+from settings.egress import HUGGING_FACE, SECRETS, STORAGE, Egress
 from settings.tls import service_namespace
 
 Peer = kubernetes.networking.v1.NetworkPolicyPeerArgs
@@ -30,6 +31,8 @@ Ports = pulumi.Input[Sequence[pulumi.Input[Port]]]
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """Label that the API server puts on every namespace: its name."""
+PROVIDER = "https://provider.invalid"
+"""Stands for each model provider, whose hosts only LiteLLM knows, and for Slack."""
 PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
 """What is not the internet: RFC 1918, RFC 6598 and link-local addresses."""
 
@@ -148,7 +151,7 @@ def _flows(
     def pods(workload: Workload, part: str) -> Pods:
         return Pods(workload, namespaces[part])
 
-    proxy = pods(litellm.PROXY, "gateway")
+    proxy, egress = pods(litellm.PROXY, "gateway"), settings.egress
     admission = _tcp(operators.WEBHOOK_PORT)
 
     yield Flow(_clients(settings.network.client_namespaces), proxy, _tcp(litellm.PORT))
@@ -161,7 +164,7 @@ def _flows(
         yield Flow(database, database, instances)
         yield Flow(database, *api_server)
         if settings.postgres.backups.method == "objectStore":
-            yield Flow(database, GOOGLE_APIS, _tcp(443))
+            yield _out(database, STORAGE, egress, GOOGLE_APIS)
             yield Flow(database, METADATA_SERVER, METADATA_PORTS)
         if settings.installs_cnpg:
             cnpg, plugin = pods(operators.CNPG, "cnpg"), pods(barman_plugin.PODS, "cnpg")
@@ -179,7 +182,7 @@ def _flows(
         external_secrets = pods(operators.EXTERNAL_SECRETS, "external-secrets")
         webhook = pods(operators.EXTERNAL_SECRETS_WEBHOOK, "external-secrets")
         yield Flow(external_secrets, *api_server)
-        yield Flow(external_secrets, GOOGLE_APIS, _tcp(443))
+        yield _out(external_secrets, SECRETS, egress, GOOGLE_APIS)
         yield Flow(external_secrets, METADATA_SERVER, METADATA_PORTS)
         yield Flow(webhook, *api_server)
         yield Flow(pods(operators.EXTERNAL_SECRETS_CERT_CONTROLLER, "external-secrets"), *api_server)
@@ -190,17 +193,22 @@ def _flows(
         yield Flow(proxy, router, _tcp(vllm.PORT))
         yield Flow(router, engine, _tcp(vllm.PORT))
         yield Flow(router, *api_server)  # finds the engines' pods
-        yield Flow(engine, INTERNET, _tcp(443))  # downloads the weights
+        if any(model.asks_hugging_face for model in settings.self_hosted.values()):
+            yield _out(engine, HUGGING_FACE, egress, INTERNET)  # downloads the weights
+        if settings.weight_buckets:
+            yield _out(engine, STORAGE, egress, GOOGLE_APIS)
+            yield Flow(engine, METADATA_SERVER, METADATA_PORTS)
         for model in settings.self_hosted.values():
-            yield from (_to_url(engine, url) for url in sorted(urls_in(model.environment)))
+            yield from (_to_url(engine, egress.by(url) or url) for url in sorted(urls_in(model.environment)))
     if any(model.hosted for model in settings.models) or settings.litellm.tells_slack:
-        yield Flow(proxy, INTERNET, _tcp(443))
+        yield _out(proxy, PROVIDER, egress, INTERNET)
+        google = any(model.provider in ("gemini", "vertex_ai") for model in settings.models)
+        # Only LiteLLM knows its providers' hosts, and so which of them are among these; Google's are known to all.
+        yield from (_to_host(proxy, host, 443) for host in egress.hosts_reached_directly(google))
     if settings.vertex_projects:
         yield Flow(proxy, METADATA_SERVER, METADATA_PORTS)
-    urls = {model.endpoint.url for model in settings.models if model.endpoint}
-    urls = urls.union(*(model.hosted.urls for model in settings.models if model.hosted))
-    for url in sorted(urls | urls_in(settings.litellm.environment)):
-        yield _to_url(proxy, url)
+    for url in settings.litellm_urls:
+        yield _to_url(proxy, egress.by(url) or url)
 
     shared_state = settings.litellm.shared_state
     if settings.declares_tenants:
@@ -243,6 +251,13 @@ def _clients(namespaces: Sequence[str]) -> Elsewhere:
     if not namespaces:
         return Elsewhere([Peer(namespace_selector=kubernetes.meta.v1.LabelSelectorArgs())])
     return Elsewhere([Peer(namespace_selector=_namespace(namespace)) for namespace in namespaces])
+
+
+def _out(source: Pods, url: str, egress: Egress, directly: Elsewhere) -> Flow:
+    """A flow to a host outside the cluster: to the proxy that is asked for it, or else directly."""
+    if proxy := egress.by(url):
+        return _to_url(source, proxy)
+    return Flow(source, directly, _tcp(443))
 
 
 def _to_url(source: Pods, url: str) -> Flow:

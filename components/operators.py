@@ -9,12 +9,16 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components import egress
 from components.charts import chart_inputs
 from components.cluster import ClusterHandle
+from components.image_source import ImageSource
 from components.webhook_gate import webhook_answers
 from components.workload import Workload, named
 from settings.deployment import Charts
+from settings.egress import Egress
 from versions import (
+    CERT_MANAGER_ACMESOLVER_IMAGE,
     CERT_MANAGER_CAINJECTOR_IMAGE,
     CERT_MANAGER_CHART,
     CERT_MANAGER_IMAGE,
@@ -29,6 +33,7 @@ from versions import (
 
 WEBHOOK_PORT = 10250
 """A private GKE control plane reaches only 443 and 10250 on nodes unless a firewall rule is added."""
+AUTHORITIES = "/etc/llm-gateway-authorities"
 EXTERNAL_SECRETS_ACCOUNT = "external-secrets"
 """The Kubernetes service account that reads Secret Manager."""
 
@@ -52,6 +57,8 @@ class OperatorArgs:
     install: bool
     cluster: ClusterHandle
     charts: Charts
+    images: ImageSource
+    egress: Egress
     timeout: int
 
 
@@ -84,7 +91,7 @@ class _Operator(pulumi.ComponentResource):
                     **chart_inputs(args.charts, chart),
                     timeout=args.timeout,
                     values=values,
-                    opts=pulumi.ResourceOptions(parent=self),
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.images.ready)),
                 )
             )
         hook = webhook_answers(
@@ -126,7 +133,8 @@ class CnpgOperator(_Operator):
             release="cnpg",
             chart=CNPG_CHART,
             values={
-                "image": _image(CNPG_IMAGE),
+                "image": _image(args, CNPG_IMAGE),
+                **args.images.values,
                 "webhook": {"port": WEBHOOK_PORT},
                 "resources": _resources("100m", "128Mi", "256Mi"),
             },
@@ -142,7 +150,7 @@ class ExternalSecretsOperator(_Operator):
     """The External Secrets operator."""
 
     def __init__(self, name: str, args: OperatorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        image, resources = _image(EXTERNAL_SECRETS_IMAGE), _resources("50m", "128Mi", "256Mi")
+        image, resources = _image(args, EXTERNAL_SECRETS_IMAGE), _resources("50m", "128Mi", "256Mi")
         super().__init__(
             name,
             args,
@@ -157,6 +165,7 @@ class ExternalSecretsOperator(_Operator):
                 "resources": resources,
                 # --wait covers the controller only if it has a probe.
                 "readinessProbe": {"enabled": True},
+                **_way_out(args),
                 "webhook": {"image": image, "resources": resources},
                 "certController": {"image": image, "resources": resources},
             },
@@ -181,17 +190,19 @@ class CertManager(_Operator):
             values={
                 "crds": {"enabled": True, "keep": True},
                 # The default, kube-system, is closed on Autopilot clusters.
-                "global": {"leaderElection": {"namespace": args.namespace}},
-                "image": _image(CERT_MANAGER_IMAGE),
+                "global": {"leaderElection": {"namespace": args.namespace}, **args.images.values},
+                "image": _image(args, CERT_MANAGER_IMAGE),
                 "resources": _resources("50m", "128Mi"),
                 "webhook": {
-                    "image": _image(CERT_MANAGER_WEBHOOK_IMAGE),
+                    "image": _image(args, CERT_MANAGER_WEBHOOK_IMAGE),
                     "resources": _resources("20m", "64Mi"),
                 },
                 "cainjector": {
-                    "image": _image(CERT_MANAGER_CAINJECTOR_IMAGE),
+                    "image": _image(args, CERT_MANAGER_CAINJECTOR_IMAGE),
                     "resources": _resources("20m", "128Mi"),
                 },
+                # Of the pods that it makes for somebody's ACME issuer.
+                "acmesolver": {"image": _image(args, CERT_MANAGER_ACMESOLVER_IMAGE)},
                 # The gate proves the same, on upgrades too.
                 "startupapicheck": {"enabled": False},
             },
@@ -199,8 +210,25 @@ class CertManager(_Operator):
         )
 
 
-def _image(image: Image) -> dict[str, str]:
-    return {"repository": image.repository, "tag": image.pinned_tag}
+def _way_out(args: OperatorArgs) -> dict[str, Any]:
+    """What has External Secrets' controller reach Secret Manager by the settings' proxy, and believe their authorities."""
+    variables = egress.of_clients_in_go(args.egress, args.cluster)
+    if not args.egress.ca:
+        return {"extraEnv": egress.listed(variables)} if variables else {}
+    variables["SSL_CERT_DIR"] = f"{egress.SYSTEM_AUTHORITIES}:{AUTHORITIES}"
+    made = egress.config_map(f"{EXTERNAL_SECRETS.name}-authorities", {egress.AUTHORITY: args.egress.ca})
+    volume, mount = egress.mounted("authorities", made["metadata"]["name"], AUTHORITIES)
+    return {
+        "extraEnv": egress.listed(variables),
+        "extraVolumes": [volume],
+        "extraVolumeMounts": [mount],
+        "extraObjects": [made],
+        "podAnnotations": egress.hashes(made["data"]),
+    }
+
+
+def _image(args: OperatorArgs, image: Image) -> dict[str, str]:
+    return {"repository": args.images.at(image).repository, "tag": image.pinned_tag}
 
 
 def _resources(cpu: str, memory: str, limit: str | None = None) -> dict[str, dict[str, str]]:

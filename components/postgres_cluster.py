@@ -12,6 +12,7 @@ import pulumi_kubernetes as kubernetes
 
 from components.backup_store import OBJECT_STORE
 from components.barman_plugin import PLUGIN
+from components.image_source import ImageSource
 from components.salt_gate import SALT
 from components.secret_sync import DATABASE_OWNER, SyncedSecret
 from components.volumes import Volume, volumes_only_grow
@@ -43,6 +44,7 @@ class PostgresClusterArgs:
     salt: pulumi.Input[str]
     needs: Sequence[pulumi.Resource]
     postgres: Postgres
+    images: ImageSource
     protect: bool
     timeout: int
 
@@ -81,7 +83,8 @@ class PostgresCluster(pulumi.ComponentResource):
             ),
             spec={
                 "instances": postgres.instances,
-                "imageName": str(POSTGRES_IMAGE),
+                "imageName": str(args.images.at(POSTGRES_IMAGE)),
+                **args.images.values,
                 # Read when the Cluster is first made and never again: a later change has no effect.
                 "bootstrap": _bootstrap(postgres.restore, args.credentials.name),
                 "storage": {"size": postgres.storage_size, "storageClass": postgres.storage_class},
@@ -97,7 +100,7 @@ class PostgresCluster(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.credentials.ready, *args.needs],
+                depends_on=[args.credentials.ready, *args.needs, *args.images.ready],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
                 protect=args.protect,
                 # A restore gives the Cluster a new name, which replaces it: the old one stays until someone

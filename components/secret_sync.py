@@ -28,6 +28,8 @@ IN_A_URL = "^[A-Za-z0-9._~-]+$"
 ANYTHING = "(?s)."
 """The password of a Redis, which may be somebody else's, and a file such as a Google service account's: any text that is not empty."""
 DATABASE_OWNER = "litellm"
+IMAGE_PULL = "image-pull"
+"""The Secret that logs in to the registries of the images, one per namespace."""
 
 
 def reader_account(cluster: ClusterHandle) -> pulumi.Output[str]:
@@ -45,14 +47,16 @@ def reader_account(cluster: ClusterHandle) -> pulumi.Output[str]:
 class SecretSyncArgs:
     """Arguments of SecretSync.
 
-    `gateway` and `serving` are the namespaces that the Secrets are brought into, `reader` is that of the account which
-    reads them. `operator_ready` says that the operator's webhook answers.
+    `gateway` and `serving` are the namespaces that the Secrets are brought into, `operators` by part those of the operators
+    that this stack installs after its secrets, whose pods pull images. `reader` is that of the account which reads them.
+    `operator_ready` says that the operator's webhook answers.
     """
 
     settings: Settings
     cluster: ClusterHandle
     gateway: pulumi.Input[str]
     serving: pulumi.Input[str]
+    operators: Mapping[str, pulumi.Input[str]]
     reader: pulumi.Input[str]
     secrets: GatewaySecrets
     operator_ready: pulumi.Resource
@@ -96,6 +100,8 @@ class SecretSync(pulumi.ComponentResource):
     """The tokens, each under its model's name among vLLM's objects; None where there is none."""
     tenant_keys: SyncedSecret | None
     """The virtual keys, each under its name; None where there is none."""
+    image_pull: Mapping[str, SyncedSecret]
+    """What logs in to the images' registries, by part; empty where nodes need nothing for it."""
 
     def __init__(self, name: str, args: SecretSyncArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:secret_sync:SecretSync", name, None, opts)
@@ -141,8 +147,17 @@ class SecretSync(pulumi.ComponentResource):
                         },
                     }
                 },
-                # It reads the master key, too: from any other namespace it is refused.
-                "conditions": [{"namespaces": [args.gateway, args.serving]}],
+                # It reads the master key, too: from any other namespace it is refused. Operators that need it for their images
+                # may read every Secret of the cluster anyway.
+                "conditions": [
+                    {
+                        "namespaces": [
+                            args.gateway,
+                            args.serving,
+                            *(args.operators.values() if settings.images.pull_secret else ()),
+                        ]
+                    }
+                ],
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -205,6 +220,25 @@ class SecretSync(pulumi.ComponentResource):
             if secrets.virtual_keys
             else None
         )
+        self.image_pull = {}
+        if login := settings.images.pull_secret:
+            places = {
+                "gateway": args.gateway,
+                **({"serving": args.serving} if secrets.vllm_api_key else {}),
+                **args.operators,
+            }
+            kind = "kubernetes.io/dockerconfigjson"
+            self.image_pull = {
+                part: self._external_secret(
+                    IMAGE_PULL,
+                    namespace,
+                    {".dockerconfigjson": secrets.existing[login]},
+                    template={"type": kind},
+                    texts=[".dockerconfigjson"],
+                    logical=f"{IMAGE_PULL}-{part}",
+                )
+                for part, namespace in places.items()
+            }
         self.register_outputs({})
 
     def _external_secret(
@@ -216,7 +250,9 @@ class SecretSync(pulumi.ComponentResource):
         form: str = ONE_WORD,
         refresh_interval: str = "1m",
         texts: Collection[str] = (),
+        logical: str | None = None,
     ) -> SyncedSecret:
+        child = f"{self._name}-{logical or secret_name}"
         target: dict[str, object] = {
             "name": secret_name,
             "creationPolicy": "Owner",
@@ -234,7 +270,7 @@ class SecretSync(pulumi.ComponentResource):
             *(pulumi.Output.format("{0}={1}", secret.secret_id, secret.version) for secret in keys.values())
         ).apply(",".join)
         external_secret = kubernetes.apiextensions.CustomResource(
-            f"{self._name}-{secret_name}",
+            child,
             api_version="external-secrets.io/v1",
             kind="ExternalSecret",
             # No wait for its condition: the gate below waits, and says what the operator said.
@@ -262,11 +298,9 @@ class SecretSync(pulumi.ComponentResource):
                 hooks=self._same_salt,
             ),
         )
-        hook = secret_synced(
-            f"{self._name}-{secret_name}-synced", self._cluster, namespace, secret_name, self._timeout
-        )
+        hook = secret_synced(f"{child}-synced", self._cluster, namespace, secret_name, self._timeout)
         gate = kubernetes.core.v1.ConfigMap(
-            f"{self._name}-{secret_name}-synced",
+            f"{child}-synced",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
                 name=f"{secret_name}-synced",
                 namespace=namespace,

@@ -11,6 +11,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.image_source import ImageSource
 from components.litellm import LiteLLM
 from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
@@ -47,6 +48,7 @@ class TenantsArgs:
     virtual_keys: Sequence[tenants.VirtualKey]
     secret: SyncedSecret
     key_values: SyncedSecret | None
+    images: ImageSource
     timeout: int
 
 
@@ -207,13 +209,14 @@ def _pod(args: TenantsArgs, declared: pulumi.Input[str]) -> kubernetes.core.v1.P
         restart_policy="Never",
         automount_service_account_token=False,
         enable_service_links=False,
+        image_pull_secrets=args.images.references,
         security_context=kubernetes.core.v1.PodSecurityContextArgs(
             run_as_non_root=True, run_as_user=USER, run_as_group=USER, fs_group=USER
         ),
         containers=[
             kubernetes.core.v1.ContainerArgs(
                 name="reconcile",
-                image=str(LITELLM_IMAGE),
+                image=str(args.images.at(LITELLM_IMAGE)),
                 image_pull_policy="IfNotPresent",
                 command=command,
                 args=arguments,

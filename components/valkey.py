@@ -8,6 +8,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.gateway_secrets import StoredSecret
+from components.image_source import ImageSource
 from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
@@ -40,6 +41,7 @@ class ValkeyArgs:
     namespace: pulumi.Input[str]
     password: StoredSecret
     secret: SyncedSecret
+    images: ImageSource
     timeout: int
 
 
@@ -74,6 +76,7 @@ class Valkey(pulumi.ComponentResource):
                     ),
                     spec=kubernetes.core.v1.PodSpecArgs(
                         automount_service_account_token=False,
+                        image_pull_secrets=args.images.references,
                         security_context=kubernetes.core.v1.PodSecurityContextArgs(
                             run_as_non_root=True, run_as_user=USER, run_as_group=USER
                         ),
@@ -82,7 +85,7 @@ class Valkey(pulumi.ComponentResource):
                 ),
             ),
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[args.secret.ready], custom_timeouts=timeouts
+                parent=self, depends_on=[args.secret.ready, *args.images.ready], custom_timeouts=timeouts
             ),
         )
         self.ready = kubernetes.core.v1.Service(
@@ -107,7 +110,7 @@ def _container(args: ValkeyArgs) -> kubernetes.core.v1.ContainerArgs:
     )
     return kubernetes.core.v1.ContainerArgs(
         name="valkey",
-        image=str(VALKEY_IMAGE),
+        image=str(args.images.at(VALKEY_IMAGE)),
         image_pull_policy="IfNotPresent",
         command=["sh", "-ec", _START],
         env=[

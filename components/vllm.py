@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+import pulumi_gcp as gcp
 import pulumi_kubernetes as kubernetes
 
+from components import egress
 from components.charts import chart_inputs
+from components.cluster import ClusterHandle
 from components.gpu_node_pool import GpuNodePool
+from components.image_source import ImageSource
 from components.pod_security import ROOT_WITHOUT_RIGHTS
 from components.secret_sync import SyncedSecret
 from components.volumes import Volume, volumes_only_grow
 from components.workload import Workload
+from settings.base import urls_in
 from settings.deployment import Charts
+from settings.egress import Egress
 from settings.gateway import VllmModel
 from settings.names import VLLM_RELEASE as RELEASE
 from settings.secrets import variable
@@ -23,28 +29,45 @@ from versions import VLLM_CHART, VLLM_IMAGE, VLLM_ROUTER_IMAGE
 
 ENGINE = Workload("vllm-engine", {"environment": "engine"})
 ROUTER = Workload("vllm-router", {"environment": "router"})
+AUTHORITIES = "/etc/llm-gateway-authorities"
+AUTHORITIES_MAP = f"{RELEASE}-authorities"
 PORT = 8000
 """Of an engine and of the router."""
+READER_ROLE = "roles/storage.objectViewer"
 STARTUP_PERIOD = 10
 """Seconds between two startup probes, as the chart has it."""
+
+
+def engine_account(cluster: ClusterHandle, logs_in: bool) -> pulumi.Input[str]:
+    """The engines' Kubernetes service account; where it logs in to Google, named after the cluster as secrets' reader is."""
+    if not logs_in:
+        return ENGINE.name
+    return pulumi.Output.format("{0}-{1}-{2}", ENGINE.name, cluster.location, cluster.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models` are by their names here, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face`
+    `models`, and the repositories of their `adapters`, are by their names here, the engines run on `pool`. `account` is their Kubernetes
+    service account, and `member` the IAM member that it is, which may read the `buckets`. `api_key` holds the key under `api-key`; `hugging_face`
     one token per model that needs one, under its name; `environment` the secrets in engines' environments, each under
     its variable's name. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
     models: Mapping[str, VllmModel]
+    adapters: Mapping[str, Sequence[str]]
+    account: pulumi.Input[str]
+    member: pulumi.Input[str]
+    buckets: Sequence[str]
     pool: GpuNodePool
     api_key: SyncedSecret
     hugging_face: SyncedSecret | None
     environment: SyncedSecret | None
+    egress: Egress
     charts: Charts
+    images: ImageSource
     timeout: int
 
 
@@ -60,13 +83,36 @@ class Vllm(pulumi.ComponentResource):
         # An engine calls no API server: whoever breaks into it finds no token for one. The router finds engines there.
         account = kubernetes.core.v1.ServiceAccount(
             f"{name}-account",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=ENGINE.name, namespace=args.namespace),
+            metadata=kubernetes.meta.v1.ObjectMetaArgs(name=args.account, namespace=args.namespace),
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        secrets = (args.api_key, args.hugging_face, args.environment)
+        depends_on: list[pulumi.Resource] = [
+            args.pool.node_pool,
+            *(secret.ready for secret in secrets if secret),
+            *args.images.ready,
+        ]
+        for bucket in args.buckets:
+            granted = gcp.storage.BucketIAMMember(
+                f"{name}-weights-{bucket}",
+                bucket=bucket,
+                role=READER_ROLE,
+                member=args.member,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            depends_on.append(granted)
+        authorities = egress.files(args.egress)
+        if authorities:
+            made = kubernetes.core.v1.ConfigMap(
+                f"{name}-authorities",
+                metadata=kubernetes.meta.v1.ObjectMetaArgs(name=AUTHORITIES_MAP, namespace=args.namespace),
+                data=authorities,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            depends_on.append(made)
         # Engines and router read the key when they start: another version of it restarts them.
         restarts = args.api_key.annotation
-        secrets = (args.api_key, args.hugging_face, args.environment)
         kubernetes.helm.v3.Release(
             f"{name}-release",
             name=RELEASE,
@@ -92,6 +138,7 @@ class Vllm(pulumi.ComponentResource):
                             "podAnnotations": {
                                 **restarts,
                                 **(args.environment.annotation if args.environment else {}),
+                                **egress.hashes(authorities),
                             },
                             "serviceAccountName": account.metadata.name,
                         }
@@ -99,8 +146,9 @@ class Vllm(pulumi.ComponentResource):
                     ],
                 },
                 "routerSpec": {
-                    "repository": VLLM_ROUTER_IMAGE.repository,
+                    "repository": args.images.at(VLLM_ROUTER_IMAGE).repository,
                     "tag": VLLM_ROUTER_IMAGE.pinned_tag,
+                    **args.images.values,
                     "imagePullPolicy": "IfNotPresent",
                     "containerSecurityContext": ROOT_WITHOUT_RIGHTS,
                     "labels": {**ROUTER.labels, "release": f"{RELEASE}-router"},
@@ -111,7 +159,7 @@ class Vllm(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.pool.node_pool, *(secret.ready for secret in secrets if secret)],
+                depends_on=depends_on,
                 hooks=pulumi.ResourceHookBinding(
                     before_update=[volumes_only_grow(f"{name}-volumes", volumes)]
                 ),
@@ -146,13 +194,13 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
     if model.gpus > 1:
         # The chart mounts /dev/shm with it, through which the engine's processes talk.
         config["tensorParallelSize"] = model.gpus
-    if model.extra_args:
-        config["extraArgs"] = model.extra_args
+    if arguments := [*_arguments(model, args.adapters.get(name, [])), *model.extra_args]:
+        config["extraArgs"] = arguments
     spec: dict[str, object] = {
         "name": name,
-        "repository": VLLM_IMAGE.repository,
+        "repository": args.images.at(VLLM_IMAGE).repository,
         "tag": VLLM_IMAGE.pinned_tag,
-        "modelURL": model.model,
+        "modelURL": model.weights or model.model,
         "replicaCount": model.replicas,
         "requestCPU": model.cpu,
         "requestMemory": model.memory,
@@ -169,20 +217,42 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
         spec |= {"pvcStorage": model.cache_size, "pvcAccessMode": [mode]}
         if model.cache_storage_class:
             spec["storageClass"] = model.cache_storage_class
+    if args.images.login:
+        spec["imagePullSecret"] = args.images.login.name
     if model.revision:
         spec["modelRevision"] = model.revision
-    if environment := list(_environment(model, args.environment)):
+    if environment := list(_environment(model, args)):
         spec["env"] = environment
+    if args.egress.ca:
+        volume, mount = egress.mounted("authorities", AUTHORITIES_MAP, AUTHORITIES)
+        spec |= {"extraVolumes": [volume], "extraVolumeMounts": [mount]}
     if model.hugging_face_token and args.hugging_face:
         spec["hf_token"] = {"secretName": args.hugging_face.name, "secretKey": name}
     return spec
 
 
-def _environment(model: VllmModel, secret: SyncedSecret | None) -> Iterator[Mapping[str, object]]:
+def _arguments(model: VllmModel, adapters: Sequence[str]) -> Iterator[str]:
+    """What `vllm serve` is told beside the chart's words; `extraArgs`, which come later, are obeyed where both say something."""
+    if model.weights:
+        yield from ("--served-model-name", model.model, "--load-format", "runai_streamer")
+    if adapters:
+        # Not the chart's `enableLoRA`: with it comes a sidecar of an image that nobody pins.
+        yield from ("--enable-lora", "--max-loras", str(len(adapters)), "--lora-modules")
+        yield from (f"{adapter}={adapter}" for adapter in adapters)
+
+
+def _environment(model: VllmModel, args: VllmArgs) -> Iterator[Mapping[str, object]]:
     """The variables of a model's engines beside the chart's."""
-    for name, value in model.environment.items():
-        yield {"name": name, "value": value}
+    yield from egress.listed(args.egress.variables(sorted(urls_in(model.environment))))
+    if model.weights and "HF_HUB_OFFLINE" not in model.environment:
+        yield from egress.listed({"HF_HUB_OFFLINE": "1"})
+    if args.egress.ca:
+        # Xet downloads in Rust, past the authorities that Python's clients are told of.
+        yield from egress.listed({"PYTHONPATH": AUTHORITIES})
+        yield from egress.listed({"HF_HUB_DISABLE_XET": "1", **model.environment})
+    else:
+        yield from egress.listed(model.environment)
     for name, secret_id in model.secret_environment.items():
-        if secret:
-            reference = {"name": secret.name, "key": variable(secret_id)}
+        if args.environment:
+            reference = {"name": args.environment.name, "key": variable(secret_id)}
             yield {"name": name, "valueFrom": {"secretKeyRef": reference}}

@@ -14,9 +14,20 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import secrets, stack_text, tenants
-from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
+from settings import adapters, secrets, stack_text, tenants
+from settings.base import (
+    Section,
+    Violation,
+    gibibytes,
+    repeated,
+    rule,
+    secret_and_version,
+    section,
+    setting,
+    urls_in,
+)
 from settings.deployment import Charts, Namespaces, Network, Timeouts
+from settings.egress import GOOGLE_APIS, STORAGE, Egress
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
 from settings.gateway import (
@@ -28,12 +39,14 @@ from settings.gateway import (
     VllmModel,
 )
 from settings.gke import Cluster, Gcp, GpuPool
+from settings.images import Images
 from settings.machines import MACHINES
 from settings.names import LONGEST
 from settings.operators import Operators
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
+from versions import EXTERNAL_SECRETS_IMAGE
 
 PROJECT = "llm-gateway"
 SPEND_LOG_BYTES = 5 * 1024
@@ -101,6 +114,7 @@ class Settings(Section):
     postgres: Postgres = section(Postgres)
     litellm: LiteLLM = section(LiteLLM)
     network: Network = section(Network)
+    egress: Egress = section(Egress)
     teams: list[Team] | None = setting(
         None,
         max_length=500,
@@ -116,6 +130,7 @@ class Settings(Section):
         write="- {name: search-app, team: search, budget: 50}",
     )
     charts: Charts = section(Charts)
+    images: Images = section(Images)
     timeouts: Timeouts = section(Timeouts)
 
     @property
@@ -144,6 +159,13 @@ class Settings(Section):
         """Projects whose models the proxy asks as its own Kubernetes service account, sorted."""
         hosted = [model.hosted for model in self.models if model.hosted and model.hosted.as_workload]
         return sorted({model.params["vertex_project"] for model in hosted})
+
+    @property
+    def litellm_urls(self) -> Sequence[str]:
+        """URLs that the settings have the proxy ask, sorted."""
+        urls = {model.endpoint.url for model in self.models if model.endpoint}
+        urls = urls.union(*(model.hosted.urls for model in self.models if model.hosted))
+        return sorted(urls | urls_in(self.litellm.environment))
 
     @property
     def litellm_texts(self) -> set[str]:
@@ -249,6 +271,25 @@ class Settings(Section):
                         "fallbacks that are free, or costs for the model",
                     )
 
+    @property
+    def adapters(self) -> Mapping[str, Sequence[str]]:
+        """The repositories of the adapters that a self-hosted model's engines serve, by its name among vLLM's objects."""
+        found = adapters.by_base(self.models)
+        return {
+            model.vllm_name: found[model.alias]
+            for model in self.models
+            if model.vllm and model.alias in found
+        }
+
+    @property
+    def weight_buckets(self) -> Sequence[str]:
+        """The buckets that engines read, sorted."""
+        return sorted({model.bucket for model in self.self_hosted.values() if model.bucket})
+
+    @rule
+    def adapters_are_served(self) -> Iterator[Violation]:
+        yield from adapters.broken(self.models)
+
     @rule
     def vllm_names_differ(self) -> Iterator[Violation]:
         named = [(model.alias, model.vllm_name) for model in self.models if model.vllm]
@@ -296,7 +337,7 @@ class Settings(Section):
     def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
         pool = self.gpu_pool
         for index, model in enumerate(self.models):
-            if not model.vllm or model.vllm.cache != "ephemeral":
+            if not model.vllm or model.vllm.cache != "ephemeral" or model.vllm.weights:
                 continue
             engines = max(1, pool.accelerator_count // model.vllm.gpus)
             # A disk's GB are decimal; the kubelet evicts pods when less than a tenth of it is free.
@@ -358,6 +399,43 @@ class Settings(Section):
             )
 
     @rule
+    def the_pull_secret_comes_by_an_operator_that_runs(self) -> Iterator[Violation]:
+        if (
+            self.images.pull_secret
+            and self.operators.external_secrets.install
+            and not self.images.read_by_nodes
+        ):
+            yield Violation(
+                "images.pullSecret",
+                "External Secrets brings it into the cluster, and this stack installs External Secrets, whose image comes from "
+                f"{self.images.at(EXTERNAL_SECRETS_IMAGE).registry}",
+                "its own pods would have nothing to log in with, could not be pulled, and would bring no secret at all",
+                f"for {EXTERNAL_SECRETS_IMAGE.registry} a mirror in Artifact Registry, which nodes read as their own service account; or "
+                "operators.externalSecrets.install: false, and an External Secrets that its owner has given a pull secret",
+            )
+
+    @rule
+    def backups_reach_their_bucket(self) -> Iterator[Violation]:
+        backed_up = self.postgres.backups.method == "objectStore"
+        if backed_up and self.egress.ca and self.egress.by(STORAGE):
+            yield Violation(
+                "egress.ca",
+                "backups go to Cloud Storage by the proxy, and the plugin for them can be given no authority for it",
+                "where the proxy looks into TLS, no WAL would be archived, and the database never be healthy",
+                f"egress.noProxy: [{GOOGLE_APIS}], and Private Google Access, by which nodes reach it themselves",
+            )
+
+    @rule
+    def engines_reach_their_buckets(self) -> Iterator[Violation]:
+        if self.weight_buckets and self.egress.ca and self.egress.by(STORAGE):
+            yield Violation(
+                "egress.ca",
+                "engines read weights from Cloud Storage by the proxy, and vLLM's streamer can be given no authority for it",
+                "where the proxy looks into TLS, no engine would start",
+                f"egress.noProxy: [{GOOGLE_APIS}], and Private Google Access, by which nodes reach it themselves",
+            )
+
+    @rule
     def an_existing_databases_password_is_its_owners(self) -> Iterator[Violation]:
         ours = {
             "databasePasswordGeneration": self.secrets.database_password_generation > 1,
@@ -413,7 +491,13 @@ class Settings(Section):
         """The secrets that are only read."""
         vllm_key = self.secrets.existing_vllm_api_key if self.self_hosted else None
         of_engines = {*self.engine_secrets.values(), *self.hugging_face_tokens.values()}
-        references = {*self.litellm_keys.values(), *of_engines, vllm_key, self.database_password}
+        references = {
+            *self.litellm_keys.values(),
+            *of_engines,
+            vllm_key,
+            self.database_password,
+            self.images.pull_secret,
+        }
         return frozenset(filter(None, references))
 
     @rule
@@ -461,6 +545,7 @@ class Settings(Section):
         read["litellm.sharedState.passwordSecret"] = self.litellm.shared_state.password_secret
         for name, secret in self.litellm.secret_environment.items():
             read[f"litellm.secretEnvironment.{name}"] = secret
+        read["images.pullSecret"] = self.images.pull_secret
         read["postgres.existing.passwordSecret"] = existing.password_secret if existing else None
         for index, model in enumerate(self.models):
             key = f"models[{index}]"

@@ -11,10 +11,10 @@ from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
 from settings import litellm_settings, names, prices, vllm_arguments
+from settings.adapters import AdapterModel
 from settings.base import (
     Bytes,
     Cpu,
-    DnsSubdomain,
     SecretReference,
     Section,
     VariableValue,
@@ -25,10 +25,12 @@ from settings.base import (
     section,
     setting,
 )
+from settings.egress import VARIABLES as EGRESS_VARIABLES
 from settings.hosted import HostedModel
 from settings.litellm_settings import VARIABLE
 from settings.names import VllmName
 from settings.shared_state import SharedState
+from settings.weights import Weights
 from versions import LITELLM_CHART, VLLM_IMAGE
 
 # As clients send it. LiteLLM splits a request's model at a comma.
@@ -38,7 +40,7 @@ _MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
 _OWN_VARIABLES = re.compile(
     r"(DATABASE|LD|PRISMA|PYTHON|REDIS|SECRET|UI)_?.*|LITELLM_(?!LICENSE$).*|PROXY_MASTER_KEY|UPSTREAM_API_KEY|HOME|PATH|HOST|PORT|"
     r"NUM_WORKERS|CONFIG_FILE_PATH|DIRECT_URL|STORE_MODEL_IN_DB|DISABLE_.*|NO_(DOCS|REDOC|OPENAPI)|ENFORCE_PRISMA_MIGRATION_CHECK|"
-    r"SPEND_LOG_.*|SERVER_ROOT_PATH|USE_.*|WORKER_CONFIG"
+    rf"SPEND_LOG_.*|SERVER_ROOT_PATH|USE_.*|WORKER_CONFIG|{EGRESS_VARIABLES}"
 )
 """Environment variables of the proxy that this program, the chart or the image sets, or that end what the settings promise."""
 
@@ -73,13 +75,15 @@ _SET_ALREADY: Mapping[str, tuple[str, str]] = {
     "grpc": (_UNREACHABLE, "leave it out"),
     "headless": (_UNREACHABLE, "leave it out"),
     "config": ("vLLM would look for a file that the image does not have", "the file's options, in extraArgs"),
+    "enable-lora": ("LiteLLM would not know of the adapters", "a model with adapter in its place"),
+    "lora-modules": ("LiteLLM would not know of the adapters", "a model with adapter in its place"),
     "help": ("vLLM would print its help and end", "leave it out"),
 }
 """Options of `vllm serve` that this program or the chart sets: what would happen were they given, and what to write."""
 
 _ENGINES_VARIABLES = re.compile(
     r"(LD|PYTHON|NVIDIA)_?.*|CUDA_VISIBLE_DEVICES|HF_(HOME|TOKEN)|HOME|PATH|POD_IP|PROMETHEUS_MULTIPROC_DIR|RELEASE_NAME|"
-    r"VLLM_(API_KEY|HOST_IP|PORT|USE_V1)"
+    rf"VLLM_(API_KEY|HOST_IP|PORT|USE_V1)|{EGRESS_VARIABLES}"
 )
 """Environment variables of the engines that the chart, the image or the node sets."""
 PROXY_MASTER_KEY = "PROXY_MASTER_KEY"
@@ -278,29 +282,11 @@ class LiteLLM(Section):
             )
 
 
-class VllmModel(Section):
+class VllmModel(Weights):
     """A self-hosted model: vLLM serves it on the GPU pool."""
 
     otherwise = "vLLM would not start"
 
-    model: str = setting(
-        pattern=r"^[\w.-]+/[\w.-]+$",
-        about="Hugging Face repository that vLLM loads; also the served model name.",
-        otherwise="vLLM would fail to load the model and restart for ever",
-        write="model: Qwen/Qwen2.5-0.5B-Instruct",
-    )
-    revision: str | None = setting(
-        None,
-        pattern=r"^[\w./-]+$",
-        about="Branch, tag or commit of the repository; unset means its default branch.",
-        write="revision: main",
-    )
-    hugging_face_token: SecretReference | None = setting(
-        None,
-        about="Id of the Secret Manager secret with a Hugging Face token, for gated models, or `<id>/versions/<number>`.",
-        otherwise="the model could not be downloaded",
-        write="huggingFaceToken: hf-token",
-    )
     replicas: int = setting(
         1,
         ge=0,
@@ -322,27 +308,6 @@ class VllmModel(Section):
         ge=128,
         le=999_999,
         about="Longest context, tokens. The chart would write a million or more as 1e+06.",
-    )
-    cache: Literal["ephemeral", "disk", "shared"] = setting(
-        "ephemeral",
-        about="Where an engine keeps the weights. ephemeral: on its node, downloaded anew with each new pod, in any "
-        "zone; disk: on a volume that outlives the pod, for one engine, which only runs in that volume's zone; "
-        "shared: on a volume that all engines of the model mount in any zone, of `cacheStorageClass`.",
-        otherwise="the engines would have no place to load the model from",
-        write="cache: disk",
-    )
-    cache_size: Bytes = setting(
-        "20Gi",
-        about="Room for the model's weights: on the node per engine, or the size of the volume, which can grow, "
-        "never shrink.",
-        otherwise="the engine would run out of disk while downloading the model",
-    )
-    cache_storage_class: DnsSubdomain | None = setting(
-        None,
-        about="StorageClass of the volume; shared needs one whose volumes many nodes write to (ReadWriteMany), such as "
-        "GKE's standard-rwx (Filestore, 1Ti or more). Unset means the cluster's default one.",
-        otherwise="no volume could be made and the engines would stay Pending",
-        write="cacheStorageClass: standard-rwx",
     )
     extra_args: list[str] = setting(
         default_factory=list,
@@ -380,6 +345,26 @@ class VllmModel(Section):
             self.environment, self.secret_environment, _ENGINES_VARIABLES, "the engine"
         )
 
+    @property
+    def offline(self) -> bool:
+        """Whether the engines ask no Hugging Face, whatever they lack; as huggingface_hub reads the variable."""
+        return self.environment.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on")
+
+    @property
+    def asks_hugging_face(self) -> bool:
+        """Whether the engines download from Hugging Face itself."""
+        return not (self.weights or self.offline or "HF_ENDPOINT" in self.environment)
+
+    @rule
+    def offline_engines_have_weights(self) -> Iterator[Violation]:
+        if self.offline and self.cache == "ephemeral" and not self.weights:
+            yield Violation(
+                "environment.HF_HUB_OFFLINE",
+                "the cache is empty when an engine starts, and Hugging Face may not be asked",
+                "no engine would find its weights, each would end at once and start again for ever",
+                "weights: gs://<bucket>/<folder>; or a cache that has them: disk or shared, filled by a first `up` without the variable",
+            )
+
     @rule
     def engines_can_share_the_cache(self) -> Iterator[Violation]:
         if self.cache == "disk" and self.replicas > 1:
@@ -388,23 +373,6 @@ class VllmModel(Section):
                 f"{self.replicas} engines, and a disk that one node can mount",
                 "the engines on other nodes would never start (Multi-Attach error)",
                 "cache: ephemeral, or cache: shared with a cacheStorageClass",
-            )
-
-    @rule
-    def cache_has_its_class(self) -> Iterator[Violation]:
-        if self.cache == "shared" and self.cache_storage_class is None:
-            yield Violation(
-                "cacheStorageClass",
-                "a shared cache needs a class whose volumes many nodes write to",
-                "the cluster's default class would refuse the volume, and the engines would stay Pending",
-                "cacheStorageClass: standard-rwx",
-            )
-        if self.cache == "ephemeral" and self.cache_storage_class:
-            yield Violation(
-                "cacheStorageClass",
-                "an ephemeral cache is on the node's own disk",
-                "the class would be ignored",
-                "cache: disk, or no cacheStorageClass",
             )
 
     @rule
@@ -420,6 +388,13 @@ class VllmModel(Section):
                 'options and values of `vllm serve`, each of them apart: ["--kv-cache-dtype", "fp8"]',
             )
             return
+        if self.weights and "load-format" in options:
+            yield Violation(
+                "extraArgs",
+                "--load-format is not for extraArgs beside weights",
+                "vLLM would look for the weights in another way than a bucket's are read",
+                "leave it out",
+            )
         for option in sorted(_SET_ALREADY.keys() & options):
             otherwise, write = _SET_ALREADY[option]
             yield Violation("extraArgs", f"--{option} is not for extraArgs", otherwise, write)
@@ -634,7 +609,7 @@ def _far(given: float, listed: float | None, most: float = 100) -> bool:
 
 
 class Model(Section):
-    """A model that clients ask for by its alias; either vllm, hosted or endpoint says where it is."""
+    """A model that clients ask for by its alias; either vllm, hosted, endpoint or adapter says where it is."""
 
     otherwise = "no request would ever be routed to it"
 
@@ -726,6 +701,11 @@ class Model(Section):
         about="Behind an OpenAI-compatible URL.",
         write="endpoint: {url: http://inference-gateway.models.svc.cluster.local/v1, model: llama-3.1-8b-instruct}",
     )
+    adapter: AdapterModel | None = setting(
+        None,
+        about="A LoRA adapter on a self-hosted model of this stack.",
+        write="adapter: {of: qwen-local, model: my-org/qwen2.5-support-lora}",
+    )
 
     @property
     def secrets(self) -> Mapping[str, str]:
@@ -734,6 +714,11 @@ class Model(Section):
             return self.hosted.secrets
         key = self.endpoint.api_key_secret if self.endpoint else None
         return {"api_key": key} if key else {}
+
+    @property
+    def on_own_gpus(self) -> bool:
+        """Whether this stack's engines serve it."""
+        return bool(self.vllm or self.adapter)
 
     @property
     def vllm_name(self) -> str:
@@ -793,7 +778,9 @@ class Model(Section):
             "inputCostPerToken": self.input_cost_per_token,
             "outputCostPerToken": self.output_cost_per_token,
         }
-        by_the_piece = not self.vllm and any(getattr(self.other_costs, field) for field in _BY_THE_PIECE)
+        by_the_piece = not self.on_own_gpus and any(
+            getattr(self.other_costs, field) for field in _BY_THE_PIECE
+        )
         if self.provider in _UNCOUNTED:
             if self.has_costs or not self.listed_prices:
                 yield Violation(
@@ -831,7 +818,7 @@ class Model(Section):
         mode, other = prices.mode(model), self.other_costs
         refused: list[tuple[str, str, str]] = []
         by_token = "inputCostPerToken and outputCostPerToken"
-        if self.vllm and (other.image or other.video_second or other.rerank):
+        if self.on_own_gpus and (other.image or other.video_second or other.rerank):
             refused.append(("otherCosts", "vLLM sells tokens, no images, videos or searches", by_token))
         elif other.rerank and provider not in ("cohere", "azure_ai", "bedrock"):
             refused.append(
@@ -936,11 +923,11 @@ class Model(Section):
 
     @rule
     def is_in_one_place(self) -> Iterator[Violation]:
-        given = [key for key in ("vllm", "hosted", "endpoint") if getattr(self, key)]
+        given = [key for key in ("vllm", "hosted", "endpoint", "adapter") if getattr(self, key)]
         if len(given) != 1:
             yield Violation(
                 "",
-                f"{' and '.join(given) or 'none'} of vllm, hosted and endpoint is given",
+                f"{' and '.join(given) or 'none'} of vllm, hosted, endpoint and adapter is given",
                 "LiteLLM would not know where to send its requests",
                 "exactly one, such as vllm: {model: Qwen/Qwen2.5-0.5B-Instruct}",
             )

@@ -4,9 +4,10 @@
 
 It answers under the served model's name, whatever model that names: with SmolLM2-135M-Instruct. Refusals, of a wrong key,
 another model, too long a prompt, are vLLM 0.23.0's in status and words (vllm/entrypoints/openai). What it is not: vLLM. It
-has no GPU, no batching worth measuring, no adapters, tools, images, embeddings, logprobs or guided decoding. It writes 256
+has no GPU, no batching worth measuring, no tools, images, embeddings, logprobs or guided decoding. It writes 256
 tokens where a chat asks for no number, never more than 1,024, and takes a prompt that fits but leaves no room for them. It
 takes the options of that version (settings/vllm_arguments.py), looks at few of them, and ends at any other with argparse's words.
+LoRA adapters have their names, and answer as the model itself does; no weights are read, wherever they are said to be.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NoReturn
 
@@ -43,6 +44,16 @@ def parse(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(rewritten(words))
 
 
+def adapters(options: argparse.Namespace) -> dict[str, str]:
+    """Where the LoRA adapters are, by the name that each is served under; they are played by the model itself."""
+    words: list[str] = options.lora_modules or []
+    if words and not options.enable_lora:
+        sys.exit("vllm: --lora-modules is only played with --enable-lora")
+    if any("=" not in word for word in words):
+        sys.exit("vllm: --lora-modules is only played as <name>=<path>")
+    return {name: path for name, _, path in (word.partition("=") for word in words)}
+
+
 class Refusal(Exception):
     """A request that vLLM refuses."""
 
@@ -61,6 +72,7 @@ class Engine:
 
         self.model: str = options.model_tag or options.model or "Qwen/Qwen3-0.6B"
         self.names: list[str] = options.served_model_name or [self.model]
+        self.adapters = adapters(options)
         self.longest = min(options.max_model_len or _LONGEST, _LONGEST)
         self.keys = {key for key in options.api_key or [os.environ.get("VLLM_API_KEY")] if key}
         self.tells_cached = bool(options.enable_prompt_tokens_details)
@@ -76,9 +88,14 @@ class Engine:
         self._server = xllamacpp.Server(parameters)
         self._slots = threading.Semaphore(2)
 
+    def served(self) -> Iterator[tuple[str, str, str | None]]:
+        """Name, where it is from, and the model that it is an adapter on, of all that may be asked for."""
+        yield from ((name, self.model, None) for name in self.names)
+        yield from ((name, path, self.names[0]) for name, path in self.adapters.items())
+
     def complete(self, chat: bool, body: dict[str, Any], send: Send | None) -> dict[str, Any]:
         """Answer a request; with `send` in chunks. Raises Refusal."""
-        if body.get("model") not in self.names:
+        if body.get("model") not in (*self.names, *self.adapters):
             raise Refusal(404, "NotFoundError", f"The model `{body.get('model')}` does not exist.", "model")
         wrong = [
             f"{{'type': 'int_type', 'loc': ('body', '{name}'), 'msg': 'Input should be a valid integer'}}"
@@ -180,12 +197,12 @@ class Handler(BaseHTTPRequestHandler):
                             "object": "model",
                             "created": int(time.time()),
                             "owned_by": "vllm",
-                            "root": engine.model,
-                            "parent": None,
-                            "max_model_len": engine.longest,
+                            "root": root,
+                            "parent": parent,
+                            "max_model_len": None if parent else engine.longest,
                             "permission": [],
                         }
-                        for name in engine.names
+                        for name, root, parent in engine.served()
                     ]
                     self._answer(200, {"object": "list", "data": made})
             case _:

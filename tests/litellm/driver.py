@@ -117,7 +117,7 @@ class Proxy:
 def proxy(config: Path, environment: Mapping[str, str]) -> Generator[Proxy]:
     """A proxy that answers, stopped when the block ends; AssertionError with its log where it does not start.
 
-    `environment` is all it gets, but for what sends its requests to the upstream.
+    `environment` is all it gets, but for what sends its requests to the upstream, where it names no other proxy.
     """
     log = config.with_suffix(".log")
     with serving() as upstream, socket.socket() as free:
@@ -131,7 +131,7 @@ def proxy(config: Path, environment: Mapping[str, str]) -> Generator[Proxy]:
                 [python(), *command, "--host", "127.0.0.1", "--port", str(port)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**environment, "HOME": str(config.parent), **proxies},
+                env={**proxies, **environment, "HOME": str(config.parent)},
             )
 
         try:

@@ -45,9 +45,9 @@ def _said(connection: socket.socket, *words: str) -> str:
 @contextlib.contextmanager
 def valkey(folder: Path, certificate: tuple[Path, Path], nodes: int = 0) -> Generator[list[Node]]:
     """A server, or a cluster of so many nodes, until the block ends."""
-    found = [Node(_free_port(), _free_port()) for _ in range(nodes or 1)]
+    found = [Node(free_port(), free_port()) for _ in range(nodes or 1)]
     with contextlib.ExitStack() as running:
-        buses = [_free_port() for _ in found]
+        buses = [free_port() for _ in found]
         for number, (node, bus) in enumerate(zip(found, buses, strict=True)):
             home = folder / f"node-{number}"
             home.mkdir()
@@ -83,7 +83,7 @@ def _answers(node: Node) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

@@ -27,6 +27,10 @@ def test_it_passes_the_policies_and_comes_up(sandboxes: Sandboxes, file: Path) -
         sandbox.stack = file.stem
         shutil.copy(file, sandbox.root / f"Pulumi.{file.stem}.yaml")
         sandbox.run("start").succeeded()
-        for secret in settings.parse(texts, file.stem).made_elsewhere:
-            sandbox.make_secret(secret, f"value-of-{secret}", PROJECT)
+        stack = settings.parse(texts, file.stem)
+        for secret in stack.made_elsewhere:
+            value = '{"auths": {}}' if secret == stack.images.pull_secret else f"value-of-{secret}"
+            sandbox.make_secret(secret, value, PROJECT)
+        for bucket in stack.weight_buckets:
+            sandbox.cloud.create("bucket", bucket, {"project": PROJECT, "location": "EUROPE-WEST4"})
         sandbox.run("up").succeeded()

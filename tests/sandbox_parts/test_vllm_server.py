@@ -13,7 +13,7 @@ import pytest
 
 import versions
 from sandbox.containers import vllm_options, vllm_server
-from sandbox.containers.vllm_server import Engine, Handler, parse
+from sandbox.containers.vllm_server import Engine, Handler, adapters, parse
 
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 ASKED = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
@@ -47,7 +47,7 @@ def ask() -> Iterator[Callable[..., tuple[int, Any]]]:
     """POST, or GET without a body; status and decoded answer."""
     engine = Engine.__new__(Engine)
     engine.model, engine.names, engine.longest, engine.keys = MODEL, [MODEL], 4096, {"key"}
-    engine.tells_cached = False
+    engine.tells_cached, engine.adapters = False, {"support": "my-org/support-lora"}
     engine._server, engine._slots = Model(), threading.Semaphore(2)  # pyright: ignore[reportPrivateUsage]
     handler = type("Bound", (Handler,), {"engine": engine, "log_message": lambda *_: None})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -79,6 +79,23 @@ def test_options_are_vllms() -> None:
         False,
     )
     assert found.served_model_name == ["a", "b"]
+
+
+def test_adapters_are_models_beside_their_own(ask: Callable[..., tuple[int, Any]]) -> None:
+    _, listed = ask("/v1/models")
+    names = {model["id"]: (model["root"], model["parent"]) for model in listed["data"]}
+    assert names == {MODEL: (MODEL, None), "support": ("my-org/support-lora", MODEL)}
+    body = {"messages": [{"role": "user", "content": "ping"}], "max_tokens": 5}
+    for name, status in ((MODEL, 200), ("support", 200), ("my-org/support-lora", 404)):
+        assert ask("/v1/chat/completions", {"model": name, **body})[0] == status
+
+
+def test_adapters_are_named_as_vllm_is_told() -> None:
+    words = ["serve", MODEL, "--enable-lora", "--lora-modules", "a=my-org/a", "b=my-org/b"]
+    assert adapters(parse(words)) == {"a": "my-org/a", "b": "my-org/b"}
+    for wrong in (["--lora-modules", "a=b"], ["--enable-lora", "--lora-modules", '{"name": "a"}']):
+        with pytest.raises(SystemExit, match="is only played"):
+            adapters(parse(["serve", MODEL, *wrong]))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +233,7 @@ def test_requests_that_vllm_refuses(
 
 def test_a_client_that_has_gone_stops_the_model() -> None:
     engine, model = Engine.__new__(Engine), Model()
-    engine.names, engine.longest, engine.tells_cached = [MODEL], 4096, False
+    engine.names, engine.longest, engine.tells_cached, engine.adapters = [MODEL], 4096, False, {}
     engine._server, engine._slots = model, threading.Semaphore(2)  # pyright: ignore[reportPrivateUsage]
 
     def send(chunk: dict[str, Any]) -> None:

@@ -26,12 +26,13 @@ class Authority:
         self.pem = made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def server(self, folder: Path, *addresses: str) -> tuple[Path, Path]:
-        """Files with a server's certificate, which has these addresses in it or none, and with its key."""
+        """Files with a server's certificate, which has these addresses or names in it or none, and with its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         made = _unsigned(_name("server"), self._name, key)
         if addresses:
-            names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-            made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+            made = made.add_extension(
+                x509.SubjectAlternativeName([_address(address) for address in addresses]), critical=False
+            )
         certificate = folder / "server.pem"
         certificate.write_bytes(
             made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -46,6 +47,13 @@ class Authority:
         )
         secret.chmod(0o600)
         return certificate, secret
+
+
+def _address(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
 
 
 def _name(name: str) -> x509.Name:

@@ -491,7 +491,7 @@ def test_an_engine_gets_its_arguments() -> None:
         ["-q", "awq", "-O3", "-O", "2", "--enforce-eager"],
         ["--compilation_config.mode", "3", "-cc.pass_config.fuse_norm=true", "--hf-overrides", "{}"],
         ["--limit-mm-per-prompt", '{"image": 2}', "--kv-transfer-config", '{"cpu_bytes_to_use": 80m}'],
-        ["--kv-offloading-size", "None", "--gpu-mem", ".9", "--lora-modules", "a=b", "c=d"],
+        ["--kv-offloading-size", "None", "--gpu-mem", ".9", "--lora-target-modules", "a", "b"],
         [
             "--enable-auto-tool-choice",
             "--tool-call-parser",

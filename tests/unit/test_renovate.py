@@ -103,6 +103,7 @@ def groups(name: str) -> list[str]:
                 versions.CERT_MANAGER_IMAGE,
                 versions.CERT_MANAGER_WEBHOOK_IMAGE,
                 versions.CERT_MANAGER_CAINJECTOR_IMAGE,
+                versions.CERT_MANAGER_ACMESOLVER_IMAGE,
             ],
         ),
         (versions.EXTERNAL_SECRETS_CHART, [versions.EXTERNAL_SECRETS_IMAGE]),

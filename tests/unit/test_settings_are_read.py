@@ -42,6 +42,7 @@ RUNS: list[Mapping[str, Any]] = [
                     "cacheStorageClass": "standard-rwx",
                 },
             },
+            {"alias": "support", "free": True, "adapter": {"of": "qwen-local", "model": "a/lora"}},
             {key: value for key, value in HOSTED.items() if key != "hosted"}
             | {"endpoint": {"url": "https://models.example.com/v1", "model": "llama"}},
         ],

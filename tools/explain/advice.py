@@ -161,7 +161,12 @@ ADVICE = (
         "ErrImagePull|ImagePullBackOff|InvalidImageName",
         "an image cannot be pulled",
         "the text says whether the registry cannot be reached, asks for a login, or has no such tag; from a private "
-        "cluster, images outside Google need Cloud NAT or a mirror",
+        "cluster, images outside Google need Cloud NAT or a mirror (images.mirrors), and a login comes by images.pullSecret",
+    ),
+    Advice(
+        "CERTIFICATE_VERIFY_FAILED|certificate signed by unknown authority",
+        "nobody whom the pod believes has signed the certificate of what it asked, such as a proxy that looks into TLS",
+        "give the authority's certificate in egress.ca, or name the host in egress.noProxy where it is reached without the proxy",
     ),
     Advice(
         "[Ss]tartup probe failed",

@@ -55,6 +55,7 @@ class BarmanPlugin:
             "name": "plugin-barman-cloud",
             "image": image,
             "args": ["instance"],
+            "env": settings.get("env", []),
             "restartPolicy": "Always",
             "resources": settings.get("resources", {}),
             "securityContext": CONTAINER_SECURITY,
