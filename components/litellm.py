@@ -20,7 +20,7 @@ from components.secret_sync import SyncedSecret
 from components.valkey import PORT as VALKEY_PORT
 from components.valkey import Valkey
 from components.workload import named
-from settings import gateway
+from settings import gateway, modes
 from settings.deployment import Charts
 from settings.secrets import variable
 from versions import LITELLM_CHART, LITELLM_IMAGE
@@ -382,23 +382,29 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
         "order": model.order,
     }
     params |= {name: f"os.environ/{variable(secret)}" for name, secret in model.secrets.items()}
+    # LiteLLM counts no price of hosted_vllm's reranks. vLLM answers them as Jina AI does, whose tokens it counts.
+    reranks = model.makes == "rerank"
     if model.vllm:
         params |= {
-            "model": f"hosted_vllm/{model.vllm.model}",
+            "model": f"{'jina_ai' if reranks else 'hosted_vllm'}/{model.vllm.model}",
             "api_base": vllm_url,
             "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
         }
     elif model.hosted:
         params |= {**model.hosted.params, "model": model.hosted.model}
     elif model.endpoint:
-        params |= {"model": f"openai/{model.endpoint.model}", "api_base": model.endpoint.url}
+        provider = "jina_ai" if reranks else "openai"
+        params |= {"model": f"{provider}/{model.endpoint.model}", "api_base": model.endpoint.url}
         # The client refuses to call without a key, also where the endpoint wants none.
         params.setdefault("api_key", "none")
+    info = dict(model.prices)
+    if model.mode or model.makes not in modes.TEXT:
+        info["mode"] = model.makes
     return {
         "model_name": model.alias,
         "litellm_params": {key: value for key, value in params.items() if value is not None},
         # Without any, LiteLLM has the prices of its own map, of every kind; with one, no other of the map counts. In
         # `litellm_params` they would also become the map's, for each other alias of the same model. It takes text for
         # numbers here: YAML 1.1 reads 5e-08, as Helm writes it, as text.
-        **({"model_info": model.prices} if model.prices else {}),
+        **({"model_info": info} if info else {}),
     }

@@ -264,6 +264,7 @@ class LlmGateway(pulumi.ComponentResource):
                 VllmArgs(
                     namespace=namespaces.serving,
                     models=settings.self_hosted,
+                    pooling=settings.pooling,
                     pool=gpu_pool,  # engines can be scheduled
                     api_key=synced.vllm,  # engines start only with their key,
                     hugging_face=synced.hugging_face,  # with the tokens that they download with,
@@ -336,7 +337,7 @@ class LlmGateway(pulumi.ComponentResource):
                     if getattr(namespaces, part) is None
                 },
             ),
-            model_aliases=list(settings.deployments),
+            model_aliases=list(settings.aliases),
             secret_names={
                 use: secret.name
                 for use, secret in (

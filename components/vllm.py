@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +33,14 @@ STARTUP_PERIOD = 10
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models` are by their names here, the engines run on `pool`. `api_key` holds the key under `api-key`; `hugging_face`
-    one token per model that needs one, under its name; `environment` the secrets in engines' environments, each under
-    its variable's name. `timeout` is in seconds.
+    `models` are by their names here, those of `pooling` make embeddings and reranks, the engines run on `pool`.
+    `api_key` holds the key under `api-key`; `hugging_face` one token per model that needs one, under its name;
+    `environment` the secrets in engines' environments, each under its variable's name. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
     models: Mapping[str, VllmModel]
+    pooling: Set[str]
     pool: GpuNodePool
     api_key: SyncedSecret
     hugging_face: SyncedSecret | None
@@ -138,16 +139,19 @@ def volumes(inputs: Mapping[str, Any]) -> dict[str, Volume | None]:
 
 
 def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object]:
+    pools = name in args.pooling
     config: dict[str, object] = {
-        # The chart turns prefix caching off unless it is asked for.
-        "enablePrefixCaching": True,
+        # The chart turns prefix caching off unless it is asked for. Of models that read both ways, as most that make
+        # embeddings, vLLM supports none, and may crash with it.
+        "enablePrefixCaching": not pools,
         "maxModelLen": model.max_model_len,
     }
     if model.gpus > 1:
         # The chart mounts /dev/shm with it, through which the engine's processes talk.
         config["tensorParallelSize"] = model.gpus
-    if model.extra_args:
-        config["extraArgs"] = model.extra_args
+    # Of some models vLLM would take the weights for those of a chat.
+    if arguments := [*(("--runner", "pooling") if pools else ()), *model.extra_args]:
+        config["extraArgs"] = arguments
     spec: dict[str, object] = {
         "name": name,
         "repository": VLLM_IMAGE.repository,

@@ -7,14 +7,14 @@ resource is registered: the key as written in the file, what would happen, and w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from math import ceil
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import secrets, stack_text, tenants
+from settings import modes, secrets, stack_text, tenants
 from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
@@ -208,6 +208,40 @@ class Settings(Section):
                     "LiteLLM would spread requests over both, by their limits or evenly",
                     "a different alias for each model, or a weight, or orders that differ",
                 )
+
+    @rule
+    def aliases_make_one_thing(self) -> Iterator[Violation]:
+        makes = {alias: [self.models[at].makes for at in places] for alias, places in self.deployments.items()}
+        kinds = {alias: {modes.kind(mode) for mode in of} for alias, of in makes.items()}
+        for alias, of in kinds.items():
+            if len(of) > 1:
+                yield Violation(
+                    "models",
+                    f"of the models with the alias {alias!r} one makes {makes[alias][0]}, and another {makes[alias][-1]}",
+                    "requests would go to models that do not take them",
+                    "a different alias for each of them",
+                )
+        for kind, given in self.litellm.fallbacks.given.items():
+            for alias, others in given.items():
+                for other in others:
+                    if not kinds.get(alias, set()) & kinds.get(other, set()) and {alias, other} <= kinds.keys():
+                        yield Violation(
+                            f"litellm.fallbacks.{kind}.{alias}",
+                            f"{alias!r} makes {makes[alias][0]}, and {other!r} {makes[other][0]}",
+                            "the fallback would refuse every request",
+                            f"models that make {makes[alias][0]}, too",
+                        )
+
+    @property
+    def pooling(self) -> Set[str]:
+        """Names, among vLLM's objects, of the models that it serves with its pooling runner."""
+        return {model.vllm_name for model in self.models if model.vllm and model.makes in modes.POOLING}
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        """The models' aliases; those that one can chat with come first, for who asks the first one."""
+        chats = {alias for alias, (at, *_) in self.deployments.items() if self.models[at].makes in modes.TEXT}
+        return sorted(self.deployments, key=lambda alias: alias not in chats)
 
     @property
     def deployments(self) -> Mapping[str, Sequence[int]]:

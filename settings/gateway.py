@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
-from settings import litellm_settings, names, prices, vllm_arguments
+from settings import litellm_settings, modes, names, prices, vllm_arguments
 from settings.base import (
     Bytes,
     Cpu,
@@ -59,6 +59,7 @@ _SET_ALREADY: Mapping[str, tuple[str, str]] = {
     "data-parallel-size": (_MORE_GPUS, "replicas in its place"),
     "data-parallel-size-local": (_MORE_GPUS, "replicas in its place"),
     "nnodes": ("the engine would wait for other nodes for ever", "replicas in its place"),
+    "runner": ("vLLM would serve another kind of model than LiteLLM asks for", "mode of the model in its place"),
     "download-dir": (
         "the weights would be kept beside the volume that is there for them",
         "cache in its place",
@@ -616,6 +617,15 @@ _BY_THE_PIECE = ("image", "video_second", "audio_second", "rerank")
 """Of `otherCosts`: with one of these a model needs no costs per token."""
 
 
+_WANTED: Mapping[modes.Price, tuple[str, str]] = {
+    "prompt": ("inputCostPerToken", "0.00000005"),
+    "completion": ("outputCostPerToken", "0.0000002"),
+    "image": ("otherCosts.image", "0.04"),
+    "video_second": ("otherCosts.videoSecond", "0.1"),
+    "audio_second": ("otherCosts.audioSecond", "0.0001"),
+    "rerank": ("otherCosts.rerank", "0.002"),
+}
+"""Key of each price, and one that it could be."""
 _UNCOUNTED = ("huggingface", "lemonade", "replicate", "together_ai")
 """Providers for which LiteLLM counts no price of one's own: nothing, its own, or one by the size that it reads in a name."""
 _FLAT = ("databricks", "fireworks_ai")
@@ -637,6 +647,13 @@ class Model(Section):
         otherwise="LiteLLM takes * for any text and a comma for several models; other signs and spaces clients get wrong",
         write="alias: qwen-local",
     )
+    mode: modes.Mode | None = setting(
+        None,
+        about="What the model makes: it decides how LiteLLM checks its health, how vLLM serves it, and which price counts. Unset: what "
+        "LiteLLM knows of the hosted model, what the one price of otherCosts is for, else chat.",
+        otherwise="LiteLLM would send it requests that it does not take",
+        write="mode: embedding",
+    )
     input_cost_per_token: float | None = setting(
         None,
         ge=0,
@@ -650,7 +667,7 @@ class Model(Section):
         None,
         ge=0,
         allow_inf_nan=False,
-        about="USD per completion token; 0 for embeddings. Unset as inputCostPerToken is.",
+        about="USD per completion token; embeddings and reranks have none. Unset as inputCostPerToken is.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="outputCostPerToken: 0.0000002",
     )
@@ -735,9 +752,19 @@ class Model(Section):
         return (self.vllm.name or names.from_alias(self.alias)) if self.vllm else ""
 
     @property
+    def makes(self) -> str:
+        """LiteLLM's name of what the model makes: a `Mode`, or one that it knows of a hosted model."""
+        listed = prices.mode(self.hosted.priced_as) if self.hosted else ""
+        by_token = self.input_cost_per_token is not None or self.output_cost_per_token is not None
+        sold = [mode for field, mode in modes.SOLD_AS.items() if getattr(self.other_costs, field)]
+        return self.mode or listed or next(iter(sold if not (by_token or self.vllm) else []), "chat")
+
+    @property
     def given_prices(self) -> prices.Prices:
         """The prices in the settings."""
         found = {price: getattr(self, field) for field, price in _PRICES.items()}
+        if self.makes in modes.POOLING and self.input_cost_per_token is not None and not self.listed_prices:
+            found["output_cost_per_token"] = self.output_cost_per_token or 0.0
         found |= {price: getattr(self.other_costs, field) for price, field in _OTHER_PRICES.items()}
         return {price: usd for price, usd in found.items() if usd is not None}
 
@@ -797,18 +824,32 @@ class Model(Section):
                     "the provider's OpenAI-compatible URL as an endpoint, with the costs",
                 )
             return
-        if not self.listed_prices and not (by_the_piece and set(own.values()) == {None}):
-            for key, example in (("inputCostPerToken", "0.00000005"), ("outputCostPerToken", "0.0000002")):
-                if own[key] is None:
-                    known = (
-                        f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.priced_as}"
-                        if self.hosted
-                        else ""
-                    )
-                    yield Violation(
-                        key, known or "the key is missing", nothing, f"{key}: {example}, or free: true"
-                    )
-        if None not in own.values() and not any(own.values()):
+        needed = modes.counted(self.makes, self.provider)
+        if not needed and (not self.listed_prices or self.makes in modes.POOLING):
+            yield Violation(
+                "mode",
+                f"LiteLLM {LITELLM_CHART.version} counts no price of one's own for {self.makes} of {self.provider or 'an endpoint'}",
+                nothing,
+                "params with the base_model whose price it is, such as openai/tts-1; or free: true"
+                if self.makes == "audio_speech"
+                else "the model as an endpoint, whose reranks are counted by the token; or free: true",
+            )
+            return
+        by_the_image = self.other_costs.image and self.makes.startswith("image")
+        for price in () if self.listed_prices or by_the_image else needed:
+            key, example = _WANTED[price]
+            given = own[key] if key in own else getattr(self.other_costs, price)
+            if given is None:
+                known = (
+                    f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.priced_as}"
+                    if self.hosted
+                    else ""
+                )
+                yield Violation(
+                    key, known or "the key is missing", nothing, f"{key.rpartition('.')[2]}: {example}, or free: true"
+                )
+        completes = own["outputCostPerToken"] is not None or self.makes in modes.POOLING
+        if own["inputCostPerToken"] is not None and completes and not any(own.values()):
             yield Violation(
                 "inputCostPerToken",
                 "prompts and completions cost nothing",
@@ -817,12 +858,38 @@ class Model(Section):
             )
 
     @rule
+    def its_place_makes_that(self) -> Iterator[Violation]:
+        fails = "LiteLLM would send it requests that it does not take"
+        listed = prices.mode(self.hosted.priced_as) if self.hosted else ""
+        if self.vllm and self.makes not in modes.OF_VLLM:
+            yield Violation(
+                "mode",
+                f"the stack has vLLM serve no {self.makes}",
+                "every request for it would fail",
+                "chat, embedding or rerank; or the model as hosted or endpoint",
+            )
+        if listed and modes.kind(self.makes) != modes.kind(listed):
+            yield Violation(
+                "mode",
+                f"LiteLLM {LITELLM_CHART.version} knows {self.hosted and self.hosted.priced_as} as {listed}, not as {self.makes}",
+                fails,
+                f"mode: {listed}, or leave it out",
+            )
+        if self.endpoint and self.makes == "rerank" and not re.fullmatch(r"https?://[^/]+/v1/?", self.endpoint.url):
+            yield Violation(
+                "endpoint.url",
+                "reranks are asked for at /v1/rerank of the host, whatever path the URL has",
+                "every request for it would fail",
+                "a URL that ends in /v1 behind the host, such as http://reranker.models.svc/v1",
+            )
+
+    @rule
     def litellm_counts_the_costs(self) -> Iterator[Violation]:
         """What the pinned version takes and does not count, without a word (tests/litellm/test_spend.py)."""
         model, litellm = self.hosted.priced_as if self.hosted else "", f"LiteLLM {LITELLM_CHART.version}"
         provider, name = self.provider, model.partition("/")[2]
         google = provider in ("gemini", "vertex_ai")
-        mode, other = prices.mode(model), self.other_costs
+        mode, other = self.makes if self.listed_prices else "", self.other_costs
         refused: list[tuple[str, str, str]] = []
         by_token = "inputCostPerToken and outputCostPerToken"
         if self.vllm and (other.image or other.video_second or other.rerank):

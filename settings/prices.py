@@ -40,8 +40,8 @@ def tables(model: str) -> Mapping[str, Prices]:
 
 
 def mode(model: str) -> str:
-    """LiteLLM's name of what a listed model makes, of `audio_speech`, `image_edit` and `image_generation`; else empty."""
-    return _all().get(model, {}).get("mode", "")
+    """LiteLLM's name of what a listed model makes; empty where the pinned version knows no price of it."""
+    return _all()[model].get("mode", "chat") if model in _all() else ""
 
 
 def searches(price: float) -> Mapping[str, Prices]:

@@ -170,6 +170,7 @@ def _made(what: str, body: dict[str, Any]) -> dict[str, Any]:
                 "id": body["id"],
                 "results": [result],
                 "meta": {"billed_units": {"search_units": searches}},
+                "usage": {"total_tokens": PROMPT_TOKENS},
             }
     if what.endswith(":generateContent"):
         image = {"inlineData": {"mimeType": "image/png", "data": "AA=="}}
