@@ -211,7 +211,9 @@ class Settings(Section):
 
     @rule
     def aliases_make_one_thing(self) -> Iterator[Violation]:
-        makes = {alias: [self.models[at].makes for at in places] for alias, places in self.deployments.items()}
+        makes = {
+            alias: [self.models[at].makes for at in places] for alias, places in self.deployments.items()
+        }
         kinds = {alias: {modes.kind(mode) for mode in of} for alias, of in makes.items()}
         for alias, of in kinds.items():
             if len(of) > 1:
@@ -224,7 +226,10 @@ class Settings(Section):
         for kind, given in self.litellm.fallbacks.given.items():
             for alias, others in given.items():
                 for other in others:
-                    if not kinds.get(alias, set()) & kinds.get(other, set()) and {alias, other} <= kinds.keys():
+                    if (
+                        not kinds.get(alias, set()) & kinds.get(other, set())
+                        and {alias, other} <= kinds.keys()
+                    ):
                         yield Violation(
                             f"litellm.fallbacks.{kind}.{alias}",
                             f"{alias!r} makes {makes[alias][0]}, and {other!r} {makes[other][0]}",

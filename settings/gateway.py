@@ -59,7 +59,10 @@ _SET_ALREADY: Mapping[str, tuple[str, str]] = {
     "data-parallel-size": (_MORE_GPUS, "replicas in its place"),
     "data-parallel-size-local": (_MORE_GPUS, "replicas in its place"),
     "nnodes": ("the engine would wait for other nodes for ever", "replicas in its place"),
-    "runner": ("vLLM would serve another kind of model than LiteLLM asks for", "mode of the model in its place"),
+    "runner": (
+        "vLLM would serve another kind of model than LiteLLM asks for",
+        "mode of the model in its place",
+    ),
     "download-dir": (
         "the weights would be kept beside the volume that is there for them",
         "cache in its place",
@@ -846,7 +849,10 @@ class Model(Section):
                     else ""
                 )
                 yield Violation(
-                    key, known or "the key is missing", nothing, f"{key.rpartition('.')[2]}: {example}, or free: true"
+                    key,
+                    known or "the key is missing",
+                    nothing,
+                    f"{key.rpartition('.')[2]}: {example}, or free: true",
                 )
         completes = own["outputCostPerToken"] is not None or self.makes in modes.POOLING
         if own["inputCostPerToken"] is not None and completes and not any(own.values()):
@@ -875,7 +881,11 @@ class Model(Section):
                 fails,
                 f"mode: {listed}, or leave it out",
             )
-        if self.endpoint and self.makes == "rerank" and not re.fullmatch(r"https?://[^/]+/v1/?", self.endpoint.url):
+        if (
+            self.endpoint
+            and self.makes == "rerank"
+            and not re.fullmatch(r"https?://[^/]+/v1/?", self.endpoint.url)
+        ):
             yield Violation(
                 "endpoint.url",
                 "reranks are asked for at /v1/rerank of the host, whatever path the URL has",
