@@ -81,7 +81,7 @@ def proxy_account(cluster: ClusterHandle, logs_in: bool) -> pulumi.Input[str]:
 class LiteLLMArgs:
     """Arguments of LiteLLM.
 
-    `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
+    `groups` are LiteLLM's access groups of the models, by alias. `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
     URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `account` is the pods' Kubernetes
     service account, and `member` the IAM member that it is, which may ask the models of Vertex AI in `vertex_projects`.
     `timeout` is in seconds, migration included.
@@ -92,6 +92,7 @@ class LiteLLMArgs:
     member: pulumi.Input[str]
     vertex_projects: Sequence[str]
     models: Sequence[gateway.Model]
+    groups: Mapping[str, Sequence[str]]
     vllm_url: pulumi.Input[str] | None
     valkey: Valkey | None
     database: Database
@@ -304,7 +305,10 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         "request_timeout": args.litellm.request_timeout,
     }
     config: dict[str, object] = {
-        "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],
+        "model_list": [
+            route(model, args.vllm_url, args.litellm.replicas, args.groups.get(model.alias, ()))
+            for model in args.models
+        ],
         "general_settings": {
             **args.litellm.general_settings,
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
@@ -372,8 +376,10 @@ def _redis(args: LiteLLMArgs) -> dict[str, object]:
     return where
 
 
-def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: int) -> dict[str, object]:
-    """A `model_list` entry, https://docs.litellm.ai/docs/proxy/configs."""
+def route(
+    model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: int, groups: Sequence[str] = ()
+) -> dict[str, object]:
+    """A `model_list` entry, https://docs.litellm.ai/docs/proxy/configs; `groups` are those that it is in."""
     params: dict[str, object] = {
         # Pods share the count of a model's requests, but each compares the limit with the tokens that it counted itself.
         "tpm": model.tpm and max(1, model.tpm // replicas),
@@ -397,7 +403,7 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
         params |= {"model": f"{provider}/{model.endpoint.model}", "api_base": model.endpoint.url}
         # The client refuses to call without a key, also where the endpoint wants none.
         params.setdefault("api_key", "none")
-    info = dict(model.prices)
+    info: dict[str, object] = {**model.prices, **({"access_groups": groups} if groups else {})}
     if model.mode or model.makes not in modes.TEXT:
         info["mode"] = model.makes
     return {

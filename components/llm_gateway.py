@@ -297,7 +297,8 @@ class LlmGateway(pulumi.ComponentResource):
                 account=account,
                 member=cluster.member(settings.namespaces.gateway, account),
                 vertex_projects=settings.vertex_projects,
-                models=settings.models,
+                models=settings.served,
+                groups=settings.groups,
                 vllm_url=vllm.url if vllm else None,
                 valkey=valkey,  # what replicas count together
                 database=database,  # the migration connects at once

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import modes, secrets, stack_text, tenants
+from settings import modes, secrets, stack_text, tenants, wildcards
 from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
@@ -211,9 +211,7 @@ class Settings(Section):
 
     @rule
     def aliases_make_one_thing(self) -> Iterator[Violation]:
-        makes = {
-            alias: [self.models[at].makes for at in places] for alias, places in self.deployments.items()
-        }
+        makes = {alias: [model.makes for model in of] for alias, of in self.offered.items()}
         kinds = {alias: {modes.kind(mode) for mode in of} for alias, of in makes.items()}
         for alias, of in kinds.items():
             if len(of) > 1:
@@ -243,10 +241,38 @@ class Settings(Section):
         return {model.vllm_name for model in self.models if model.vllm and model.makes in modes.POOLING}
 
     @property
+    def served(self) -> Sequence[Model]:
+        """The models with those that wildcards stand for. An entry with the name itself comes before a wildcard."""
+        own = {model.alias for model in self.models}
+        return [
+            member
+            for model in self.models
+            for member in model.members
+            if member is model or member.alias not in own
+        ]
+
+    @property
+    def offered(self) -> Mapping[str, Sequence[Model]]:
+        """The served models by alias."""
+        found: dict[str, list[Model]] = {}
+        for model in self.served:
+            found.setdefault(model.alias, []).append(model)
+        return found
+
+    @property
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """LiteLLM's names of the wildcards that an alias is in, by alias."""
+        wild = [model.alias for model in self.models if model.alias.endswith(wildcards.SIGN)]
+        return {
+            alias: [wildcards.group(name) for name in dict.fromkeys(wild) if wildcards.matches(alias, name)]
+            for alias in (self.offered if wild else ())
+        }
+
+    @property
     def aliases(self) -> Sequence[str]:
         """The models' aliases; those that one can chat with come first, for who asks the first one."""
-        chats = {alias for alias, (at, *_) in self.deployments.items() if self.models[at].makes in modes.TEXT}
-        return sorted(self.deployments, key=lambda alias: alias not in chats)
+        chats = {alias for alias, of in self.offered.items() if of[0].makes in modes.TEXT}
+        return sorted(self.offered, key=lambda alias: alias not in chats)
 
     @property
     def deployments(self) -> Mapping[str, Sequence[int]]:
@@ -258,10 +284,7 @@ class Settings(Section):
 
     @rule
     def fallbacks_answer(self) -> Iterator[Violation]:
-        costs = {
-            alias: any(not self.models[at].free for at in places)
-            for alias, places in self.deployments.items()
-        }
+        costs = {alias: any(not model.free for model in of) for alias, of in self.offered.items()}
         for kind, given in self.litellm.fallbacks.given.items():
             for alias, others in given.items():
                 key = f"litellm.fallbacks.{kind}.{alias}"
@@ -271,7 +294,8 @@ class Settings(Section):
                             key,
                             f"no model has the alias {name!r}",
                             "the request would fail in its place",
-                            f"one of {', '.join(costs)}",
+                            f"one of {', '.join(self.deployments)}"
+                            + (", a wildcard's models by their names" if self.groups else ""),
                         )
                 if alias in others or not others or repeated(others):
                     yield Violation(
@@ -458,10 +482,10 @@ class Settings(Section):
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
         elsewhere = {secret_and_version(reference)[0] for reference in self.made_elsewhere}
-        aliases = list(self.deployments)
+        aliases = dict.fromkeys([*self.deployments, *self.offered])
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
-        yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, ids)
+        yield from tenants.broken(self.teams or [], self.virtual_keys or [], list(aliases), ids)
 
     @rule
     def readers_are_clients(self) -> Iterator[Violation]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
-from settings import litellm_settings, modes, names, prices, vllm_arguments
+from settings import litellm_settings, modes, names, prices, vllm_arguments, wildcards
 from settings.base import (
     Bytes,
     Cpu,
@@ -32,7 +32,9 @@ from settings.shared_state import SharedState
 from versions import LITELLM_CHART, VLLM_IMAGE
 
 # As clients send it. LiteLLM splits a request's model at a comma.
-ModelAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,127}$")]
+ModelAlias = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,126}[-A-Za-z0-9._:/@+*]?$")
+]
 _MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
 """What LiteLLM takes for several models, or none, in the models of a key or a team (SpecialModelNames)."""
 _OWN_VARIABLES = re.compile(
@@ -646,8 +648,9 @@ class Model(Section):
     otherwise = "no request would ever be routed to it"
 
     alias: ModelAlias = setting(
-        about="Model name that clients ask for, as they send it: gpt-4.1, openai/gpt-4o, Qwen2.5:7b. `vllm.name` follows it.",
-        otherwise="LiteLLM takes * for any text and a comma for several models; other signs and spaces clients get wrong",
+        about="Model name that clients ask for, as they send it: gpt-4.1, openai/gpt-4o, Qwen2.5:7b. `vllm.name` follows it. With a * "
+        "at its end, as in openai/*, all hosted models of that name whose price LiteLLM knows, each under its own name.",
+        otherwise="LiteLLM takes a comma for several models; other signs and spaces clients get wrong",
         write="alias: qwen-local",
     )
     mode: modes.Mode | None = setting(
@@ -801,8 +804,57 @@ class Model(Section):
         """What the pinned LiteLLM knows of the price."""
         return prices.listed(self.hosted.priced_as) if self.hosted else {}
 
+    @property
+    def members(self) -> Sequence[Model]:
+        """The models that a wildcard stands for; of any other model itself."""
+        if not self.alias.endswith(wildcards.SIGN) or not self.hosted:
+            return [self]
+        start, known = self.alias.removesuffix(wildcards.SIGN), self.hosted.model.removesuffix(wildcards.SIGN)
+        return [
+            self.model_copy(
+                update={
+                    "alias": start + name.removeprefix(known),
+                    "hosted": self.hosted.model_copy(update={"model": name}),
+                }
+            )
+            for name in wildcards.names(self.hosted.model)
+        ]
+
+    @rule
+    def a_wildcard_stands_for_listed_models(self) -> Iterator[Violation]:
+        wild = self.alias.endswith(wildcards.SIGN)
+        known = self.hosted.model if self.hosted else ""
+        unpriced = (
+            "models whose price LiteLLM does not know would cost nothing, and no budget would ever bind"
+        )
+        if wild != known.endswith(wildcards.SIGN) or wildcards.SIGN in known[:-1]:
+            yield Violation(
+                "alias" if wild else "hosted.model",
+                f"{self.alias} is {'a' if wild else 'no'} wildcard, and the model is {known or 'not hosted'}",
+                "LiteLLM would ask the provider for a model of another name",
+                "a * at the end of both, such as alias: openai/* and hosted: {model: openai/*}",
+            )
+        elif wild and (
+            self.has_costs or self.free or self.mode or (self.hosted and "base_model" in self.hosted.params)
+        ):
+            yield Violation(
+                "alias",
+                f"{self.alias} stands for many models, and the entry has a price or a mode",
+                "it would be that of each of them",
+                "neither, for LiteLLM's own; what differs in an entry of its own, whose alias comes before the wildcard",
+            )
+        elif wild and not self.members:
+            yield Violation(
+                "hosted.model",
+                f"LiteLLM {LITELLM_CHART.version} knows no price of a model called {known}",
+                unpriced,
+                "each model in an entry of its own, with its costs",
+            )
+
     @rule
     def has_a_price(self) -> Iterator[Violation]:
+        if self.alias.endswith(wildcards.SIGN):
+            return
         nothing = "every request would cost $0 and no budget would ever bind"
         if self.free:
             if self.has_costs:
@@ -909,7 +961,9 @@ class Model(Section):
                 (
                     "otherCosts.rerank",
                     f"{litellm} counts no searches of {provider or 'an endpoint'}",
-                    by_token,
+                    "mode: rerank and inputCostPerToken"
+                    if modes.counted("rerank", provider)
+                    else "the model as an endpoint, with mode: rerank and inputCostPerToken",
                 )
             )
         elif other.image and (provider == "openrouter" or (google and name.startswith("gemini"))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ Prices = Mapping[str, float]
 """USD by LiteLLM's name of the price, such as `cache_read_input_token_cost`."""
 
 
+_ALIAS = re.compile(r"[-A-Za-z0-9._:/@+]{1,128}")
 _BY_TOKEN = ("input_cost_per_token", "output_cost_per_token")
 
 
@@ -31,6 +33,11 @@ def _all() -> Mapping[str, Mapping[str, Any]]:
 def listed(model: str) -> Prices:
     """The prices of a model by LiteLLM's name of it, provider first; empty where the pinned version knows none."""
     return {name: price for name, price in _all().get(model, {}).items() if isinstance(price, float)}
+
+
+def names(prefix: str) -> list[str]:
+    """The listed models whose names begin so and can be an alias of their own."""
+    return sorted(name for name in _all() if name.startswith(prefix) and _ALIAS.fullmatch(name))
 
 
 def tables(model: str) -> Mapping[str, Prices]:

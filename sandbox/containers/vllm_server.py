@@ -7,6 +7,7 @@ another model, too long a prompt, are vLLM 0.23.0's in status and words (vllm/en
 has no GPU, no batching worth measuring, no adapters, tools, images, embeddings, logprobs or guided decoding. It writes 256
 tokens where a chat asks for no number, never more than 1,024, and takes a prompt that fits but leaves no room for them. It
 takes the options of that version (settings/vllm_arguments.py), looks at few of them, and ends at any other with argparse's words.
+With `--runner pooling` it lists the model and, as vLLM, knows no path that chats or completes; embeddings it has none.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Engine:
         self.names: list[str] = options.served_model_name or [self.model]
         self.longest = min(options.max_model_len or _LONGEST, _LONGEST)
         self.keys = {key for key in options.api_key or [os.environ.get("VLLM_API_KEY")] if key}
+        self.chats = options.runner != "pooling"
         self.tells_cached = bool(options.enable_prompt_tokens_details)
         parameters = xllamacpp.CommonParams()
         parameters.model.path = os.environ["SANDBOX_MODEL"]
@@ -196,7 +198,7 @@ class Handler(BaseHTTPRequestHandler):
         chat = {"/v1/chat/completions": True, "/v1/completions": False}.get(self.path.partition("?")[0])
         if self.path.startswith("/v1") and not self._authorized():
             return
-        if chat is None:
+        if chat is None or not self.engine.chats:
             self._answer(404, {"detail": "Not Found"})
             return
         try:

@@ -48,6 +48,7 @@ MODELS = [
     hosted("listed-speech", "openai/tts-1"),
     hosted("listed-image", "openai/dall-e-3"),
 ]
+ROUTES = {"allowed_routes": ["llm_api_routes"]}  # as a declared key has them
 ROUTER = "http://vllm-router-service.vllm.svc.cluster.local"
 ASKED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "embedding": ("embeddings", {"input": "ping"}),
@@ -103,7 +104,9 @@ def test_spend_is_recorded_as_the_price_says(tmp_path: Path) -> None:
     pod = rendered({"models": MODELS})
     with double(config=pod.file(tmp_path), environment=pod.environment) as running:
         for alias in BILLS:
-            made = running.client.post("/key/generate", json={"key_alias": alias, "models": [alias]})
+            made = running.client.post(
+                "/key/generate", json={"key_alias": alias, "models": [alias], **ROUTES}
+            )
             answer = ask(running.client, alias, made.raise_for_status().json()["key"])
             assert answer.is_success, answer.text
         deadline, spent = time.monotonic() + 30, dict[str, float]()
