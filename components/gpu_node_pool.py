@@ -11,6 +11,7 @@ import pulumi_gcp as gcp
 from components.cluster import ClusterHandle
 from components.owner import LABEL, refuse_what_is_not_ours
 from settings.gke import GpuPool
+from settings.machines import MACHINES
 
 POOL_LABEL = "cloud.google.com/gke-nodepool"
 """Label that GKE puts on every node: the name of its pool."""
@@ -46,7 +47,12 @@ class GpuNodePool(pulumi.ComponentResource):
         super().__init__("llmgateway:gpu_node_pool:GpuNodePool", name, None, opts)
         pool = args.pool
         timeout = f"{args.timeout}s"
-
+        if pool.machine_type not in MACHINES:
+            pulumi.log.warn(
+                f"llm-gateway:gpuPool.machineType: {pool.machine_type} is new to this version and taken for one with {pool.machine_cpus} vCPUs "
+                f"and {pool.machine_memory}. Whether it carries {pool.accelerator} and takes a disk of type {pool.disk_type} is not checked.",
+                self,
+            )
         self.node_pool = gcp.container.NodePool(
             f"{name}-nodes",
             name=pulumi.Output.all(

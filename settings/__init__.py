@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import modes, secrets, stack_text, tenants, wildcards
+from settings import gpus, modes, secrets, stack_text, tenants, wildcards
 from settings.base import Section, Violation, gibibytes, repeated, rule, secret_and_version, section, setting
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
@@ -28,7 +28,6 @@ from settings.gateway import (
     VllmModel,
 )
 from settings.gke import Cluster, Gcp, GpuPool
-from settings.machines import MACHINES
 from settings.names import LONGEST
 from settings.operators import Operators
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
@@ -326,7 +325,7 @@ class Settings(Section):
 
     @rule
     def engines_fit_a_node(self) -> Iterator[Violation]:
-        pool, machine = self.gpu_pool, MACHINES.get(self.gpu_pool.machine_type)
+        pool, machine = self.gpu_pool, self.gpu_pool.machine
         for index, model in enumerate(self.models):
             if not model.vllm:
                 continue
@@ -356,6 +355,10 @@ class Settings(Section):
                 )
 
     @rule
+    def the_gpus_can_do_that(self) -> Iterator[Violation]:
+        yield from gpus.broken(self.models, self.gpu_pool.accelerator)
+
+    @rule
     def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
         pool = self.gpu_pool
         for index, model in enumerate(self.models):
@@ -375,7 +378,7 @@ class Settings(Section):
 
     @rule
     def cache_disks_fit_the_machine(self) -> Iterator[Violation]:
-        machine = MACHINES.get(self.gpu_pool.machine_type)
+        machine = self.gpu_pool.machine
         for index, model in enumerate(self.models):
             disk = model.vllm and model.vllm.cache == "disk" and model.vllm.cache_storage_class is None
             if disk and machine and machine.hyperdisk_only:

@@ -420,7 +420,7 @@ class VllmModel(Section):
                 'options and values of `vllm serve`, each of them apart: ["--kv-cache-dtype", "fp8"]',
             )
             return
-        for option in sorted(_SET_ALREADY.keys() & options):
+        for option in sorted(_SET_ALREADY.keys() & options.keys()):
             otherwise, write = _SET_ALREADY[option]
             yield Violation("extraArgs", f"--{option} is not for extraArgs", otherwise, write)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from pydantic.alias_generators import to_camel
+
 from settings.base import (
+    Bytes,
     ClusterName,
     LabelKey,
     LabelValue,
@@ -14,11 +17,12 @@ from settings.base import (
     Section,
     Violation,
     Zone,
+    gibibytes,
     repeated,
     rule,
     setting,
 )
-from settings.machines import MACHINES, machines_with
+from settings.machines import CPU_MACHINES, MACHINES, Machine, machines_with
 
 TaintEffect = Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"]
 
@@ -108,6 +112,18 @@ class GpuPool(Section):
         pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$",
         about="Compute Engine machine type of the nodes.",
     )
+    machine_cpus: int | None = setting(
+        None,
+        ge=1,
+        le=1024,
+        about="vCPUs of a machine type that this version does not know yet, with machineMemory: what is then checked is what they say.",
+        write="machineCpus: 48",
+    )
+    machine_memory: Bytes | None = setting(
+        None,
+        about="Memory of a machine type that this version does not know yet, with machineCpus.",
+        write="machineMemory: 180Gi",
+    )
     accelerator: str = setting("nvidia-l4", pattern=r"^nvidia(-[a-z0-9]+)+$", about="GPU type of the nodes.")
     accelerator_count: int = setting(1, ge=1, le=16, about="GPUs per node.")
     min_nodes: int = setting(
@@ -144,7 +160,8 @@ class GpuPool(Section):
     )
     driver_version: Literal["DEFAULT", "LATEST"] = setting(
         "DEFAULT",
-        about="NVIDIA driver that GKE installs.",
+        about="NVIDIA driver that GKE installs: DEFAULT, the cluster version's tried one, or LATEST, on COS_CONTAINERD alone. "
+        "vLLM's image is built with CUDA 13, which needs 580 or later; where DEFAULT is older, LATEST (docs/troubleshooting.md).",
         otherwise="nodes would come up without a driver and offer no GPU",
     )
     spot: bool = setting(
@@ -159,7 +176,8 @@ class GpuPool(Section):
     )
     image_streaming: bool = setting(
         False,
-        about="Stream container images from Artifact Registry (GKE image streaming).",
+        about="Stream container images from Artifact Registry (GKE image streaming); others are pulled as without it. It needs the Container "
+        "File System API (containerfilesystem.googleapis.com), and of the nodes' service account roles/artifactregistry.reader.",
         write="imageStreaming: true",
     )
     max_surge: int = setting(
@@ -190,6 +208,14 @@ class GpuPool(Section):
         about="Taint of the nodes.",
         write="taint: {key: nvidia.com/gpu, value: present, effect: NO_SCHEDULE}",
     )
+
+    @property
+    def machine(self) -> Machine | None:
+        """What is known of the machine type, by the table or by the settings; None where that is nothing."""
+        if self.machine_type in MACHINES or not (self.machine_cpus and self.machine_memory):
+            return MACHINES.get(self.machine_type)
+        counts = {self.accelerator: (self.accelerator_count,)}
+        return Machine(self.machine_cpus, gibibytes(self.machine_memory), counts)
 
     @rule
     def spot_or_reserved(self) -> Iterator[Violation]:
@@ -235,14 +261,25 @@ class GpuPool(Section):
 
     @rule
     def machine_carries_the_accelerator(self) -> Iterator[Violation]:
-        machine = MACHINES.get(self.machine_type)
+        machine = self.machine
+        told = [key for key in ("machine_cpus", "machine_memory") if getattr(self, key)]
+        if told and (self.machine_type in MACHINES or self.machine_type in CPU_MACHINES):
+            yield Violation(
+                to_camel(told[0]),
+                f"{self.machine_type} is a machine type that is known",
+                "it would be ignored",
+                f"no {to_camel(told[0])}",
+            )
         if machine is None:
             alike = machines_with(self.accelerator, self.accelerator_count) or list(MACHINES)
+            new = (
+                "" if self.machine_type in CPU_MACHINES else "; machineCpus and machineMemory for a new type"
+            )
             yield Violation(
                 "machineType",
-                f"{self.machine_type} is no machine type that carries GPUs",
+                f"{self.machine_type} is no machine type that is known to carry GPUs",
                 self.otherwise,
-                f"machineType: one of {', '.join(alike)}",
+                f"machineType: one of {', '.join(alike)}{new}",
             )
             return
         counts = machine.accelerators.get(self.accelerator)
@@ -261,6 +298,16 @@ class GpuPool(Section):
                 f"not {self.accelerator_count}",
                 self.otherwise,
                 f"acceleratorCount: {counts[0]}",
+            )
+
+    @rule
+    def image_has_the_driver(self) -> Iterator[Violation]:
+        if self.image_type == "UBUNTU_CONTAINERD" and self.driver_version == "LATEST":
+            yield Violation(
+                "driverVersion",
+                "GKE installs its latest NVIDIA driver on Container-Optimized OS only",
+                self.otherwise,
+                "driverVersion: DEFAULT, or imageType: COS_CONTAINERD",
             )
 
     @rule

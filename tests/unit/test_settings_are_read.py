@@ -67,6 +67,7 @@ RUNS: list[Mapping[str, Any]] = [
             "backups": {"method": "objectStore"},
             "restore": {"source": "litellm-pg", "targetTime": "2030-01-31T12:00:00Z"},
         },
+        "gpuPool": {"machineType": "g9-standard-48", "machineCpus": 48, "machineMemory": "180Gi"},
     },
 ]
 """Settings that together take every branch of the program."""
