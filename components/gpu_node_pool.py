@@ -10,7 +10,7 @@ import pulumi_gcp as gcp
 
 from components.cluster import ClusterHandle
 from components.owner import LABEL, refuse_what_is_not_ours
-from settings.gke import GpuPool
+from settings.gke import GPU_TAINT, GpuPool
 from settings.machines import MACHINES
 
 POOL_LABEL = "cloud.google.com/gke-nodepool"
@@ -35,10 +35,12 @@ class GpuNodePoolArgs:
 
 
 class GpuNodePool(pulumi.ComponentResource):
-    """A NodePool in GKE's reference shape for GPU serving, scaled by pending pods between its bounds."""
+    """A NodePool in GKE's reference shape for GPU serving, scaled by pending pods between its bounds, or one that exists."""
 
-    node_pool: gcp.container.NodePool
-    tolerations: Sequence[Mapping[str, str]]
+    pool_name: pulumi.Output[str]
+    node_pool: gcp.container.NodePool | None
+    """None where the pool exists: the cluster's lookup has compared it with the settings."""
+    tolerations: list[Mapping[str, str]]
     """Kubernetes tolerations that let a pod onto these nodes."""
     node_selector_terms: Sequence[Mapping[str, object]]
     """Kubernetes node selector terms that keep a pod on these nodes."""
@@ -46,14 +48,38 @@ class GpuNodePool(pulumi.ComponentResource):
     def __init__(self, name: str, args: GpuNodePoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:gpu_node_pool:GpuNodePool", name, None, opts)
         pool = args.pool
-        timeout = f"{args.timeout}s"
+        self.node_pool = None if pool.existing else self._made(name, args)
+        # Of one that exists the lookup has found the name, and nothing else waits for it.
+        self.pool_name = self.node_pool.name if self.node_pool else args.cluster.id.apply(lambda _: pool.name)
+        effects = {
+            "NO_SCHEDULE": "NoSchedule",
+            "PREFER_NO_SCHEDULE": "PreferNoSchedule",
+            "NO_EXECUTE": "NoExecute",
+        }
+        self.tolerations = [
+            {
+                "key": pool.taint.key,
+                "operator": "Equal",
+                "value": pool.taint.value,
+                "effect": effects[pool.taint.effect],
+            }
+        ]
+        if pool.existing and pool.taint.key != GPU_TAINT:
+            self.tolerations.append({"key": GPU_TAINT, "operator": "Exists", "effect": "NoSchedule"})
+        self.node_selector_terms = [
+            {"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": [self.pool_name]}]}
+        ]
+        self.register_outputs({"nodePool": self.pool_name})
+
+    def _made(self, name: str, args: GpuNodePoolArgs) -> gcp.container.NodePool:
+        pool, timeout = args.pool, f"{args.timeout}s"
         if pool.machine_type not in MACHINES:
             pulumi.log.warn(
                 f"llm-gateway:gpuPool.machineType: {pool.machine_type} is new to this version and taken for one with {pool.machine_cpus} vCPUs "
                 f"and {pool.machine_memory}. Whether it carries {pool.accelerator} and takes a disk of type {pool.disk_type} is not checked.",
                 self,
             )
-        self.node_pool = gcp.container.NodePool(
+        return gcp.container.NodePool(
             f"{name}-nodes",
             name=pulumi.Output.all(
                 args.cluster.node_pools, args.cluster.name, args.cluster.location, args.cluster.project
@@ -122,23 +148,6 @@ class GpuNodePool(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout),
             ),
         )
-        effects = {
-            "NO_SCHEDULE": "NoSchedule",
-            "PREFER_NO_SCHEDULE": "PreferNoSchedule",
-            "NO_EXECUTE": "NoExecute",
-        }
-        self.tolerations = [
-            {
-                "key": pool.taint.key,
-                "operator": "Equal",
-                "value": pool.taint.value,
-                "effect": effects[pool.taint.effect],
-            }
-        ]
-        self.node_selector_terms = [
-            {"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": [self.node_pool.name]}]}
-        ]
-        self.register_outputs({"nodePool": self.node_pool.name})
 
 
 def _own_name(name: str, owner: str, pools: Mapping[str, Mapping[str, str]], *cluster: str) -> str:

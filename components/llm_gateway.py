@@ -354,7 +354,7 @@ class LlmGateway(pulumi.ComponentResource):
             virtual_key_store={"project": settings.gcp.project, "serviceAccount": KEY_READER},
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
             database_host=database.host,
-            gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
+            gpu_node_pool=gpu_pool.pool_name if gpu_pool else "",
         )
         # The policies read the second: they see no settings.
         self.register_outputs({"url": litellm.url, "production": settings.production})

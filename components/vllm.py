@@ -112,7 +112,10 @@ class Vllm(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[args.pool.node_pool, *(secret.ready for secret in secrets if secret)],
+                depends_on=[
+                    *([args.pool.node_pool] if args.pool.node_pool else []),
+                    *(secret.ready for secret in secrets if secret),
+                ],
                 hooks=pulumi.ResourceHookBinding(
                     before_update=[volumes_only_grow(f"{name}-volumes", volumes)]
                 ),

@@ -91,14 +91,26 @@ class Cluster(Section):
                     )
 
 
+GPU_TAINT = "nvidia.com/gpu"
+"""Key of the taint that GKE itself puts on GPU nodes, beside what else a pool has."""
+
+
 class Taint(Section):
     """The taint that keeps other workloads off the GPU nodes."""
 
     otherwise = "GKE would refuse the node pool"
 
-    key: LabelKey = setting("nvidia.com/gpu", about="Taint key.")
+    key: LabelKey = setting(GPU_TAINT, about="Taint key.")
     value: LabelValue = setting("present", about="Taint value.")
     effect: TaintEffect = setting("NO_SCHEDULE", about="Taint effect.")
+
+
+_OF_AN_EXISTING_POOL = frozenset(
+    {
+        *("name", "existing", "machine_type", "machine_cpus", "machine_memory"),
+        *("accelerator", "accelerator_count", "max_nodes", "disk_size_gb", "taint"),
+    }
+)
 
 
 class GpuPool(Section):
@@ -107,6 +119,13 @@ class GpuPool(Section):
     otherwise = "GKE would refuse the node pool"
 
     name: ClusterName = setting("llm-gpu", about="Name of the node pool; changing it replaces the pool.")
+    existing: bool = setting(
+        False,
+        about="The pool exists and is somebody else's: none is made, changed or deleted. machineType, accelerator, acceleratorCount and "
+        "taint say what it is, and are compared with it; maxNodes and diskSizeGb, how much of it the engines may count on.",
+        otherwise="a second pool would be made and paid for, or the one there taken over",
+        write="existing: true",
+    )
     machine_type: str = setting(
         "g2-standard-4",
         pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$",
@@ -218,6 +237,17 @@ class GpuPool(Section):
         return Machine(self.machine_cpus, gibibytes(self.machine_memory), counts)
 
     @rule
+    def an_existing_pool_is_only_used(self) -> Iterator[Violation]:
+        for field in GpuPool.model_fields:  # in their order
+            if self.existing and field in self.model_fields_set - _OF_AN_EXISTING_POOL:
+                yield Violation(
+                    to_camel(field),
+                    f"{self.name} exists, and the stack does not change it",
+                    "it would be ignored",
+                    f"no {to_camel(field)}, or existing: false and a name of its own",
+                )
+
+    @rule
     def spot_or_reserved(self) -> Iterator[Violation]:
         if self.spot and self.reservation:
             yield Violation(
@@ -313,7 +343,12 @@ class GpuPool(Section):
     @rule
     def machine_takes_the_disk(self) -> Iterator[Violation]:
         machine = MACHINES.get(self.machine_type)
-        if machine and machine.hyperdisk_only and self.disk_type != "hyperdisk-balanced":
+        if (
+            machine
+            and machine.hyperdisk_only
+            and not self.existing
+            and self.disk_type != "hyperdisk-balanced"
+        ):
             yield Violation(
                 "diskType",
                 f"{self.machine_type} takes no Persistent Disk such as {self.disk_type}",
@@ -324,7 +359,7 @@ class GpuPool(Section):
     @rule
     def machine_can_be_had(self) -> Iterator[Violation]:
         machine = MACHINES.get(self.machine_type)
-        if machine and machine.spot_only and not self.spot:
+        if machine and machine.spot_only and not (self.spot or self.existing):
             yield Violation(
                 "spot",
                 f"{self.machine_type} exists as spot capacity only",
