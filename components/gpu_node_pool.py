@@ -49,8 +49,11 @@ class GpuNodePool(pulumi.ComponentResource):
         super().__init__("llmgateway:gpu_node_pool:GpuNodePool", name, None, opts)
         pool = args.pool
         self.node_pool = None if pool.existing else self._made(name, args)
-        # Of one that exists the lookup has found the name, and nothing else waits for it.
-        self.pool_name = self.node_pool.name if self.node_pool else args.cluster.id.apply(lambda _: pool.name)
+        self.pool_name = (
+            self.node_pool.name
+            if self.node_pool
+            else args.cluster.node_pools.apply(lambda pools: _others_name(pool.name, args.owner, pools))
+        )
         effects = {
             "NO_SCHEDULE": "NoSchedule",
             "PREFER_NO_SCHEDULE": "PreferNoSchedule",
@@ -161,5 +164,15 @@ def _own_name(name: str, owner: str, pools: Mapping[str, Mapping[str, str]], *cl
             command="gcloud container node-pools update {} --cluster {} --location {} --project {} --labels=".format(
                 name, *cluster
             ),
+        )
+    return name
+
+
+def _others_name(name: str, owner: str, pools: Mapping[str, Mapping[str, str]]) -> str:
+    """The name of a pool that exists; raises pulumi.RunError where this stack made it, and would now delete it."""
+    if pools.get(name, {}).get(LABEL) == owner:
+        raise pulumi.RunError(
+            f"llm-gateway:gpuPool.existing: this stack made the node pool {name}, and would delete it with all its nodes. Write "
+            "existing: false, or the name of a pool that somebody else made."
         )
     return name

@@ -70,6 +70,15 @@ def test_what_the_pool_is_not_is_said_before_anything_is_made(mocks: Mocks, says
     assert not [of for of in mocks.made if of.endswith((":NodePool", ":Release", ":Secret"))]
 
 
+def test_a_pool_that_the_stack_made_is_not_let_go() -> None:
+    made = run_program().one("NodePool", "gateway-gpu-pool-nodes").inputs["nodeConfig"]["resourceLabels"]
+    assert made
+    with pytest.raises(Exception, match=r"gpuPool\.existing: this stack made the node pool team-gpu"):
+        run_program({"gpuPool": EXISTING}, cluster(resourceLabels=made))
+    others = dict.fromkeys(made, "somebody-else")
+    assert run_program({"gpuPool": EXISTING}, cluster(resourceLabels=others))
+
+
 @pytest.mark.parametrize("key", ["minNodes", "zones", "driverVersion", "spot", "labels", "imageStreaming"])
 def test_what_would_be_ignored_is_refused(key: str) -> None:
     value = {"minNodes": 1, "zones": ["europe-west4-a"], "driverVersion": "LATEST", "labels": {"a": "b"}}
