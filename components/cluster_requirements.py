@@ -47,8 +47,9 @@ def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Ite
             f"models: {cluster.name} is an Autopilot cluster, which takes no node pool, so no model could be served from "
             "its own GPUs. Use a Standard cluster, or hosted models and endpoints alone."
         )
-    if settings.self_hosted and settings.gpu_pool.existing:
-        yield from _pool_lacking(cluster, settings.gpu_pool)
+    for key, pool in settings.pools.items():
+        if pool.existing:
+            yield from _pool_lacking(cluster, pool, key)
     version = tuple(map(int, re.findall(r"\d+", cluster.master_version)[:2]))
     if version < LEAST_VERSION:
         least = ".".join(map(str, LEAST_VERSION))
@@ -67,19 +68,19 @@ def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Ite
         )
 
 
-def _pool_lacking(cluster: gcp.container.GetClusterResult, pool: GpuPool) -> Iterator[str]:
+def _pool_lacking(cluster: gcp.container.GetClusterResult, pool: GpuPool, key: str) -> Iterator[str]:
     """What the node pool that the settings say exists is not."""
     pools = {found.name: found.node_configs[0] for found in cluster.node_pools}
     if pool.name not in pools:
         yield (
-            f"gpuPool.name: {cluster.name} has no node pool {pool.name}, so no engine could be scheduled. It has "
+            f"{key}.name: {cluster.name} has no node pool {pool.name}, so no engine could be scheduled. It has "
             f"{', '.join(sorted(pools)) or 'none'}: write the name of the one with GPUs, or existing: false."
         )
         return
     found = pools[pool.name]
     if found.machine_type != pool.machine_type:
         yield (
-            f"gpuPool.machineType: the nodes of {pool.name} are {found.machine_type}, not {pool.machine_type}, so engines would be "
+            f"{key}.machineType: the nodes of {pool.name} are {found.machine_type}, not {pool.machine_type}, so engines would be "
             f"compared with nodes that are not there. Write machineType: {found.machine_type}."
         )
     gpus = [(gpu.type, gpu.count) for gpu in found.guest_accelerators]
@@ -89,20 +90,20 @@ def _pool_lacking(cluster: gcp.container.GetClusterResult, pool: GpuPool) -> Ite
             f" Write accelerator: {kind} and acceleratorCount: {count}." for kind, count in gpus[:1]
         )
         yield (
-            f"gpuPool.accelerator: a node of {pool.name} has {has}, not {pool.accelerator_count} {pool.accelerator}, so engines would "
+            f"{key}.accelerator: a node of {pool.name} has {has}, not {pool.accelerator_count} {pool.accelerator}, so engines would "
             f"stay Pending or start on GPUs that they were not checked for.{written or ' Write the name of a pool with GPUs.'}"
         )
     for gpu in found.guest_accelerators:
         if gpu.gpu_partition_size or any(sharing.gpu_sharing_strategy for sharing in gpu.gpu_sharing_configs):
             yield (
-                f"gpuPool.name: the GPUs of {pool.name} are shared or partitioned, so an engine would get a part of one and fail for lack "
+                f"{key}.name: the GPUs of {pool.name} are shared or partitioned, so an engine would get a part of one and fail for lack "
                 "of memory. Write the name of a pool with whole GPUs."
             )
     for taint in [*found.taints, *found.effective_taints]:
         ours = (taint.key, taint.value, taint.effect) == (pool.taint.key, pool.taint.value, pool.taint.effect)
         if not (ours or taint.key == GPU_TAINT or taint.effect == "PREFER_NO_SCHEDULE"):
             yield (
-                f"gpuPool.taint: {pool.name} has the taint {taint.key}={taint.value}:{taint.effect}, which no engine tolerates, so all "
+                f"{key}.taint: {pool.name} has the taint {taint.key}={taint.value}:{taint.effect}, which no engine tolerates, so all "
                 f"would stay Pending. Write taint: {{key: {taint.key}, value: {taint.value}, effect: {taint.effect}}}."
             )
 

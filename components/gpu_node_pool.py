@@ -23,12 +23,13 @@ RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 class GpuNodePoolArgs:
     """Arguments of GpuNodePool.
 
-    `owner` is the label of what belongs to this stack. `protect` makes Pulumi and its provider refuse to delete the
+    `key` is the pool's in the settings. `owner` is the label of what belongs to this stack. `protect` makes Pulumi and its provider refuse to delete the
     pool, also where a change would replace it. `timeout` is in seconds.
     """
 
     cluster: ClusterHandle
     pool: GpuPool
+    key: str
     owner: str
     protect: bool
     timeout: int
@@ -52,7 +53,9 @@ class GpuNodePool(pulumi.ComponentResource):
         self.pool_name = (
             self.node_pool.name
             if self.node_pool
-            else args.cluster.node_pools.apply(lambda pools: _others_name(pool.name, args.owner, pools))
+            else args.cluster.node_pools.apply(
+                lambda pools: _others_name(pool.name, args.owner, args.key, pools)
+            )
         )
         effects = {
             "NO_SCHEDULE": "NoSchedule",
@@ -78,7 +81,7 @@ class GpuNodePool(pulumi.ComponentResource):
         pool, timeout = args.pool, f"{args.timeout}s"
         if pool.machine_type not in MACHINES:
             pulumi.log.warn(
-                f"llm-gateway:gpuPool.machineType: {pool.machine_type} is new to this version and taken for one with {pool.machine_cpus} vCPUs "
+                f"llm-gateway:{args.key}.machineType: {pool.machine_type} is new to this version and taken for one with {pool.machine_cpus} vCPUs "
                 f"and {pool.machine_memory}. Whether it carries {pool.accelerator} and takes a disk of type {pool.disk_type} is not checked.",
                 self,
             )
@@ -86,7 +89,7 @@ class GpuNodePool(pulumi.ComponentResource):
             f"{name}-nodes",
             name=pulumi.Output.all(
                 args.cluster.node_pools, args.cluster.name, args.cluster.location, args.cluster.project
-            ).apply(lambda found: _own_name(pool.name, args.owner, *found)),
+            ).apply(lambda found: _own_name(pool.name, args.owner, args.key, *found)),
             project=args.cluster.project,
             location=args.cluster.location,
             # The short name, not the full id: the provider replaces the pool when the spelling differs from
@@ -153,14 +156,14 @@ class GpuNodePool(pulumi.ComponentResource):
         )
 
 
-def _own_name(name: str, owner: str, pools: Mapping[str, Mapping[str, str]], *cluster: str) -> str:
+def _own_name(name: str, owner: str, key: str, pools: Mapping[str, Mapping[str, str]], *cluster: str) -> str:
     """The pool's name; raises pulumi.RunError where the cluster has such a pool that is not this stack's."""
     if name in pools:
         refuse_what_is_not_ours(
             f"The node pool {name}",
             pools[name],
             owner,
-            key="gpuPool.name",
+            key=f"{key}.name",
             command="gcloud container node-pools update {} --cluster {} --location {} --project {} --labels=".format(
                 name, *cluster
             ),
@@ -168,11 +171,11 @@ def _own_name(name: str, owner: str, pools: Mapping[str, Mapping[str, str]], *cl
     return name
 
 
-def _others_name(name: str, owner: str, pools: Mapping[str, Mapping[str, str]]) -> str:
+def _others_name(name: str, owner: str, key: str, pools: Mapping[str, Mapping[str, str]]) -> str:
     """The name of a pool that exists; raises pulumi.RunError where this stack made it, and would now delete it."""
     if pools.get(name, {}).get(LABEL) == owner:
         raise pulumi.RunError(
-            f"llm-gateway:gpuPool.existing: this stack made the node pool {name}, and would delete it with all its nodes. Write "
+            f"llm-gateway:{key}.existing: this stack made the node pool {name}, and would delete it with all its nodes. Write "
             "existing: false, or the name of a pool that somebody else made."
         )
     return name

@@ -246,26 +246,35 @@ class LlmGateway(pulumi.ComponentResource):
                 child,
             ).database
 
-        gpu_pool = vllm = None
+        gpu_pools: dict[str, GpuNodePool] = {}
+        vllm = None
         if synced.vllm:
-            gpu_pool = GpuNodePool(
-                f"{name}-gpu-pool",
-                GpuNodePoolArgs(
-                    cluster=cluster,
-                    pool=settings.gpu_pool,
-                    owner=owner_label(owner),
-                    protect=protect,
-                    timeout=timeouts.node_pool,
-                ),
-                child,
-            )
+            gpu_pools = {
+                pool.name: GpuNodePool(
+                    f"{name}-gpu-pool" + ("" if pool is settings.gpu_pool else f"-{pool.name}"),
+                    GpuNodePoolArgs(
+                        cluster=cluster,
+                        pool=pool,
+                        key=key,
+                        owner=owner_label(owner),
+                        protect=protect,
+                        timeout=timeouts.node_pool,
+                    ),
+                    child,
+                )
+                for key, pool in settings.pools.items()
+            }
             vllm = Vllm(
                 f"{name}-vllm",
                 VllmArgs(
                     namespace=namespaces.serving,
                     models=settings.self_hosted,
                     pooling=settings.pooling,
-                    pool=gpu_pool,  # engines can be scheduled
+                    # Engines can be scheduled.
+                    pools={
+                        model_name: gpu_pools[settings.pool_of(model).name]
+                        for model_name, model in settings.self_hosted.items()
+                    },
                     api_key=synced.vllm,  # engines start only with their key,
                     hugging_face=synced.hugging_face,  # with the tokens that they download with,
                     environment=synced.engines,  # and with the secrets in their environments
@@ -354,7 +363,7 @@ class LlmGateway(pulumi.ComponentResource):
             virtual_key_store={"project": settings.gcp.project, "serviceAccount": KEY_READER},
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
             database_host=database.host,
-            gpu_node_pool=gpu_pool.pool_name if gpu_pool else "",
+            gpu_node_pool=next((pool.pool_name for pool in gpu_pools.values()), ""),
         )
         # The policies read the second: they see no settings.
         self.register_outputs({"url": litellm.url, "production": settings.production})

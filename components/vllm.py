@@ -33,7 +33,7 @@ STARTUP_PERIOD = 10
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models` are by their names here, those of `pooling` make embeddings and reranks, the engines run on `pool`.
+    `models` are by their names here, those of `pooling` make embeddings and reranks; `pools` are where the engines run, by the model.
     `api_key` holds the key under `api-key`; `hugging_face` one token per model that needs one, under its name;
     `environment` the secrets in engines' environments, each under its variable's name. `timeout` is in seconds.
     """
@@ -41,7 +41,7 @@ class VllmArgs:
     namespace: pulumi.Input[str]
     models: Mapping[str, VllmModel]
     pooling: Set[str]
-    pool: GpuNodePool
+    pools: Mapping[str, GpuNodePool]
     api_key: SyncedSecret
     hugging_face: SyncedSecret | None
     environment: SyncedSecret | None
@@ -67,6 +67,11 @@ class Vllm(pulumi.ComponentResource):
         )
         # Engines and router read the key when they start: another version of it restarts them.
         restarts = args.api_key.annotation
+        pools = list(dict.fromkeys(args.pools.values()))
+        # Each engine has all of them, and a selector that keeps it on its own pool.
+        tolerations: list[Mapping[str, str]] = []
+        for pool in pools:
+            tolerations += [found for found in pool.tolerations if found not in tolerations]
         secrets = (args.api_key, args.hugging_face, args.environment)
         kubernetes.helm.v3.Release(
             f"{name}-release",
@@ -86,7 +91,7 @@ class Vllm(pulumi.ComponentResource):
                     "containerSecurityContext": ROOT_WITHOUT_RIGHTS,
                     # The default kills an engine that still downloads its model after ten minutes.
                     "startupProbe": {"failureThreshold": args.timeout // STARTUP_PERIOD},
-                    "tolerations": list(args.pool.tolerations),
+                    "tolerations": tolerations,
                     "modelSpec": [
                         {
                             **_model_spec(model_name, model, args),
@@ -113,7 +118,7 @@ class Vllm(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[
-                    *([args.pool.node_pool] if args.pool.node_pool else []),
+                    *(pool.node_pool for pool in pools if pool.node_pool),
                     *(secret.ready for secret in secrets if secret),
                 ],
                 hooks=pulumi.ResourceHookBinding(
@@ -165,7 +170,7 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
         "requestMemory": model.memory,
         "requestGPU": model.gpus,
         "vllmConfig": config,
-        "nodeSelectorTerms": list(args.pool.node_selector_terms),
+        "nodeSelectorTerms": list(args.pools[name].node_selector_terms),
     }
     if model.cache == "ephemeral":
         # The chart mounts what it is given here as a volume, and makes a claim of text only.

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from settings import litellm_settings, modes, names, prices, vllm_arguments, wildcards
 from settings.base import (
     Bytes,
+    ClusterName,
     Cpu,
     DnsSubdomain,
     SecretReference,
@@ -307,6 +308,12 @@ class VllmModel(Section):
         le=100,
         about="vLLM engines, each with GPUs that are paid for all the time, asked or not. 0: no GPU or cache volume is "
         "paid for, requests for the model fail, and the next engine downloads the weights anew.",
+    )
+    pool: ClusterName | None = setting(
+        None,
+        about="Name of the pool in moreGpuPools that the engines run on; unset means gpuPool.",
+        otherwise="the engines would run on other GPUs than is meant, or on none",
+        write="pool: llm-gpu-h100",
     )
     gpus: int = setting(
         1,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from settings import vllm_arguments
 from settings.base import Violation
-from settings.gateway import Model
+from settings.gateway import VllmModel
 from settings.machines import CAPABILITIES
 from versions import VLLM_IMAGE
 
@@ -32,21 +32,24 @@ _QUANTIZATIONS: Mapping[str, float] = {
 _ENDS = "each engine would end at once and start again for ever"
 
 
-def broken(models: Sequence[Model], accelerator: str) -> Iterator[Violation]:
-    """What the engines ask of the pool's GPUs, and these have not. A GPU that is new to us is taken for one that has all."""
+def broken(models: Mapping[int, VllmModel], accelerator: str, pool: str) -> Iterator[Violation]:
+    """What the engines ask of a pool's GPUs, and these have not. A GPU that is new to us is taken for one that has all.
+
+    `models` are those that run on the pool, by their places in `models`; `pool` is its key.
+    """
     capability = CAPABILITIES.get(accelerator)
-    if capability is None or not any(model.vllm for model in models):
+    if capability is None:
         return
     if capability < LEAST_CAPABILITY:
         yield Violation(
-            "gpuPool.accelerator",
+            f"{pool}.accelerator",
             f"{accelerator} has compute capability {capability}, and vLLM {VLLM_IMAGE.tag} is built for {LEAST_CAPABILITY} and later",
             _ENDS,
             "accelerator: nvidia-tesla-t4, nvidia-l4 or a later one, with a machineType that carries it",
         )
         return
-    for index, model in enumerate(models):
-        for option, value, least in _asked(model.vllm.extra_args if model.vllm else ()):
+    for index, model in models.items():
+        for option, value, least in _asked(model.extra_args):
             if capability < least:
                 yield Violation(
                     f"models[{index}].vllm.extraArgs",
@@ -54,7 +57,7 @@ def broken(models: Sequence[Model], accelerator: str) -> Iterator[Violation]:
                     _ENDS,
                     "--dtype half, or none"
                     if option == "dtype"
-                    else f"another --{option}, or a gpuPool of later GPUs",
+                    else f"another --{option}, or a pool of later GPUs",
                 )
 
 

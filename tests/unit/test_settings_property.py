@@ -151,6 +151,8 @@ SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "litellm.routerSettings": lambda _: st.sampled_from([{}, {"enable_pre_call_checks": True}]),
     "litellm.litellmSettings": lambda _: st.sampled_from([{}, {"drop_params": True, "callbacks": ["otel"]}]),
     "gpuPool": gpu_pool,
+    "moreGpuPools": lambda _: st.just([]),
+    "models[].vllm.pool": lambda _: st.none(),
     "gpuPool.existing": lambda _: st.just(False),  # the mocked cluster has no such pool
     "gpuPool.maxNodes": lambda _: st.integers(20, 1000),
     "gpuPool.minNodes": lambda _: st.integers(0, 20),
