@@ -56,7 +56,8 @@ def counted(mode: str, provider: str) -> tuple[Price, ...]:
             return ("video_second",)
         case "audio_transcription":
             return ("audio_second",)
-    return ("prompt", "completion")
+        case _:
+            return ("prompt", "completion")
 
 
 def kind(mode: str) -> str:

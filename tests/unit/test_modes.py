@@ -10,7 +10,8 @@ import pytest
 import settings
 from tests.support.engine import COSTS, SETTINGS, run_program
 
-PROMPTS = {"inputCostPerToken": 1e-7}
+PROMPTS: dict[str, Any] = {"inputCostPerToken": 1e-7}
+TOKENS: dict[str, Any] = {**COSTS}
 EMBEDDER = {"model": "Qwen/Qwen3-Embedding-0.6B"}
 
 
@@ -35,13 +36,13 @@ def parsed(*models: dict[str, Any], **more: Any) -> settings.Settings:
 @pytest.mark.parametrize(
     ("model", "makes"),
     [
-        (vllm(None, **COSTS), "chat"),
+        (vllm(None, **TOKENS), "chat"),
         (vllm("embedding", **PROMPTS), "embedding"),
         (vllm("rerank", **PROMPTS), "rerank"),
         (endpoint("embedding", **PROMPTS), "embedding"),
         (endpoint("rerank", **PROMPTS), "rerank"),
         (endpoint(None, otherCosts={"image": 0.03}), "image_generation"),
-        (endpoint("responses", **COSTS), "responses"),
+        (endpoint("responses", **TOKENS), "responses"),
         (endpoint("audio_speech", free=True), "audio_speech"),
         (hosted(None, "openai/text-embedding-3-small"), "embedding"),
         (hosted(None, "cohere/rerank-v3.5"), "rerank"),
@@ -49,7 +50,7 @@ def parsed(*models: dict[str, Any], **more: Any) -> settings.Settings:
         (hosted("chat", "openai/gpt-5-pro"), "chat"),
         (hosted("rerank", "voyage/rerank-of-next-year", **PROMPTS), "rerank"),
         (hosted("rerank", "cohere/rerank-of-next-year", otherCosts={"rerank": 0.002}), "rerank"),
-        (hosted("image_generation", "gemini/image-of-next-year", **COSTS), "image_generation"),
+        (hosted("image_generation", "gemini/image-of-next-year", **TOKENS), "image_generation"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
@@ -75,10 +76,10 @@ NO_PRICE = "counts no price of one's own for"
         (hosted("chat", "openai/text-embedding-3-small"), "models[0].mode", "knows openai/text-embedding-3-small as embedding", "mode: embedding"),
         (endpoint("rerank", "http://models.svc/api/v1", **PROMPTS), "models[0].endpoint.url", "/v1/rerank of the host", "reranker"),
         # Tried on the pinned version: nothing is counted, whatever the price per token.
-        (endpoint("image_generation", **COSTS), "models[0].otherCosts.image", "missing", "image: 0.04"),
-        (endpoint("audio_transcription", **COSTS), "models[0].otherCosts.audioSecond", "missing", "audioSecond: "),
-        (endpoint("video_generation", **COSTS), "models[0].otherCosts.videoSecond", "missing", "videoSecond: "),
-        (endpoint("audio_speech", **COSTS), "models[0].mode", NO_PRICE, "base_model"),
+        (endpoint("image_generation", **TOKENS), "models[0].otherCosts.image", "missing", "image: 0.04"),
+        (endpoint("audio_transcription", **TOKENS), "models[0].otherCosts.audioSecond", "missing", "audioSecond: "),
+        (endpoint("video_generation", **TOKENS), "models[0].otherCosts.videoSecond", "missing", "videoSecond: "),
+        (endpoint("audio_speech", **TOKENS), "models[0].mode", NO_PRICE, "base_model"),
         (hosted("rerank", "hosted_vllm/a", **PROMPTS), "models[0].mode", NO_PRICE, "as an endpoint"),
         (hosted("rerank", "cohere/of-next-year", **PROMPTS), "models[0].otherCosts.rerank", "knows no price", "rerank: 0.002"),
         (endpoint("embedding", otherCosts={"image": 0.03}), "models[0].inputCostPerToken", "missing", "inputCost"),
@@ -95,14 +96,14 @@ def test_what_would_fail_or_cost_nothing_is_refused(
 
 
 def test_an_alias_makes_one_thing_and_so_do_its_fallbacks() -> None:
-    chat = endpoint(None, **COSTS, weight=1)
+    chat = endpoint(None, **TOKENS, weight=1)
     embedding = endpoint("embedding", **PROMPTS, weight=1)
     with pytest.raises(settings.SettingsError, match="one makes chat, and another embedding"):
         parsed(chat, embedding)
     others = [{**chat, "weight": None, "alias": "c"}, {**embedding, "weight": None, "alias": "e"}]
     with pytest.raises(settings.SettingsError, match="'c' makes chat, and 'e' embedding"):
         parsed(*others, litellm={"fallbacks": {"onError": {"c": ["e"]}}})
-    answers = endpoint("responses", **COSTS) | {"alias": "r"}
+    answers = endpoint("responses", **TOKENS) | {"alias": "r"}
     assert parsed(others[0], answers, litellm={"fallbacks": {"onError": {"c": ["r"]}}})
 
 

@@ -16,6 +16,7 @@ WILD: dict[str, Any] = {
 }
 OWN = {"alias": "openai/gpt-4o", **COSTS, "endpoint": {"url": "http://models.svc/v1", "model": "m"}}
 MINI = "openai/gpt-4o-mini"
+TOKENS: dict[str, Any] = {**COSTS}
 
 
 def parsed(*models: dict[str, Any], **more: Any) -> settings.Settings:
@@ -54,7 +55,7 @@ def test_an_alias_may_have_another_beginning() -> None:
         (changed("o*i", "openai/gpt*"), "models[0].alias", "", "alias: qwen-local"),
         (changed(model="openai/*gpt*"), "models[0].alias", "the model is openai/*gpt*", "alias: openai/*"),
         (OWN | {"alias": "a/*"}, "models[0].alias", "not hosted", "alias: openai/*"),
-        (changed(**COSTS), "models[0].alias", "has a price", "an entry of its own"),
+        (changed(**TOKENS), "models[0].alias", "has a price", "an entry of its own"),
         (changed(free=True), "models[0].alias", "has a price", "an entry of its own"),
         (changed(mode="embedding"), "models[0].alias", "a mode", "an entry of its own"),
         (changed(model="openai/of-next-year*"), "models[0].hosted.model", "no price", "an entry of its own"),
