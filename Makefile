@@ -13,7 +13,7 @@ COMPILE := $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview comment refresh destroy measure bench url key report why validate mend down shell test test-unit test-rehearsal lint format docs lock clean ready packages
+.PHONY: help up preview comment refresh destroy measure bench url key report why validate mend takeover down shell test test-unit test-rehearsal lint format docs lock clean ready packages
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ validate: packages ## check an installation: keys, budgets, limits, spend; URL= 
 mend: ready ## after an `up` was killed: import what Google has and the state of the sandbox's stack does not
 	@echo "Mending the state of stack $(STACK) in its sandbox."
 	@$(SANDBOX) exec --stack $(STACK) -- $(CURDIR)/$(VENV) -m tools.mend --stack $(STACK)
+
+takeover: ready ## before an `up` over what Argo CD installed: give the charts' objects to the stack's Releases; OPTIONS=--finish after it
+	@echo "Marking what the cluster of stack $(STACK) has of its charts."
+	@$(SANDBOX) exec --stack $(STACK) -- $(CURDIR)/$(VENV) -m tools.takeover --stack $(STACK) $(OPTIONS)
 
 down: ## stop this clone's sandboxes
 	@echo "Stopping this clone's sandboxes."

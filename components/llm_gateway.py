@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from components import cluster_wide, fixed_settings, ownership, recovery, served
+from components import cluster_wide, existing_namespaces, fixed_settings, ownership, recovery, served
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cluster import ClusterHandle
@@ -75,7 +75,7 @@ class LlmGateway(pulumi.ComponentResource):
             "cnpg": settings.installs_cnpg,
             "externalSecrets": operators.external_secrets.install,
         }
-        names = settings.namespaces.model_dump(by_alias=True)
+        names = settings.namespaces.names
         # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name. Who no longer installs an
         # operator would delete it.
         fixed: dict[str, dict[str, pulumi.Input[str]]] = {
@@ -87,6 +87,7 @@ class LlmGateway(pulumi.ComponentResource):
                 "cluster.location": args.cluster.location,
                 "cluster.name": args.cluster.name,
                 **{f"namespaces.{part}": names[part] for part, made in parts.items() if made},
+                "namespaces.existing": ", ".join(sorted(settings.namespaces.existing)),
                 "operators.externalSecrets.install": _said(operators.external_secrets.install),
             }
         }
@@ -102,6 +103,7 @@ class LlmGateway(pulumi.ComponentResource):
             early = "no `up` of this stack came as far as its operators"
             return pulumi.Output.all(
                 served.served(args.cluster, served.needed(settings)),
+                existing_namespaces.looked_at(args.cluster, settings.namespaces),
                 *(
                     fixed_settings.fix(f"{name}-fixed-{part}", keys, self, free_if=early)
                     for part, keys in fixed.items()
@@ -345,7 +347,8 @@ class LlmGateway(pulumi.ComponentResource):
                     part
                     for part in ("cnpg", "external_secrets", "cert_manager")
                     if getattr(namespaces, part) is None
-                },
+                }
+                | {"existing"},
             ),
             model_aliases=list(settings.aliases),
             secret_names={

@@ -31,6 +31,7 @@ class NamespacesArgs:
 class Namespaces(pulumi.ComponentResource):
     """One Namespace per part, each with the strictest Pod Security Standard that its images can run under.
 
+    Those that the settings call existing are somebody else's: only NetworkPolicies are made for them.
     `gateway` and `serving` are baseline: the images of LiteLLM and vLLM run as root (docs/network.md).
 
     From here on, what uses a namespace's name is created after its NetworkPolicies and deleted before them:
@@ -49,8 +50,12 @@ class Namespaces(pulumi.ComponentResource):
     def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:namespaces:Namespaces", name, None, opts)
         names = args.settings.namespaces
+        keys = {"externalSecrets": "external-secrets", "certManager": "cert-manager"}
+        existing = {keys.get(key, key) for key in names.existing}
 
         def namespace(part: str, physical: str, level: PodSecurity) -> pulumi.Output[str]:
+            if part in existing:
+                return args.unmoved.apply(lambda _: physical)
             made = kubernetes.core.v1.Namespace(
                 f"{name}-{part}",
                 metadata=kubernetes.meta.v1.ObjectMetaArgs(

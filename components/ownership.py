@@ -34,6 +34,27 @@ RECORDED = "llm-gateway/recorded"
 FIELD_MANAGER = "llm-gateway"
 """One name for all stacks and states: after a lost state, too, a field that the program drops is dropped."""
 RELEASE = "kubernetes:helm.sh/v3:Release"
+TOOLS = frozenset(
+    {
+        *(
+            "argocd-controller",
+            "argocd-application-controller",
+            "kustomize-controller",
+            "helm-controller",
+            "helm",
+        ),
+        *(
+            "kubectl",
+            "kubectl-client-side-apply",
+            "kubectl-create",
+            "kubectl-edit",
+            "kubectl-patch",
+            "kubectl-replace",
+        ),
+        *("Terraform", "HashiCorp"),
+    }
+)
+"""Field managers of what people deploy with: Argo CD, Flux, Helm, kubectl, Terraform. Operators have others."""
 _DELETION_SECONDS = 60
 _MERGE = "application/merge-patch+json"
 _DISCOVERY = threading.Lock()  # the client's own discovery is not safe for threads
@@ -149,7 +170,37 @@ def admit(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str, recover
         raise pulumi.RunError(
             f"{_said(live)} already exists, and this stack made it. {_lost(live, RECORDED)}"
         )
+    if OWNER not in annotations:
+        take_fields(api, live)
+        return f"{_said(live)} carried no mark of a stack: it is taken over."
     return f"{_said(live)} was left by an interrupted `up` of this stack: it is taken over."
+
+
+def take_fields(api: DynamicClient, live: Mapping[str, Any], manager: str = FIELD_MANAGER) -> bool:
+    """Make the fields that a tool of people's owns a manager's, so that its apply neither conflicts nor leaves any.
+
+    As client-go's csaupgrade does: https://pkg.go.dev/k8s.io/client-go/util/csaupgrade. Returns whether there were any.
+    """
+    metadata = live["metadata"]
+    managers: list[dict[str, Any]] = metadata.get("managedFields") or []
+    theirs = [entry for entry in managers if entry.get("manager") in TOOLS and not entry.get("subresource")]
+    if not theirs:
+        return False
+    fields: dict[str, Any] = {}
+    for entry in theirs:
+        fields = _union(fields, entry.get("fieldsV1") or {})
+    ours = {**theirs[-1], "manager": manager, "operation": "Apply", "fieldsV1": fields}
+    kept = [entry for entry in managers if entry not in theirs]
+    # The version has this fail, rather than forget what another client has written meanwhile.
+    patch = {"metadata": {"managedFields": [*kept, ours], "resourceVersion": metadata["resourceVersion"]}}
+    kind = _kind(api, live["apiVersion"], live["kind"])
+    where = {"name": metadata["name"], "namespace": metadata.get("namespace")}
+    kind.patch(body=patch, content_type=_MERGE, **where)
+    return True
+
+
+def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _union(one.get(key, {}), other.get(key, {})) for key in {**one, **other}}
 
 
 def refuse_others(live: Mapping[str, Any], resource: str, owner: str, recover: bool) -> None:
@@ -163,7 +214,8 @@ def refuse_others(live: Mapping[str, Any], resource: str, owner: str, recover: b
     if mark is None and not recover:
         raise pulumi.RunError(
             f"{_said(live)} already exists and carries no mark of a stack. If nobody else uses it, delete it, or take "
-            "it over with one `pulumi up` with llm-gateway:recover: true."
+            "it over with one `pulumi up` with llm-gateway:recover: true. If another tool installed it, see "
+            "docs/from-gitops.md."
         )
 
 
@@ -188,7 +240,8 @@ def admit_release(api: DynamicClient, args: pulumi.ResourceHookArgs, owner: str,
     mark = annotations.get(OWNER)
     if (mark or "").rpartition("/")[0] != owner and (mark or not recover):
         raise pulumi.RunError(
-            f"{release} exists in a namespace that is not this stack's. Uninstall it, or choose another namespace."
+            f"{release} exists in a namespace that is not this stack's. Uninstall it, or choose another namespace. If an `up` of "
+            "this stack was interrupted in a namespace of somebody else's, run it with llm-gateway:recover: true."
         )
     if annotations.get(_recorded(inputs)) == records[0]["metadata"]["uid"] and not recover:
         raise pulumi.RunError(

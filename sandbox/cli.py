@@ -29,13 +29,11 @@ from sandbox.phases import say, timed
 from sandbox.processes import run, running, stop
 from sandbox.start import Sandbox, bring_up
 
-CHARTS = REPOSITORY / "sandbox" / "charts"
 
-
-def read_settings(root: Path, stack: str, charts: str, overlay: Path | None) -> stack_file.Settings:
-    """The stack's settings as they are to run here."""
+def read_settings(root: Path, stack: str, charts: Path | None, overlay: Path | None) -> stack_file.Settings:
+    """The stack's settings as they are to run here, with the charts of a folder; None: with the upstream ones."""
     content = stack_file.read_stack_file(root, stack)
-    folder = CHARTS if charts == "contract" and stack_file.is_gateway(content) else None
+    folder = charts if stack_file.is_gateway(content) else None
     return stack_file.prepare(content, folder, stack_file.read_overlay(overlay) if overlay else {})
 
 
@@ -107,7 +105,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--config-overlay", type=Path, metavar="FILE", help="YAML merged over the settings' config"
     )
     settings.add_argument(
-        "--charts", choices=("contract", "upstream"), default="contract", help="where charts are from"
+        "--charts",
+        type=_charts,
+        default=stack_file.CHARTS,
+        metavar="contract|upstream|FOLDER",
+        help="where charts are from; all but the contract charts bring their own CRDs",
     )
     settings.add_argument(
         "--played",
@@ -156,6 +158,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _charts(text: str) -> Path | None:
+    if text == "upstream":
+        return None
+    folder = stack_file.CHARTS if text == "contract" else Path(text).absolute()
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder of charts, nor `contract` or `upstream`")
+    return folder
+
+
 def _scale(text: str) -> float:
     with contextlib.suppress(ValueError):
         scale = float(text)
@@ -198,7 +209,10 @@ def dispatch(options: argparse.Namespace) -> int:
         return 0
     copy = home.stack_file(stack)
     if options.command in (*OPERATIONS, "start") or not copy.exists():
-        charts, overlay = getattr(options, "charts", "contract"), getattr(options, "config_overlay", None)
+        charts, overlay = (
+            getattr(options, "charts", stack_file.CHARTS),
+            getattr(options, "config_overlay", None),
+        )
         bring_up(box, read_settings(root, stack, charts, overlay), getattr(options, "played", None))
     else:
         bring_up(box, yaml.safe_load(copy.read_text()))

@@ -11,13 +11,15 @@ from typing import Any
 import yaml
 
 from sandbox.errors import SandboxError
-from sandbox.paths import PROJECT, Home
+from sandbox.paths import PROJECT, REPOSITORY, Home
 from settings import stack_text
 from settings.flat import nested
 
 _SECRETS_PROVIDER_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
 
 Settings = dict[str, Any]
+CHARTS = REPOSITORY / "sandbox" / "charts"
+"""The contract charts."""
 
 
 def read_stack_file(root: Path, stack: str) -> Settings:
@@ -86,6 +88,12 @@ def project_of(root: Path) -> str:
 def is_gateway(content: Settings) -> bool:
     """Whether these are settings of the gateway, whatever its project is called, and not of a program beside it."""
     return any(key.startswith(f"{PROJECT}:") for key in content["config"])
+
+
+def bring_crds(content: Settings) -> bool:
+    """Whether the charts of prepared settings bring the operators' CRDs: all but the contract charts do."""
+    charts: Settings = content["config"].get(f"{PROJECT}:charts") or {}
+    return is_gateway(content) and charts.get("mirror") != str(CHARTS)
 
 
 def google_projects(content: Settings) -> list[str]:

@@ -61,7 +61,7 @@ def bring_up(box: Sandbox, settings: stack_file.Settings, played: bool | None = 
                 control_plane.start(box.home, toolchain, box.env)
             crds.result()
         cluster = _existing_cluster(box, settings)
-        contents = pool.submit(_fill_cluster, box, cluster)
+        contents = pool.submit(_fill_cluster, box, cluster, stack_file.bring_crds(settings))
         _seed_cloud(box, settings, cluster)
         if forks:
             forks.result()
@@ -95,8 +95,8 @@ def _existing_cluster(box: Sandbox, settings: stack_file.Settings) -> stack_file
     return None if by_a_stack or made else cluster
 
 
-def _fill_cluster(box: Sandbox, cluster: stack_file.Cluster | None) -> None:
-    """What a GKE cluster has from the start, and the operators' CRDs."""
+def _fill_cluster(box: Sandbox, cluster: stack_file.Cluster | None, charts_bring_crds: bool) -> None:
+    """What a GKE cluster has from the start, and the operators' CRDs, unless charts are to bring them."""
     api = control_plane.api(box.home)
     if cluster:
         for node in base_objects.nodes(cluster.project, cluster.name, cluster.location):
@@ -105,7 +105,7 @@ def _fill_cluster(box: Sandbox, cluster: stack_file.Cluster | None) -> None:
     api.create("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", endpoint)
     for storage_class in base_objects.storage_classes():
         api.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
-    if not crds_served(api, box.home):
+    if not charts_bring_crds and not crds_served(api, box.home):
         with timed("CRDs of the operators are served"):
             install_crds(api, box.home)
 

@@ -553,7 +553,7 @@ class Settings(Section):
 
     @rule
     def readers_are_clients(self) -> Iterator[Violation]:
-        own = set(self.namespaces.model_dump().values())
+        own = set(self.namespaces.names.values())
         for index, key in enumerate(self.virtual_keys or []):
             for namespace in sorted(own.intersection(key.readers)):
                 yield Violation(

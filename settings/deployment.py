@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from settings.base import DnsLabel, Seconds, Section, Violation, repeated, rule, setting
 from settings.names import Namespace
 
 SYSTEM = ("kube-", "gke-", "gmp-")
 """How the names of Kubernetes' and GKE's own namespaces begin."""
+NamespacePart = Literal["gateway", "serving", "cnpg", "externalSecrets", "certManager"]
 
 
 class Namespaces(Section):
-    """The namespaces this stack makes and owns."""
+    """The namespaces of this stack, which it makes unless `existing` names them."""
 
     otherwise = "the API server would refuse the namespace"
 
@@ -27,10 +29,21 @@ class Namespaces(Section):
         "external-secrets", about="The External Secrets operator, where this stack installs it."
     )
     cert_manager: Namespace = setting("cert-manager", about="cert-manager, where this stack installs it.")
+    existing: list[NamespacePart] = setting(
+        default_factory=list,
+        about="Which of them somebody else makes, for this stack alone: they are neither labelled nor deleted. Cannot be changed later.",
+        otherwise="this stack would make a namespace that it may not, or delete one that is not its own",
+        write="existing: [gateway, serving]",
+    )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Name by key."""
+        return self.model_dump(by_alias=True, exclude={"existing"})
 
     @rule
     def are_apart(self) -> Iterator[Violation]:
-        for name in repeated(self.model_dump().values()):
+        for name in repeated(self.names.values()):
             yield Violation(
                 "",
                 f"two namespaces are both called {name!r}",
@@ -40,7 +53,7 @@ class Namespaces(Section):
 
     @rule
     def are_the_stacks_own(self) -> Iterator[Violation]:
-        for key, name in self.model_dump(by_alias=True).items():
+        for key, name in self.names.items():
             if name == "default" or name.startswith(SYSTEM):
                 yield Violation(
                     key,

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from tools import pulumi_cli
+from tools.pulumi_cli import PulumiError
 
 _IDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "gcp:container/nodePool:NodePool": lambda pool: (
@@ -26,10 +28,6 @@ _IDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 }
 """Import ids of what Google makes once, from a resource's inputs."""
 _VERSION = "gcp:secretmanager/secretVersion:SecretVersion"
-
-
-class MendError(Exception):
-    """What pulumi said when it failed, or that there is none."""
 
 
 def to_create(preview: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -51,8 +49,8 @@ def import_command(resource: Mapping[str, Any]) -> list[str]:
 
 
 def mend(stack: str) -> None:
-    """Import what exists, forget interrupted creates, and say so. Raises MendError."""
-    for resource in to_create(json.loads(_pulumi(stack, "preview", "--json"))):
+    """Import what exists, forget interrupted creates, and say so. Raises PulumiError."""
+    for resource in to_create(json.loads(pulumi_cli.run(stack, "preview", "--json"))):
         name, command = resource["urn"].rpartition("::")[2], import_command(resource)
         if "secretId" in resource["inputs"] and _has_a_value(stack, command):
             print(
@@ -61,12 +59,12 @@ def mend(stack: str) -> None:
             )
         else:
             print(f"{name}: {'imported' if _imported(stack, *command, '--yes') else 'is not there yet'}")
-    state = json.loads(_pulumi(stack, "stack", "export"))
+    state = json.loads(pulumi_cli.run(stack, "stack", "export"))
     operations = state["deployment"].get("pending_operations") or []
     kept = [operation for operation in operations if operation["type"] != "creating"]
     if kept != operations:
         state["deployment"]["pending_operations"] = kept
-        _pulumi(stack, "stack", "import", given=json.dumps(state))
+        pulumi_cli.run(stack, "stack", "import", given=json.dumps(state))
     print("The state is mended: run `pulumi up`.")
 
 
@@ -79,27 +77,12 @@ def _has_a_value(stack: str, import_secret: Sequence[str]) -> bool:
 def _imported(stack: str, *command: str) -> bool:
     """Run an import; False where Google has no such thing."""
     try:
-        _pulumi(stack, *command)
-    except MendError as error:
+        pulumi_cli.run(stack, *command)
+    except PulumiError as error:
         if "does not exist" in str(error):
             return False
         raise
     return True
-
-
-def _pulumi(stack: str, *arguments: str, given: str | None = None) -> str:
-    command = ["pulumi", *arguments, "--stack", stack, "--non-interactive"]
-    try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise MendError("pulumi is not on PATH: install it, or in a sandbox use `make mend`.") from None
-    if done.returncode:
-        said = done.stdout
-        if said.startswith("{"):  # of --json: the errors are a few lines of thousands
-            notes = json.loads(said).get("diagnostics", [])
-            said = "".join(note["message"] for note in notes if note["severity"] == "error")
-        raise MendError(f"`pulumi {' '.join(arguments[:4])}` failed:\n{said}{done.stderr}")
-    return done.stdout
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -107,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--stack", required=True)
     try:
         mend(parser.parse_args(arguments).stack)
-    except MendError as error:
+    except PulumiError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

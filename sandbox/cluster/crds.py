@@ -1,7 +1,8 @@
 """The operators' CRDs: fetched once from their own Go modules, and served by the control plane.
 
 On GKE they arrive with the operators' charts. The contract charts do not carry them (they are megabytes), so
-the sandbox installs them at its start. The program's edge "CRD served" is therefore not proven here.
+the sandbox installs them at its start, and the program's edge "CRD served" is not proven with these. Other charts
+(`--charts upstream`, `--charts FOLDER`) bring them.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from tests.support.edges import EXISTING_EDGES
 
 NAMESPACE = "llm-gateway"
 CA = Authority().pem
+NAMESPACES = "/api/v1/namespaces"
 SETTINGS: dict[str, Any] = {
+    "llm-gateway:namespaces": {"existing": ["gateway"]},
     "llm-gateway:postgres": {
         "existing": {
             "host": "10.20.0.5",
@@ -40,11 +42,18 @@ SETTINGS: dict[str, Any] = {
 def test_a_database_and_a_redis_that_exist(empty: Sandbox) -> None:
     for secret_id in ("cloudsql-litellm", "redis-password"):
         empty.make_secret(secret_id, f"value-of-{secret_id}")
+    empty.run("start").succeeded()
+    absent = empty.run("preview", config=SETTINGS).failed().text
+    assert f"the cluster has no namespace {NAMESPACE}." in absent
+    theirs = {"metadata": {"name": NAMESPACE, "labels": {"made-by": "platform"}}}
+    control_plane.api(empty.home).create(NAMESPACES, theirs)
     empty.up(config=SETTINGS).succeeded()
     for edge in EXISTING_EDGES:
         assert empty.kept(edge), edge
-    namespaces = {item["metadata"]["name"] for item in empty.get("/api/v1/namespaces")["items"]}
+    namespaces = {item["metadata"]["name"]: item["metadata"] for item in empty.get(NAMESPACES)["items"]}
     assert "cnpg-system" not in namespaces
+    labels = {"kubernetes.io/metadata.name": NAMESPACE, "made-by": "platform"}
+    assert namespaces[NAMESPACE]["labels"] == labels
     assert empty.namespaced("clusters", NAMESPACE, group="postgresql.cnpg.io/v1")["items"] == []
 
     deployment = empty.namespaced("deployments", NAMESPACE, "litellm", group="apps/v1")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from sandbox import stack_file
+from sandbox.cluster import control_plane
 from sandbox.toolchain.build import Manifest
 from tests.support.driver import Sandbox
 from tests.support.sandboxes import Sandboxes
+from tests.support.waiting import wait_for
 
 
 def processes_of(sandbox: Sandbox) -> list[str]:
@@ -173,3 +177,26 @@ def test_recover_takes_over_nothing_that_the_state_has(own_dev: Sandbox) -> None
     write()
     own_dev.up(config=recover).succeeded()
     assert own_dev.changed("up") == {}
+
+
+def test_charts_of_a_folder_bring_their_crds(empty: Sandbox, tmp_path: Path) -> None:
+    """As the upstream charts do. Helm would refuse CRDs that are there and name no release."""
+    empty.run("start").succeeded()
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    api = control_plane.api(empty.home)
+    for item in api.get(definitions)["items"]:
+        api.send("DELETE", f"{definitions}/{item['metadata']['name']}", {})
+    wait_for(lambda: not api.get(definitions)["items"])
+
+    charts = tmp_path / "charts"
+    shutil.copytree(stack_file.CHARTS, charts)
+    for chart, group in (("external-secrets", "external-secrets"), ("cloudnative-pg", "cnpg")):
+        shutil.copy(empty.home.crds / f"{group}.yaml", charts / chart / "crds.yaml")
+        (charts / chart / "templates" / "crds.yaml").write_text('{{ .Files.Get "crds.yaml" }}')
+    empty.up("--charts", str(charts)).succeeded()
+    brought = {
+        item["metadata"]["name"]: item["metadata"]["annotations"] for item in api.get(definitions)["items"]
+    }
+    assert brought["externalsecrets.external-secrets.io"]["meta.helm.sh/release-name"] == "external-secrets"
+    assert brought["clusters.postgresql.cnpg.io"]["meta.helm.sh/release-name"] == "cnpg"
+    assert not [name for name in brought if name.endswith("cert-manager.io")]

@@ -19,6 +19,7 @@ from sandbox.paths import REPOSITORY
 REASONS: Mapping[str, str] = {
     "needs Google Cloud": r"\bgcloud\b|\bgs://|\bgcpkms://",
     "needs GitHub": r"\bgh |github",
+    "needs Argo CD": r"\bargocd\b",
     "needs a container registry": r"\boci://",
     "is the tests": r"\bmake test\b",
     "is a measurement": r"\bmake bench\b",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components import recovery, served
+from components import existing_namespaces, recovery, served
 from tests.support.engine import EVERYTHING, FAILED, Recording, run_program
 
 # A failed program leaves futures that nobody awaits; Pulumi's language host does not report them either.
@@ -48,7 +48,9 @@ def everything() -> Recording:
 
 @pytest.fixture(autouse=True, scope="session")
 def operators_are_there() -> Iterator[None]:
-    """No unit test asks a cluster: where operators are to be there, they are."""
+    """No unit test asks a cluster: where operators and namespaces are to be there, they are."""
     with pytest.MonkeyPatch.context() as patch:
+        there = {"metadata": dict[str, Any]()}
+        patch.setattr(existing_namespaces, "read", lambda _, names: dict.fromkeys(names.existing, there))
         patch.setattr(served, "served_versions", lambda _, crds: {crd: ["v1"] for crd in crds})
         yield

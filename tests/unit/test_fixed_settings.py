@@ -40,10 +40,7 @@ def live() -> State:
 @pytest.mark.parametrize(
     ("changes", "keys"),
     [
-        *(
-            ({"namespaces": {key: "other"}}, [f"namespaces.{key}: made with "])
-            for key in Namespaces().model_dump(by_alias=True)
-        ),
+        *(({"namespaces": {key: "other"}}, [f"namespaces.{key}: made with "]) for key in Namespaces().names),
         (
             {"gcp": {"project": "other-project"}},
             ["gcp.project: made with example-llm-dev, now other-project"],
@@ -57,6 +54,7 @@ def live() -> State:
             {"cluster": {"stack": "organization/c/dev"}},
             ["cluster.name", "cluster.location", "cluster.project"],
         ),
+        ({"namespaces": {"existing": ["serving"]}}, ["namespaces.existing: made with"]),
         ({"recover": True}, ["recover: this stack's state is not lost"]),
     ],
     ids=str,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tools import mend
+from tools import mend, pulumi_cli
 
 URN = "urn:pulumi:dev::llm-gateway::"
 PROVIDER = f"{URN}pulumi:providers:gcp::google"
@@ -63,7 +63,7 @@ class Pulumi:
                 return ""
             case _:
                 if arguments[3] not in self._exist:
-                    raise mend.MendError(f"resource '{arguments[3]}' does not exist")
+                    raise pulumi_cli.PulumiError(f"resource '{arguments[3]}' does not exist")
                 if "--preview-only" not in arguments:
                     self.imported.append(arguments[3])
                 return ""
@@ -76,7 +76,7 @@ def test_only_what_exists_is_imported_and_creates_are_forgotten(monkeypatch: pyt
         resource("gcp:secretmanager/secretVersion:SecretVersion", "version"),
     ]
     pulumi = Pulumi(created, {"there"}, ["creating", "updating"])
-    monkeypatch.setattr(mend, "_pulumi", pulumi)
+    monkeypatch.setattr(pulumi_cli, "run", pulumi)
     mend.mend("dev")
     assert pulumi.imported == ["there"]
     assert pulumi.left_pending == ["updating"]
@@ -88,7 +88,7 @@ def test_a_secret_whose_value_the_state_lost_is_left_alone(
     created = [resource(SECRET, name, project="p", secretId=name) for name in ("with", "without")]
     secret = "projects/p/secrets/"
     pulumi = Pulumi(created, {f"{secret}with", f"{secret}with/versions/1", f"{secret}without"}, [])
-    monkeypatch.setattr(mend, "_pulumi", pulumi)
+    monkeypatch.setattr(pulumi_cli, "run", pulumi)
     mend.mend("dev")
     assert pulumi.imported == [f"{secret}without"]
     assert "with: left alone" in capsys.readouterr().out

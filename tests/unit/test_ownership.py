@@ -114,6 +114,45 @@ def test_what_is_another_resources_is_never_taken_over(monkeypatch: pytest.Monke
         admit(monkeypatch, {"llm-gateway/owner": owner}, recover=True)
 
 
+class Patched:
+    """A cluster that keeps the one patch that it is sent."""
+
+    def __init__(self) -> None:
+        self.resources = self
+        self.body: dict[str, Any] = {}
+
+    def get(self, **_: str) -> Any:
+        return self
+
+    def patch(self, *, body: dict[str, Any], **_: Any) -> None:
+        self.body = body["metadata"]
+
+
+def test_a_tools_fields_become_this_stacks_when_its_object_is_taken_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the apply conflicts with that tool, and what its manifest said and the program does not stays for good."""
+
+    def entry(manager: str, field: str, **more: str) -> dict[str, Any]:
+        fields = {"f:spec": {f"f:{field}": {}}}
+        return {"manager": manager, "operation": "Update", "apiVersion": "v1", "fieldsV1": fields, **more}
+
+    operators = [entry("manager", "a"), entry("argocd-controller", "b", subresource="status")]
+    theirs = [entry("kubectl-client-side-apply", "c"), entry("argocd-controller", "d")]
+    metadata = {
+        "name": "x",
+        "namespace": "n",
+        "resourceVersion": "7",
+        "managedFields": [*operators, *theirs],
+    }
+    monkeypatch.setattr(ownership, "live_object", lambda *_: LIVE | {"metadata": metadata})
+    cluster = Patched()
+    assert "carried no mark" in (ownership.admit(cast(Any, cluster), ARGS, "p/s", True) or "")
+    fields = {"f:spec": {"f:c": {}, "f:d": {}}}
+    ours = entry("llm-gateway", "") | {"operation": "Apply", "fieldsV1": fields}
+    assert cluster.body == {"managedFields": [*operators, ours], "resourceVersion": "7"}
+
+
 class Secrets:
     """A cluster that has the records of one release, and keeps what is done to them."""
 

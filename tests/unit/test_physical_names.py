@@ -138,9 +138,9 @@ def preview(live: tuple[State, dict[str, Any]], monkeypatch: pytest.MonkeyPatch)
 
 def test_no_other_setting_is_part_of_a_name(preview: Any) -> None:
     """All of them changed at once; what is in a Release's values, Helm changes in place."""
-    choice = "gpu_pool.taint.effect"  # one of three, none of which is a name
+    choices = {"gpu_pool.taint.effect", "namespaces.existing"}  # of a few words, none of which is a name
     addresses = {f"litellm.shared_state.{key}" for key in ("nodes", "node_addresses")}  # of somebody else's
-    rest = PATHS.keys() - REFUSED - ANEW.keys() - OTHERS.keys() - addresses - {choice}
+    rest = PATHS.keys() - REFUSED - ANEW.keys() - OTHERS.keys() - addresses - choices
     assert preview(*(PATHS[key] for key in rest)) == ([], [])
 
 
