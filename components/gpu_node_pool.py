@@ -23,8 +23,8 @@ RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 class GpuNodePoolArgs:
     """Arguments of GpuNodePool.
 
-    `key` is the pool's in the settings. `owner` is the label of what belongs to this stack. `protect` makes Pulumi and its provider refuse to delete the
-    pool, also where a change would replace it. `timeout` is in seconds.
+    `key` is the pool's in the settings. `owner` is the label of what belongs to this stack. `protect` makes Pulumi and
+    its provider refuse to delete the pool, also where a change would replace it. `timeout` is in seconds.
     """
 
     cluster: ClusterHandle

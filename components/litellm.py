@@ -81,8 +81,8 @@ def proxy_account(cluster: ClusterHandle, logs_in: bool) -> pulumi.Input[str]:
 class LiteLLMArgs:
     """Arguments of LiteLLM.
 
-    `groups` are LiteLLM's access groups of the models, by alias. `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
-    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `account` is the pods' Kubernetes
+    `groups` are LiteLLM's access groups of the models, by alias. `secret` holds what the settings and this component
+    name as environment variables. `vllm_url` is the base URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `account` is the pods' Kubernetes
     service account, and `member` the IAM member that it is, which may ask the models of Vertex AI in `vertex_projects`.
     `timeout` is in seconds, migration included.
     """

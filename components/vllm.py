@@ -33,7 +33,8 @@ STARTUP_PERIOD = 10
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models` are by their names here, those of `pooling` make embeddings and reranks; `pools` are where the engines run, by the model.
+    `models` are by their names here, those of `pooling` make embeddings and reranks; `pools` are where the engines run,
+    by the model.
     `api_key` holds the key under `api-key`; `hugging_face` one token per model that needs one, under its name;
     `environment` the secrets in engines' environments, each under its variable's name. `timeout` is in seconds.
     """

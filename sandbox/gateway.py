@@ -55,7 +55,8 @@ def key(box: Sandbox, name: str) -> str:
 
 
 def ask(box: Sandbox) -> bool:
-    """Wait until the gateway answers, and have it complete a chat with the first declared key and chat model. Returns whether it answers.
+    """Wait until the gateway answers, and have it complete a chat with the first declared key and the first model that
+    one can chat with. Returns whether it answers.
 
     What came of the chat is kept for the report, with the key's name and without its value. Where pods are played, and of
     another program than the gateway's, nothing is asked.

@@ -290,13 +290,20 @@ class Settings(Section):
 
     @property
     def served(self) -> Sequence[Model]:
-        """The models with those that wildcards stand for. An entry with the name itself comes before a wildcard."""
-        own = {model.alias for model in self.models}
+        """The models with those that wildcards stand for. An entry with the name itself comes before a wildcard, and among
+        wildcards the longer one before the shorter."""
+
+        def is_anothers(member: Model, model: Model) -> bool:
+            longer = (other.alias for other in self.models if len(other.alias) > len(model.alias))
+            return member.alias in self.deployments or any(
+                wildcards.matches(member.alias, alias) for alias in longer
+            )
+
         return [
             member
             for model in self.models
             for member in model.members
-            if member is model or member.alias not in own
+            if member is model or not is_anothers(member, model)
         ]
 
     @property

@@ -55,7 +55,10 @@ def rewritten(words: Sequence[str]) -> list[str]:
 
 
 def given(words: Sequence[str]) -> Mapping[str, Any]:
-    """The values of the options that the arguments set, by the options without dashes before them. Raises ValueError with argparse's words where vLLM would refuse."""
+    """The values that the arguments set, by option, without dashes before it.
+
+    Raises ValueError with argparse's words where vLLM would refuse.
+    """
     values, unknown = _parser().parse_known_args(rewritten(words))
     if unknown:
         raise ValueError(f"unrecognized arguments: {' '.join(unknown)}")

@@ -47,6 +47,13 @@ def test_an_alias_may_have_another_beginning() -> None:
     assert model.hosted.model == MINI
 
 
+def test_the_longer_wildcard_comes_first() -> None:
+    made = parsed(WILD, changed("openai/gpt-4o*", "openai/gpt-4o*", rpm=5))
+    assert [model.rpm for model in made.offered[MINI]] == [5]
+    assert [model.rpm for model in made.offered["openai/gpt-4.1"]] == [None]
+    assert made.groups[MINI] == ["every openai/", "every openai/gpt-4o"]
+
+
 @pytest.mark.parametrize(
     ("model", "key", "problem", "fix"),
     [
