@@ -122,11 +122,33 @@ class TestProviderConfiguration:
 def test_the_state_keeps_the_inputs_for_the_real_provider_and_a_secrets_data_encrypted() -> None:
     given = property_map(body("Secret", stringData={"a": "b"}, type="Opaque"))
     live = body("Secret", data={"a": "Yg=="})
-    kept = KubernetesProvider()._outputs(live, plain_map(given), given)  # pyright: ignore[reportPrivateUsage]
+    token = "kubernetes:core/v1:Secret"
+    kept = KubernetesProvider()._outputs(token, live, plain_map(given), given)  # pyright: ignore[reportPrivateUsage]
     inputs = cast(dict[str, PropertyValue], kept["__inputs"].value)
     assert plain_map(inputs) == plain_map(given)
     assert kept["data"].is_secret
     assert [name for name, value in inputs.items() if value.is_secret] == ["stringData"]
+    assert not kept["__inputs"].is_secret
+
+
+def test_a_releases_inputs_are_a_secret_in_the_state() -> None:
+    """The real provider takes no others: parseCheckpointRelease in pulumi-kubernetes' helm_release.go."""
+    given = property_map({"chart": "c", "name": "r", "namespace": "n"})
+    kept = KubernetesProvider()._outputs(RELEASE, {"status": {}}, plain_map(given), given)  # pyright: ignore[reportPrivateUsage]
+    assert kept["__inputs"].is_secret
+
+
+def test_a_release_has_every_default_that_the_real_provider_fills_in() -> None:
+    """Seen in states that it made: what is missing there is an update in its first preview."""
+    given = {"chart": "oci://127.0.0.1:1/none", "name": "r", "namespace": "n", "values": {"a": UNKNOWN}}
+    checked = plain_map(check(RELEASE, given).inputs or {})
+    texts = {name for name, value in checked.items() if value == ""}
+    switches = {name for name, value in checked.items() if value is False}
+    assert texts == {"description", "keyring", "postrender"}
+    assert switches | texts | {"compat"} == input_names("kubernetes", RELEASE) - {
+        *("chart", "name", "namespace", "values", "timeout", "version", "repositoryOpts", "valueYamlFiles"),
+        *("resourceNames", "status", "checksum", "manifest", "maxHistory"),
+    }
 
 
 class Refusing:

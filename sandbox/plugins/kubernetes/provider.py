@@ -208,7 +208,7 @@ class KubernetesProvider(provider.Provider):
                 f'resource "{request.urn}" was successfully created, but the Kubernetes API server '
                 f"reported that it failed to fully initialize or become live: {problem}"
             )
-        properties = self._outputs(live, inputs, request.properties)
+        properties = self._outputs(request.type, live, inputs, request.properties)
         if problem:
             raise InitFailed(identifier, properties, [problem])
         return provider.CreateResponse(identifier, properties)
@@ -236,7 +236,7 @@ class KubernetesProvider(provider.Provider):
                 f'the Kubernetes API server reported that "{request.resource_id}" failed to fully initialize '
                 f"or become live: {problem}"
             )
-        properties = self._outputs(live, inputs, request.news)
+        properties = self._outputs(request.type, live, inputs, request.news)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem])
         return provider.UpdateResponse(properties)
@@ -256,7 +256,7 @@ class KubernetesProvider(provider.Provider):
         would_be = objects.dry_run(
             self._cluster, inputs, manager, new=state is None, force="enablePatchForce" in self._on
         )
-        return dict(given) if would_be is None else self._outputs(would_be, inputs, given)
+        return dict(given) if would_be is None else self._outputs(token, would_be, inputs, given)
 
     def _read(self, request: provider.ReadRequest) -> provider.ReadResponse:
         inputs, state = plain_map(request.inputs), plain_map(request.properties)
@@ -268,7 +268,7 @@ class KubernetesProvider(provider.Provider):
         if found is None:
             return provider.ReadResponse("")
         live, live_inputs, problem = found
-        properties = self._outputs(live, live_inputs, request.properties, request.inputs)
+        properties = self._outputs(request.type, live, live_inputs, request.properties, request.inputs)
         new_inputs = property_map(live_inputs, request.inputs)
         if problem:
             raise InitFailed(request.resource_id, properties, [problem], new_inputs)
@@ -284,15 +284,18 @@ class KubernetesProvider(provider.Provider):
         objects.delete(self._connected, state, timeout, self._cancelled)
 
     def _outputs(
-        self, live: dict[str, Any], inputs: dict[str, Any], *like: Mapping[str, PropertyValue]
+        self, token: str, live: dict[str, Any], inputs: dict[str, Any], *like: Mapping[str, PropertyValue]
     ) -> dict[str, PropertyValue]:
-        """What the state keeps. The real provider compares a program's inputs with those in `__inputs`."""
+        """What the state keeps. The real provider compares a program's inputs with those in `__inputs`.
+
+        It keeps a Release's as a secret, and ends with a panic where they are none.
+        """
         properties, given = property_map(live, *like), property_map(inputs, *like)
         if (live.get("apiVersion"), live.get("kind")) == ("v1", "Secret"):
             for shown in (properties, given):
                 for key in shown.keys() & {"data", "stringData"}:
                     shown[key] = shown[key].with_secret(True)
-        return {**properties, INPUTS: PropertyValue(given)}
+        return {**properties, INPUTS: PropertyValue(given, is_secret=token == RELEASE)}
 
 
 @contextmanager

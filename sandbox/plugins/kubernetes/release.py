@@ -30,6 +30,32 @@ _REPOSITORY = frozenset({"repo"})
 # Outputs, deprecated inputs and what the SDK always sends.
 _DROPPED = frozenset({"allowNullValues", "compat", "resourceNames", "status"})
 _TIMEOUT_SECONDS = 300
+_SWITCHES = (
+    *(
+        "allowNullValues",
+        "atomic",
+        "cleanupOnFail",
+        "createNamespace",
+        "dependencyUpdate",
+        "devel",
+        "disableCRDHooks",
+    ),
+    *(
+        "disableOpenapiValidation",
+        "disableWebhooks",
+        "forceUpdate",
+        "lint",
+        "recreatePods",
+        "renderSubchartNotes",
+    ),
+    *("replace", "resetValues", "reuseValues", "skipAwait", "skipCrds", "verify", "waitForJobs"),
+    "takeOwnership",  # newer than the states that the others were seen in; its check fills in every switch
+)
+_DEFAULTS: Object = {
+    **dict.fromkeys(_SWITCHES, False),
+    **dict.fromkeys(("description", "keyring", "postrender"), ""),
+}
+"""What the real provider's check fills in. In a state without it, its first preview would show an update per release."""
 
 
 def identifier(inputs: Object) -> str:
@@ -67,6 +93,7 @@ def check(
         for key in refused
     ]
     checked: Object = {
+        **_DEFAULTS,
         "name": old.get("name") or f"{name}-{hashlib.sha256(seed).hexdigest()[:8]}",
         "namespace": namespace,
         "timeout": _TIMEOUT_SECONDS,
@@ -118,7 +145,7 @@ def read(cluster: Cluster, resource_id: str, inputs: Object) -> tuple[Object, Ob
         return None
     status = _status(cluster, live)
     if not inputs:
-        inputs = {key: status[key] for key in ("name", "namespace", "chart", "version")}
+        inputs = _DEFAULTS | {key: status[key] for key in ("name", "namespace", "chart", "version")}
         inputs["timeout"] = _TIMEOUT_SECONDS
     values = live.get("config") or {}
     live_inputs = inputs if values == (inputs.get("values") or {}) else {**inputs, "values": values}
