@@ -47,7 +47,9 @@ class Outputs:
         }
     )
     gpu_node_pool: pulumi.Input[str] = field(
-        metadata={"about": "Name of the GPU node pool; empty where no model is self-hosted."}
+        metadata={
+            "about": "Name of the GPU node pool, the first where there are several; empty where no model is self-hosted."
+        }
     )
     chart_versions: dict[str, str] = field(
         default_factory=lambda: {chart.name: chart.version for chart in versions.CHARTS},

@@ -9,6 +9,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from settings import Settings
+from settings.gke import GPU_TAINT, GpuPool
 
 LEAST_VERSION = (1, 30)
 """The first Kubernetes whose API server lets a container sleep before it stops, as the proxy does.
@@ -46,6 +47,9 @@ def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Ite
             f"models: {cluster.name} is an Autopilot cluster, which takes no node pool, so no model could be served from "
             "its own GPUs. Use a Standard cluster, or hosted models and endpoints alone."
         )
+    for key, pool in settings.pools.items():
+        if pool.existing:
+            yield from _pool_lacking(cluster, pool, key)
     version = tuple(map(int, re.findall(r"\d+", cluster.master_version)[:2]))
     if version < LEAST_VERSION:
         least = ".".join(map(str, LEAST_VERSION))
@@ -62,6 +66,46 @@ def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Ite
             f"cluster.endpoint: {cluster.name} has no {settings.cluster.endpoint} endpoint that this machine may reach, so "
             f"neither Pulumi nor kubectl could talk to it. {how.get(settings.cluster.endpoint, '')}".rstrip()
         )
+
+
+def _pool_lacking(cluster: gcp.container.GetClusterResult, pool: GpuPool, key: str) -> Iterator[str]:
+    """What the node pool that the settings say exists is not."""
+    pools = {found.name: found.node_configs[0] for found in cluster.node_pools}
+    if pool.name not in pools:
+        yield (
+            f"{key}.name: {cluster.name} has no node pool {pool.name}, so no engine could be scheduled. It has "
+            f"{', '.join(sorted(pools)) or 'none'}: write the name of the one with GPUs, or existing: false."
+        )
+        return
+    found = pools[pool.name]
+    if found.machine_type != pool.machine_type:
+        yield (
+            f"{key}.machineType: the nodes of {pool.name} are {found.machine_type}, not {pool.machine_type}, so engines would be "
+            f"compared with nodes that are not there. Write machineType: {found.machine_type}."
+        )
+    gpus = [(gpu.type, gpu.count) for gpu in found.guest_accelerators]
+    if gpus != [(pool.accelerator, pool.accelerator_count)]:
+        has = " and ".join(f"{count} {kind}" for kind, count in gpus) or "no GPU"
+        written = "".join(
+            f" Write accelerator: {kind} and acceleratorCount: {count}." for kind, count in gpus[:1]
+        )
+        yield (
+            f"{key}.accelerator: a node of {pool.name} has {has}, not {pool.accelerator_count} {pool.accelerator}, so engines would "
+            f"stay Pending or start on GPUs that they were not checked for.{written or ' Write the name of a pool with GPUs.'}"
+        )
+    for gpu in found.guest_accelerators:
+        if gpu.gpu_partition_size or any(sharing.gpu_sharing_strategy for sharing in gpu.gpu_sharing_configs):
+            yield (
+                f"{key}.name: the GPUs of {pool.name} are shared or partitioned, so an engine would get a part of one and fail for lack "
+                "of memory. Write the name of a pool with whole GPUs."
+            )
+    for taint in [*found.taints, *found.effective_taints]:
+        ours = (taint.key, taint.value, taint.effect) == (pool.taint.key, pool.taint.value, pool.taint.effect)
+        if not (ours or taint.key == GPU_TAINT or taint.effect == "PREFER_NO_SCHEDULE"):
+            yield (
+                f"{key}.taint: {pool.name} has the taint {taint.key}={taint.value}:{taint.effect}, which no engine tolerates, so all "
+                f"would stay Pending. Write taint: {{key: {taint.key}, value: {taint.value}, effect: {taint.effect}}}."
+            )
 
 
 def endpoint(cluster: gcp.container.GetClusterResult, kind: str) -> str | None:

@@ -10,7 +10,8 @@ import pulumi_gcp as gcp
 
 from components.cluster import ClusterHandle
 from components.owner import LABEL, refuse_what_is_not_ours
-from settings.gke import GpuPool
+from settings.gke import GPU_TAINT, GpuPool
+from settings.machines import MACHINES
 
 POOL_LABEL = "cloud.google.com/gke-nodepool"
 """Label that GKE puts on every node: the name of its pool."""
@@ -22,22 +23,25 @@ RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 class GpuNodePoolArgs:
     """Arguments of GpuNodePool.
 
-    `owner` is the label of what belongs to this stack. `protect` makes Pulumi and its provider refuse to delete the
-    pool, also where a change would replace it. `timeout` is in seconds.
+    `key` is the pool's in the settings. `owner` is the label of what belongs to this stack. `protect` makes Pulumi and
+    its provider refuse to delete the pool, also where a change would replace it. `timeout` is in seconds.
     """
 
     cluster: ClusterHandle
     pool: GpuPool
+    key: str
     owner: str
     protect: bool
     timeout: int
 
 
 class GpuNodePool(pulumi.ComponentResource):
-    """A NodePool in GKE's reference shape for GPU serving, scaled by pending pods between its bounds."""
+    """A NodePool in GKE's reference shape for GPU serving, scaled by pending pods between its bounds, or one that exists."""
 
-    node_pool: gcp.container.NodePool
-    tolerations: Sequence[Mapping[str, str]]
+    pool_name: pulumi.Output[str]
+    node_pool: gcp.container.NodePool | None
+    """None where the pool exists: the cluster's lookup has compared it with the settings."""
+    tolerations: list[Mapping[str, str]]
     """Kubernetes tolerations that let a pod onto these nodes."""
     node_selector_terms: Sequence[Mapping[str, object]]
     """Kubernetes node selector terms that keep a pod on these nodes."""
@@ -45,13 +49,47 @@ class GpuNodePool(pulumi.ComponentResource):
     def __init__(self, name: str, args: GpuNodePoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:gpu_node_pool:GpuNodePool", name, None, opts)
         pool = args.pool
-        timeout = f"{args.timeout}s"
+        self.node_pool = None if pool.existing else self._made(name, args)
+        self.pool_name = (
+            self.node_pool.name
+            if self.node_pool
+            else args.cluster.node_pools.apply(
+                lambda pools: _others_name(pool.name, args.owner, args.key, pools)
+            )
+        )
+        effects = {
+            "NO_SCHEDULE": "NoSchedule",
+            "PREFER_NO_SCHEDULE": "PreferNoSchedule",
+            "NO_EXECUTE": "NoExecute",
+        }
+        self.tolerations = [
+            {
+                "key": pool.taint.key,
+                "operator": "Equal",
+                "value": pool.taint.value,
+                "effect": effects[pool.taint.effect],
+            }
+        ]
+        if pool.existing and pool.taint.key != GPU_TAINT:
+            self.tolerations.append({"key": GPU_TAINT, "operator": "Exists", "effect": "NoSchedule"})
+        self.node_selector_terms = [
+            {"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": [self.pool_name]}]}
+        ]
+        self.register_outputs({"nodePool": self.pool_name})
 
-        self.node_pool = gcp.container.NodePool(
+    def _made(self, name: str, args: GpuNodePoolArgs) -> gcp.container.NodePool:
+        pool, timeout = args.pool, f"{args.timeout}s"
+        if pool.machine_type not in MACHINES:
+            pulumi.log.warn(
+                f"llm-gateway:{args.key}.machineType: {pool.machine_type} is new to this version and taken for one with {pool.machine_cpus} vCPUs "
+                f"and {pool.machine_memory}. Whether it carries {pool.accelerator} and takes a disk of type {pool.disk_type} is not checked.",
+                self,
+            )
+        return gcp.container.NodePool(
             f"{name}-nodes",
             name=pulumi.Output.all(
                 args.cluster.node_pools, args.cluster.name, args.cluster.location, args.cluster.project
-            ).apply(lambda found: _own_name(pool.name, args.owner, *found)),
+            ).apply(lambda found: _own_name(pool.name, args.owner, args.key, *found)),
             project=args.cluster.project,
             location=args.cluster.location,
             # The short name, not the full id: the provider replaces the pool when the spelling differs from
@@ -116,35 +154,28 @@ class GpuNodePool(pulumi.ComponentResource):
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout),
             ),
         )
-        effects = {
-            "NO_SCHEDULE": "NoSchedule",
-            "PREFER_NO_SCHEDULE": "PreferNoSchedule",
-            "NO_EXECUTE": "NoExecute",
-        }
-        self.tolerations = [
-            {
-                "key": pool.taint.key,
-                "operator": "Equal",
-                "value": pool.taint.value,
-                "effect": effects[pool.taint.effect],
-            }
-        ]
-        self.node_selector_terms = [
-            {"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": [self.node_pool.name]}]}
-        ]
-        self.register_outputs({"nodePool": self.node_pool.name})
 
 
-def _own_name(name: str, owner: str, pools: Mapping[str, Mapping[str, str]], *cluster: str) -> str:
+def _own_name(name: str, owner: str, key: str, pools: Mapping[str, Mapping[str, str]], *cluster: str) -> str:
     """The pool's name; raises pulumi.RunError where the cluster has such a pool that is not this stack's."""
     if name in pools:
         refuse_what_is_not_ours(
             f"The node pool {name}",
             pools[name],
             owner,
-            key="gpuPool.name",
+            key=f"{key}.name",
             command="gcloud container node-pools update {} --cluster {} --location {} --project {} --labels=".format(
                 name, *cluster
             ),
+        )
+    return name
+
+
+def _others_name(name: str, owner: str, key: str, pools: Mapping[str, Mapping[str, str]]) -> str:
+    """The name of a pool that exists; raises pulumi.RunError where this stack made it, and would now delete it."""
+    if pools.get(name, {}).get(LABEL) == owner:
+        raise pulumi.RunError(
+            f"llm-gateway:{key}.existing: this stack made the node pool {name}, and would delete it with all its nodes. Write "
+            "existing: false, or the name of a pool that somebody else made."
         )
     return name

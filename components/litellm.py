@@ -22,7 +22,7 @@ from components.secret_sync import SyncedSecret
 from components.valkey import PORT as VALKEY_PORT
 from components.valkey import Valkey
 from components.workload import named
-from settings import gateway
+from settings import gateway, modes
 from settings.deployment import Charts
 from settings.egress import Egress
 from settings.secrets import variable
@@ -84,10 +84,10 @@ def proxy_account(cluster: ClusterHandle, logs_in: bool) -> pulumi.Input[str]:
 class LiteLLMArgs:
     """Arguments of LiteLLM.
 
-    `secret` holds what the settings and this component name as environment variables. `vllm_url` is the base
-    URL of the self-hosted models' API; `valkey` None where `litellm` has none run. `account` is the pods' Kubernetes
-    service account, and `member` the IAM member that it is, which may ask the models of Vertex AI in `vertex_projects`. `urls`
-    are those that the settings have it ask.
+    `groups` are LiteLLM's access groups of the models, by alias. `secret` holds what the settings and this component
+    name as environment variables. `vllm_url` is the base URL of the self-hosted models' API; `valkey` None where
+    `litellm` has none run. `account` is the pods' Kubernetes service account, and `member` the IAM member that it is,
+    which may ask the models of Vertex AI in `vertex_projects`. `urls` are those that the settings have it ask.
     `timeout` is in seconds, migration included.
     """
 
@@ -96,6 +96,7 @@ class LiteLLMArgs:
     member: pulumi.Input[str]
     vertex_projects: Sequence[str]
     models: Sequence[gateway.Model]
+    groups: Mapping[str, Sequence[str]]
     vllm_url: pulumi.Input[str] | None
     valkey: Valkey | None
     database: Database
@@ -306,7 +307,10 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         "request_timeout": args.litellm.request_timeout,
     }
     config: dict[str, object] = {
-        "model_list": [route(model, args.vllm_url, args.litellm.replicas) for model in args.models],
+        "model_list": [
+            route(model, args.vllm_url, args.litellm.replicas, args.groups.get(model.alias, ()))
+            for model in args.models
+        ],
         "general_settings": {
             **args.litellm.general_settings,
             "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
@@ -374,8 +378,10 @@ def _redis(args: LiteLLMArgs) -> dict[str, object]:
     return where
 
 
-def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: int) -> dict[str, object]:
-    """A `model_list` entry, https://docs.litellm.ai/docs/proxy/configs."""
+def route(
+    model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: int, groups: Sequence[str] = ()
+) -> dict[str, object]:
+    """A `model_list` entry, https://docs.litellm.ai/docs/proxy/configs; `groups` are those that it is in."""
     params: dict[str, object] = {
         # Pods share the count of a model's requests, but each compares the limit with the tokens that it counted itself.
         "tpm": model.tpm and max(1, model.tpm // replicas),
@@ -384,9 +390,11 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
         "order": model.order,
     }
     params |= {name: f"os.environ/{variable(secret)}" for name, secret in model.secrets.items()}
+    # LiteLLM counts no price of hosted_vllm's reranks. vLLM answers them as Jina AI does, whose tokens it counts.
+    reranks = model.makes == "rerank"
     if model.vllm:
         params |= {
-            "model": f"hosted_vllm/{model.vllm.model}",
+            "model": f"{'jina_ai' if reranks else 'hosted_vllm'}/{model.vllm.model}",
             "api_base": vllm_url,
             "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
         }
@@ -399,14 +407,18 @@ def route(model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: in
     elif model.hosted:
         params |= {**model.hosted.params, "model": model.hosted.model}
     elif model.endpoint:
-        params |= {"model": f"openai/{model.endpoint.model}", "api_base": model.endpoint.url}
+        provider = "jina_ai" if reranks else "openai"
+        params |= {"model": f"{provider}/{model.endpoint.model}", "api_base": model.endpoint.url}
         # The client refuses to call without a key, also where the endpoint wants none.
         params.setdefault("api_key", "none")
+    info: dict[str, object] = {**model.prices, **({"access_groups": groups} if groups else {})}
+    if model.mode or model.makes not in modes.TEXT:
+        info["mode"] = model.makes
     return {
         "model_name": model.alias,
         "litellm_params": {key: value for key, value in params.items() if value is not None},
         # Without any, LiteLLM has the prices of its own map, of every kind; with one, no other of the map counts. In
         # `litellm_params` they would also become the map's, for each other alias of the same model. It takes text for
         # numbers here: YAML 1.1 reads 5e-08, as Helm writes it, as text.
-        **({"model_info": model.prices} if model.prices else {}),
+        **({"model_info": info} if info else {}),
     }

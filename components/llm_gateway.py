@@ -271,19 +271,24 @@ class LlmGateway(pulumi.ComponentResource):
                 child,
             ).database
 
-        gpu_pool = vllm = None
+        gpu_pools: dict[str, GpuNodePool] = {}
+        vllm = None
         if synced.vllm:
-            gpu_pool = GpuNodePool(
-                f"{name}-gpu-pool",
-                GpuNodePoolArgs(
-                    cluster=cluster,
-                    pool=settings.gpu_pool,
-                    owner=owner_label(owner),
-                    protect=protect,
-                    timeout=timeouts.node_pool,
-                ),
-                child,
-            )
+            gpu_pools = {
+                pool.name: GpuNodePool(
+                    f"{name}-gpu-pool" + ("" if pool is settings.gpu_pool else f"-{pool.name}"),
+                    GpuNodePoolArgs(
+                        cluster=cluster,
+                        pool=pool,
+                        key=key,
+                        owner=owner_label(owner),
+                        protect=protect,
+                        timeout=timeouts.node_pool,
+                    ),
+                    child,
+                )
+                for key, pool in settings.pools.items()
+            }
             engines = engine_account(cluster, bool(settings.weight_buckets))
             vllm = Vllm(
                 f"{name}-vllm",
@@ -294,7 +299,12 @@ class LlmGateway(pulumi.ComponentResource):
                     account=engines,
                     member=cluster.member(settings.namespaces.serving, engines),
                     buckets=settings.weight_buckets,
-                    pool=gpu_pool,  # engines can be scheduled
+                    pooling=settings.pooling,
+                    # Engines can be scheduled.
+                    pools={
+                        model_name: gpu_pools[settings.pool_of(model).name]
+                        for model_name, model in settings.self_hosted.items()
+                    },
                     api_key=synced.vllm,  # engines start only with their key,
                     hugging_face=synced.hugging_face,  # with the tokens that they download with,
                     environment=synced.engines,  # and with the secrets in their environments
@@ -329,7 +339,8 @@ class LlmGateway(pulumi.ComponentResource):
                 account=account,
                 member=cluster.member(settings.namespaces.gateway, account),
                 vertex_projects=settings.vertex_projects,
-                models=settings.models,
+                models=settings.served,
+                groups=settings.groups,
                 vllm_url=vllm.url if vllm else None,
                 valkey=valkey,  # what replicas count together
                 database=database,  # the migration connects at once
@@ -374,7 +385,7 @@ class LlmGateway(pulumi.ComponentResource):
                 }
                 | {"existing"},
             ),
-            model_aliases=list(settings.deployments),
+            model_aliases=list(settings.aliases),
             secret_names={
                 use: secret.name
                 for use, secret in (
@@ -390,7 +401,7 @@ class LlmGateway(pulumi.ComponentResource):
             virtual_key_store={"project": settings.gcp.project, "serviceAccount": KEY_READER},
             cluster={"name": cluster.name, "location": cluster.location, "project": cluster.project},
             database_host=database.host,
-            gpu_node_pool=gpu_pool.node_pool.name if gpu_pool else "",
+            gpu_node_pool=next((pool.pool_name for pool in gpu_pools.values()), ""),
             images=[str(settings.images.at(image)) for image in versions.IMAGES],
         )
         # The policies read the second: they see no settings.

@@ -16,7 +16,7 @@ from components.litellm import LiteLLM
 from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
-from settings import tenants
+from settings import tenants, wildcards
 from settings.gateway import PROXY_MASTER_KEY
 from settings.tenants import MANAGED_BY
 from versions import LITELLM_IMAGE
@@ -175,7 +175,7 @@ def _of_both(tenant: tenants.Tenant) -> dict[str, Any]:
         "budget_duration": tenant.budget_period,
         "tpm_limit": tenant.tpm,
         "rpm_limit": tenant.rpm,
-        "models": tenant.models,
+        "models": [wildcards.group(alias) for alias in tenant.models],
         "blocked": tenant.blocked,
         "metadata": tenant.metadata,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +49,11 @@ def engine_account(cluster: ClusterHandle, logs_in: bool) -> pulumi.Input[str]:
 class VllmArgs:
     """Arguments of Vllm.
 
-    `models`, and the repositories of their `adapters`, are by their names here, the engines run on `pool`. `account` is their Kubernetes
-    service account, and `member` the IAM member that it is, which may read the `buckets`. `api_key` holds the key under `api-key`; `hugging_face`
-    one token per model that needs one, under its name; `environment` the secrets in engines' environments, each under
-    its variable's name. `timeout` is in seconds.
+    `models`, and the repositories of their `adapters`, are by their names here, those of `pooling` make embeddings and
+    reranks; `pools` are where the engines run, by the model. `account` is their Kubernetes service account, and `member` the
+    IAM member that it is, which may read the `buckets`. `api_key` holds the key under `api-key`; `hugging_face` one token per
+    model that needs one, under its name; `environment` the secrets in engines' environments, each under its variable's
+    name. `timeout` is in seconds.
     """
 
     namespace: pulumi.Input[str]
@@ -61,7 +62,8 @@ class VllmArgs:
     account: pulumi.Input[str]
     member: pulumi.Input[str]
     buckets: Sequence[str]
-    pool: GpuNodePool
+    pooling: Set[str]
+    pools: Mapping[str, GpuNodePool]
     api_key: SyncedSecret
     hugging_face: SyncedSecret | None
     environment: SyncedSecret | None
@@ -88,8 +90,9 @@ class Vllm(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         secrets = (args.api_key, args.hugging_face, args.environment)
+        pools = list(dict.fromkeys(args.pools.values()))
         depends_on: list[pulumi.Resource] = [
-            args.pool.node_pool,
+            *(pool.node_pool for pool in pools if pool.node_pool),
             *(secret.ready for secret in secrets if secret),
             *args.images.ready,
         ]
@@ -113,6 +116,10 @@ class Vllm(pulumi.ComponentResource):
             depends_on.append(made)
         # Engines and router read the key when they start: another version of it restarts them.
         restarts = args.api_key.annotation
+        # Each engine has all of them, and a selector that keeps it on its own pool.
+        tolerations: list[Mapping[str, str]] = []
+        for pool in pools:
+            tolerations += [found for found in pool.tolerations if found not in tolerations]
         kubernetes.helm.v3.Release(
             f"{name}-release",
             name=RELEASE,
@@ -131,7 +138,7 @@ class Vllm(pulumi.ComponentResource):
                     "containerSecurityContext": ROOT_WITHOUT_RIGHTS,
                     # The default kills an engine that still downloads its model after ten minutes.
                     "startupProbe": {"failureThreshold": args.timeout // STARTUP_PERIOD},
-                    "tolerations": list(args.pool.tolerations),
+                    "tolerations": tolerations,
                     "modelSpec": [
                         {
                             **_model_spec(model_name, model, args),
@@ -186,15 +193,19 @@ def volumes(inputs: Mapping[str, Any]) -> dict[str, Volume | None]:
 
 
 def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object]:
+    pools = name in args.pooling
     config: dict[str, object] = {
-        # The chart turns prefix caching off unless it is asked for.
-        "enablePrefixCaching": True,
+        # The chart turns prefix caching off unless it is asked for. Of models that read both ways, as most that make
+        # embeddings, vLLM supports none, and may crash with it.
+        "enablePrefixCaching": not pools,
         "maxModelLen": model.max_model_len,
     }
     if model.gpus > 1:
         # The chart mounts /dev/shm with it, through which the engine's processes talk.
         config["tensorParallelSize"] = model.gpus
-    if arguments := [*_arguments(model, args.adapters.get(name, [])), *model.extra_args]:
+    # Of some models vLLM would take the weights for those of a chat.
+    runner = ("--runner", "pooling") if pools else ()
+    if arguments := [*runner, *_arguments(model, args.adapters.get(name, [])), *model.extra_args]:
         config["extraArgs"] = arguments
     spec: dict[str, object] = {
         "name": name,
@@ -206,7 +217,7 @@ def _model_spec(name: str, model: VllmModel, args: VllmArgs) -> dict[str, object
         "requestMemory": model.memory,
         "requestGPU": model.gpus,
         "vllmConfig": config,
-        "nodeSelectorTerms": list(args.pool.node_selector_terms),
+        "nodeSelectorTerms": list(args.pools[name].node_selector_terms),
     }
     if model.cache == "ephemeral":
         # The chart mounts what it is given here as a volume, and makes a claim of text only.

@@ -55,7 +55,8 @@ def key(box: Sandbox, name: str) -> str:
 
 
 def ask(box: Sandbox) -> bool:
-    """Wait until the gateway answers, and have it complete a chat with the first declared key. Returns whether it answers.
+    """Wait until the gateway answers, and have it complete a chat with the first declared key and the first model that
+    one can chat with. Returns whether it answers.
 
     What came of the chat is kept for the report, with the key's name and without its value. Where pods are played, and of
     another program than the gateway's, nothing is asked.
@@ -73,9 +74,20 @@ def ask(box: Sandbox) -> bool:
         time.sleep(0.5)
     outputs = _outputs(box)
     keys, models = outputs.get("virtualKeySecrets"), outputs.get("modelAliases")
-    if keys and models:
-        write_atomically(box.home.answer, json.dumps(_answer(box, next(iter(keys)), models[0])))
+    if keys and models and (model := _chats(box, models)):
+        write_atomically(box.home.answer, json.dumps(_answer(box, next(iter(keys)), model)))
     return True
+
+
+def _chats(box: Sandbox, models: Sequence[str]) -> str | None:
+    """The first of the models that one can chat with, as the gateway tells its master key; None where there is none."""
+    master = {"authorization": f"Bearer {_payload(box, _outputs(box)['secretNames']['masterKey'])}"}
+    status, _, text = _call(box.home, _ANSWER_SECONDS, "GET", "/model/info", None, master)
+    rows = json.loads(text)["data"] if status == _OK else []
+    modes = {row["model_name"]: row["model_info"].get("mode") for row in rows}
+    return next(
+        (model for model in models if modes.get(model) in (None, "chat", "completion", "responses")), None
+    )
 
 
 def show(box: Sandbox) -> None:

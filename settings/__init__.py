@@ -7,14 +7,14 @@ resource is registered: the key as written in the file, what would happen, and w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from math import ceil
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import adapters, secrets, stack_text, tenants
+from settings import adapters, gpus, modes, secrets, stack_text, tenants, wildcards
 from settings.base import (
     Section,
     Violation,
@@ -40,7 +40,6 @@ from settings.gateway import (
 )
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.images import Images
-from settings.machines import MACHINES
 from settings.names import LONGEST
 from settings.operators import Operators
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
@@ -109,6 +108,13 @@ class Settings(Section):
     )
     namespaces: Namespaces = section(Namespaces)
     gpu_pool: GpuPool = section(GpuPool)
+    more_gpu_pools: list[GpuPool] = setting(
+        default_factory=list,
+        max_length=20,
+        about="More node pools, with the settings of gpuPool: for models whose vllm.pool names them.",
+        otherwise="models could only run on one kind of GPU",
+        write="- {name: llm-gpu-h100, machineType: a3-highgpu-8g, accelerator: nvidia-h100-80gb, acceleratorCount: 8}",
+    )
     secrets: Secrets = section(Secrets)
     operators: Operators = section(Operators)
     postgres: Postgres = section(Postgres)
@@ -137,6 +143,48 @@ class Settings(Section):
     def declares_tenants(self) -> bool:
         """Whether this stack manages teams and keys; it does with empty lists, too."""
         return self.teams is not None or self.virtual_keys is not None
+
+    @property
+    def pools(self) -> Mapping[str, GpuPool]:
+        """The GPU pools that models run on, by their keys in the settings."""
+        given = {
+            "gpuPool": self.gpu_pool,
+            **{f"moreGpuPools[{index}]": pool for index, pool in enumerate(self.more_gpu_pools)},
+        }
+        used = {self.pool_of(model.vllm).name for model in self.models if model.vllm}
+        return {key: pool for key, pool in given.items() if pool.name in used}
+
+    def pool_of(self, model: VllmModel) -> GpuPool:
+        """The pool that a model's engines run on; `gpuPool` for one that names none."""
+        named = [pool for pool in self.more_gpu_pools if pool.name == model.pool]
+        return (named or [self.gpu_pool])[0]
+
+    @rule
+    def models_and_pools_find_each_other(self) -> Iterator[Violation]:
+        names = [self.gpu_pool.name, *(pool.name for pool in self.more_gpu_pools)]
+        for name in repeated(names):
+            yield Violation(
+                "moreGpuPools",
+                f"two pools are called {name}",
+                "GKE would refuse the second",
+                "a name of its own for each pool, other than gpuPool.name",
+            )
+        for index, model in enumerate(self.models):
+            if model.vllm and model.vllm.pool not in (None, *names):
+                yield Violation(
+                    f"models[{index}].vllm.pool",
+                    f"there is no pool {model.vllm.pool}",
+                    "the engines would run on other GPUs than is meant",
+                    f"pool: one of {', '.join(names)}",
+                )
+        for index, pool in enumerate(self.more_gpu_pools):
+            if pool.name not in [used.name for used in self.pools.values()]:
+                yield Violation(
+                    f"moreGpuPools[{index}].name",
+                    f"no model runs on {pool.name}",
+                    "it would never be used",
+                    f"pool: {pool.name}, in vllm of a model, or leave the pool out",
+                )
 
     @property
     def self_hosted(self) -> Mapping[str, VllmModel]:
@@ -231,6 +279,78 @@ class Settings(Section):
                     "a different alias for each model, or a weight, or orders that differ",
                 )
 
+    @rule
+    def aliases_make_one_thing(self) -> Iterator[Violation]:
+        makes = {alias: [model.makes for model in of] for alias, of in self.offered.items()}
+        kinds = {alias: {modes.kind(mode) for mode in of} for alias, of in makes.items()}
+        for alias, of in kinds.items():
+            if len(of) > 1:
+                yield Violation(
+                    "models",
+                    f"of the models with the alias {alias!r} one makes {makes[alias][0]}, and another {makes[alias][-1]}",
+                    "requests would go to models that do not take them",
+                    "a different alias for each of them",
+                )
+        for kind, given in self.litellm.fallbacks.given.items():
+            for alias, others in given.items():
+                for other in others:
+                    if (
+                        not kinds.get(alias, set()) & kinds.get(other, set())
+                        and {alias, other} <= kinds.keys()
+                    ):
+                        yield Violation(
+                            f"litellm.fallbacks.{kind}.{alias}",
+                            f"{alias!r} makes {makes[alias][0]}, and {other!r} {makes[other][0]}",
+                            "the fallback would refuse every request",
+                            f"models that make {makes[alias][0]}, too",
+                        )
+
+    @property
+    def pooling(self) -> Set[str]:
+        """Names, among vLLM's objects, of the models that it serves with its pooling runner."""
+        return {model.vllm_name for model in self.models if model.vllm and model.makes in modes.POOLING}
+
+    @property
+    def served(self) -> Sequence[Model]:
+        """The models with those that wildcards stand for. An entry with the name itself comes before a wildcard, and among
+        wildcards the longer one before the shorter."""
+
+        def is_anothers(member: Model, model: Model) -> bool:
+            longer = (other.alias for other in self.models if len(other.alias) > len(model.alias))
+            return member.alias in self.deployments or any(
+                wildcards.matches(member.alias, alias) for alias in longer
+            )
+
+        return [
+            member
+            for model in self.models
+            for member in model.members
+            if member is model or not is_anothers(member, model)
+        ]
+
+    @property
+    def offered(self) -> Mapping[str, Sequence[Model]]:
+        """The served models by alias."""
+        found: dict[str, list[Model]] = {}
+        for model in self.served:
+            found.setdefault(model.alias, []).append(model)
+        return found
+
+    @property
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """LiteLLM's names of the wildcards that an alias is in, by alias."""
+        wild = [model.alias for model in self.models if model.alias.endswith(wildcards.SIGN)]
+        return {
+            alias: [wildcards.group(name) for name in dict.fromkeys(wild) if wildcards.matches(alias, name)]
+            for alias in (self.offered if wild else ())
+        }
+
+    @property
+    def aliases(self) -> Sequence[str]:
+        """The models' aliases; those that one can chat with come first, for who asks the first one."""
+        chats = {alias for alias, of in self.offered.items() if of[0].makes in modes.TEXT}
+        return sorted(self.offered, key=lambda alias: alias not in chats)
+
     @property
     def deployments(self) -> Mapping[str, Sequence[int]]:
         """Places in `models` by alias."""
@@ -241,10 +361,7 @@ class Settings(Section):
 
     @rule
     def fallbacks_answer(self) -> Iterator[Violation]:
-        costs = {
-            alias: any(not self.models[at].free for at in places)
-            for alias, places in self.deployments.items()
-        }
+        costs = {alias: any(not model.free for model in of) for alias, of in self.offered.items()}
         for kind, given in self.litellm.fallbacks.given.items():
             for alias, others in given.items():
                 key = f"litellm.fallbacks.{kind}.{alias}"
@@ -254,7 +371,8 @@ class Settings(Section):
                             key,
                             f"no model has the alias {name!r}",
                             "the request would fail in its place",
-                            f"one of {', '.join(costs)}",
+                            f"one of {', '.join(self.deployments)}"
+                            + (", a wildcard's models by their names" if self.groups else ""),
                         )
                 if alias in others or not others or repeated(others):
                     yield Violation(
@@ -304,17 +422,17 @@ class Settings(Section):
 
     @rule
     def engines_fit_a_node(self) -> Iterator[Violation]:
-        pool, machine = self.gpu_pool, MACHINES.get(self.gpu_pool.machine_type)
         for index, model in enumerate(self.models):
             if not model.vllm:
                 continue
-            key = f"models[{index}].vllm"
+            pool, key = self.pool_of(model.vllm), f"models[{index}].vllm"
+            machine, at = pool.machine, self._key_of(pool)
             if model.vllm.gpus > pool.accelerator_count:
                 yield Violation(
                     f"{key}.gpus",
-                    f"the engine asks for {model.vllm.gpus} GPUs, a node of gpuPool has {pool.accelerator_count}",
+                    f"the engine asks for {model.vllm.gpus} GPUs, a node of {at} has {pool.accelerator_count}",
                     "the engine would fit no node and stay Pending",
-                    f"gpus: {pool.accelerator_count}, or a larger gpuPool.machineType",
+                    f"gpus: {pool.accelerator_count}, or a larger {at}.machineType",
                 )
             if machine and model.vllm.cpu >= machine.cpus:
                 yield Violation(
@@ -322,7 +440,7 @@ class Settings(Section):
                     f"the engine asks for {model.vllm.cpu} cores, {pool.machine_type} has {machine.cpus} "
                     "and GKE keeps some",
                     "the engine would fit no node and stay Pending",
-                    f"cpu: {max(1, machine.cpus - 2)}, or a larger gpuPool.machineType",
+                    f"cpu: {max(1, machine.cpus - 2)}, or a larger {at}.machineType",
                 )
             if machine and gibibytes(model.vllm.memory) > machine.memory * 0.9:
                 yield Violation(
@@ -330,15 +448,25 @@ class Settings(Section):
                     f"the engine asks for {model.vllm.memory}, {pool.machine_type} has {machine.memory:g}Gi "
                     "and GKE keeps some",
                     "the engine would fit no node and stay Pending",
-                    f"memory: {int(machine.memory / 2)}Gi, or a larger gpuPool.machineType",
+                    f"memory: {int(machine.memory / 2)}Gi, or a larger {at}.machineType",
                 )
 
     @rule
+    def the_gpus_can_do_that(self) -> Iterator[Violation]:
+        for key, pool in self.pools.items():
+            on_it = {
+                index: model.vllm
+                for index, model in enumerate(self.models)
+                if model.vllm and self.pool_of(model.vllm) is pool
+            }
+            yield from gpus.broken(on_it, pool.accelerator, key)
+
+    @rule
     def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
-        pool = self.gpu_pool
         for index, model in enumerate(self.models):
             if not model.vllm or model.vllm.cache != "ephemeral" or model.vllm.weights:
                 continue
+            pool = self.pool_of(model.vllm)
             engines = max(1, pool.accelerator_count // model.vllm.gpus)
             # A disk's GB are decimal; the kubelet evicts pods when less than a tenth of it is free.
             needed = (engines * gibibytes(model.vllm.cache_size) * 2**30 / 1e9 + IMAGE_GB) / 0.9
@@ -348,34 +476,39 @@ class Settings(Section):
                     f"{engines} engine(s) with {model.vllm.cache_size} of weights each, and the image's {IMAGE_GB} GB, "
                     f"do not fit a node's disk of {pool.disk_size_gb} GB",
                     "the node would run out of disk and evict the engine",
-                    f"gpuPool.diskSizeGb: {ceil(needed)}, a smaller cacheSize, or cache: disk",
+                    f"{self._key_of(pool)}.diskSizeGb: {ceil(needed)}, a smaller cacheSize, or cache: disk",
                 )
 
     @rule
     def cache_disks_fit_the_machine(self) -> Iterator[Violation]:
-        machine = MACHINES.get(self.gpu_pool.machine_type)
         for index, model in enumerate(self.models):
+            pool = self.pool_of(model.vllm) if model.vllm else self.gpu_pool
+            machine = pool.machine
             disk = model.vllm and model.vllm.cache == "disk" and model.vllm.cache_storage_class is None
             if disk and machine and machine.hyperdisk_only:
                 yield Violation(
                     f"models[{index}].vllm.cacheStorageClass",
-                    f"{self.gpu_pool.machine_type} takes no Persistent Disk, which the cluster's default class makes",
+                    f"{pool.machine_type} takes no Persistent Disk, which the cluster's default class makes",
                     "the engine's volume could not be attached, and the engine would stay Pending",
                     "cacheStorageClass: a class of type hyperdisk-balanced or hyperdisk-ml, or cache: ephemeral",
                 )
 
     @rule
     def engines_fit_the_pool(self) -> Iterator[Violation]:
-        pool = self.gpu_pool
-        asked = sum(model.vllm.gpus * model.vllm.replicas for model in self.models if model.vllm)
-        if asked > pool.max_nodes * pool.accelerator_count:
-            yield Violation(
-                "gpuPool.maxNodes",
-                f"the models ask for {asked} GPUs, {pool.max_nodes} node(s) have "
-                f"{pool.max_nodes * pool.accelerator_count}",
-                "an engine would stay Pending and `up` would wait for it until its timeout",
-                f"maxNodes: {-(-asked // pool.accelerator_count)}, or fewer replicas",
-            )
+        for key, pool in self.pools.items():
+            engines = [model.vllm for model in self.models if model.vllm and self.pool_of(model.vllm) is pool]
+            asked = sum(engine.gpus * engine.replicas for engine in engines)
+            if asked > pool.max_nodes * pool.accelerator_count:
+                yield Violation(
+                    f"{key}.maxNodes",
+                    f"the models ask for {asked} GPUs, {pool.max_nodes} node(s) have "
+                    f"{pool.max_nodes * pool.accelerator_count}",
+                    "an engine would stay Pending and `up` would wait for it until its timeout",
+                    f"maxNodes: {-(-asked // pool.accelerator_count)}, or fewer replicas",
+                )
+
+    def _key_of(self, pool: GpuPool) -> str:
+        return next(key for key, used in self.pools.items() if used is pool)
 
     @rule
     def records_fit_the_database(self) -> Iterator[Violation]:
@@ -477,10 +610,11 @@ class Settings(Section):
     def zones_are_in_the_region(self) -> Iterator[Violation]:
         location = self.cluster.location
         region = "-".join(location.split("-")[:2]) if location else ""
-        for index, zone in enumerate(self.gpu_pool.zones):
+        pools = {"gpuPool": self.gpu_pool, **self.pools}
+        for key, index, zone in [(key, *at) for key, pool in pools.items() for at in enumerate(pool.zones)]:
             if region and not zone.startswith(f"{region}-"):
                 yield Violation(
-                    f"gpuPool.zones[{index}]",
+                    f"{key}.zones[{index}]",
                     f"{zone} is not in {region}, where the cluster is",
                     "GKE would refuse the node pool",
                     f"zones: [{region}-a]",
@@ -503,10 +637,10 @@ class Settings(Section):
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
         elsewhere = {secret_and_version(reference)[0] for reference in self.made_elsewhere}
-        aliases = list(self.deployments)
+        aliases = dict.fromkeys([*self.deployments, *self.offered])
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
-        yield from tenants.broken(self.teams or [], self.virtual_keys or [], aliases, ids)
+        yield from tenants.broken(self.teams or [], self.virtual_keys or [], list(aliases), ids)
         url = {**self.litellm.environment, **self.litellm.secret_environment}.get("SLACK_WEBHOOK_URL")
         yield from tenants.untold(self.virtual_keys or [], bool(url) and self.litellm.tells_slack)
 

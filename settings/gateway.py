@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 from pydantic.alias_generators import to_camel
 
-from settings import litellm_settings, names, prices, vllm_arguments
+from settings import litellm_settings, modes, names, prices, vllm_arguments, wildcards
 from settings.adapters import AdapterModel
 from settings.base import (
     Bytes,
+    ClusterName,
     Cpu,
     SecretReference,
     Section,
@@ -34,7 +35,9 @@ from settings.weights import Weights
 from versions import LITELLM_CHART, VLLM_IMAGE
 
 # As clients send it. LiteLLM splits a request's model at a comma.
-ModelAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,127}$")]
+ModelAlias = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]{0,126}[-A-Za-z0-9._:/@+*]?$")
+]
 _MEANS_MORE = ("all-team-models", "all-proxy-models", "no-default-models")
 """What LiteLLM takes for several models, or none, in the models of a key or a team (SpecialModelNames)."""
 _OWN_VARIABLES = re.compile(
@@ -61,6 +64,10 @@ _SET_ALREADY: Mapping[str, tuple[str, str]] = {
     "data-parallel-size": (_MORE_GPUS, "replicas in its place"),
     "data-parallel-size-local": (_MORE_GPUS, "replicas in its place"),
     "nnodes": ("the engine would wait for other nodes for ever", "replicas in its place"),
+    "runner": (
+        "vLLM would serve another kind of model than LiteLLM asks for",
+        "mode of the model in its place",
+    ),
     "download-dir": (
         "the weights would be kept beside the volume that is there for them",
         "cache in its place",
@@ -294,6 +301,12 @@ class VllmModel(Weights):
         about="vLLM engines, each with GPUs that are paid for all the time, asked or not. 0: no GPU or cache volume is "
         "paid for, requests for the model fail, and the next engine downloads the weights anew.",
     )
+    pool: ClusterName | None = setting(
+        None,
+        about="Name of the pool in moreGpuPools that the engines run on; unset means gpuPool.",
+        otherwise="the engines would run on other GPUs than is meant, or on none",
+        write="pool: llm-gpu-h100",
+    )
     gpus: int = setting(
         1,
         ge=1,
@@ -395,7 +408,7 @@ class VllmModel(Weights):
                 "vLLM would look for the weights in another way than a bucket's are read",
                 "leave it out",
             )
-        for option in sorted(_SET_ALREADY.keys() & options):
+        for option in sorted(_SET_ALREADY.keys() & options.keys()):
             otherwise, write = _SET_ALREADY[option]
             yield Violation("extraArgs", f"--{option} is not for extraArgs", otherwise, write)
 
@@ -597,6 +610,15 @@ _BY_THE_PIECE = ("image", "video_second", "audio_second", "rerank")
 """Of `otherCosts`: with one of these a model needs no costs per token."""
 
 
+_WANTED: Mapping[modes.Price, tuple[str, str]] = {
+    "prompt": ("inputCostPerToken", "0.00000005"),
+    "completion": ("outputCostPerToken", "0.0000002"),
+    "image": ("otherCosts.image", "0.04"),
+    "video_second": ("otherCosts.videoSecond", "0.1"),
+    "audio_second": ("otherCosts.audioSecond", "0.0001"),
+    "rerank": ("otherCosts.rerank", "0.002"),
+}
+"""Key of each price, and one that it could be."""
 _UNCOUNTED = ("huggingface", "lemonade", "replicate", "together_ai")
 """Providers for which LiteLLM counts no price of one's own: nothing, its own, or one by the size that it reads in a name."""
 _FLAT = ("databricks", "fireworks_ai")
@@ -614,9 +636,17 @@ class Model(Section):
     otherwise = "no request would ever be routed to it"
 
     alias: ModelAlias = setting(
-        about="Model name that clients ask for, as they send it: gpt-4.1, openai/gpt-4o, Qwen2.5:7b. `vllm.name` follows it.",
-        otherwise="LiteLLM takes * for any text and a comma for several models; other signs and spaces clients get wrong",
+        about="Model name that clients ask for, as they send it: gpt-4.1, openai/gpt-4o, Qwen2.5:7b. `vllm.name` follows it. With a * "
+        "at its end, as in openai/*, all hosted models of that name whose price LiteLLM knows, each under its own name.",
+        otherwise="LiteLLM takes a comma for several models; other signs and spaces clients get wrong",
         write="alias: qwen-local",
+    )
+    mode: modes.Mode | None = setting(
+        None,
+        about="What the model makes: it decides how LiteLLM checks its health, how vLLM serves it, and which price counts. Unset: what "
+        "LiteLLM knows of the hosted model, what the one price of otherCosts is for, else chat.",
+        otherwise="LiteLLM would send it requests that it does not take",
+        write="mode: embedding",
     )
     input_cost_per_token: float | None = setting(
         None,
@@ -631,7 +661,7 @@ class Model(Section):
         None,
         ge=0,
         allow_inf_nan=False,
-        about="USD per completion token; 0 for embeddings. Unset as inputCostPerToken is.",
+        about="USD per completion token; embeddings and reranks have none. Unset as inputCostPerToken is.",
         otherwise="every request would cost $0 and no budget would ever bind",
         write="outputCostPerToken: 0.0000002",
     )
@@ -726,9 +756,19 @@ class Model(Section):
         return (self.vllm.name or names.from_alias(self.alias)) if self.vllm else ""
 
     @property
+    def makes(self) -> str:
+        """LiteLLM's name of what the model makes: a `Mode`, or one that it knows of a hosted model."""
+        listed = prices.mode(self.hosted.priced_as) if self.hosted else ""
+        by_token = self.input_cost_per_token is not None or self.output_cost_per_token is not None
+        sold = [mode for field, mode in modes.SOLD_AS.items() if getattr(self.other_costs, field)]
+        return self.mode or listed or next(iter(sold if not (by_token or self.vllm) else []), "chat")
+
+    @property
     def given_prices(self) -> prices.Prices:
         """The prices in the settings."""
         found = {price: getattr(self, field) for field, price in _PRICES.items()}
+        if self.makes in modes.POOLING and self.input_cost_per_token is not None and not self.listed_prices:
+            found["output_cost_per_token"] = self.output_cost_per_token or 0.0
         found |= {price: getattr(self.other_costs, field) for price, field in _OTHER_PRICES.items()}
         return {price: usd for price, usd in found.items() if usd is not None}
 
@@ -762,8 +802,57 @@ class Model(Section):
         """What the pinned LiteLLM knows of the price."""
         return prices.listed(self.hosted.priced_as) if self.hosted else {}
 
+    @property
+    def members(self) -> Sequence[Model]:
+        """The models that a wildcard stands for; of any other model itself."""
+        if not self.alias.endswith(wildcards.SIGN) or not self.hosted:
+            return [self]
+        start, known = self.alias.removesuffix(wildcards.SIGN), self.hosted.model.removesuffix(wildcards.SIGN)
+        return [
+            self.model_copy(
+                update={
+                    "alias": start + name.removeprefix(known),
+                    "hosted": self.hosted.model_copy(update={"model": name}),
+                }
+            )
+            for name in wildcards.names(self.hosted.model)
+        ]
+
+    @rule
+    def a_wildcard_stands_for_listed_models(self) -> Iterator[Violation]:
+        wild = self.alias.endswith(wildcards.SIGN)
+        known = self.hosted.model if self.hosted else ""
+        unpriced = (
+            "models whose price LiteLLM does not know would cost nothing, and no budget would ever bind"
+        )
+        if wild != known.endswith(wildcards.SIGN) or wildcards.SIGN in known[:-1]:
+            yield Violation(
+                "alias" if wild else "hosted.model",
+                f"{self.alias} is {'a' if wild else 'no'} wildcard, and the model is {known or 'not hosted'}",
+                "LiteLLM would ask the provider for a model of another name",
+                "a * at the end of both, such as alias: openai/* and hosted: {model: openai/*}",
+            )
+        elif wild and (
+            self.has_costs or self.free or self.mode or (self.hosted and "base_model" in self.hosted.params)
+        ):
+            yield Violation(
+                "alias",
+                f"{self.alias} stands for many models, and the entry has a price or a mode",
+                "it would be that of each of them",
+                "neither, for LiteLLM's own; what differs in an entry of its own, whose alias comes before the wildcard",
+            )
+        elif wild and not self.members:
+            yield Violation(
+                "hosted.model",
+                f"LiteLLM {LITELLM_CHART.version} knows no price of a model called {known}",
+                unpriced,
+                "each model in an entry of its own, with its costs",
+            )
+
     @rule
     def has_a_price(self) -> Iterator[Violation]:
+        if self.alias.endswith(wildcards.SIGN):
+            return
         nothing = "every request would cost $0 and no budget would ever bind"
         if self.free:
             if self.has_costs:
@@ -790,18 +879,35 @@ class Model(Section):
                     "the provider's OpenAI-compatible URL as an endpoint, with the costs",
                 )
             return
-        if not self.listed_prices and not (by_the_piece and set(own.values()) == {None}):
-            for key, example in (("inputCostPerToken", "0.00000005"), ("outputCostPerToken", "0.0000002")):
-                if own[key] is None:
-                    known = (
-                        f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.priced_as}"
-                        if self.hosted
-                        else ""
-                    )
-                    yield Violation(
-                        key, known or "the key is missing", nothing, f"{key}: {example}, or free: true"
-                    )
-        if None not in own.values() and not any(own.values()):
+        needed = modes.counted(self.makes, self.provider)
+        if not needed and (not self.listed_prices or self.makes in modes.POOLING):
+            yield Violation(
+                "mode",
+                f"LiteLLM {LITELLM_CHART.version} counts no price of one's own for {self.makes} of {self.provider or 'an endpoint'}",
+                nothing,
+                "params with the base_model whose price it is, such as openai/tts-1; or free: true"
+                if self.makes == "audio_speech"
+                else "the model as an endpoint, whose reranks are counted by the token; or free: true",
+            )
+            return
+        by_the_image = self.other_costs.image and self.makes.startswith("image")
+        for price in () if self.listed_prices or by_the_image else needed:
+            key, example = _WANTED[price]
+            given = own[key] if key in own else getattr(self.other_costs, price)
+            if given is None:
+                known = (
+                    f"LiteLLM {LITELLM_CHART.version} knows no price of {self.hosted.priced_as}"
+                    if self.hosted
+                    else ""
+                )
+                yield Violation(
+                    key,
+                    known or "the key is missing",
+                    nothing,
+                    f"{key.rpartition('.')[2]}: {example}, or free: true",
+                )
+        completes = own["outputCostPerToken"] is not None or self.makes in modes.POOLING
+        if own["inputCostPerToken"] is not None and completes and not any(own.values()):
             yield Violation(
                 "inputCostPerToken",
                 "prompts and completions cost nothing",
@@ -810,12 +916,42 @@ class Model(Section):
             )
 
     @rule
+    def its_place_makes_that(self) -> Iterator[Violation]:
+        fails = "LiteLLM would send it requests that it does not take"
+        listed = prices.mode(self.hosted.priced_as) if self.hosted else ""
+        if self.vllm and self.makes not in modes.OF_VLLM:
+            yield Violation(
+                "mode",
+                f"the stack has vLLM serve no {self.makes}",
+                "every request for it would fail",
+                "chat, embedding or rerank; or the model as hosted or endpoint",
+            )
+        if listed and modes.kind(self.makes) != modes.kind(listed):
+            yield Violation(
+                "mode",
+                f"LiteLLM {LITELLM_CHART.version} knows {self.hosted and self.hosted.priced_as} as {listed}, not as {self.makes}",
+                fails,
+                f"mode: {listed}, or leave it out",
+            )
+        if (
+            self.endpoint
+            and self.makes == "rerank"
+            and not re.fullmatch(r"https?://[^/]+/v1/?", self.endpoint.url)
+        ):
+            yield Violation(
+                "endpoint.url",
+                "reranks are asked for at /v1/rerank of the host, whatever path the URL has",
+                "every request for it would fail",
+                "a URL that ends in /v1 behind the host, such as http://reranker.models.svc/v1",
+            )
+
+    @rule
     def litellm_counts_the_costs(self) -> Iterator[Violation]:
         """What the pinned version takes and does not count, without a word (tests/litellm/test_spend.py)."""
         model, litellm = self.hosted.priced_as if self.hosted else "", f"LiteLLM {LITELLM_CHART.version}"
         provider, name = self.provider, model.partition("/")[2]
         google = provider in ("gemini", "vertex_ai")
-        mode, other = prices.mode(model), self.other_costs
+        mode, other = self.makes if self.listed_prices else "", self.other_costs
         refused: list[tuple[str, str, str]] = []
         by_token = "inputCostPerToken and outputCostPerToken"
         if self.on_own_gpus and (other.image or other.video_second or other.rerank):
@@ -825,7 +961,9 @@ class Model(Section):
                 (
                     "otherCosts.rerank",
                     f"{litellm} counts no searches of {provider or 'an endpoint'}",
-                    by_token,
+                    "mode: rerank and inputCostPerToken"
+                    if modes.counted("rerank", provider)
+                    else "the model as an endpoint, with mode: rerank and inputCostPerToken",
                 )
             )
         elif other.image and (provider == "openrouter" or (google and name.startswith("gemini"))):

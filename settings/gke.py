@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from pydantic.alias_generators import to_camel
+
 from settings.base import (
+    Bytes,
     ClusterName,
     LabelKey,
     LabelValue,
@@ -14,11 +17,12 @@ from settings.base import (
     Section,
     Violation,
     Zone,
+    gibibytes,
     repeated,
     rule,
     setting,
 )
-from settings.machines import MACHINES, machines_with
+from settings.machines import CPU_MACHINES, MACHINES, Machine, machines_with
 
 TaintEffect = Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"]
 
@@ -87,14 +91,26 @@ class Cluster(Section):
                     )
 
 
+GPU_TAINT = "nvidia.com/gpu"
+"""Key of the taint that GKE itself puts on GPU nodes, beside what else a pool has."""
+
+
 class Taint(Section):
     """The taint that keeps other workloads off the GPU nodes."""
 
     otherwise = "GKE would refuse the node pool"
 
-    key: LabelKey = setting("nvidia.com/gpu", about="Taint key.")
+    key: LabelKey = setting(GPU_TAINT, about="Taint key.")
     value: LabelValue = setting("present", about="Taint value.")
     effect: TaintEffect = setting("NO_SCHEDULE", about="Taint effect.")
+
+
+_OF_AN_EXISTING_POOL = frozenset(
+    {
+        *("name", "existing", "machine_type", "machine_cpus", "machine_memory"),
+        *("accelerator", "accelerator_count", "max_nodes", "disk_size_gb", "taint"),
+    }
+)
 
 
 class GpuPool(Section):
@@ -103,10 +119,29 @@ class GpuPool(Section):
     otherwise = "GKE would refuse the node pool"
 
     name: ClusterName = setting("llm-gpu", about="Name of the node pool; changing it replaces the pool.")
+    existing: bool = setting(
+        False,
+        about="The pool exists and is somebody else's: none is made, changed or deleted. machineType, accelerator, acceleratorCount and "
+        "taint say what it is, and are compared with it; maxNodes and diskSizeGb, how much of it the engines may count on.",
+        otherwise="a second pool would be made and paid for, or the one there taken over",
+        write="existing: true",
+    )
     machine_type: str = setting(
         "g2-standard-4",
         pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$",
         about="Compute Engine machine type of the nodes.",
+    )
+    machine_cpus: int | None = setting(
+        None,
+        ge=1,
+        le=1024,
+        about="vCPUs of a machine type that this version does not know yet, with machineMemory: what is then checked is what they say.",
+        write="machineCpus: 48",
+    )
+    machine_memory: Bytes | None = setting(
+        None,
+        about="Memory of a machine type that this version does not know yet, with machineCpus.",
+        write="machineMemory: 180Gi",
     )
     accelerator: str = setting("nvidia-l4", pattern=r"^nvidia(-[a-z0-9]+)+$", about="GPU type of the nodes.")
     accelerator_count: int = setting(1, ge=1, le=16, about="GPUs per node.")
@@ -144,7 +179,8 @@ class GpuPool(Section):
     )
     driver_version: Literal["DEFAULT", "LATEST"] = setting(
         "DEFAULT",
-        about="NVIDIA driver that GKE installs.",
+        about="NVIDIA driver that GKE installs: DEFAULT, the cluster version's tried one, or LATEST, on COS_CONTAINERD alone. "
+        "vLLM's image is built with CUDA 13, which needs 580 or later; where DEFAULT is older, LATEST (docs/troubleshooting.md).",
         otherwise="nodes would come up without a driver and offer no GPU",
     )
     spot: bool = setting(
@@ -159,7 +195,8 @@ class GpuPool(Section):
     )
     image_streaming: bool = setting(
         False,
-        about="Stream container images from Artifact Registry (GKE image streaming).",
+        about="Stream container images from Artifact Registry (GKE image streaming); others are pulled as without it. It needs the Container "
+        "File System API (containerfilesystem.googleapis.com), and of the nodes' service account roles/artifactregistry.reader.",
         write="imageStreaming: true",
     )
     max_surge: int = setting(
@@ -190,6 +227,25 @@ class GpuPool(Section):
         about="Taint of the nodes.",
         write="taint: {key: nvidia.com/gpu, value: present, effect: NO_SCHEDULE}",
     )
+
+    @property
+    def machine(self) -> Machine | None:
+        """What is known of the machine type, by the table or by the settings; None where that is nothing."""
+        if self.machine_type in MACHINES or not (self.machine_cpus and self.machine_memory):
+            return MACHINES.get(self.machine_type)
+        counts = {self.accelerator: (self.accelerator_count,)}
+        return Machine(self.machine_cpus, gibibytes(self.machine_memory), counts)
+
+    @rule
+    def an_existing_pool_is_only_used(self) -> Iterator[Violation]:
+        for field in GpuPool.model_fields:  # in their order
+            if self.existing and field in self.model_fields_set - _OF_AN_EXISTING_POOL:
+                yield Violation(
+                    to_camel(field),
+                    f"{self.name} exists, and the stack does not change it",
+                    "it would be ignored",
+                    f"no {to_camel(field)}, or existing: false and a name of its own",
+                )
 
     @rule
     def spot_or_reserved(self) -> Iterator[Violation]:
@@ -235,14 +291,25 @@ class GpuPool(Section):
 
     @rule
     def machine_carries_the_accelerator(self) -> Iterator[Violation]:
-        machine = MACHINES.get(self.machine_type)
+        machine = self.machine
+        told = [key for key in ("machine_cpus", "machine_memory") if getattr(self, key)]
+        if told and (self.machine_type in MACHINES or self.machine_type in CPU_MACHINES):
+            yield Violation(
+                to_camel(told[0]),
+                f"{self.machine_type} is a machine type that is known",
+                "it would be ignored",
+                f"no {to_camel(told[0])}",
+            )
         if machine is None:
             alike = machines_with(self.accelerator, self.accelerator_count) or list(MACHINES)
+            new = (
+                "" if self.machine_type in CPU_MACHINES else "; machineCpus and machineMemory for a new type"
+            )
             yield Violation(
                 "machineType",
-                f"{self.machine_type} is no machine type that carries GPUs",
+                f"{self.machine_type} is no machine type that is known to carry GPUs",
                 self.otherwise,
-                f"machineType: one of {', '.join(alike)}",
+                f"machineType: one of {', '.join(alike)}{new}",
             )
             return
         counts = machine.accelerators.get(self.accelerator)
@@ -264,9 +331,24 @@ class GpuPool(Section):
             )
 
     @rule
+    def image_has_the_driver(self) -> Iterator[Violation]:
+        if self.image_type == "UBUNTU_CONTAINERD" and self.driver_version == "LATEST":
+            yield Violation(
+                "driverVersion",
+                "GKE installs its latest NVIDIA driver on Container-Optimized OS only",
+                self.otherwise,
+                "driverVersion: DEFAULT, or imageType: COS_CONTAINERD",
+            )
+
+    @rule
     def machine_takes_the_disk(self) -> Iterator[Violation]:
         machine = MACHINES.get(self.machine_type)
-        if machine and machine.hyperdisk_only and self.disk_type != "hyperdisk-balanced":
+        if (
+            machine
+            and machine.hyperdisk_only
+            and not self.existing
+            and self.disk_type != "hyperdisk-balanced"
+        ):
             yield Violation(
                 "diskType",
                 f"{self.machine_type} takes no Persistent Disk such as {self.disk_type}",
@@ -277,7 +359,7 @@ class GpuPool(Section):
     @rule
     def machine_can_be_had(self) -> Iterator[Violation]:
         machine = MACHINES.get(self.machine_type)
-        if machine and machine.spot_only and not self.spot:
+        if machine and machine.spot_only and not (self.spot or self.existing):
             yield Violation(
                 "spot",
                 f"{self.machine_type} exists as spot capacity only",

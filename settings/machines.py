@@ -66,6 +66,22 @@ MACHINES: Mapping[str, Machine] = {
 }
 """The types that carry GPUs."""
 
+CAPABILITIES: Mapping[str, float] = {
+    "nvidia-tesla-k80": 3.7,
+    "nvidia-tesla-p100": 6.0,
+    "nvidia-tesla-p4": 6.1,
+    "nvidia-tesla-v100": 7.0,
+    "nvidia-tesla-t4": 7.5,
+    "nvidia-tesla-a100": 8.0,
+    "nvidia-a100-80gb": 8.0,
+    "nvidia-l4": 8.9,
+    "nvidia-h100-80gb": 9.0,
+    "nvidia-h100-mega-80gb": 9.0,
+    "nvidia-h200-141gb": 9.0,
+    "nvidia-b200": 10.0,
+}
+"""Compute capability by accelerator type, https://developer.nvidia.com/cuda-gpus."""
+
 CPU_MACHINES: Mapping[str, Machine] = {
     "e2-medium": Machine(2, 4, {}),
     **{

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ Prices = Mapping[str, float]
 """USD by LiteLLM's name of the price, such as `cache_read_input_token_cost`."""
 
 
+_ALIAS = re.compile(r"[-A-Za-z0-9._:/@+]{1,128}")
 _BY_TOKEN = ("input_cost_per_token", "output_cost_per_token")
 
 
@@ -33,6 +35,11 @@ def listed(model: str) -> Prices:
     return {name: price for name, price in _all().get(model, {}).items() if isinstance(price, float)}
 
 
+def names(prefix: str) -> list[str]:
+    """The listed models whose names begin so and can be an alias of their own."""
+    return sorted(name for name in _all() if name.startswith(prefix) and _ALIAS.fullmatch(name))
+
+
 def tables(model: str) -> Mapping[str, Prices]:
     """What a listed model's price also depends on: USD per web search by the answer's size, factors by region."""
     names = ("search_context_cost_per_query", "provider_specific_entry")
@@ -40,8 +47,8 @@ def tables(model: str) -> Mapping[str, Prices]:
 
 
 def mode(model: str) -> str:
-    """LiteLLM's name of what a listed model makes, of `audio_speech`, `image_edit` and `image_generation`; else empty."""
-    return _all().get(model, {}).get("mode", "")
+    """LiteLLM's name of what a listed model makes; empty where the pinned version knows no price of it."""
+    return _all()[model].get("mode", "chat") if model in _all() else ""
 
 
 def searches(price: float) -> Mapping[str, Prices]:

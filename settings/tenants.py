@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from settings import wildcards
 from settings.base import SECRET, DnsLabel, Section, Violation, is_like_a_key, repeated, rule, setting
 
 # The periods after which LiteLLM 1.89.2 resets a budget (litellm_core_utils/duration_parser.py). It accepts
@@ -28,6 +29,8 @@ MetadataValue = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 ModelLimits = Annotated[dict[str, Annotated[int, Field(ge=1)]], Field(max_length=100)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=20)]
 
+_SHOWN = 20
+"""Aliases of a message: a wildcard has hundreds."""
 MANAGED_BY = "managed_by"
 MANAGED_AS = "managed_as"
 """Keys in LiteLLM's metadata that say which stack made a team or a key, and the name that it is declared under."""
@@ -108,7 +111,8 @@ class Tenant(Section):
     )
     models: list[str] = setting(
         default_factory=list,
-        about="Model aliases it may ask for; empty means all, for a key in a team all of the team's.",
+        about="Model aliases it may ask for, a wildcard's models by their names or all by the wildcard; empty means all, for a key in a "
+        "team all of the team's.",
         otherwise="it could call other models",
         write="models: [qwen-local]",
     )
@@ -299,7 +303,7 @@ def broken(
                     f"{kind}[{index}].models",
                     f"no model has the alias {model}",
                     "every request for it would be refused",
-                    f"models: [{', '.join(aliases)}], or fewer",
+                    f"models: [{', '.join(aliases[:_SHOWN])}], or fewer",
                 )
     by_name = {team.name: team for team in teams}
     for index, key in enumerate(keys):
@@ -378,7 +382,12 @@ def _within_team(at: str, key: VirtualKey, team: Team) -> Iterator[Violation]:
                 "the team's limit would be reached first, so that the key's would never bind",
                 f"{name.rpartition('.')[2]}: {shared:g}, or less",
             )
-    outside = sorted(set(key.models) - set(team.models)) if team.models else []
+    outside = sorted(
+        model
+        for model in set(key.models)
+        if model not in team.models and not any(wildcards.matches(model, wild) for wild in team.models)
+    )
+    outside = outside if team.models else []
     if outside:
         yield Violation(
             f"{at}.models",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -54,15 +54,18 @@ def rewritten(words: Sequence[str]) -> list[str]:
     return [*plain, *(word for pair in nested.items() for word in pair)]
 
 
-def given(words: Sequence[str]) -> Set[str]:
-    """The options that the arguments set, without dashes. Raises ValueError with argparse's words where vLLM would refuse."""
+def given(words: Sequence[str]) -> Mapping[str, Any]:
+    """The values that the arguments set, by option, without dashes before it.
+
+    Raises ValueError with argparse's words where vLLM would refuse.
+    """
     values, unknown = _parser().parse_known_args(rewritten(words))
     if unknown:
         raise ValueError(f"unrecognized arguments: {' '.join(unknown)}")
     for option, needed in _NEEDS.items():
         if getattr(values, option, False) and not getattr(values, needed, None):
             raise ValueError(f"--{option} requires --{needed}".replace("_", "-"))
-    return {name.replace("_", "-") for name in vars(values)}
+    return {name.replace("_", "-"): value for name, value in vars(values).items()}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,6 +8,7 @@ has no GPU, no batching worth measuring, no tools, images, embeddings, logprobs 
 tokens where a chat asks for no number, never more than 1,024, and takes a prompt that fits but leaves no room for them. It
 takes the options of that version (settings/vllm_arguments.py), looks at few of them, and ends at any other with argparse's words.
 LoRA adapters have their names, and answer as the model itself does; no weights are read, wherever they are said to be.
+With `--runner pooling` it lists the model and, as vLLM, knows no path that chats or completes; embeddings it has none.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Engine:
         self.adapters = adapters(options)
         self.longest = min(options.max_model_len or _LONGEST, _LONGEST)
         self.keys = {key for key in options.api_key or [os.environ.get("VLLM_API_KEY")] if key}
+        self.chats = options.runner != "pooling"
         self.tells_cached = bool(options.enable_prompt_tokens_details)
         parameters = xllamacpp.CommonParams()
         parameters.model.path = os.environ["SANDBOX_MODEL"]
@@ -213,7 +215,7 @@ class Handler(BaseHTTPRequestHandler):
         chat = {"/v1/chat/completions": True, "/v1/completions": False}.get(self.path.partition("?")[0])
         if self.path.startswith("/v1") and not self._authorized():
             return
-        if chat is None:
+        if chat is None or not self.engine.chats:
             self._answer(404, {"detail": "Not Found"})
             return
         try:

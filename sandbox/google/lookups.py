@@ -48,6 +48,17 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
                         "labels": pool["spec"]["nodeConfig"].get("labels", {}),
                         "machineType": pool["spec"]["nodeConfig"]["machineType"],
                         "resourceLabels": pool["spec"]["nodeConfig"].get("resourceLabels", {}),
+                        "guestAccelerators": [
+                            {
+                                "type": gpu["type"],
+                                "count": gpu["count"],
+                                "gpuPartitionSize": "",
+                                "gpuSharingConfigs": [],
+                            }
+                            for gpu in pool["spec"]["nodeConfig"].get("guestAccelerators", [])
+                        ],
+                        "taints": pool["spec"]["nodeConfig"].get("taints", []),
+                        "effectiveTaints": pool["spec"]["nodeConfig"].get("taints", []),
                     }
                 ],
             }

@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = ROOT / "settings" / "prices.json"
 MOST = 0.001
 """USD per token."""
-MODES = ("audio_speech", "image_edit", "image_generation")
 
 
 def text() -> str:
@@ -37,7 +36,7 @@ def known() -> dict[str, dict[str, Any]]:
     """By name, provider first: what a `model_info` may say of the price, by LiteLLM's names, USD.
 
     Each is a number, but for the tables: `search_context_cost_per_query`, one per size of a web search's answer, and
-    `provider_specific_entry`, factors. `mode` is there where LiteLLM counts not every price of one's own.
+    `provider_specific_entry`, factors. `mode`, what the model makes, is there where that is something else than a chat.
     """
     import litellm
     from litellm.types.utils import CustomPricingLiteLLMParams, ModelInfoBase
@@ -66,7 +65,7 @@ def known() -> dict[str, dict[str, Any]]:
                     for which, factor in (entry.get("provider_specific_entry") or {}).items()
                     if isinstance(factor, int | float)
                 },
-                "mode": entry["mode"] if entry.get("mode") in MODES else None,
+                "mode": mode if (mode := entry.get("mode")) != "chat" else None,
             }
             found[name] = prices | {field: value for field, value in more.items() if value}
     return found

@@ -234,3 +234,16 @@ def test_a_model_without_cost_fails(tmp_path: Path, capsys: Any) -> None:
     with double(config=config) as free:
         passed, verdicts = checked(free, tmp_path, capsys, None, *only("high", "low"))
     assert (passed, verdicts["high"], verdicts["low"], verdicts["cleanup"]) == (False, "pass", "fail", "pass")
+
+
+def test_no_chat_is_sent_to_a_model_that_makes_none(tmp_path: Path, capsys: Any) -> None:
+    config = tmp_path / "config.yaml"
+    embedding = configuration(0.001, 0)
+    for model in embedding["model_list"]:
+        model["model_info"] = {"mode": "embedding"}
+    config.write_text(json.dumps(embedding))
+    with double(config=config) as of:
+        _, verdicts = checked(of, tmp_path, capsys, None, *only("models", "high", "low", "rpm"))
+        assert "POST /v1/chat/completions" not in of.calls()
+    assert verdicts["models"] == "pass"
+    assert {verdicts[name] for name in ("high", "low", "rpm")} == {"not run"}

@@ -5,7 +5,7 @@ counts 10 tokens in, 5 out; `stream` makes it an event stream, `stream_options.i
 named `broken` is answered with 500, one named `missing` with 404, `short` as too long for it, `prude` by a content policy, `hung` after 20 s, and `stalled` by a stream that pauses
 for 20 s after its first part; a message, or an embedding's input, that is `{"usage": ...}` in JSON with that usage. It
 knows chat completions, embeddings, Anthropic's messages, images (Gemini's, too), videos, speech, transcriptions, and
-reranks, of which it bills a search per 100 documents as Cohere does; no TLS: a CONNECT is refused.
+reranks, of which it bills a search per 100 documents as Cohere does, or 10 tokens; no TLS: a CONNECT is refused.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(_message(body) | _asked_usage(body))
         elif "input" in body:
             data = [{"object": "embedding", "index": 0, "embedding": [0.0]}]
-            self._answer({"object": "list", "data": data, "model": body["model"]} | _asked_usage(body))
+            usage = {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}
+            made = {"object": "list", "data": data, "model": body["model"], "usage": usage}
+            self._answer(made | _asked_usage(body))
         elif body.get("stream"):
             self._stream(body)
         else:
@@ -157,10 +159,10 @@ def _made(what: str, body: dict[str, Any]) -> dict[str, Any]:
     """The answer to a request for something else than text or its embedding; empty for these."""
     match what:
         case "generations":
-            return {"created": 1, "data": [{"b64_json": "AA=="}] * body["n"], "usage": IMAGE_USAGE}
+            return {"created": 1, "data": [{"b64_json": "AA=="}] * body.get("n", 1), "usage": IMAGE_USAGE}
         case "videos":
             video = {"id": f"video_{body['id']}", "object": "video", "created_at": 1, "status": "queued"}
-            return video | {"seconds": body["seconds"]}
+            return video | {"seconds": body.get("seconds", "4")}
         case "transcriptions" | "speech":
             return {"text": "pong"}
         case "rerank":
@@ -170,6 +172,7 @@ def _made(what: str, body: dict[str, Any]) -> dict[str, Any]:
                 "id": body["id"],
                 "results": [result],
                 "meta": {"billed_units": {"search_units": searches}},
+                "usage": {"total_tokens": PROMPT_TOKENS},
             }
     if what.endswith(":generateContent"):
         image = {"inlineData": {"mimeType": "image/png", "data": "AA=="}}

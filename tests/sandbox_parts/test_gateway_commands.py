@@ -74,6 +74,11 @@ COMPLETION = {
 }
 
 
+MODELS = ["embedder", "qwen-local"]
+MASTER_KEY = "sk-master"
+MASTER_SECRET = "projects/p/secrets/litellm-master-key"
+
+
 class Gateway(BaseHTTPRequestHandler):
     """Answers as LiteLLM does: ready, and a chat with `status` and `body`; a refusal tells of the key."""
 
@@ -81,8 +86,14 @@ class Gateway(BaseHTTPRequestHandler):
     body: ClassVar[dict[str, Any]] = COMPLETION
 
     def do_GET(self) -> None:
-        assert self.path == "/health/readiness"
-        self._send(200, {})
+        if self.path == "/model/info":
+            assert self.headers["authorization"] == f"Bearer {MASTER_KEY}"
+            rows = [("embedder", {"mode": "embedding"}), ("qwen-local", {"mode": None})]
+            data = [{"model_name": name, "model_info": info} for name, info in rows]
+            self._send(200, {"data": data})
+        else:
+            assert self.path == "/health/readiness"
+            self._send(200, {})
 
     def do_POST(self) -> None:
         assert self.path == "/v1/chat/completions"
@@ -104,13 +115,17 @@ class Gateway(BaseHTTPRequestHandler):
 @pytest.fixture
 def answering(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a gateway that answers in the sandbox, for one declared key."""
-    deployed(
-        box, resources=[{"outputs": {"virtualKeySecrets": {"app": SECRET}, "modelAliases": ["qwen-local"]}}]
-    )
-    payload = base64.b64encode(KEY.encode()).decode()
-    Cloud(box.home.cloud).create(
-        "secretVersion", f"{SECRET}/versions/1", {"version": "1", "payload": payload}
-    )
+    outputs = {
+        "virtualKeySecrets": {"app": SECRET},
+        "modelAliases": MODELS,
+        "secretNames": {"masterKey": MASTER_SECRET},
+    }
+    deployed(box, resources=[{"outputs": outputs}])
+    for secret, value in ((SECRET, KEY), (MASTER_SECRET, MASTER_KEY)):
+        payload = base64.b64encode(value.encode()).decode()
+        Cloud(box.home.cloud).create(
+            "secretVersion", f"{secret}/versions/1", {"version": "1", "payload": payload}
+        )
     with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
         Thread(target=server.serve_forever).start()
         box.home.gateway_port.write_text(str(server.server_port))

@@ -47,7 +47,8 @@ def ask() -> Iterator[Callable[..., tuple[int, Any]]]:
     """POST, or GET without a body; status and decoded answer."""
     engine = Engine.__new__(Engine)
     engine.model, engine.names, engine.longest, engine.keys = MODEL, [MODEL], 4096, {"key"}
-    engine.tells_cached, engine.adapters = False, {"support": "my-org/support-lora"}
+    engine.tells_cached, engine.chats = False, True
+    engine.adapters = {"support": "my-org/support-lora"}
     engine._server, engine._slots = Model(), threading.Semaphore(2)  # pyright: ignore[reportPrivateUsage]
     handler = type("Bound", (Handler,), {"engine": engine, "log_message": lambda *_: None})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -62,6 +63,7 @@ def ask() -> Iterator[Callable[..., tuple[int, Any]]]:
         data = answer.read().decode()
         return answer.status, json.loads(data) if data.startswith("{") else data
 
+    asked.engine = engine  # pyright: ignore[reportFunctionMemberAccess]
     yield asked
     server.shutdown()
 
@@ -201,6 +203,12 @@ def test_it_streams(ask: Callable[..., tuple[int, Any]]) -> None:
     status, text = ask("/v1/chat/completions", {**ASKED, "stream": True})
     events = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
     assert (status, json.loads(events[0])["model"], events[-1]) == (200, MODEL, "[DONE]")
+
+
+def test_with_the_pooling_runner_it_chats_with_nobody(ask: Any) -> None:
+    ask.engine.chats = parse(["serve", MODEL, "--runner", "pooling"]).runner != "pooling"
+    assert ask("/v1/chat/completions", ASKED) == (404, {"detail": "Not Found"})
+    assert ask("/v1/models")[0] == 200
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])

@@ -131,13 +131,13 @@ class Mocks(mocks.Mocks):
                     "workloadIdentityConfigs": [{"workloadPool": f"{args.args['project']}.svc.id.goog"}],
                     "privateClusterConfigs": [],
                     "controlPlaneEndpointsConfigs": [],
-                    **self.cluster,
                     "servicesIpv4Cidr": "34.118.224.0/20",
                     "masterAuths": [{"clusterCaCertificate": "Y2E="}],
                     "nodePools": [
                         {"name": name, "nodeConfigs": [{"resourceLabels": labels}]}
                         for name, labels in self.node_pools.items()
                     ],
+                    **self.cluster,
                 }
             case "gcp:storage/getBucket:getBucket":
                 if args.args["name"] not in self.buckets:

@@ -595,8 +595,13 @@ def test_what_is_not_sold_by_the_token_is_not_told_as_free() -> None:
     assert told["whisper"]["model_info"] == {
         "input_cost_per_second": 0.0001,
         "output_cost_per_second": 0.0001,
+        "mode": "audio_transcription",
     }
-    assert told["rerank"]["model_info"] == {"input_cost_per_second": 0.0, "input_cost_per_query": 0.001}
+    assert told["rerank"]["model_info"] == {
+        "input_cost_per_second": 0.0,
+        "input_cost_per_query": 0.001,
+        "mode": "rerank",
+    }
 
 
 def test_what_needs_no_api_server_has_no_token_for_it(program: Recording) -> None:

@@ -128,6 +128,15 @@ def test_settings_in_documents_pass(block: Block) -> None:
     there = {f"litellm-{name}": {OWNER: "llm-gateway/dev", SALT_VERSION: "1"} for name in ids}
     google = Mocks(there | {"vllm-api-key": {OWNER: "llm-gateway/dev"}}, [("litellm-salt-key", "1")])
     google.buckets = {"my-project-id-platform-prod-litellm-pg": {LABEL: owner_label("llm-gateway/dev")}}
+    gpus = {"type": "nvidia-l4", "count": 2, "gpuSharingConfigs": []}
+    taint = {"key": "dedicated", "value": "models", "effect": "NO_SCHEDULE"}
+    nodes = {
+        "machineType": "g2-standard-24",
+        "guestAccelerators": [gpus],
+        "taints": [taint],
+        "effectiveTaints": [],
+    }
+    google.cluster = {"nodePools": [{"name": "team-gpu", "nodeConfigs": [nodes]}]}
     _, said = checked(
         run_program({key.removeprefix("llm-gateway:"): value for key, value in config.items()}, google),
     )

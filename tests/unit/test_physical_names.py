@@ -12,6 +12,7 @@ import pytest
 
 import settings
 from settings.base import Section
+from settings.errors import section_in
 from tests.support.engine import EVERYTHING, ROOT, SETTINGS, Recording, run
 from tests.unit.test_fixed_settings import State
 
@@ -87,8 +88,8 @@ def texts(section: Section, path: Path = ()) -> Iterator[Path]:
         elif isinstance(value, list) and value and isinstance(value[0], Section):
             for index, item in enumerate(value):
                 yield from texts(item, (*here, index))
-        elif name.endswith("_size"):
-            continue  # a quantity, which names nothing
+        elif name.endswith("_size") or section_in(field.annotation):
+            continue  # a quantity, which names nothing; sections that are not there
         elif isinstance(value, str | list) or (value is None and "str" in str(field.annotation)):
             yield here
 

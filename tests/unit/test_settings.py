@@ -90,7 +90,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"modles": []}, "llm-gateway:modles: no such key", "models"),
     ({"models": []}, "llm-gateway:models", "alias"),
     # Aliases that LiteLLM would not take for one model's name.
-    (model(alias="openai/*"), "llm-gateway:models[0].alias", "qwen-local"),
+    (model(alias="openai/*"), "llm-gateway:models[0].alias", "alias: openai/*"),
     (model(alias="a,b"), "llm-gateway:models[0].alias", "qwen-local"),
     (
         model(alias="all-proxy-models"),
@@ -182,7 +182,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "llm-gateway:models[0]: LiteLLM",
         "inputCostPerToken and",
     ),
-    (unsold("jina_ai/rerank", otherCosts={"rerank": 0.1}), "otherCosts.rerank", "inputCostPerToken and"),
+    (unsold("jina_ai/rerank", otherCosts={"rerank": 0.1}), "otherCosts.rerank", "mode: rerank and"),
     (unsold("gemini/gemini-9-image", otherCosts={"image": 0.1}), "otherCosts.image", "inputCostPerToken and"),
     (unsold("openrouter/image-9", otherCosts={"image": 0.1}), "otherCosts.image", "inputCostPerToken and"),
     (model(otherCosts={"image": 0.1}), "llm-gateway:models[0].otherCosts", "inputCostPerToken and"),

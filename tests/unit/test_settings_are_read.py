@@ -71,6 +71,16 @@ RUNS: list[Mapping[str, Any]] = [
             "backups": {"method": "objectStore"},
             "restore": {"source": "litellm-pg", "targetTime": "2030-01-31T12:00:00Z"},
         },
+        "models": [
+            {
+                **SETTINGS["models"][0],
+                "vllm": {"model": "a/b", "pool": "t4"},
+            }
+        ],
+        "moreGpuPools": [{"name": "t4", "machineType": "n1-standard-8", "accelerator": "nvidia-tesla-t4"}],
+    },
+    {
+        "gpuPool": {"machineType": "g9-standard-48", "machineCpus": 48, "machineMemory": "180Gi"},
     },
 ]
 """Settings that together take every branch of the program."""

@@ -13,7 +13,8 @@ from hypothesis import settings as profile
 from hypothesis import strategies as st
 
 import settings
-from settings.machines import MACHINES
+from settings.gpus import LEAST_CAPABILITY
+from settings.machines import CAPABILITIES, MACHINES
 from settings.schema import Schema, settings_schema
 from tests.support.certificates import Authority
 from tests.support.engine import Mocks, run_program
@@ -97,9 +98,16 @@ def gpu_pool(_: Schema) -> st.SearchStrategy[Any]:
         for name, machine in MACHINES.items()
         for gpu, counts in machine.accelerators.items()
         for count in counts
+        if CAPABILITIES[gpu] >= LEAST_CAPABILITY
     ]
     pools = mapping(SCHEMA["$defs"]["GpuPool"], "gpuPool")
-    return st.builds(lambda pool, fit: pool | fit, pools, st.sampled_from(fits))
+    # For machine types that are none of these.
+    told = ("machineCpus", "machineMemory")
+    return st.builds(
+        lambda pool, fit: {key: value for key, value in pool.items() if key not in told} | fit,
+        pools,
+        st.sampled_from(fits),
+    )
 
 
 PROVIDERS: list[dict[str, Any]] = [
@@ -143,6 +151,9 @@ SPECIAL: dict[str, Callable[[Schema], st.SearchStrategy[Any]]] = {
     "litellm.routerSettings": lambda _: st.sampled_from([{}, {"enable_pre_call_checks": True}]),
     "litellm.litellmSettings": lambda _: st.sampled_from([{}, {"drop_params": True, "callbacks": ["otel"]}]),
     "gpuPool": gpu_pool,
+    "moreGpuPools": lambda _: st.just([]),
+    "models[].vllm.pool": lambda _: st.none(),
+    "gpuPool.existing": lambda _: st.just(False),  # the mocked cluster has no such pool
     "gpuPool.maxNodes": lambda _: st.integers(20, 1000),
     "gpuPool.minNodes": lambda _: st.integers(0, 20),
     "cluster.endpoint": lambda _: st.just("ip"),  # what the mocked cluster has
@@ -198,4 +209,4 @@ def test_accepted_settings_register(sections: dict[str, Any]) -> None:
     if named:
         sections.get("secrets", {}).pop("saltCopy", None)
     recording = run_program({**absent, **sections}, Mocks(versions=named))
-    assert recording.outputs["modelAliases"] == [model["alias"] for model in sections["models"]]
+    assert sorted(recording.outputs["modelAliases"]) == sorted(model["alias"] for model in sections["models"])

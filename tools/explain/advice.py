@@ -148,6 +148,17 @@ ADVICE = (
         "choose a smaller maxModelLen or a machine type with a larger GPU",
     ),
     Advice(
+        "NVIDIA driver on your system is too old|driver version is insufficient for CUDA|unsupported display driver",
+        "the nodes' NVIDIA driver is older than the CUDA of vLLM's image needs",
+        "set gpuPool.driverVersion: LATEST, on COS_CONTAINERD, or upgrade the cluster; meanwhile "
+        'VLLM_ENABLE_CUDA_COMPATIBILITY: "1" in vllm.environment',
+    ),
+    Advice(
+        "no kernel image is available for execution",
+        "the GPU is older than those that vLLM's image is built for",
+        "choose a gpuPool.accelerator of compute capability 7.5 or later",
+    ),
+    Advice(
         "GatedRepoError|gated repo|401 Client Error",
         "Hugging Face gives the weights to nobody without a token that may read them",
         "set huggingFaceToken of the model",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
+from settings import modes
+from tools.validate.errors import NotRunError
 from tools.validate.masks import masked
 from tools.validate.reach import Reach
 
@@ -48,6 +51,7 @@ class Admin:
     run: str
     keys: list[Key] = field(default_factory=list[Key])
     timeout: float = 60
+    _models: Mapping[str, Mapping[str, Any]] | None = None
 
     def ask(self, method: str, path: str, key: str | None = None, **arguments: Any) -> httpx.Response:
         """The answer to a request with `key`, default the master key. Raises CheckError if there is none."""
@@ -89,7 +93,11 @@ class Admin:
         return self.keys[-1]
 
     def complete(self, key: Key | str, model: str, prompt: str = "ping") -> httpx.Response:
-        """The answer to a request for a chat completion of at most 16 tokens."""
+        """The answer to a request for a chat completion of at most 16 tokens. Raises NotRunError if the model makes no text."""
+        if (makes := self.info(model).get("mode") or "chat") not in modes.TEXT:
+            raise NotRunError(
+                f"{model} makes {makes}, and this check sends a chat: --model names another one"
+            )
         body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 16}
         value = key.value if isinstance(key, Key) else key
         return self.ask("POST", "/v1/chat/completions", value, json=body)
@@ -100,11 +108,15 @@ class Admin:
 
     def cost(self, model: str) -> float:
         """USD per input token; 0 where the proxy knows no cost."""
-        for row in self.get("/model/info")["data"]:
-            if row["model_name"] == model:
-                # Text where it is as small as 5e-08 in the configuration: YAML 1.1 reads that as no number.
-                return float((row.get("model_info") or {}).get("input_cost_per_token") or 0)
-        return 0.0
+        # Text where it is as small as 5e-08 in the configuration: YAML 1.1 reads that as no number.
+        return float(self.info(model).get("input_cost_per_token") or 0)
+
+    def info(self, model: str) -> Mapping[str, Any]:
+        """What the proxy says of a model, asked once; empty where it does not know it. Raises CheckError."""
+        if self._models is None:
+            rows = self.get("/model/info")["data"]
+            self._models = {row["model_name"]: row.get("model_info") or {} for row in reversed(rows)}
+        return self._models.get(model, {})
 
     def sweep(self) -> int:
         """Delete this run's keys and old ones of other runs; returns how many. Raises CheckError if any is left."""
