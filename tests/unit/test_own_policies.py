@@ -127,7 +127,7 @@ def test_settings_in_documents_pass(block: Block) -> None:
     ids = ("master-key", "salt-key", "db-password", "redis-password")
     there = {f"litellm-{name}": {OWNER: "llm-gateway/dev", SALT_VERSION: "1"} for name in ids}
     adopted = ("vllm-api-key", "litellm-key-ann-lee")
-    google = Mocks(there | dict.fromkeys(adopted, {OWNER: "llm-gateway/dev"}), [("litellm-salt-key", "1")])
+    google = Mocks(there | {key: {OWNER: "llm-gateway/dev"} for key in adopted}, [("litellm-salt-key", "1")])
     google.buckets = {"my-project-id-platform-prod-litellm-pg": {LABEL: owner_label("llm-gateway/dev")}}
     gpus = {"type": "nvidia-l4", "count": 2, "gpuSharingConfigs": []}
     taint = {"key": "dedicated", "value": "models", "effect": "NO_SCHEDULE"}
