@@ -42,13 +42,18 @@ def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Ite
             "Use a cluster with GKE Dataplane V2, enable enforcement "
             f"({update} --update-addons NetworkPolicy=ENABLED`, then `--enable-network-policy`), or write policies: false."
         )
-    if settings.self_hosted and cluster.enable_autopilot:
-        yield (
-            f"models: {cluster.name} is an Autopilot cluster, which takes no node pool, so no model could be served from "
-            "its own GPUs. Use a Standard cluster, or hosted models and endpoints alone."
-        )
     for key, pool in settings.pools.items():
-        if pool.existing:
+        if pool.autopilot and not cluster.enable_autopilot:
+            yield (
+                f"{key}.autopilot: {cluster.name} is a Standard cluster, so no node would come and the engines would stay Pending. "
+                "Write autopilot: false, and the pool's machineType."
+            )
+        elif cluster.enable_autopilot and not pool.autopilot:
+            yield (
+                f"{key}: {cluster.name} is an Autopilot cluster, which takes no node pool, so GKE would refuse it. Write autopilot: "
+                "true, with accelerator and acceleratorCount, or use a Standard cluster, or hosted models and endpoints alone."
+            )
+        elif pool.existing:
             yield from _pool_lacking(cluster, pool, key)
     version = tuple(map(int, re.findall(r"\d+", cluster.master_version)[:2]))
     if version < LEAST_VERSION:

@@ -15,6 +15,9 @@ from settings.machines import MACHINES
 
 POOL_LABEL = "cloud.google.com/gke-nodepool"
 """Label that GKE puts on every node: the name of its pool."""
+ACCELERATOR_LABEL, COUNT_LABEL = "cloud.google.com/gke-accelerator", "cloud.google.com/gke-accelerator-count"
+SPOT_LABEL = "cloud.google.com/gke-spot"
+"""Labels of GKE's nodes by which a pod asks an Autopilot cluster for GPUs."""
 RESERVATION_KEY = "compute.googleapis.com/reservation-name"
 """Key that names a reservation, https://cloud.google.com/kubernetes-engine/docs/how-to/consuming-reservations."""
 
@@ -36,11 +39,15 @@ class GpuNodePoolArgs:
 
 
 class GpuNodePool(pulumi.ComponentResource):
-    """A NodePool in GKE's reference shape for GPU serving, scaled by pending pods between its bounds, or one that exists."""
+    """A NodePool in GKE's reference shape for GPU serving, scaled by pending pods between its bounds, or one that exists.
+
+    On an Autopilot cluster there is none: pods say which GPUs they need,
+    https://cloud.google.com/kubernetes-engine/docs/how-to/autopilot-gpus.
+    """
 
     pool_name: pulumi.Output[str]
     node_pool: gcp.container.NodePool | None
-    """None where the pool exists: the cluster's lookup has compared it with the settings."""
+    """None on Autopilot, and where the pool exists: the cluster's lookup has compared it with the settings."""
     tolerations: list[Mapping[str, str]]
     """Kubernetes tolerations that let a pod onto these nodes."""
     node_selector_terms: Sequence[Mapping[str, object]]
@@ -49,6 +56,21 @@ class GpuNodePool(pulumi.ComponentResource):
     def __init__(self, name: str, args: GpuNodePoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llmgateway:gpu_node_pool:GpuNodePool", name, None, opts)
         pool = args.pool
+        if pool.autopilot:
+            self.node_pool, self.pool_name = None, pulumi.Output.from_input("")
+            self.tolerations = [{"key": GPU_TAINT, "operator": "Exists", "effect": "NoSchedule"}]
+            asked = {ACCELERATOR_LABEL: pool.accelerator, COUNT_LABEL: str(pool.accelerator_count)}
+            if pool.spot:
+                asked[SPOT_LABEL] = "true"
+            self.node_selector_terms = [
+                {
+                    "matchExpressions": [
+                        {"key": key, "operator": "In", "values": [value]} for key, value in asked.items()
+                    ]
+                }
+            ]
+            self.register_outputs({"nodePool": self.pool_name})
+            return
         self.node_pool = None if pool.existing else self._made(name, args)
         self.pool_name = (
             self.node_pool.name

@@ -159,6 +159,13 @@ class Cluster:
     stack: str | None = None
 
 
+def on_autopilot(content: Settings) -> bool:
+    """Whether the gateway's settings say that its cluster is an Autopilot one."""
+    config = content["config"]
+    pools = [config.get(f"{PROJECT}:gpuPool"), *(config.get(f"{PROJECT}:moreGpuPools") or [])]
+    return any(isinstance(pool, dict) and pool.get("autopilot") is True for pool in pools)
+
+
 def cluster(content: Settings) -> Cluster:
     """The cluster to emulate. Raises SandboxError when the settings name none."""
     (project,) = section(content, "gcp", "project")

@@ -122,7 +122,8 @@ def _seed_cloud(box: Sandbox, settings: stack_file.Settings, cluster: stack_file
         _seed_copy(cloud, copy)
     if not cluster:
         return
-    cloud.ensure_cluster(cluster.project, cluster.location, cluster.name, endpoint, authority)
+    autopilot = stack_file.on_autopilot(settings)
+    cloud.ensure_cluster(cluster.project, cluster.location, cluster.name, endpoint, authority, autopilot)
     if cluster.stack:
         named = {
             "clusterName": cluster.name,

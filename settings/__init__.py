@@ -437,7 +437,7 @@ class Settings(Section):
             if machine and model.vllm.cpu >= machine.cpus:
                 yield Violation(
                     f"{key}.cpu",
-                    f"the engine asks for {model.vllm.cpu} cores, {pool.machine_type} has {machine.cpus} "
+                    f"the engine asks for {model.vllm.cpu} cores, {pool.machines} has {machine.cpus} "
                     "and GKE keeps some",
                     "the engine would fit no node and stay Pending",
                     f"cpu: {max(1, machine.cpus - 2)}, or a larger {at}.machineType",
@@ -445,7 +445,7 @@ class Settings(Section):
             if machine and gibibytes(model.vllm.memory) > machine.memory * 0.9:
                 yield Violation(
                     f"{key}.memory",
-                    f"the engine asks for {model.vllm.memory}, {pool.machine_type} has {machine.memory:g}Gi "
+                    f"the engine asks for {model.vllm.memory}, {pool.machines} has {machine.memory:g}Gi "
                     "and GKE keeps some",
                     "the engine would fit no node and stay Pending",
                     f"memory: {int(machine.memory / 2)}Gi, or a larger {at}.machineType",
@@ -467,6 +467,14 @@ class Settings(Section):
             if not model.vllm or model.vllm.cache != "ephemeral" or model.vllm.weights:
                 continue
             pool = self.pool_of(model.vllm)
+            if pool.autopilot:
+                yield Violation(
+                    f"models[{index}].vllm.cache",
+                    "Autopilot gives a pod 1 GiB of its node's disk, and the chart has no key to ask for more",
+                    "GKE would evict each engine while it downloads the model",
+                    "cache: disk, cache: shared, or weights: gs://<bucket>/<folder>",
+                )
+                continue
             engines = max(1, pool.accelerator_count // model.vllm.gpus)
             # A disk's GB are decimal; the kubelet evicts pods when less than a tenth of it is free.
             needed = (engines * gibibytes(model.vllm.cache_size) * 2**30 / 1e9 + IMAGE_GB) / 0.9
@@ -488,7 +496,7 @@ class Settings(Section):
             if disk and machine and machine.hyperdisk_only:
                 yield Violation(
                     f"models[{index}].vllm.cacheStorageClass",
-                    f"{pool.machine_type} takes no Persistent Disk, which the cluster's default class makes",
+                    f"{pool.machines} takes no Persistent Disk, which the cluster's default class makes",
                     "the engine's volume could not be attached, and the engine would stay Pending",
                     "cacheStorageClass: a class of type hyperdisk-balanced or hyperdisk-ml, or cache: ephemeral",
                 )
@@ -498,7 +506,7 @@ class Settings(Section):
         for key, pool in self.pools.items():
             engines = [model.vllm for model in self.models if model.vllm and self.pool_of(model.vllm) is pool]
             asked = sum(engine.gpus * engine.replicas for engine in engines)
-            if asked > pool.max_nodes * pool.accelerator_count:
+            if asked > pool.max_nodes * pool.accelerator_count and not pool.autopilot:
                 yield Violation(
                     f"{key}.maxNodes",
                     f"the models ask for {asked} GPUs, {pool.max_nodes} node(s) have "

@@ -105,6 +105,7 @@ class Taint(Section):
     effect: TaintEffect = setting("NO_SCHEDULE", about="Taint effect.")
 
 
+_ON_AUTOPILOT = frozenset({"name", "autopilot", "accelerator", "accelerator_count", "spot"})
 _OF_AN_EXISTING_POOL = frozenset(
     {
         *("name", "existing", "machine_type", "machine_cpus", "machine_memory"),
@@ -125,6 +126,13 @@ class GpuPool(Section):
         "taint say what it is, and are compared with it; maxNodes and diskSizeGb, how much of it the engines may count on.",
         otherwise="a second pool would be made and paid for, or the one there taken over",
         write="existing: true",
+    )
+    autopilot: bool = setting(
+        False,
+        about="The cluster is an Autopilot one: no pool is made, and GKE brings a node with accelerator and acceleratorCount for each engine, of a "
+        "machine, a disk and a driver of its own choice, as many as are asked for.",
+        otherwise="a pool would be made, which an Autopilot cluster refuses, or no node would come on a Standard one",
+        write="autopilot: true",
     )
     machine_type: str = setting(
         "g2-standard-4",
@@ -231,10 +239,21 @@ class GpuPool(Section):
     @property
     def machine(self) -> Machine | None:
         """What is known of the machine type, by the table or by the settings; None where that is nothing."""
+        if self.autopilot:  # the largest that GKE may choose
+            return max(
+                (MACHINES[name] for name in machines_with(self.accelerator, self.accelerator_count)),
+                key=lambda machine: machine.memory,
+                default=None,
+            )
         if self.machine_type in MACHINES or not (self.machine_cpus and self.machine_memory):
             return MACHINES.get(self.machine_type)
         counts = {self.accelerator: (self.accelerator_count,)}
         return Machine(self.machine_cpus, gibibytes(self.machine_memory), counts)
+
+    @property
+    def machines(self) -> str:
+        """The machine type, as a message names it."""
+        return f"the largest machine with {self.accelerator}" if self.autopilot else self.machine_type
 
     @rule
     def an_existing_pool_is_only_used(self) -> Iterator[Violation]:
@@ -246,6 +265,24 @@ class GpuPool(Section):
                     "it would be ignored",
                     f"no {to_camel(field)}, or existing: false and a name of its own",
                 )
+
+    @rule
+    def autopilot_chooses_the_rest(self) -> Iterator[Violation]:
+        for field in GpuPool.model_fields:  # in their order
+            if self.autopilot and field in self.model_fields_set - _ON_AUTOPILOT:
+                yield Violation(
+                    to_camel(field),
+                    "GKE chooses it on an Autopilot cluster",
+                    "it would be ignored",
+                    f"no {to_camel(field)}, or autopilot: false on a Standard cluster",
+                )
+        if self.autopilot and not machines_with(self.accelerator, self.accelerator_count):
+            yield Violation(
+                "accelerator",
+                f"no machine type that is known carries {self.accelerator_count} {self.accelerator}",
+                "no node would ever come, and the engines would stay Pending",
+                "accelerator: nvidia-l4 and acceleratorCount: 1, 2, 4 or 8",
+            )
 
     @rule
     def spot_or_reserved(self) -> Iterator[Violation]:
@@ -291,6 +328,8 @@ class GpuPool(Section):
 
     @rule
     def machine_carries_the_accelerator(self) -> Iterator[Violation]:
+        if self.autopilot:
+            return
         machine = self.machine
         told = [key for key in ("machine_cpus", "machine_memory") if getattr(self, key)]
         if told and (self.machine_type in MACHINES or self.machine_type in CPU_MACHINES):
@@ -346,7 +385,7 @@ class GpuPool(Section):
         if (
             machine
             and machine.hyperdisk_only
-            and not self.existing
+            and not (self.existing or self.autopilot)
             and self.disk_type != "hyperdisk-balanced"
         ):
             yield Violation(
@@ -359,7 +398,7 @@ class GpuPool(Section):
     @rule
     def machine_can_be_had(self) -> Iterator[Violation]:
         machine = MACHINES.get(self.machine_type)
-        if machine and machine.spot_only and not (self.spot or self.existing):
+        if machine and machine.spot_only and not (self.spot or self.existing or self.autopilot):
             yield Violation(
                 "spot",
                 f"{self.machine_type} exists as spot capacity only",

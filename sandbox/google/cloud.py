@@ -194,7 +194,13 @@ class Cloud:
         return number
 
     def ensure_cluster(
-        self, project: str, location: str, name: str, endpoint: str, ca_certificate: str
+        self,
+        project: str,
+        location: str,
+        name: str,
+        endpoint: str,
+        ca_certificate: str,
+        autopilot: bool = False,
     ) -> None:
         """Make a GKE cluster exist, as infrastructure that was there before the stack.
 
@@ -210,6 +216,7 @@ class Cloud:
             "clusterName": name,
             "endpoint": endpoint,
             "caCertificate": ca_certificate,
+            "autopilot": autopilot,
         }
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO resource VALUES ('cluster', ?, ?)", (full, json.dumps(body)))

@@ -171,11 +171,15 @@ class NodePool(Resource):
         project, location, cluster = self._parent(inputs)
         parent = f"projects/{project}/locations/{location}/clusters/{cluster}"
         try:
-            self.cloud.get("cluster", parent)
+            found = self.cloud.get("cluster", parent)
         except CloudError as error:
             raise SandboxError(
                 f"{_CREATING}: googleapi: Error 404: Not found: {parent}., notFound"
             ) from error
+        if found.get("autopilot"):
+            raise SandboxError(
+                f"{_CREATING}: googleapi: Error 400: Autopilot node pools cannot be accessed or modified., badRequest"
+            )
         name = f"{parent}/nodePools/{inputs['name']}"
         config = {**_NODE_DEFAULTS, **inputs.get("nodeConfig", {})}
         _check_machine(config)

@@ -65,7 +65,7 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
             for pool in cloud.list("nodePool", f"{row['name']}/nodePools/")
         ],
         "workloadIdentityConfigs": [{"workloadPool": f"{row['project']}.svc.id.goog"}],
-        "enableAutopilot": False,
+        "enableAutopilot": row.get("autopilot", False),
         "masterVersion": f"{Manifest.read().version('kube-apiserver').removeprefix('v')}-gke.1000000",
         "datapathProvider": row.get("spec", {}).get("datapathProvider", "ADVANCED_DATAPATH"),
         "networkPolicies": [{"enabled": False, "provider": ""}],

@@ -1,6 +1,7 @@
 """Keeps kwok nodes as the cloud store's node pools and the autoscaler want them.
 
-What it does not do: drain, repair, surge or upgrade nodes; a node that goes takes its pods with it at once.
+What it does not do: drain, repair, surge or upgrade nodes; a node that goes takes its pods with it at once. Of Autopilot it
+has the pools of nodes with GPUs alone (autopilot.py): nodes for other pods are there from the start, pods are not changed or refused.
 The switch gpu_stockout of the cloud store ("true") is a stock-out of GPU machines.
 """
 
@@ -12,6 +13,7 @@ from contextlib import suppress
 from sandbox.cluster.watched import Json, Watched
 from sandbox.google.cloud import GPU_STOCKOUT, Cloud, CloudError
 from sandbox.latency import seconds
+from sandbox.nodes import autopilot
 from sandbox.nodes.autoscaler import Autoscaler, Event
 from sandbox.nodes.gke_nodes import Pool, owner, zone_of
 
@@ -28,8 +30,11 @@ class NodePools:
         self._said: set[tuple[str, str, str]] = set()
 
     def reconcile(self) -> None:
-        pools = [Pool(row) for row in self._cloud.list("nodePool")]
         nodes, pods = self._api.list("Node"), self._api.list("Pod")
+        for cluster in self._cloud.list("cluster"):
+            if cluster.get("autopilot"):
+                autopilot.bring_pools(self._cloud, cluster, pods)
+        pools = [Pool(row) for row in self._cloud.list("nodePool")]
         stockout = self._cloud.get_switch(GPU_STOCKOUT) == "true"
         zones = {pod["metadata"]["uid"]: self._volume_zones(pod) for pod in pods}
         decision = self._autoscaler.decide(pools, nodes, pods, stockout, time.monotonic(), zones)

@@ -281,3 +281,47 @@ def test_a_pod_whose_volume_lies_in_a_zone_gets_its_node_there() -> None:
     assert elsewhere.create == []
     (said,) = elsewhere.events
     assert "volume node affinity conflict" in said.message
+
+
+def asks(accelerator: str, count: str, **more: str) -> Json:
+    """The affinity of a pod that says which GPUs its node must have."""
+    labels = {"gke-accelerator": accelerator, "gke-accelerator-count": count, **more}
+    rules = [
+        {"key": f"cloud.google.com/{key}", "operator": "In", "values": [value]}
+        for key, value in labels.items()
+    ]
+    terms = {"nodeSelectorTerms": [{"matchExpressions": rules}]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}
+
+
+def test_autopilot_brings_nodes_with_the_gpus_that_pods_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    cloud, cluster = Cloud(tmp_path / "cloud.db"), FakeCluster()
+    cloud.ensure_cluster("demo", "europe-west4", "auto", "127.0.0.1:6443", "Q0E=", autopilot=True)
+    pods = (
+        pod("one", **asks("nvidia-l4", "1")),
+        pod("spot", **asks("nvidia-l4", "1", **{"gke-spot": "true"})),
+        pod("no-such", **asks("nvidia-l4", "3")),
+        pod("no-gpu", gpu="0"),
+    )
+    for each in pods:
+        cluster.add("Pod", each["metadata"]["name"], "vllm", spec=each["spec"], status=each["status"])
+    controller = NodePools(cast(Watched, cluster), cloud)
+    for _ in range(3):
+        controller.reconcile()
+    assert [row["pool"] for row in cloud.list("nodePool")] == ["nap-l4-1", "nap-l4-1-spot"]
+    labels = [node["metadata"]["labels"] for node in cluster.list("Node")]
+    assert sorted(found.get("cloud.google.com/gke-spot", "false") for found in labels) == ["false", "true"]
+    assert {found["cloud.google.com/gke-accelerator"] for found in labels} == {"nvidia-l4"}
+
+
+def test_a_standard_cluster_brings_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    cloud, cluster = Cloud(tmp_path / "cloud.db"), FakeCluster()
+    cloud.ensure_cluster("demo", "europe-west4", "standard", "127.0.0.1:6443", "Q0E=")
+    asking = pod("one", **asks("nvidia-l4", "1"))
+    cluster.add("Pod", "one", "vllm", spec=asking["spec"], status=asking["status"])
+    NodePools(cast(Watched, cluster), cloud).reconcile()
+    assert cloud.list("nodePool") == cluster.list("Node") == []

@@ -212,6 +212,12 @@ def test_create_fails_as_the_api_does(engine: Engine, token: str, inputs: Json, 
         engine.create(token, inputs)
 
 
+def test_an_autopilot_cluster_takes_no_node_pool(engine: Engine) -> None:
+    engine.cloud.ensure_cluster("demo", "europe-west4", "auto", "127.0.0.1:6443", "Q0E=", autopilot=True)
+    with pytest.raises(SandboxError, match="Error 400: Autopilot node pools cannot be accessed or modified"):
+        engine.create(POOL, gpu_pool(cluster="auto"))
+
+
 @pytest.mark.parametrize("machine_type", MACHINES)
 def test_every_machine_type_that_the_settings_take_is_emulated(engine: Engine, machine_type: str) -> None:
     for kind, counts in MACHINES[machine_type].accelerators.items():

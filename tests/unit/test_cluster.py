@@ -57,6 +57,7 @@ def test_a_stack_without_the_outputs_is_named() -> None:
         run_program({"cluster": {"stack": "organization/gke-cluster/empty"}})
 
 
+ON_DISK = [{**SETTINGS["models"][0], "vllm": {**SETTINGS["models"][0]["vllm"], "cache": "disk"}}]
 DNS = {"endpoint": "gke-1.europe-west4.gke.goog", "allowExternalTraffic": True}
 
 
@@ -103,7 +104,12 @@ def test_the_control_plane_is_reached_as_the_settings_say() -> None:
         (
             {"enableAutopilot": True},
             {},
-            "models: platform-dev is an Autopilot cluster, which takes no node pool",
+            "gpuPool: platform-dev is an Autopilot cluster, which takes no node pool",
+        ),
+        (
+            {},
+            {"gpuPool": {"autopilot": True}, "models": ON_DISK},
+            "gpuPool.autopilot: platform-dev is a Standard cluster, so no node would come",
         ),
         ({"masterVersion": "1.29.15-gke.100"}, {}, "runs Kubernetes 1.29.15-gke.100"),
         ({}, {"cluster": {**SETTINGS["cluster"], "endpoint": "dns"}}, "has no dns endpoint"),
@@ -131,6 +137,7 @@ def test_a_cluster_that_lacks_something_is_refused(
         ({"datapathProvider": "", "networkPolicies": [{"enabled": True, "provider": "CALICO"}]}, {}),
         ({"datapathProvider": ""}, {"network": {"policies": False}}),
         ({"enableAutopilot": True}, {"models": EVERYTHING["models"][1:]}),
+        ({"enableAutopilot": True}, {"gpuPool": {"autopilot": True}, "models": ON_DISK}),
         ({"masterVersion": "1.30.1-gke.1"}, {}),
         ({"masterVersion": "2.0.0-gke.1"}, {}),
     ],
