@@ -99,10 +99,18 @@ def _pool_lacking(cluster: gcp.container.GetClusterResult, pool: GpuPool, key: s
             f"stay Pending or start on GPUs that they were not checked for.{written or ' Write the name of a pool with GPUs.'}"
         )
     for gpu in found.guest_accelerators:
-        if gpu.gpu_partition_size or any(sharing.gpu_sharing_strategy for sharing in gpu.gpu_sharing_configs):
+        shares = [
+            (sharing.gpu_sharing_strategy, sharing.max_shared_clients_per_gpu)
+            for sharing in gpu.gpu_sharing_configs
+            if sharing.gpu_sharing_strategy
+        ]
+        ours = [(pool.sharing.strategy, pool.sharing.clients)] if pool.sharing else []
+        if (gpu.gpu_partition_size or None, shares) != (pool.partition, ours):
+            partition = f"in partitions of {gpu.gpu_partition_size}" if gpu.gpu_partition_size else "whole"
+            by = " and ".join(f"{clients} by {strategy}" for strategy, clients in shares) or "one"
             yield (
-                f"{key}.name: the GPUs of {pool.name} are shared or partitioned, so an engine would get a part of one and fail for lack "
-                "of memory. Write the name of a pool with whole GPUs."
+                f"{key}.sharing: the GPUs of {pool.name} are {partition}, each for {by}, which the settings do not say, so engines "
+                "would have too little memory, or stay Pending. Write partition and sharing as they are there, or the name of another pool."
             )
     for taint in [*found.taints, *found.effective_taints]:
         ours = (taint.key, taint.value, taint.effect) == (pool.taint.key, pool.taint.value, pool.taint.effect)

@@ -148,6 +148,13 @@ class GpuNodePool(pulumi.ComponentResource):
                         gpu_driver_installation_config=gcp.container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
                             gpu_driver_version=pool.driver_version
                         ),
+                        gpu_partition_size=pool.partition,
+                        gpu_sharing_config=gcp.container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(
+                            gpu_sharing_strategy=pool.sharing.strategy,
+                            max_shared_clients_per_gpu=pool.sharing.clients,
+                        )
+                        if pool.sharing
+                        else None,
                     )
                 ],
                 reservation_affinity=gcp.container.NodePoolNodeConfigReservationAffinityArgs(

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import adapters, gpus, modes, secrets, stack_text, tenants, wildcards
+from settings import adapters, gpu_parts, gpus, modes, secrets, stack_text, tenants, wildcards
 from settings.base import (
     Section,
     Violation,
@@ -427,7 +427,7 @@ class Settings(Section):
                 continue
             pool, key = self.pool_of(model.vllm), f"models[{index}].vllm"
             machine, at = pool.machine, self._key_of(pool)
-            if model.vllm.gpus > pool.accelerator_count:
+            if model.vllm.gpus > gpu_parts.per_node(pool):
                 yield Violation(
                     f"{key}.gpus",
                     f"the engine asks for {model.vllm.gpus} GPUs, a node of {at} has {pool.accelerator_count}",
@@ -460,6 +460,7 @@ class Settings(Section):
                 if model.vllm and self.pool_of(model.vllm) is pool
             }
             yield from gpus.broken(on_it, pool.accelerator, key)
+            yield from gpu_parts.broken(on_it, pool, key)
 
     @rule
     def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
@@ -475,7 +476,7 @@ class Settings(Section):
                     "cache: disk, cache: shared, or weights: gs://<bucket>/<folder>",
                 )
                 continue
-            engines = max(1, pool.accelerator_count // model.vllm.gpus)
+            engines = max(1, gpu_parts.per_node(pool) // model.vllm.gpus)
             # A disk's GB are decimal; the kubelet evicts pods when less than a tenth of it is free.
             needed = (engines * gibibytes(model.vllm.cache_size) * 2**30 / 1e9 + IMAGE_GB) / 0.9
             if needed > pool.disk_size_gb:
@@ -506,13 +507,33 @@ class Settings(Section):
         for key, pool in self.pools.items():
             engines = [model.vllm for model in self.models if model.vllm and self.pool_of(model.vllm) is pool]
             asked = sum(engine.gpus * engine.replicas for engine in engines)
-            if asked > pool.max_nodes * pool.accelerator_count and not pool.autopilot:
+            gpus_per_node = gpu_parts.per_node(pool)
+            if asked > pool.max_nodes * gpus_per_node and not pool.autopilot:
                 yield Violation(
                     f"{key}.maxNodes",
                     f"the models ask for {asked} GPUs, {pool.max_nodes} node(s) have "
-                    f"{pool.max_nodes * pool.accelerator_count}",
+                    f"{pool.max_nodes * gpus_per_node}",
                     "an engine would stay Pending and `up` would wait for it until its timeout",
-                    f"maxNodes: {-(-asked // pool.accelerator_count)}, or fewer replicas",
+                    f"maxNodes: {-(-asked // gpus_per_node)}, or fewer replicas",
+                )
+
+    @rule
+    def engines_of_a_node_fit_together(self) -> Iterator[Violation]:
+        """Those that a node must take at least, for all to find one."""
+        for key, pool in self.pools.items():
+            engines = [model.vllm for model in self.models if model.vllm and self.pool_of(model.vllm) is pool]
+            sizes = sorted(gibibytes(engine.memory) for engine in engines for _ in range(engine.replicas))
+            together = ceil(len(sizes) / pool.max_nodes)
+            machine = pool.machine
+            if machine is None or pool.autopilot or together < 2:
+                continue
+            needed = sum(sizes[:together])
+            if needed > machine.memory * 0.9:
+                yield Violation(
+                    f"{key}.machineType",
+                    f"{together} engines share a node and ask for {needed:g}Gi, {pool.machine_type} has {machine.memory:g}Gi and GKE keeps some",
+                    "an engine would stay Pending and `up` would wait for it until its timeout",
+                    f"a larger machineType, less memory for each engine, or maxNodes: {pool.max_nodes + 1}",
                 )
 
     def _key_of(self, pool: GpuPool) -> str:

@@ -22,6 +22,7 @@ from settings.base import (
     rule,
     setting,
 )
+from settings.gpu_parts import GpuSharing
 from settings.machines import CPU_MACHINES, MACHINES, Machine, machines_with
 
 TaintEffect = Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"]
@@ -109,7 +110,7 @@ _ON_AUTOPILOT = frozenset({"name", "autopilot", "accelerator", "accelerator_coun
 _OF_AN_EXISTING_POOL = frozenset(
     {
         *("name", "existing", "machine_type", "machine_cpus", "machine_memory"),
-        *("accelerator", "accelerator_count", "max_nodes", "disk_size_gb", "taint"),
+        *("accelerator", "accelerator_count", "partition", "sharing", "max_nodes", "disk_size_gb", "taint"),
     }
 )
 
@@ -153,6 +154,17 @@ class GpuPool(Section):
     )
     accelerator: str = setting("nvidia-l4", pattern=r"^nvidia(-[a-z0-9]+)+$", about="GPU type of the nodes.")
     accelerator_count: int = setting(1, ge=1, le=16, about="GPUs per node.")
+    partition: str | None = setting(
+        None,
+        pattern=r"^[1-7]g\.[0-9]+gb$",
+        about="Size of the partitions (MIG) that each GPU is divided into, of which an engine gets one. Unset means whole GPUs.",
+        write="partition: 3g.40gb",
+    )
+    sharing: GpuSharing | None = setting(
+        None,
+        about="Have several engines share a GPU. Unset means that each has its own.",
+        write="sharing: {clients: 2}",
+    )
     min_nodes: int = setting(
         0,
         ge=0,

@@ -93,6 +93,13 @@ CPU_MACHINES: Mapping[str, Machine] = {
 }
 """Types without GPUs: not all of them, only the families that a cluster's other pools usually have."""
 
+PARTITIONS: Mapping[str, Mapping[str, int]] = {
+    "nvidia-tesla-a100": {"1g.5gb": 7, "2g.10gb": 3, "3g.20gb": 2, "7g.40gb": 1},
+    "nvidia-a100-80gb": {"1g.10gb": 7, "2g.20gb": 3, "3g.40gb": 2, "7g.80gb": 1},
+    "nvidia-h100-80gb": {"1g.10gb": 7, "1g.20gb": 4, "2g.20gb": 3, "3g.40gb": 2, "7g.80gb": 1},
+}
+"""Parts per GPU by their size, https://cloud.google.com/kubernetes-engine/docs/how-to/gpus-multi."""
+
 
 def machines_with(accelerator: str, count: int) -> list[str]:
     """Names of the machine types that can carry `count` of an accelerator."""

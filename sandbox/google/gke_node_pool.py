@@ -24,6 +24,7 @@ from sandbox.google.resource import Json, Made, Resource, at, calling, invalid, 
 from sandbox.nodes.gke_nodes import Pool
 from sandbox.nodes.node_sizes import MACHINE_TYPES
 from sandbox.plugins.values import UNKNOWN
+from settings.machines import PARTITIONS
 
 _CLUSTER = "projects/<project>/locations/<location>/clusters/<cluster>"
 _POOL = f"{_CLUSTER}/nodePools/<pool>"
@@ -344,14 +345,12 @@ def _check_lists(inputs: Json) -> Iterator[CheckFailure]:
             "gpuDriverInstallationConfig.gpuDriverVersion",
             ("GPU_DRIVER_VERSION_UNSPECIFIED", "INSTALLATION_DISABLED", "DEFAULT", "LATEST"),
         ),
+        ("guestAccelerators", "gpuSharingConfig.gpuSharingStrategy", ("TIME_SHARING", "MPS")),
     ):
         items = config.get(kind)
         for index, item in enumerate(items if isinstance(items, list) else []):
             for failure in one_of(item, path, *allowed):
                 yield CheckFailure(f"nodeConfig.{kind}[{index}].{path}", failure.reason)
-    accelerators = config.get("guestAccelerators")
-    for item in accelerators if isinstance(accelerators, list) else []:
-        yield from not_emulated("a guest accelerator", item, "gpuPartitionSize", "gpuSharingConfig")
 
 
 def _check_machine(config: Json) -> None:
@@ -379,6 +378,11 @@ def _check_machine(config: Json) -> None:
                 _CREATING,
                 f'{count} accelerators of type "{kind}" are not valid for machine type {name}: '
                 f"use {' or '.join(map(str, gpus[kind]))}",
+            )
+        size = accelerator.get("gpuPartitionSize")
+        if size and size not in PARTITIONS.get(kind, {}):
+            raise invalid(
+                _CREATING, f'GPU partition size "{size}" is not valid for accelerator type "{kind}"'
             )
 
 

@@ -52,8 +52,10 @@ def get_cluster(cloud: Cloud, settings: Settings, args: Json) -> Json:
                             {
                                 "type": gpu["type"],
                                 "count": gpu["count"],
-                                "gpuPartitionSize": "",
-                                "gpuSharingConfigs": [],
+                                "gpuPartitionSize": gpu.get("gpuPartitionSize", ""),
+                                "gpuSharingConfigs": [gpu["gpuSharingConfig"]]
+                                if gpu.get("gpuSharingConfig")
+                                else [],
                             }
                             for gpu in pool["spec"]["nodeConfig"].get("guestAccelerators", [])
                         ],

@@ -1,7 +1,7 @@
 """What GKE makes of a node pool: how its nodes look and how many there may be.
 
-What it does not do: local disks, GPU partitions and sharing, Arm, Windows; the provider stand-in refuses
-those.
+What it does not do: local disks, Arm, Windows; the provider stand-in refuses those. It does not refuse a pod that asks for two
+shares of a GPU, as a GKE node does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from sandbox.cluster.base_objects import DECLARED_FEATURES, region_of
 from sandbox.nodes.node_sizes import MACHINE_TYPES, allocatable, capacity, ephemeral_storage
+from settings.machines import PARTITIONS
 
 Json = dict[str, Any]
 
@@ -37,7 +38,7 @@ class Pool:
         self.machine_type: str = self.config["machineType"]
         self.max_pods = int(spec.get("maxPodsPerNode", 110))
         self.accelerators: list[Json] = self.config.get("guestAccelerators", [])
-        self.gpus = sum(int(accelerator["count"]) for accelerator in self.accelerators)
+        self.gpus = sum(int(accelerator["count"]) * _parts(accelerator) for accelerator in self.accelerators)
         scaling: Json | None = spec.get("autoscaling")
         self.autoscaled = scaling is not None
         start = int(spec.get("nodeCount", spec.get("initialNodeCount", 0)))
@@ -113,6 +114,13 @@ class Pool:
             labels["cloud.google.com/gke-accelerator-count"] = str(accelerator["count"])
             labels["cloud.google.com/gke-gpu"] = "true"
             labels["cloud.google.com/gke-gpu-driver-version"] = driver.lower()
+            if size := accelerator.get("gpuPartitionSize"):
+                labels["cloud.google.com/gke-gpu-partition-size"] = size
+            if sharing := accelerator.get("gpuSharingConfig"):
+                strategy = sharing["gpuSharingStrategy"].lower().replace("_", "-")
+                labels["cloud.google.com/gke-gpu-sharing-strategy"] = strategy
+                clients = str(int(sharing["maxSharedClientsPerGpu"]))
+                labels["cloud.google.com/gke-max-shared-clients-per-gpu"] = clients
         return {**labels, **self.config.get("labels", {})}
 
     def taints(self) -> list[Json]:
@@ -183,3 +191,11 @@ def owner(node: Json) -> str | None:
 
 def zone_of(node: Json) -> str:
     return node["metadata"]["labels"]["topology.kubernetes.io/zone"]
+
+
+def _parts(accelerator: Json) -> int:
+    """How many a node offers of each GPU."""
+    kind = accelerator["type"].rpartition("/")[2]
+    parts = PARTITIONS.get(kind, {}).get(accelerator.get("gpuPartitionSize") or "", 1)
+    sharing: Json = accelerator.get("gpuSharingConfig") or {}
+    return parts * int(sharing.get("maxSharedClientsPerGpu", 1))

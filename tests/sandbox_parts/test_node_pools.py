@@ -325,3 +325,27 @@ def test_a_standard_cluster_brings_none(tmp_path: Path, monkeypatch: pytest.Monk
     cluster.add("Pod", "one", "vllm", spec=asking["spec"], status=asking["status"])
     NodePools(cast(Watched, cluster), cloud).reconcile()
     assert cloud.list("nodePool") == cluster.list("Node") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "offered", "label"),
+    [
+        (
+            {"gpuSharingConfig": {"gpuSharingStrategy": "TIME_SHARING", "maxSharedClientsPerGpu": 3}},
+            "3",
+            "time-sharing",
+        ),
+        ({"gpuPartitionSize": "3g.20gb"}, "2", None),
+    ],
+    ids=["shared", "partitioned"],
+)
+def test_a_node_offers_the_parts_of_its_gpus(more: Json, offered: str, label: str | None) -> None:
+    config = {
+        "machineType": "a2-highgpu-1g",
+        "guestAccelerators": [{"type": "nvidia-tesla-a100", "count": 1, **more}],
+    }
+    pool = Pool(row(nodeConfig=config))
+    assert pool.sizes()[0]["nvidia.com/gpu"] == pool.sizes()[1]["nvidia.com/gpu"] == offered
+    labels = pool.labels("europe-west4-a")
+    assert labels.get("cloud.google.com/gke-gpu-sharing-strategy") == label
+    assert labels.get("cloud.google.com/gke-gpu-partition-size") == more.get("gpuPartitionSize")

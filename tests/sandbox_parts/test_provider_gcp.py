@@ -35,6 +35,7 @@ USER_MANAGED = {"replication": {"userManaged": {"replicas": [{"location": "r"}]}
 BOUND = {"role": "r", "member": "m"}
 WRONG_TAINT = {"taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
 OTHER_GPU = {"guestAccelerators": [{"type": "nvidia-tesla-t4", "count": 1}]}
+NO_PARTITION = {"guestAccelerators": [{"type": "nvidia-l4", "count": 1, "gpuPartitionSize": "1g.5gb"}]}
 TWO_GPUS = {"guestAccelerators": [{"type": "nvidia-l4", "count": 2}]}
 GET_CLUSTER = "gcp:container/getCluster:getCluster"
 
@@ -203,6 +204,7 @@ def test_secret_labels_get_the_providers(engine: Engine) -> None:
         (POOL, gpu_pool(nodeConfig={"machineType": "z9-small"}), "does not emulate the machine type z9"),
         (POOL, gpu_pool(nodeConfig=OTHER_GPU), "Error 400: Accelerator type"),
         (POOL, gpu_pool(nodeConfig=TWO_GPUS), "Error 400: 2 accelerators"),
+        (POOL, gpu_pool(nodeConfig=NO_PARTITION), 'Error 400: GPU partition size "1g.5gb"'),
         (POOL, gpu_pool(nodeConfig={"labels": {"kubernetes.io/x": "y"}}), "is reserved"),
         (POOL, gpu_pool(upgradeSettings={"maxSurge": 0, "maxUnavailable": 0}), "must add up"),
     ],

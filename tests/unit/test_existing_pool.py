@@ -59,8 +59,8 @@ SHARED = L4 | {"gpuSharingConfigs": [{"gpuSharingStrategy": "TIME_SHARING", "max
         (cluster(guestAccelerators=[]), "gpuPool.accelerator: a node of team-gpu has no GPU"),
         (cluster(guestAccelerators=[L4 | {"type": "nvidia-tesla-t4"}]), "Write accelerator: nvidia-tesla-t4 and acceleratorCount: 1"),
         (cluster(guestAccelerators=[L4 | {"count": 2}]), "has 2 nvidia-l4, not 1 nvidia-l4"),
-        (cluster(guestAccelerators=[SHARED]), "gpuPool.name: the GPUs of team-gpu are shared or partitioned"),
-        (cluster(guestAccelerators=[L4 | {"gpuPartitionSize": "1g.5gb"}]), "are shared or partitioned"),
+        (cluster(guestAccelerators=[SHARED]), "gpuPool.sharing: the GPUs of team-gpu are whole, each for 2 by TIME_SHARING"),
+        (cluster(guestAccelerators=[L4 | {"gpuPartitionSize": "1g.5gb"}]), "are in partitions of 1g.5gb, each for one"),
         (cluster(taints=[], effectiveTaints=[OURS]), "gpuPool.taint: .* Write taint: {key: dedicated, value: models, effect: NO_SCHEDULE}"),
     ],
 )  # fmt: skip

@@ -951,6 +951,7 @@ def test_rules_are_judged_although_other_settings_are_wrong() -> None:
         "models[0].vllm.gpus",
         "models[1]",
         "models[1].tpm",
+        "gpuPool.machineType",
         "gpuPool.maxNodes",
         "postgres.storageSize",
         "postgres.synchronousReplicas",

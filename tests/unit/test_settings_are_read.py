@@ -74,10 +74,17 @@ RUNS: list[Mapping[str, Any]] = [
         "models": [
             {
                 **SETTINGS["models"][0],
-                "vllm": {"model": "a/b", "pool": "t4"},
+                "vllm": {"model": "a/b", "pool": "t4", "extraArgs": ["--gpu-memory-utilization", "0.4"]},
             }
         ],
-        "moreGpuPools": [{"name": "t4", "machineType": "n1-standard-8", "accelerator": "nvidia-tesla-t4"}],
+        "moreGpuPools": [
+            {
+                "name": "t4",
+                "machineType": "n1-standard-8",
+                "accelerator": "nvidia-tesla-t4",
+                "sharing": {"clients": 2},
+            }
+        ],
     },
     {
         "gpuPool": {"machineType": "g9-standard-48", "machineCpus": 48, "machineMemory": "180Gi"},
