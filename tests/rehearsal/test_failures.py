@@ -30,7 +30,7 @@ def test_misspelt_chart_value(own_dev: Sandbox) -> None:
 
 
 def test_missing_toleration(own_dev: Sandbox) -> None:
-    own_dev.patch("components/vllm.py", '"tolerations": list(args.pool.tolerations)', '"tolerations": []')
+    own_dev.patch("components/vllm.py", '"tolerations": tolerations,', '"tolerations": [],')
     engine, why = parted(own_dev.up(config=FAST).failed().text)
     assert 'Helm release "vllm/vllm" failed to initialize completely. Use Helm CLI to investigate' in engine
     assert "context deadline exceeded" in engine

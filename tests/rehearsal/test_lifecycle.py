@@ -157,7 +157,8 @@ def test_recover_takes_over_nothing_that_the_state_has(own_dev: Sandbox) -> None
 
     write()
     named, anew = (
-        f'f"{{self._name}}-{{secret_name}}{end}",\n            api_version' for end in ("", "-anew")
+        f'{name},\n            api_version="external-secrets.io/v1",\n            kind="ExternalSecret"'
+        for name in ("child", 'f"{child}-anew"')
     )
     own_dev.patch("components/secret_sync.py", named, anew)
     text = own_dev.run("preview", config=recover).failed().text
