@@ -28,6 +28,11 @@ def said(result: str, *errors: str) -> str:
             'before hook "x" failed: rpc error: code = Unavailable desc = ...',
             "Pulumi ended the program",
         ),
+        (
+            "failed",
+            "an unhandled error occurred: program exited with non-zero exit code: -2",
+            "or it was interrupted",
+        ),
         ("succeeded", "an error", "although an error was shown"),
     ],
 )

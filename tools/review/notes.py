@@ -18,6 +18,8 @@ _WORDS = {
     'hook "[^"]+" failed: rpc error: code = Unavailable': '"hook ... failed: rpc error: code = Unavailable" is no cause: Pulumi '
     "ended the program, because a resource failed or it was interrupted. Correct any other error, and run the same command "
     "again.",
+    "program exited with non-zero exit code: -2": '"program exited with non-zero exit code: -2" is no cause: Pulumi ended the '
+    "program, because a resource failed or it was interrupted. Correct any other error, and run the same command again.",
     "no space left on device": "The disk of this machine or of a node is full: make room (`df -h`), and run the same command "
     "again.",
 }
