@@ -22,7 +22,6 @@ from settings.base import (
     rule,
     setting,
 )
-from settings.gpu_parts import GpuSharing
 from settings.machines import CPU_MACHINES, MACHINES, Machine, machines_with
 
 TaintEffect = Literal["NO_SCHEDULE", "PREFER_NO_SCHEDULE", "NO_EXECUTE"]
@@ -104,6 +103,17 @@ class Taint(Section):
     key: LabelKey = setting(GPU_TAINT, about="Taint key.")
     value: LabelValue = setting("present", about="Taint value.")
     effect: TaintEffect = setting("NO_SCHEDULE", about="Taint effect.")
+
+
+class GpuSharing(Section):
+    """GPUs that engines take turns on. Their memory is not divided: each engine must be told its part of it."""
+
+    otherwise = "GKE would refuse the node pool"
+
+    strategy: Literal["TIME_SHARING", "MPS"] = setting(
+        "TIME_SHARING", about="How the engines share a GPU: by turns, or at once by NVIDIA's MPS."
+    )
+    clients: int = setting(ge=2, le=48, about="Engines per GPU, or per partition.", write="clients: 2")
 
 
 _ON_AUTOPILOT = frozenset({"name", "autopilot", "accelerator", "accelerator_count", "spot"})

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
 
 from settings import vllm_arguments
-from settings.base import Section, Violation, setting
+from settings.base import Violation
+from settings.gateway import VllmModel
+from settings.gke import GpuPool
 from settings.machines import PARTITIONS
 
-if TYPE_CHECKING:
-    from settings.gateway import VllmModel
-    from settings.gke import GpuPool
-
-
 _OPTION = "gpu-memory-utilization"
-
-
-class GpuSharing(Section):
-    """GPUs that engines take turns on. Their memory is not divided: each engine must be told its part of it."""
-
-    otherwise = "GKE would refuse the node pool"
-
-    strategy: Literal["TIME_SHARING", "MPS"] = setting(
-        "TIME_SHARING", about="How the engines share a GPU: by turns, or at once by NVIDIA's MPS."
-    )
-    clients: int = setting(ge=2, le=48, about="Engines per GPU, or per partition.", write="clients: 2")
 
 
 def per_node(pool: GpuPool) -> int:
