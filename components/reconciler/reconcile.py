@@ -7,10 +7,10 @@ API's own fields, beside fields of its own: `name`; `team`, the name of a key's 
 FOLDER has one file per key, named after it, with its value.
 
 It changes and deletes only budgets whose ids begin with the stack's mark and a colon, and teams and keys with the mark
-in their metadata (`managed_by`), which also says
-the name that each is declared under (`managed_as`). It refuses a declared alias that belongs to one without the mark,
-or takes that one over, where the declaration says so and nobody else's mark is on it. Tenants that are as declared need
-no call but the listings. Every call can be repeated, so that the next run finishes one that was killed.
+in their metadata (`managed_by`), which also says the name that each is declared under (`managed_as`). It refuses a
+declared alias that belongs to one without the mark, or takes that one over, where the declaration says so and nobody
+else's mark is on it. Tenants that are as declared need no call but the listings. Every call can be repeated, so that
+the next run finishes one that was killed.
 
 Exit codes: 0 all is as declared, 1 another try may help, 2 a person must act.
 Source: LiteLLM 1.89.2, proxy/management_endpoints/{budget_management,key_management,team}_endpoints.py.
@@ -56,17 +56,17 @@ STAYS = (
         "project_id",
         "max_parallel_requests",
         "budget_limits",
-        "model_max_budget",
+        "soft_budget",
     ),
     *(
-        "soft_budget",
+        "model_max_budget",
         "permissions",
         "aliases",
         "router_settings",
         "object_permission_id",
         "members_with_roles",
-        "model_id",
     ),
+    "model_id",
 )
 """What a team or a key that is taken over may have, and no declaration says."""
 PAGE = 100
