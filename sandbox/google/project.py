@@ -16,30 +16,12 @@ from typing import ClassVar
 from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.errors import SandboxError
-from sandbox.google.cloud import ACCESSOR_ROLE, CloudError, member_name, project_number
+from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, CloudError, member_name, project_number
 from sandbox.google.iam import check_member, check_role, member_form
 from sandbox.google.resource import Json, Made, invalid
-from sandbox.google.stored import Stored, require_api
+from sandbox.google.stored import IN_USE, Stored, require_api, service_name
 
-_APIS = frozenset(
-    f"{name}.googleapis.com"
-    for name in (
-        "aiplatform",
-        "artifactregistry",
-        "cloudkms",
-        "cloudresourcemanager",
-        "compute",
-        "container",
-        "iam",
-        "iamcredentials",
-        "logging",
-        "monitoring",
-        "secretmanager",
-        "serviceusage",
-        "storage",
-        "sts",
-    )
-)
+_APIS = IN_USE | {"aiplatform.googleapis.com", "sqladmin.googleapis.com"}
 _ROLES = frozenset(
     {
         ACCESSOR_ROLE,
@@ -54,6 +36,15 @@ _ROLES = frozenset(
 )
 
 
+def enable(cloud: Cloud, project: str, service: str, row: Json | None = None) -> None:
+    """Enable an API, as `gcloud services enable` does. Raises SandboxError for one that the sandbox does not know."""
+    if service not in _APIS:
+        raise SandboxError(f"the sandbox does not know the API {service}; it knows {sorted(_APIS)}.")
+    spec = {"project": project, "service": service}
+    with suppress(CloudError):  # enabled already
+        cloud.create("service", service_name(project, service), row or {"project": project, "spec": spec})
+
+
 class Service(Stored):
     """gcp:projects/service:Service."""
 
@@ -66,18 +57,13 @@ class Service(Stored):
     defaults: ClassVar[Json] = {**Stored.defaults, "disableOnDestroy": False}
 
     def full_name(self, inputs: Json) -> str:
-        return f"projects/{inputs['project']}/services/{inputs['service']}"
+        return service_name(inputs["project"], inputs["service"])
 
     def create(self, inputs: Json, timeout: float) -> Made:
         spec = self.normal(inputs)
         doing = f"Error when enabling service {spec['service']!r}"
         require_api(self.cloud, doing, spec["project"], self.api)
-        if spec["service"] not in _APIS:
-            raise SandboxError(
-                f"the sandbox does not know the API {spec['service']}; it knows {sorted(_APIS)}."
-            )
-        with suppress(CloudError):  # enabled already
-            self.cloud.create(self.store, self.full_name(spec), self.row(spec))
+        enable(self.cloud, spec["project"], spec["service"], self.row(spec))
         return self._made(self.cloud.get(self.store, self.full_name(spec)), inputs)
 
     def delete(self, resource_id: str, state: Json) -> None:

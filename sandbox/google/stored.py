@@ -17,18 +17,44 @@ from sandbox.plugins.sdk import input_names
 _LINK = "https://www.googleapis.com/compute/v1/"
 
 
-def require_api(cloud: Cloud, doing: str, project: str, api: str) -> None:
-    """Raise SandboxError unless the project exists and its API, such as "compute", is enabled.
+IN_USE = frozenset(
+    f"{name}.googleapis.com"
+    for name in (
+        "artifactregistry",
+        "cloudkms",
+        "cloudresourcemanager",
+        "compute",
+        "container",
+        "containerfilesystem",
+        "iam",
+        "iamcredentials",
+        "logging",
+        "monitoring",
+        "secretmanager",
+        "serviceusage",
+        "storage",
+        "sts",
+    )
+)
+"""The APIs of a project that has a cluster before any stack: GKE's own, and what the gateway always needs."""
 
-    Projects that a stack finds with a cluster in them have every API enabled.
-    """
-    row = calling(doing, lambda: cloud.get("project", f"projects/{project}"))
+
+def service_name(project: str, service: str) -> str:
+    """The name under which an enabled API, such as "compute.googleapis.com", is stored."""
+    return f"projects/{project}/services/{service}"
+
+
+def is_enabled(cloud: Cloud, project: str, service: str) -> bool:
+    """Whether an API is enabled in a project. Raises CloudError where there is no such project."""
+    row = cloud.get("project", f"projects/{project}")
     # Every new project has Service Usage, which enables the others.
-    if (
-        row.get("bare")
-        and api != "serviceusage"
-        and not cloud.list("service", f"projects/{project}/services/{api}.googleapis.com")
-    ):
+    found = frozenset({"serviceusage.googleapis.com"}) if row.get("bare") else IN_USE
+    return service in found or bool(cloud.list("service", service_name(row["projectId"], service)))
+
+
+def require_api(cloud: Cloud, doing: str, project: str, api: str) -> None:
+    """Raise SandboxError unless the project exists and its API, such as "compute", is enabled."""
+    if not calling(doing, lambda: is_enabled(cloud, project, f"{api}.googleapis.com")):
         number = project_number(project)
         raise SandboxError(
             f"{doing}: googleapi: Error 403: {api}.googleapis.com has not been used in project {number} before or it is "

@@ -11,12 +11,14 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.google import firewall
 from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, CloudError, project_number
+from sandbox.google.project import enable
 from sandbox.paths import HOME_VARIABLE
 from sandbox.plugins.gcp import Gcp
 from sandbox.plugins.values import UNKNOWN, plain_map
 from tests.sandbox_parts.test_provider_gcp import AUTO, GET_CLUSTER, MEMBER, SECRET, Engine, Json, principal
 
 SERVICE = "gcp:projects/service:Service"
+GET_SERVICE = "gcp:projects/getProjectService:getProjectService"
 ACCOUNT = "gcp:serviceaccount/account:Account"
 GRANT = "gcp:projects/iAMMember:IAMMember"
 NETWORK = "gcp:compute/network:Network"
@@ -103,6 +105,29 @@ def test_an_unknown_api_is_refused_and_an_enabled_one_stays(bare: Engine) -> Non
     assert bare.create(SERVICE, {"service": "iam.googleapis.com"})[0] == made
     bare.delete(SERVICE, made, state)
     assert bare.cloud.get("service", made)
+
+
+def test_the_lookup_of_an_api_finds_what_was_enabled_and_nothing_else(bare: Engine) -> None:
+    asked = {"project": "demo", "service": "aiplatform.googleapis.com"}
+    with pytest.raises(SandboxError, match=r"cloudresourcemanager\.googleapis\.com has not been used"):
+        bare.invoke(GET_SERVICE, asked)
+    bare.create(SERVICE, {"service": "cloudresourcemanager.googleapis.com"})
+    assert bare.invoke(GET_SERVICE, asked) == {}
+    bare.create(SERVICE, {"service": "aiplatform.googleapis.com"})
+    assert bare.invoke(GET_SERVICE, asked)["id"] == "demo/aiplatform.googleapis.com"
+    with pytest.raises(SandboxError, match="Project Service other/aiplatform.* Error 403"):
+        bare.invoke(GET_SERVICE, {**asked, "project": "other"})
+
+
+def test_a_project_in_use_has_the_apis_of_gke_and_not_those_of_models(bare: Engine) -> None:
+    bare.cloud.ensure_project("used")
+    for api, there in (("container", True), ("containerfilesystem", True), ("aiplatform", False)):
+        found = bare.invoke(GET_SERVICE, {"project": "used", "service": f"{api}.googleapis.com"})
+        assert bool(found) is there, api
+    enable(bare.cloud, "used", "aiplatform.googleapis.com")
+    assert bare.invoke(GET_SERVICE, {"project": "used", "service": "aiplatform.googleapis.com"})
+    with pytest.raises(SandboxError, match="does not know the API"):
+        enable(bare.cloud, "used", "maps.googleapis.com")
 
 
 def test_the_cluster_that_was_there_cannot_be_imported(bare: Engine) -> None:
