@@ -11,6 +11,7 @@ import yaml
 
 import settings
 from sandbox.paths import REPOSITORY
+from settings.prerequisites import APIS, CheckedApi
 from tests.support.driver import PROJECT
 from tests.support.sandboxes import Sandboxes
 
@@ -33,4 +34,7 @@ def test_it_passes_the_policies_and_comes_up(sandboxes: Sandboxes, file: Path) -
             sandbox.make_secret(secret, value, PROJECT)
         for bucket in stack.weight_buckets:
             sandbox.cloud.create("bucket", bucket, {"project": PROJECT, "location": "EUROPE-WEST4"})
+        for api in APIS:
+            for project in api.keys(stack).values() if isinstance(api, CheckedApi) else ():
+                sandbox.enable_api(api.name, project or PROJECT)
         sandbox.run("up").succeeded()

@@ -88,7 +88,7 @@ def test_nodes_have_an_account_with_one_role_and_a_way_out() -> None:
 def test_everything_comes_after_the_apis(preview: bool) -> None:
     recording = run_example("cluster", CLUSTER, preview=preview)
     apis = {api.urn for api in recording.all("Service")}
-    assert len(apis) == 5
+    assert len(apis) == 6
     waiting = (("Network", "vpc-network"), ("Account", "gke-node-account"), ("Cluster", "gke-cluster"))
     for kind, name in waiting:
         assert apis <= recording.waits_for(recording.one(kind, name))
