@@ -43,6 +43,26 @@ def _streaming(settings: Settings) -> Mapping[str, None]:
     return {f"{key}.imageStreaming": None for key, pool in settings.pools.items() if pool.image_streaming}
 
 
+def _cloud_sql(settings: Settings) -> bool:
+    return bool(settings.postgres.existing and settings.postgres.existing.cloud_sql)
+
+
+def _instance(settings: Settings) -> Mapping[str, str]:
+    existing = settings.postgres.existing
+    found = existing.cloud_sql if existing else None
+    return {"postgres.existing.cloudSql.instance": found.project} if found else {}
+
+
+def _account(settings: Settings) -> Mapping[str, str]:
+    existing = settings.postgres.existing
+    found = existing.cloud_sql if existing else None
+    return {"postgres.existing.cloudSql.serviceAccount": found.account_project} if found else {}
+
+
+def _looked_up(settings: Settings) -> bool:
+    return bool(_vertex(settings) or _streaming(settings) or _cloud_sql(settings))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Api:
     """A Google API that must be enabled.
@@ -112,8 +132,8 @@ APIS: Sequence[Api] = (
         name="serviceusage.googleapis.com",
         project="those of the APIs that are looked up",
         why="whether they are enabled; it is on in a new project",
-        when="an API below",
-        asked=lambda settings: bool(_vertex(settings) or _streaming(settings)),
+        when="an API that is looked up",
+        asked=_looked_up,
         kinds=("gcp:projects/getProjectService:",),
     ),
     Api(
@@ -142,6 +162,25 @@ APIS: Sequence[Api] = (
         asked=lambda settings: bool(_streaming(settings)),
         otherwise="no image could be streamed, and engines would start late or not at all",
         keys=_streaming,
+    ),
+    CheckedApi(
+        name="sqladmin.googleapis.com",
+        project="the instance's",
+        why="the Cloud SQL Auth Proxy finds the instance by it",
+        when="`postgres.existing.cloudSql`",
+        asked=_cloud_sql,
+        otherwise="the Cloud SQL Auth Proxy would never reach the database",
+        keys=_instance,
+    ),
+    CheckedApi(
+        name="iam.googleapis.com",
+        project="the service account's",
+        why="the Auth Proxy's Kubernetes service account may act as it",
+        when="`postgres.existing.cloudSql`",
+        asked=_cloud_sql,
+        kinds=("gcp:serviceaccount/",),
+        otherwise="Google would refuse the grant on the service account, half-way through the `up`",
+        keys=_account,
     ),
 )
 STATE_APIS: Sequence[str] = ("cloudkms.googleapis.com", "storage.googleapis.com")
@@ -211,12 +250,20 @@ ROLES: Sequence[Role] = (
         kinds=("gcp:projects/iAMMember:",),
     ),
     Role(
+        name="roles/iam.serviceAccountAdmin",
+        on="the service account (`postgres.existing.cloudSql.serviceAccount`)",
+        why="the Auth Proxy's Kubernetes service account gets `roles/iam.workloadIdentityUser` on it",
+        when="`postgres.existing.cloudSql`",
+        asked=_cloud_sql,
+        kinds=("gcp:serviceaccount/",),
+    ),
+    Role(
         name=SERVICE_VIEWER,
         on="the projects of the APIs that are looked up",
         why="whether they are enabled; without it a warning says that nobody knows",
         previews=SERVICE_VIEWER,
-        when="Vertex AI without a key, or `gpuPool.imageStreaming`",
-        asked=lambda settings: bool(_vertex(settings) or _streaming(settings)),
+        when="an API that is looked up",
+        asked=_looked_up,
         kinds=("gcp:projects/getProjectService:",),
     ),
     *(

@@ -1,7 +1,7 @@
-"""What a project has: enabled APIs (Service), service accounts (Account) and grants (IAMMember), emulated.
+"""What a project has: enabled APIs (Service), service accounts (Account), and grants on both (IAMMember), emulated.
 
 What they do not do: the APIs' own dependencies on each other, IAM conditions, and any role but those a
-cluster's nodes and a reader of secrets may need. No call is made as a service account, so no grant to one is
+cluster's nodes, a reader of secrets and a pod that acts as an account may need. No call is made as a service account, so no grant to one is
 ever missed. The ids of Service and IAMMember are not Google's. Behaviour and wording:
 hashicorp/terraform-provider-google, google/services/resourcemanager.
 """
@@ -17,8 +17,8 @@ from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, CloudError, member_name, project_number
-from sandbox.google.iam import check_member, check_role, member_form
-from sandbox.google.resource import Json, Made, invalid
+from sandbox.google.iam import Grant, check_member, check_role, member_form
+from sandbox.google.resource import Json, Made, invalid, parsed
 from sandbox.google.stored import IN_USE, Stored, require_api, service_name
 
 _APIS = IN_USE | {"aiplatform.googleapis.com", "sqladmin.googleapis.com"}
@@ -137,3 +137,28 @@ class IAMMember(Stored):
 
     def computed(self, row: Json) -> Json:
         return {"etag": "BwX="}
+
+
+class AccountIAMMember(Grant):
+    """gcp:serviceaccount/iAMMember:IAMMember."""
+
+    kind = "gcp:serviceaccount/iAMMember:IAMMember"
+    required = ("serviceAccountId", "role", "member")
+    force_new = ("serviceAccountId", "role", "member", "condition")
+    store, parent, on, noun = (
+        "serviceAccountIamMember",
+        "serviceAccount",
+        "serviceAccountId",
+        "service account",
+    )
+    roles = frozenset({"roles/iam.serviceAccountUser", "roles/iam.workloadIdentityUser"})
+
+    def named(self, inputs: Json) -> str:
+        account: str = inputs["serviceAccountId"]
+        parsed("projects/<project>/serviceAccounts/<email>", account, "serviceAccountId")
+        return account
+
+    def create(self, inputs: Json, timeout: float) -> Made:
+        project = self.named(inputs).split("/")[1]
+        require_api(self.cloud, f"Error retrieving IAM policy for {self.noun}", project, "iam")
+        return super().create(inputs, timeout)

@@ -37,4 +37,11 @@ def test_it_passes_the_policies_and_comes_up(sandboxes: Sandboxes, file: Path) -
         for api in APIS:
             for project in api.keys(stack).values() if isinstance(api, CheckedApi) else ():
                 sandbox.enable_api(api.name, project or PROJECT)
+        existing = stack.postgres.existing
+        if existing and existing.cloud_sql:
+            email = existing.cloud_sql.service_account
+            spec = {"project": PROJECT, "accountId": email.partition("@")[0]}
+            sandbox.cloud.create(
+                "serviceAccount", f"projects/{PROJECT}/serviceAccounts/{email}", {"spec": spec}
+            )
         sandbox.run("up").succeeded()

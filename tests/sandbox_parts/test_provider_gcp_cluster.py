@@ -115,7 +115,7 @@ def test_the_lookup_of_an_api_finds_what_was_enabled_and_nothing_else(bare: Engi
     assert bare.invoke(GET_SERVICE, asked) == {}
     bare.create(SERVICE, {"service": "aiplatform.googleapis.com"})
     assert bare.invoke(GET_SERVICE, asked)["id"] == "demo/aiplatform.googleapis.com"
-    with pytest.raises(SandboxError, match="Project Service other/aiplatform.* Error 403"):
+    with pytest.raises(SandboxError, match=r"Project Service other/aiplatform.* Error 403"):
         bare.invoke(GET_SERVICE, {**asked, "project": "other"})
 
 

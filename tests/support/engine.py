@@ -61,6 +61,16 @@ EVERYTHING: Mapping[str, Any] = {
 }
 """Changes that have every part of the program deployed."""
 
+CLOUD_SQL: Mapping[str, Any] = {
+    "existing": {
+        "cloudSql": {
+            "instance": "example-sql:europe-west4:gateway",
+            "serviceAccount": "litellm-database@example-accounts.iam.gserviceaccount.com",
+            "iam": True,
+        }
+    }
+}
+"""`postgres` of a database in Cloud SQL."""
 
 CLUSTER_OUTPUTS = {"clusterName": "shared", "clusterLocation": "us-central1-c", "clusterProject": "platform"}
 """Of every other stack, but for those that are called `empty`."""

@@ -138,6 +138,14 @@ SHARED_STATES: list[dict[str, Any]] = [
 DATABASES: list[dict[str, Any]] = [
     {"host": "10.20.0.5", "passwordSecret": "cloudsql", "tls": "verify-full", "ca": Authority().pem},
     {"host": "sql.example.com", "port": 5433, "passwordSecret": "cloudsql", "tls": "verify-full"},
+    {
+        "cloudSql": {
+            "instance": "my-project-id:europe-west4:gateway",
+            "serviceAccount": "database@my-project-id.iam.gserviceaccount.com",
+            "privateIp": False,
+        },
+        "passwordSecret": "cloudsql",
+    },
     {"host": "proxy.sql.svc", "passwordSecret": "cloudsql", "tls": "none", "user": "a", "database": "b"},
 ]
 # Settings whose values would hardly ever fit together if they were drawn one by one.
