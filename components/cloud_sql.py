@@ -182,6 +182,8 @@ def _container(args: CloudSqlProxyArgs) -> kubernetes.core.v1.ContainerArgs:
             kubernetes.core.v1.ContainerPortArgs(name="postgres", container_port=PORT),
             kubernetes.core.v1.ContainerPortArgs(name="health", container_port=HEALTH_PORT),
         ],
+        # What it said last is then in the pod's status.
+        termination_message_policy="FallbackToLogsOnError",
         startup_probe=probe("/startup", 1, 60),
         readiness_probe=probe("/readiness", 5),
         liveness_probe=probe("/liveness", 20),

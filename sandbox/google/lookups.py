@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from sandbox.cluster.base_objects import zones_of
 from sandbox.errors import SandboxError
+from sandbox.google.apis import is_enabled
 from sandbox.google.cloud import Cloud, CloudError, project_number
 from sandbox.google.resource import Json, Settings
 from sandbox.google.secret_manager import secret_outputs
-from sandbox.google.stored import is_enabled, require_api
+from sandbox.google.stored import require_api
 from sandbox.toolchain.build import Manifest
 
 SERVICES = "34.118.224.0/20"

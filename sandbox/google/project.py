@@ -16,10 +16,11 @@ from typing import ClassVar
 from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.errors import SandboxError
+from sandbox.google.apis import IN_USE, service_name
 from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, CloudError, member_name, project_number
 from sandbox.google.iam import Grant, check_member, check_role, member_form
 from sandbox.google.resource import Json, Made, invalid, parsed
-from sandbox.google.stored import IN_USE, Stored, require_api, service_name
+from sandbox.google.stored import Stored, require_api
 
 _APIS = IN_USE | {"aiplatform.googleapis.com", "sqladmin.googleapis.com"}
 _ROLES = frozenset(

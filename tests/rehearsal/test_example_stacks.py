@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import settings
+from sandbox.google.cloud import member_name
 from sandbox.paths import REPOSITORY
 from settings.prerequisites import APIS, CheckedApi
 from tests.support.driver import PROJECT
@@ -44,4 +45,6 @@ def test_it_passes_the_policies_and_comes_up(sandboxes: Sandboxes, file: Path) -
             sandbox.cloud.create(
                 "serviceAccount", f"projects/{PROJECT}/serviceAccounts/{email}", {"spec": spec}
             )
+            client = member_name(f"projects/{PROJECT}", "roles/cloudsql.client", f"serviceAccount:{email}")
+            sandbox.cloud.create("projectIamMember", client, {"project": PROJECT})
         sandbox.run("up").succeeded()

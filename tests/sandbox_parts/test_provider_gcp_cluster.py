@@ -21,6 +21,7 @@ SERVICE = "gcp:projects/service:Service"
 GET_SERVICE = "gcp:projects/getProjectService:getProjectService"
 ACCOUNT = "gcp:serviceaccount/account:Account"
 GRANT = "gcp:projects/iAMMember:IAMMember"
+ACTS_AS = "gcp:serviceaccount/iAMMember:IAMMember"
 NETWORK = "gcp:compute/network:Network"
 SUBNET = "gcp:compute/subnetwork:Subnetwork"
 ROUTER = "gcp:compute/router:Router"
@@ -334,3 +335,24 @@ def test_what_was_made_is_read_back_as_it_was_asked_for(engine: Engine) -> None:
         found = plain_map(engine.read(token, made, inputs).inputs)
         assert engine.diff(token, inputs, found) == ([], []), token
         assert engine.diff(token, found, inputs) == ([], []), token
+
+
+def test_a_pod_may_act_as_an_account_that_is_there(bare: Engine) -> None:
+    account = "projects/demo/serviceAccounts/database@demo.iam.gserviceaccount.com"
+    role = "roles/iam.workloadIdentityUser"
+    granted = {"serviceAccountId": account, "role": role, "member": "user:a@example.com"}
+    with pytest.raises(SandboxError, match=r"iam\.googleapis\.com has not been used"):
+        bare.create(ACTS_AS, granted)
+    bare.create(SERVICE, {"service": "iam.googleapis.com"})
+    with pytest.raises(
+        SandboxError, match=rf'Error retrieving IAM policy for service account "{account}".*404'
+    ):
+        bare.create(ACTS_AS, granted)
+    bare.create(ACCOUNT, {"accountId": "database"})
+    made, state = bare.create(ACTS_AS, granted)
+    assert made == f"{account}/{role}/user:a@example.com"
+    assert plain_map(state)["serviceAccountId"] == account
+    with pytest.raises(SandboxError, match=r"Role roles/owner is not supported"):
+        bare.create(ACTS_AS, {**granted, "role": "roles/owner"})
+    with pytest.raises(SandboxError, match="not of the form"):
+        bare.create(ACTS_AS, {**granted, "serviceAccountId": "database"})
