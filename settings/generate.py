@@ -81,8 +81,8 @@ def prerequisites_page() -> str:
         "",
         NOTE,
         "",
-        "What `pulumi up` finds ready. What the last column of a table calls a lookup, and the whole cluster, is looked at before "
-        "anything is made; Google tells nobody beforehand whether a role is enough.",
+        "What `pulumi up` needs to find. The program looks at the cluster before it makes anything, and at each API that the last column "
+        "calls looked up. Whether a role is enough, Google's provider cannot ask beforehand.",
         "",
         "## APIs",
         "",
@@ -157,7 +157,7 @@ def _always_and_sometimes(items: list[tuple[str, str]]) -> tuple[str, str]:
 
 
 def _misses(api: Api) -> str:
-    return f"a lookup of the API itself: {api.otherwise}" if isinstance(api, CheckedApi) else api.first
+    return f"it is looked up; else {api.otherwise}" if isinstance(api, CheckedApi) else api.first
 
 
 def _names(names: Sequence[str]) -> str:

@@ -130,7 +130,7 @@ APIS: Sequence[Api] = (
     ),
     Api(
         name="serviceusage.googleapis.com",
-        project="those of the APIs that are looked up",
+        project="the projects of the APIs that are looked up",
         why="whether they are enabled; it is on in a new project",
         when="an API that is looked up",
         asked=_looked_up,
@@ -165,7 +165,7 @@ APIS: Sequence[Api] = (
     ),
     CheckedApi(
         name="sqladmin.googleapis.com",
-        project="the instance's",
+        project="the instance's project",
         why="the Cloud SQL Auth Proxy finds the instance by it",
         when="`postgres.existing.cloudSql`",
         asked=_cloud_sql,
@@ -174,7 +174,7 @@ APIS: Sequence[Api] = (
     ),
     CheckedApi(
         name="iam.googleapis.com",
-        project="the service account's",
+        project="the service account's project",
         why="the Auth Proxy's Kubernetes service account may act as it",
         when="`postgres.existing.cloudSql`",
         asked=_cloud_sql,
@@ -311,13 +311,13 @@ class Feature:
 _VERSION = ".".join(map(str, LEAST_KUBERNETES))
 WORKLOAD_IDENTITY = Feature("Workload Identity Federation", "External Secrets could read no secret")
 ENFORCEMENT = Feature(
-    "enforcement of NetworkPolicies: GKE Dataplane V2, or Calico",
+    "enforcement of NetworkPolicies (GKE Dataplane V2 or Calico)",
     "every pod of it could reach the database",
     "`network.policies`, the default",
 )
 KUBERNETES = Feature(f"Kubernetes {_VERSION} or later", "the API server would refuse the proxy's pods")
 ENDPOINT = Feature(
-    "the endpoint that `cluster.endpoint` names, within reach",
+    "the endpoint of `cluster.endpoint` within reach",
     "neither Pulumi nor kubectl could talk to it",
 )
 STANDARD = Feature(
