@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pulumi
 import pulumi_gcp as gcp
 
@@ -21,17 +23,20 @@ def disabled(
     options = pulumi.InvokeOptions(provider=provider)
 
     async def asked(own: str) -> list[str]:
-        wrong: list[str] = []
-        for api in APIS:
-            if isinstance(api, CheckedApi):
-                for key, named in api.keys(settings).items():
-                    project = named or own
-                    if not await _enabled(api, key, project, options):
-                        wrong.append(
-                            f"{key}: the API {api.name} is not enabled in {project}, so {api.otherwise}. Enable it: "
-                            f"`gcloud services enable {api.name} --project {project}`, and wait a few minutes."
-                        )
-        return wrong
+        needed = [
+            (api, key, project or own)
+            for api in APIS
+            if isinstance(api, CheckedApi)
+            for key, project in api.keys(settings).items()
+        ]
+        # At once: the provider collects the lookups of some seconds into one call.
+        enabled = await asyncio.gather(*(_enabled(*need, options) for need in needed))
+        return [
+            f"{key}: the API {api.name} is not enabled in {project}, so {api.otherwise}. Enable it: "
+            f"`gcloud services enable {api.name} --project {project}`, and wait a few minutes."
+            for (api, key, project), on in zip(needed, enabled, strict=True)
+            if not on
+        ]
 
     return pulumi.Output.from_input(cluster_project).apply(asked)
 

@@ -1,9 +1,10 @@
 """What a project has: enabled APIs (Service), service accounts (Account), and grants on both (IAMMember), emulated.
 
 What they do not do: the APIs' own dependencies on each other, IAM conditions, and any role but those a
-cluster's nodes, a reader of secrets and a pod that acts as an account may need. No call is made as a service account, so no grant to one is
-ever missed. The ids of Service and IAMMember are not Google's. Behaviour and wording:
-hashicorp/terraform-provider-google, google/services/resourcemanager.
+cluster's nodes, a reader of secrets and a pod that acts as an account may need. No call is made as a service
+account, so that only a Cloud SQL Auth Proxy misses a grant to one (cloud_sql.py). The ids of Service and
+IAMMember are not Google's. Behaviour and wording: hashicorp/terraform-provider-google,
+google/services/resourcemanager.
 """
 
 from __future__ import annotations
