@@ -216,7 +216,9 @@ def test_accepted_settings_register(sections: dict[str, Any]) -> None:
     named = re.findall(r'"([\w-]+)/versions/([0-9]+)"', json.dumps(sections))
     if named:
         sections.get("secrets", {}).pop("saltCopy", None)
-    recording = run_program({**absent, **sections}, Mocks(versions=named))
+    mocks = Mocks(versions=named)
+    mocks.cluster = {"enableAutopilot": sections.get("gpuPool", {}).get("autopilot", False)}
+    recording = run_program({**absent, **sections}, mocks)
     # Several deployments may share an alias.
     assert sorted(recording.outputs["modelAliases"]) == sorted(
         {model["alias"] for model in sections["models"]}
