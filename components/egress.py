@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 from components.cluster import ClusterHandle
-from settings.egress import Egress
+from settings.egress import PROXY_LOGIN, Egress
 
 AUTHORITY = "egress.pem"
 STARTUP = Path(__file__).with_name("pod_startup") / "sitecustomize.py"
@@ -46,6 +46,14 @@ def of_clients_in_go(egress: Egress, cluster: ClusterHandle) -> dict[str, pulumi
 def listed(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Environment variables as a container has them."""
     return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def logged_in(logins: Mapping[str, str], secret: str) -> list[dict[str, Any]]:
+    """Variables that name proxies with a login, which Kubernetes puts in from a Secret: it must come before them."""
+    if not logins:
+        return []
+    reference = {"secretKeyRef": {"name": secret, "key": PROXY_LOGIN}}
+    return [{"name": PROXY_LOGIN, "valueFrom": reference}, *listed(logins)]
 
 
 def mounted(volume: str, config_map: str, folder: str) -> tuple[dict[str, Any], dict[str, Any]]:

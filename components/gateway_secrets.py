@@ -498,7 +498,7 @@ class GatewaySecrets(pulumi.ComponentResource):
             return await pulumi.runtime.invoke_async(token, asked, pulumi.InvokeOptions(parent=self))
         except Exception as error:  # the SDK raises Exception itself
             raise pulumi.RunError(
-                f"The secret {secret_id}, which a setting names (apiKeySecret, secretParams, secretEnvironment, passwordSecret, huggingFaceToken, pullSecret or "
+                f"The secret {secret_id}, which a setting names (apiKeySecret, secretParams, secretEnvironment, passwordSecret, huggingFaceToken, pullSecret, proxySecret or "
                 f"existingVllmApiKey), could not be looked up in {self._args.settings.gcp.project}: pods that need it would never start. "
                 f"If there is none, make it: gcloud secrets create {secret_id} --project {self._args.settings.gcp.project} "
                 f"--data-file=-. Google's answer: {str(error)[:300]}"

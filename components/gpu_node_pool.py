@@ -11,7 +11,9 @@ import pulumi_gcp as gcp
 from components.cluster import ClusterHandle
 from components.owner import LABEL, refuse_what_is_not_ours
 from settings.gke import GPU_TAINT, GpuPool
+from settings.gpus import LEAST_DRIVER
 from settings.machines import MACHINES
+from versions import VLLM_IMAGE
 
 POOL_LABEL = "cloud.google.com/gke-nodepool"
 """Label that GKE puts on every node: the name of its pool."""
@@ -107,6 +109,17 @@ class GpuNodePool(pulumi.ComponentResource):
                 f"and {pool.machine_memory}. Whether it carries {pool.accelerator} and takes a disk of type {pool.disk_type} is not checked.",
                 self,
             )
+        if pool.driver == "DEFAULT":
+            fix = (
+                "leave driverVersion off"
+                if pool.image_type == "COS_CONTAINERD"
+                else "imageType: COS_CONTAINERD, whose newest GKE installs"
+            )
+            pulumi.log.warn(
+                f"llm-gateway:{args.key}.driverVersion: GKE's DEFAULT driver of this cluster's version may be older than {LEAST_DRIVER}, which "
+                f"CUDA 13 of {VLLM_IMAGE} needs: its engines would then end at once. If they do, {fix}.",
+                self,
+            )
         return gcp.container.NodePool(
             f"{name}-nodes",
             name=pulumi.Output.all(
@@ -146,7 +159,7 @@ class GpuNodePool(pulumi.ComponentResource):
                         type=pool.accelerator,
                         count=pool.accelerator_count,
                         gpu_driver_installation_config=gcp.container.NodePoolNodeConfigGuestAcceleratorGpuDriverInstallationConfigArgs(
-                            gpu_driver_version=pool.driver_version
+                            gpu_driver_version=pool.driver
                         ),
                         gpu_partition_size=pool.partition,
                         gpu_sharing_config=gcp.container.NodePoolNodeConfigGuestAcceleratorGpuSharingConfigArgs(

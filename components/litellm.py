@@ -150,6 +150,7 @@ class LiteLLM(pulumi.ComponentResource):
             automount_service_account_token=False,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        logins = args.egress.logins(args.urls)
         authorities = _authorities(args)
         files: list[tuple[str, pulumi.Input[str], str]] = [("hooks", _HOOKS["metadata"]["name"], _HOOKS_PATH)]
         if authorities:
@@ -224,7 +225,11 @@ class LiteLLM(pulumi.ComponentResource):
                 },
                 "envVars": {
                     **args.litellm.environment,
-                    **args.egress.variables(args.urls),
+                    **{
+                        key: value
+                        for key, value in args.egress.variables(args.urls).items()
+                        if key not in logins
+                    },
                     # Without it a failed migration exits 0 and the proxy starts on an old schema.
                     "ENFORCE_PRISMA_MIGRATION_CHECK": "true",
                     # Teams and keys are the stack's settings: nobody needs the UI, which would answer every client.
@@ -243,6 +248,7 @@ class LiteLLM(pulumi.ComponentResource):
                     "LITELLM_WORKER_STARTUP_HOOKS": f"{HOOK.stem}:install",
                     "PYTHONPATH": f"{_HOOKS_PATH}:{AUTHORITIES}" if args.egress.ca else _HOOKS_PATH,
                 },
+                **({"extraEnvVars": egress.logged_in(logins, args.secret.name)} if logins else {}),
                 "proxy_config": _proxy_config(args),
                 "resources": {
                     "requests": {"cpu": args.litellm.cpu, "memory": args.litellm.memory},

@@ -16,6 +16,7 @@ from components.gateway_secrets import GatewaySecrets, StoredSecret
 from components.salt_gate import salt_of_database
 from components.sync_gate import secret_synced
 from settings import Settings
+from settings.egress import PROXY_LOGIN
 from settings.litellm import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
 # What a person put into Secret Manager comes as an editor or a shell wrote it: a line end at its end (LiteLLM would
@@ -25,6 +26,8 @@ ONE_WORD = "^[!#-&(-~]+$"
 """A key: printable ASCII without spaces and quotes, what every HTTP header takes."""
 IN_A_URL = "^[A-Za-z0-9._~-]+$"
 """LiteLLM's chart writes the database's password into a URL as it is."""
+LOGIN = "^[A-Za-z0-9._~%!*+,;=&-]+:[A-Za-z0-9._~%!*+,;=&-]+$"
+"""User name and password, as a URL has them before the @."""
 ANYTHING = "(?s)."
 """The password of a Redis, which may be somebody else's, and a file such as a Google service account's: any text that is not empty."""
 DATABASE_OWNER = "litellm"
@@ -204,7 +207,9 @@ class SecretSync(pulumi.ComponentResource):
         )
         environment = {key: secrets.existing[secret] for key, secret in settings.engine_secrets.items()}
         self.engines = (
-            self._external_secret("vllm-environment", args.serving, environment, texts=environment)
+            self._external_secret(
+                "vllm-environment", args.serving, environment, texts=environment.keys() - {PROXY_LOGIN}
+            )
             if environment
             else None
         )
@@ -320,7 +325,7 @@ class SecretSync(pulumi.ComponentResource):
 def _form(key: str, form: str) -> str | None:
     """The form that the value of a key must have; None where it is taken to the byte."""
     # Credentials that LiteLLM has stored were encrypted with the salt as it is, a line end included.
-    return {"LITELLM_SALT_KEY": None, REDIS_PASSWORD: ANYTHING}.get(key, form)
+    return {"LITELLM_SALT_KEY": None, REDIS_PASSWORD: ANYTHING, PROXY_LOGIN: LOGIN}.get(key, form)
 
 
 def _shaped(key: str, form: str | None, secret_id: str) -> str:

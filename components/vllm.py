@@ -254,7 +254,13 @@ def _arguments(model: VllmModel, adapters: Sequence[str]) -> Iterator[str]:
 
 def _environment(model: VllmModel, args: VllmArgs) -> Iterator[Mapping[str, object]]:
     """The variables of a model's engines beside the chart's."""
-    yield from egress.listed(args.egress.variables(sorted(urls_in(model.environment))))
+    urls = sorted(urls_in(model.environment))
+    logins = args.egress.logins(urls)
+    if args.environment:
+        yield from egress.logged_in(logins, args.environment.name)
+    yield from egress.listed(
+        {key: value for key, value in args.egress.variables(urls).items() if key not in logins}
+    )
     if model.weights and "HF_HUB_OFFLINE" not in model.environment:
         yield from egress.listed({"HF_HUB_OFFLINE": "1"})
     if args.egress.ca:

@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from sandbox import emulators_daemon, gateway, latency, stack_file
+from sandbox.charts import installed
 from sandbox.cluster import control_plane
 from sandbox.environment import environment
 from sandbox.errors import SandboxError
@@ -150,6 +151,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "arguments", nargs="*", metavar="OPTION", help="of `python -m tools.validate`, after --"
     )
     commands.add_parser("report", parents=[common], help="write the page about the last up anew")
+    commands.add_parser(
+        "charts", parents=[common], help="compare the last up's charts with the contract charts"
+    )
     execute = commands.add_parser("exec", parents=[common], help="run one command in it: exec -- COMMAND")
     execute.add_argument("arguments", nargs="+", metavar="COMMAND")
     stockout = commands.add_parser(
@@ -205,6 +209,8 @@ def dispatch(options: argparse.Namespace) -> int:
         return 0
     if options.command == "report":
         return write_report(box)
+    if options.command == "charts":
+        return installed.compare_all(home)
     if options.command in ("stockout", "enable-api") and not home.cloud.exists():
         raise SandboxError(f"there is no sandbox at {home.root} yet: `make up` makes it.")
     if options.command == "enable-api":

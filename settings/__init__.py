@@ -28,7 +28,7 @@ from settings.base import (
 )
 from settings.capacity import Room
 from settings.deployment import Charts, Namespaces, Network, Timeouts
-from settings.egress import GOOGLE_APIS, STORAGE, Egress
+from settings.egress import GOOGLE_APIS, PROXY_LOGIN, STORAGE, Egress, without_a_login
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
 from settings.gke import Cluster, Gcp, GpuPool
@@ -251,6 +251,8 @@ class Settings(Section):
             secrets.variable(secret): secret for model in self.models for secret in model.secrets.values()
         }
         keys |= self.litellm.secret_environment
+        if login := self.egress.proxy_secret:
+            keys[PROXY_LOGIN] = login
         if password := self.litellm.shared_state.password_secret:
             keys[REDIS_PASSWORD] = password
         return keys
@@ -301,7 +303,8 @@ class Settings(Section):
     def engine_secrets(self) -> Mapping[str, str]:
         """Ids of the secrets in engines' environments, made elsewhere, by their keys in the engines' Secret."""
         ids = (secret for model in self.self_hosted.values() for secret in model.secret_environment.values())
-        return {secrets.variable(secret): secret for secret in ids}
+        login = self.egress.proxy_secret if self.self_hosted else None
+        return {secrets.variable(secret): secret for secret in ids} | ({PROXY_LOGIN: login} if login else {})
 
     @property
     def pooling(self) -> Set[str]:
@@ -379,6 +382,7 @@ class Settings(Section):
     @rule
     def backups_reach_their_bucket(self) -> Iterator[Violation]:
         backed_up = self.postgres.backups.method == "objectStore"
+        yield from without_a_login(self.egress, self.operators.external_secrets.install, backed_up)
         if backed_up and self.egress.ca and self.egress.by(STORAGE):
             yield Violation(
                 "egress.ca",
@@ -515,6 +519,7 @@ class Settings(Section):
         for name, secret in self.litellm.secret_environment.items():
             read[f"litellm.secretEnvironment.{name}"] = secret
         read["images.pullSecret"] = self.images.pull_secret
+        read["egress.proxySecret"] = self.egress.proxy_secret
         read["postgres.existing.passwordSecret"] = existing.password_secret if existing else None
         for index, model in enumerate(self.models):
             key = f"models[{index}]"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import StringConstraints
 
-from settings.base import Section, Violation, is_url, repeated, rule, setting
+from settings.base import SecretReference, Section, Violation, is_url, repeated, rule, setting
 from settings.tls import Certificates, address
 
 ProxyUrl = Annotated[
@@ -26,7 +26,11 @@ STORAGE, SECRETS, HUGGING_FACE = (
 )
 """What CloudNativePG's backups, External Secrets and engines ask."""
 GOOGLE_APIS = "googleapis.com"
-VARIABLES = r"(?i:(HTTPS?|ALL|NO)_PROXY)|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE"
+TOKENS = "https://sts.googleapis.com"
+"""What a client that logs in as its Kubernetes service account asks before Google's other APIs."""
+PROXY_LOGIN = "EGRESS_PROXY_LOGIN"
+"""The variable with what stands before the @ in a proxy's URL."""
+VARIABLES = rf"(?i:(HTTPS?|ALL|NO)_PROXY)|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|{PROXY_LOGIN}"
 """Environment variables that say what this section says: in a pod alone they would lead the cluster's own names to a proxy."""
 
 
@@ -37,13 +41,22 @@ class Egress(Section):
 
     http_proxy: ProxyUrl | None = setting(
         None,
-        about="Proxy that is asked for URLs of http, without credentials. Unset means none.",
+        about="Proxy that is asked for URLs of http, without credentials: proxySecret is for these. Unset means none.",
         write="httpProxy: http://proxy.example.com:3128",
     )
     https_proxy: ProxyUrl | None = setting(
         None,
-        about="Proxy that is asked for URLs of https, itself spoken to in plain HTTP, without credentials. Unset means none.",
+        about="Proxy that is asked for URLs of https, itself spoken to in plain HTTP, without credentials: proxySecret is for these. Unset "
+        "means none.",
         write="httpsProxy: http://proxy.example.com:3128",
+    )
+    proxy_secret: SecretReference | None = setting(
+        None,
+        about="Id of an existing Secret Manager secret, or `<id>/versions/<number>`, with the user name and the password for the proxies as a URL "
+        "has them before the @, `user:password`, other characters percent-encoded. LiteLLM and the engines log in with it. Unset means that "
+        "the proxies ask nobody who they are.",
+        otherwise="the proxies would let no request out",
+        write="proxySecret: egress-proxy",
     )
     no_proxy: list[str] = setting(
         default_factory=list,
@@ -90,6 +103,23 @@ class Egress(Section):
         private = sorted({host for host in hosts if (own := address(host)) and own.is_private})
         return {**given, "NO_PROXY": ",".join([*CLUSTER, *METADATA, *private, *self.no_proxy])}
 
+    def logins(self, urls: Sequence[str] = ()) -> Mapping[str, str]:
+        """Of `variables`, those that name a proxy which asks for a login, with the variable of the login in each."""
+        if not self.proxy_secret:
+            return {}
+        proxies = {name: value for name, value in self.variables(urls).items() if name != "NO_PROXY"}
+        return {name: proxy.replace("://", f"://$({PROXY_LOGIN})@", 1) for name, proxy in proxies.items()}
+
+    @rule
+    def a_login_is_for_a_proxy(self) -> Iterator[Violation]:
+        if self.proxy_secret and not (self.http_proxy or self.https_proxy):
+            yield Violation(
+                "proxySecret",
+                "there is no proxy",
+                "it would be ignored",
+                "httpsProxy or httpProxy, which say where the proxy is, or no proxySecret",
+            )
+
     @rule
     def hosts_are_what_every_client_reads(self) -> Iterator[Violation]:
         for index, host in enumerate(self.no_proxy):
@@ -126,6 +156,27 @@ class Egress(Section):
                     "no request would leave",
                     f"{key}: the proxy's address, as pods reach it",
                 )
+
+
+def without_a_login(egress: Egress, installs_external_secrets: bool, backed_up: bool) -> Iterator[Violation]:
+    """Who would have to ask a proxy that wants a login, and cannot be given it."""
+    if not egress.proxy_secret:
+        return
+    fix = f"egress.noProxy: [{GOOGLE_APIS}], and Private Google Access, by which nodes reach them themselves"
+    if installs_external_secrets and (egress.by(SECRETS) or egress.by(TOKENS)):
+        yield Violation(
+            "egress.proxySecret",
+            "External Secrets brings the login into the cluster, and would need it before that, to ask Google by the proxy",
+            "no secret would come, and no pod start",
+            fix,
+        )
+    if backed_up and (egress.by(STORAGE) or egress.by(TOKENS)):
+        yield Violation(
+            "egress.proxySecret",
+            "backups go to Cloud Storage by the proxy, and their sidecar reads a login when the database's pod starts, and no later one",
+            "with another password no WAL would be archived, until the volume is full",
+            fix,
+        )
 
 
 def _is_nowhere(own: ipaddress.IPv4Address) -> bool:

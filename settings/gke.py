@@ -207,11 +207,13 @@ class GpuPool(Section):
     image_type: Literal["COS_CONTAINERD", "UBUNTU_CONTAINERD"] = setting(
         "COS_CONTAINERD", about="Node image."
     )
-    driver_version: Literal["DEFAULT", "LATEST"] = setting(
-        "DEFAULT",
-        about="NVIDIA driver that GKE installs: DEFAULT, the cluster version's tried one, or LATEST, on COS_CONTAINERD alone. "
-        "vLLM's image is built with CUDA 13, which needs 580 or later; where DEFAULT is older, LATEST (docs/troubleshooting.md).",
+    driver_version: Literal["DEFAULT", "LATEST"] | None = setting(
+        None,
+        about="NVIDIA driver that GKE installs: LATEST, the newest that the cluster's version has, on COS_CONTAINERD alone, or DEFAULT, its tried "
+        "one, which may be older than vLLM's image needs (CUDA 13: 580 or later); a preview warns of it. Unset means LATEST on "
+        "COS_CONTAINERD and DEFAULT on UBUNTU_CONTAINERD.",
         otherwise="nodes would come up without a driver and offer no GPU",
+        write="driverVersion: DEFAULT",
     )
     spot: bool = setting(
         False, about="Use spot nodes: cheaper, but Google may take them away at any time.", write="spot: true"
@@ -257,6 +259,11 @@ class GpuPool(Section):
         about="Taint of the nodes.",
         write="taint: {key: nvidia.com/gpu, value: present, effect: NO_SCHEDULE}",
     )
+
+    @property
+    def driver(self) -> Literal["DEFAULT", "LATEST"]:
+        """The driver that GKE is told to install."""
+        return self.driver_version or ("LATEST" if self.image_type == "COS_CONTAINERD" else "DEFAULT")
 
     @property
     def machine(self) -> Machine | None:

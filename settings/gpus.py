@@ -15,6 +15,8 @@ LEAST_CAPABILITY = 7.5
 
 https://docs.nvidia.com/cuda/archive/13.0.2/cuda-toolkit-release-notes/ (Maxwell, Pascal and Volta are gone).
 """
+LEAST_DRIVER = 580
+"""Major version of NVIDIA's driver for CUDA 13: the same page, table 3."""
 _BFLOAT16 = 8.0
 """vllm/platforms/cuda.py, check_if_supports_dtype."""
 _QUANTIZATIONS: Mapping[str, float] = {

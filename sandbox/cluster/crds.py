@@ -2,7 +2,8 @@
 
 On GKE they arrive with the operators' charts. The contract charts do not carry them (they are megabytes), so
 the sandbox installs them at its start, and the program's edge "CRD served" is not proven with these. Other charts
-(`--charts upstream`, `--charts FOLDER`) bring them.
+(`--charts upstream`, `--charts FOLDER`) bring them. Each group of crds.json names its chart. `operator` stands where the
+proxy has no module of the operator's version: what the CRDs of an older module stand for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from sandbox.charts.compare import Crds
 from sandbox.cluster.client import Client
 from sandbox.errors import SandboxError
 from sandbox.paths import Home
@@ -65,6 +69,16 @@ def crds_served(api: Client, home: Home) -> bool:
     return set(_manifests(home)) <= _served(api)
 
 
+def of_chart(home: Home, chart: str) -> Crds | None:
+    """What the sandbox serves in a chart's stead, None where the chart has no CRDs. Needs `fetch_crds(home)` before."""
+    for group, pin in json.loads(PINS.read_text()).items():
+        if pin["chart"] == chart:
+            documents = yaml.load_all((home.crds / f"{group}.yaml").read_text(), Loader=yaml.CSafeLoader)
+            definitions = {document["metadata"]["name"]: document for document in documents if document}
+            return Crds(version=pin["version"], definitions=definitions)
+    return None
+
+
 def _manifests(home: Home) -> dict[str, str]:
     """Every CRD, as YAML by its name."""
     documents = (
@@ -95,7 +109,8 @@ def _served(api: Client) -> set[str]:
 
 def _cached(group: str, pin: dict[str, Any]) -> Path:
     directory = cache() / "crds"
-    file = directory / f"{group}-{fingerprint(json.dumps(pin))}.yaml"
+    content = {key: pin[key] for key in ("module", "version", "sum", "files")}
+    file = directory / f"{group}-{fingerprint(json.dumps(content))}.yaml"
     if file.exists():
         return file
     with locked(directory), workspace(directory) as work:
@@ -134,6 +149,6 @@ def _download(pin: dict[str, Any], work: str) -> Path:
     if module["Sum"] != pin["sum"]:
         raise SandboxError(
             f"{target} is not the pinned module: its sum is {module['Sum']}, {PINS.name} says {pin['sum']}. "
-            "Do not use it: find out who changed it."
+            "Write the new sum there if you have just raised the version. Else do not use it: find out who changed it."
         )
     return Path(module["Dir"])

@@ -102,6 +102,9 @@ def rendered(changes: Mapping[str, Any] | None = None) -> Pod:
     config = maps["litellm-config"]["config.yaml"]
     names = re.findall(r"os\.environ/(\w+)", config)
     environment = {name: f"value-of-{name}" for name in names} | values["envVars"]
+    for variable in values.get("extraEnvVars", ()):  # $(NAME) as Kubernetes reads it: of what stands before
+        text = variable.get("value") or f"value-of-{variable['name']}"
+        environment[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda name: environment[name[1]], text)
     return Pod(config, here(environment | {"PROXY_MASTER_KEY": "sk-master", "LITELLM_SALT_KEY": "salt"}))
 
 

@@ -1,10 +1,12 @@
-"""An HTTP proxy that looks into TLS, as many networks have one: it records what it is asked for, and answers for every host.
+"""An HTTP proxy that asks for a login and looks into TLS, as many networks have one: it records what it is asked for, and answers
+for every host.
 
 It knows CONNECT, and requests in plain HTTP for any host; both end at one upstream.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import threading
@@ -22,11 +24,24 @@ class ForwardProxy:
 
 
 @contextlib.contextmanager
-def forwarding(tls_port: int) -> Generator[ForwardProxy]:
-    """Lead each CONNECT to a port of this machine, where TLS is answered, until the block ends."""
+def forwarding(tls_port: int, login: str) -> Generator[ForwardProxy]:
+    """Lead each CONNECT to a port of this machine, where TLS is answered, until the block ends.
+
+    Who does not log in as `login`, `user:password`, is refused and not recorded.
+    """
+    wanted = f"Basic {base64.b64encode(login.encode()).decode()}"
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def parse_request(self) -> bool:
+            if not super().parse_request():
+                return False
+            if self.headers.get("Proxy-Authorization") == wanted:
+                return True
+            self.close_connection = True
+            self.send_error(407)
+            return False
 
         def do_CONNECT(self) -> None:
             running.asked.append(self.path)

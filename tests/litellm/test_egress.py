@@ -1,4 +1,5 @@
-"""A proxy on the way out that looks into TLS, on the real LiteLLM: what goes by it, what does not, and whom TLS believes."""
+"""A proxy on the way out that asks for a login and looks into TLS, on the real LiteLLM: what goes by it, what does not, and whom
+TLS believes."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import pytest
 
 from components import egress
 from components.litellm import HOOK
+from settings.egress import PROXY_LOGIN
 from tests.litellm.conftest import rendered
 from tests.litellm.driver import Proxy, proxy
 from tests.litellm.environment import python
@@ -23,6 +25,7 @@ from tests.support.certificates import Authority
 from tests.support.engine import COSTS, HOSTED, run_program
 
 NAMED = "http://proxy.example.com:3128"
+LOGIN, WRITTEN = "gateway:s3cret@home", "gateway:s3cret%40home"
 DIRECT = "http://127.0.0.1:9"
 """A private address of the settings, whose port is the upstream's here."""
 HOSTS = ("api.anthropic.com", "api.openai.com", "models.example.com", "storage.example.com")
@@ -50,7 +53,13 @@ class Outside:
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     folder, authority, tls_port = tmp_path_factory.mktemp("egress"), Authority(), free_port()
-    section = {"httpProxy": NAMED, "httpsProxy": NAMED, "noProxy": ["corp.invalid"], "ca": authority.pem}
+    section = {
+        "httpProxy": NAMED,
+        "httpsProxy": NAMED,
+        "proxySecret": "egress-proxy",
+        "noProxy": ["corp.invalid", "googleapis.com"],
+        "ca": authority.pem,
+    }
     changes = {"models": MODELS, "litellm": {"retries": 0}, "egress": section}
     pod = rendered(changes)
     files = run_program(changes).one("ConfigMap", "gateway-litellm-authorities").inputs["data"]
@@ -60,9 +69,13 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     with (
         serving() as upstream,
         terminated(tls_port, urlsplit(upstream.url).port or 0, authority.server(folder, *HOSTS)),
-        forwarding(tls_port) as way,
+        forwarding(tls_port, LOGIN) as way,
     ):
-        environment = {name: value.replace(NAMED, way.url) for name, value in pod.environment.items()}
+        found = {urlsplit(NAMED).netloc: urlsplit(way.url).netloc, f"value-of-{PROXY_LOGIN}": WRITTEN}
+        environment = dict(pod.environment)
+        for placeholder, real in found.items():
+            environment = {name: value.replace(placeholder, real) for name, value in environment.items()}
+        assert environment["HTTPS_PROXY"] == way.url.replace("://", f"://{WRITTEN}@")
         environment["PYTHONPATH"] = f"{HOOK.parent}:{folder}"
         config = folder / "config.yaml"
         config.write_text(pod.config.replace(DIRECT, upstream.url))
@@ -111,6 +124,15 @@ def test_requests_believes_it_too(outside: Outside) -> None:
     )
     assert done.stdout.strip() == "200", done.stderr[-500:]
     assert outside.way.asked[-1] == "storage.example.com:443"
+
+
+def test_who_does_not_log_in_is_let_out_nowhere(outside: Outside) -> None:
+    """The proxy does ask."""
+    before = [*outside.way.asked]
+    stranger = dict(outside.environment) | {"HTTPS_PROXY": outside.way.url}
+    done = subprocess.run([python(), "-c", READS], env=stranger, capture_output=True, text=True, check=False)
+    assert "407" in done.stderr
+    assert outside.way.asked == before
 
 
 COUNTS = "import os, ssl, certifi; read = lambda f: ssl.create_default_context(cafile=f).cert_store_stats()['x509_ca']; print(read(os.environ['SSL_CERT_FILE']) - read(certifi.where()))"

@@ -194,6 +194,8 @@ def test_charts_of_a_folder_bring_their_crds(empty: Sandbox, tmp_path: Path) -> 
     for chart, group in (("external-secrets", "external-secrets"), ("cloudnative-pg", "cnpg")):
         shutil.copy(empty.home.crds / f"{group}.yaml", charts / chart / "crds.yaml")
         (charts / chart / "templates" / "crds.yaml").write_text('{{ .Files.Get "crds.yaml" }}')
+    for described in charts.glob("*/Chart.yaml"):
+        described.write_text(described.read_text().replace("Contract chart:", "A copy:"))
     empty.up("--charts", str(charts)).succeeded()
     brought = {
         item["metadata"]["name"]: item["metadata"]["annotations"] for item in api.get(definitions)["items"]
@@ -201,3 +203,11 @@ def test_charts_of_a_folder_bring_their_crds(empty: Sandbox, tmp_path: Path) -> 
     assert brought["externalsecrets.external-secrets.io"]["meta.helm.sh/release-name"] == "external-secrets"
     assert brought["clusters.postgresql.cnpg.io"]["meta.helm.sh/release-name"] == "cnpg"
     assert not [name for name in brought if name.endswith("cert-manager.io")]
+
+    compared = empty.run("charts").failed().text
+    for chart in ("cloudnative-pg 0.28.3", "litellm-helm 1.89.2", "vllm-stack 0.1.12"):
+        assert f"{chart}: as the contract chart" in compared
+    assert "external-secrets 2.6.0: differs" in compared
+    # Which only a chart with CRDs of its own would read.
+    unread = "  external-secrets crds.annotations.helm.sh/resource-policy: the program gives it, and no template reads it"
+    assert [line for line in compared.splitlines() if line.startswith("  ")] == [unread]

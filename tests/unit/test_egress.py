@@ -18,7 +18,7 @@ from components import egress
 from sandbox.network.policies import End, Policies
 from settings.egress import Egress
 from tests.support.certificates import Authority
-from tests.support.engine import COSTS, EVERYTHING, SETTINGS, Recording, run_program
+from tests.support.engine import COSTS, EVERYTHING, SETTINGS, Mocks, Recording, run_program
 
 CA = Authority().pem
 ADDRESS = "10.40.0.3"
@@ -39,8 +39,9 @@ MODELS = [
 
 
 def run(**section: Any) -> Recording:
-    proxies = {"httpProxy": PROXY, "httpsProxy": PROXY}
-    return run_program({**EVERYTHING, "models": MODELS, "egress": {**proxies, **section}})
+    egress = {"httpProxy": PROXY, "httpsProxy": PROXY, **section}
+    google = Mocks(versions=[("egress-proxy", "4")])
+    return run_program({**EVERYTHING, "models": MODELS, "egress": egress}, google)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +186,45 @@ def read(section: Mapping[str, Any], **others: Any) -> settings.Settings:
 
 
 OBJECTS = {"backups": {"method": "objectStore"}}
+LOGIN = {"httpsProxy": PROXY, "proxySecret": "egress-proxy"}
+ELSEWHERE = {"operators": {"externalSecrets": {"install": False}}}
+
+
+@pytest.fixture(scope="module")
+def logging_in() -> Recording:
+    return run(proxySecret="egress-proxy/versions/4", noProxy=["googleapis.com"])
+
+
+def test_the_login_comes_from_a_secret_that_no_value_holds(logging_in: Recording) -> None:
+    proxy = PROXY.replace("://", "://$(EGRESS_PROXY_LOGIN)@")
+    litellm = values(logging_in, "litellm")
+    assert not {"HTTP_PROXY", "HTTPS_PROXY"} & litellm["envVars"].keys()
+    assert litellm["envVars"]["NO_PROXY"].startswith(OURS)
+    for variables, secret in (
+        (litellm["extraEnvVars"], "litellm-secrets"),
+        (engine(logging_in)["env"], "vllm-environment"),
+    ):
+        # Kubernetes puts in what stands before in the list alone.
+        assert variables[0]["name"] == "EGRESS_PROXY_LOGIN"
+        assert variables[0]["valueFrom"] == {"secretKeyRef": {"name": secret, "key": "EGRESS_PROXY_LOGIN"}}
+        found = {variable["name"]: variable.get("value") for variable in variables}
+        assert len(found) == len(variables)
+        assert (found["HTTP_PROXY"], found["HTTPS_PROXY"]) == (proxy, proxy)
+        brought = logging_in.one("ExternalSecret", f"gateway-secret-sync-{secret}").inputs["spec"]
+        (read,) = [one["remoteRef"] for one in brought["data"] if one["secretKey"] == "EGRESS_PROXY_LOGIN"]
+        assert read == {"key": "egress-proxy", "version": "4"}
+        assert "[A-Za-z0-9._~%!*+,;=&-]+:" in brought["target"]["template"]["data"]["EGRESS_PROXY_LOGIN"]
+    restarted = (litellm["podAnnotations"], engine(logging_in)["podAnnotations"])
+    for given, secret in zip(restarted, ("litellm-secrets", "vllm-environment"), strict=True):
+        assert "egress-proxy=4" in given[f"llm-gateway/{secret}"]
+    # They ask Google without the proxy.
+    assert "EGRESS_PROXY_LOGIN" not in json.dumps(values(logging_in, "external-secrets"))
+
+
+def test_policies_know_the_proxy_that_wants_a_login(logging_in: Recording) -> None:
+    found = Policies([policy.inputs for policy in logging_in.all("NetworkPolicy")])
+    for name in ("litellm", "engine"):
+        assert found.allow(PODS[name], End(ADDRESS), 3128), name
 
 
 @pytest.mark.parametrize(
@@ -201,9 +241,36 @@ OBJECTS = {"backups": {"method": "objectStore"}}
         ({"noProxy": ["a.b"]}, {}, "egress.noProxy", "there is no proxy"),
         ({"ca": "-----BEGIN CERTIFICATE-----"}, {}, "egress.ca", "no certificate can be read"),
         ({"httpsProxy": PROXY, "ca": CA}, {"postgres": OBJECTS}, "egress.ca", "by the proxy"),
+        ({"proxySecret": "egress-proxy"}, {}, "egress.proxySecret", "there is no proxy"),
+        (LOGIN | {"proxySecret": "me:secret"}, {}, "egress.proxySecret", "String should match"),
+        (LOGIN, {}, "egress.proxySecret", "External Secrets brings the login"),
+        (
+            LOGIN | {"noProxy": ["secretmanager.googleapis.com"]},
+            {},
+            "egress.proxySecret",
+            "External Secrets brings the",
+        ),
+        (
+            LOGIN,
+            ELSEWHERE | {"postgres": OBJECTS},
+            "egress.proxySecret",
+            "backups go to Cloud Storage by the proxy",
+        ),
+        (
+            {**LOGIN, "noProxy": ["googleapis.com"], "proxySecret": "litellm-salt-key"},
+            {},
+            "egress.proxySecret",
+            "the gateway's own secret",
+        ),
         *(
             ({}, {"litellm": {"environment": {name: "x"}}}, f"litellm.environment.{name}", "from the program")
-            for name in ("HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+            for name in (
+                "HTTPS_PROXY",
+                "no_proxy",
+                "SSL_CERT_FILE",
+                "REQUESTS_CA_BUNDLE",
+                "EGRESS_PROXY_LOGIN",
+            )
         ),
     ],
 )
@@ -219,6 +286,8 @@ def test_refused(section: Mapping[str, Any], others: Mapping[str, Any], key: str
         ({"ca": CA}, {"postgres": OBJECTS}),
         ({"httpsProxy": PROXY, "ca": CA, "noProxy": ["storage.googleapis.com"]}, {"postgres": OBJECTS}),
         ({"httpsProxy": "http://squid.proxy.svc.cluster.local:3128"}, {"postgres": OBJECTS}),
+        (LOGIN, ELSEWHERE),
+        (LOGIN | {"noProxy": ["googleapis.com"]}, {"postgres": OBJECTS}),
     ],
 )
 def test_taken(section: Mapping[str, Any], others: Mapping[str, Any]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pulumi
 import pytest
 
 import settings
 from settings.machines import CAPABILITIES, MACHINES
 from tests.support.engine import SETTINGS, run_program
 from tools.explain.advice import advise
+from versions import VLLM_IMAGE
 
 MODEL = SETTINGS["models"][0]
 T4 = {"machineType": "n1-standard-8", "accelerator": "nvidia-tesla-t4"}
@@ -86,13 +88,37 @@ def test_engines_must_fit_a_new_machine_as_told() -> None:
 def test_a_new_machine_is_warned_of(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pulumi
-
     said: list[str] = []
     monkeypatch.setattr(pulumi.log, "warn", lambda message, *_: said.append(message))
     pool = run_program({"gpuPool": NEW | TOLD}).one("NodePool", "gateway-gpu-pool-nodes")
     assert pool.inputs["nodeConfig"]["machineType"] == "g9-standard-48"
     assert [text for text in said if "g9-standard-48 is new to this version" in text]
+
+
+@pytest.mark.parametrize(
+    ("pool", "driver", "fix"),
+    [
+        ({}, "LATEST", None),
+        ({"driverVersion": "LATEST"}, "LATEST", None),
+        ({"driverVersion": "DEFAULT"}, "DEFAULT", "leave driverVersion off"),
+        ({"imageType": "UBUNTU_CONTAINERD"}, "DEFAULT", "imageType: COS_CONTAINERD"),
+    ],
+)
+def test_a_driver_that_may_be_too_old_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, pool: dict[str, Any], driver: str, fix: str | None
+) -> None:
+    """GKE's DEFAULT is older than CUDA 13 needs on some versions, and no list says on which."""
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", lambda message, *_: said.append(message))
+    made = run_program({"gpuPool": pool}).one("NodePool", "gateway-gpu-pool-nodes").inputs["nodeConfig"]
+    (accelerator,) = made["guestAccelerators"]
+    assert accelerator["gpuDriverInstallationConfig"]["gpuDriverVersion"] == driver
+    warned = [text for text in said if "gpuPool.driverVersion" in text]
+    assert len(warned) == (1 if fix else 0)
+    for text in warned:
+        assert f"older than 580, which CUDA 13 of {VLLM_IMAGE} needs" in text
+        assert fix
+        assert text.endswith(f"If they do, {fix}.") or f"If they do, {fix}, whose newest" in text
 
 
 def test_an_old_driver_is_named() -> None:

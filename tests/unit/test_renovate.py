@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import versions
+from sandbox.cluster.crds import PINS
 from sandbox.paths import REPOSITORY
 
 CONFIG: dict[str, Any] = json.loads((REPOSITORY / "renovate.json").read_text())
@@ -70,6 +71,49 @@ def test_every_chart_and_image_is_found_once() -> None:
     text = (REPOSITORY / "versions.py").read_text()
     expected = [*map(chart, versions.CHARTS), *map(image, versions.IMAGES)]
     assert by_name(found("versions.py", text)) == by_name(expected)
+
+
+OPERATORS = {
+    versions.LITELLM_CHART: versions.LITELLM_IMAGE,
+    versions.CNPG_CHART: versions.CNPG_IMAGE,
+    versions.BARMAN_PLUGIN_CHART: versions.BARMAN_PLUGIN_IMAGE,
+    versions.CERT_MANAGER_CHART: versions.CERT_MANAGER_IMAGE,
+    versions.EXTERNAL_SECRETS_CHART: versions.EXTERNAL_SECRETS_IMAGE,
+}
+"""The image that a chart runs by default; vllm-stack names none."""
+
+
+@pytest.mark.parametrize("pinned", versions.CHARTS, ids=lambda pinned: pinned.name)
+def test_a_contract_chart_is_raised_with_what_it_stands_for(pinned: versions.Chart) -> None:
+    path = f"sandbox/charts/{pinned.name}/Chart.yaml"
+    expected = [chart(pinned), *([image(OPERATORS[pinned])] if pinned in OPERATORS else [])]
+    assert by_name(found(path, (REPOSITORY / path).read_text())) == by_name(expected)
+
+
+def test_the_crds_are_of_the_operators_that_are_deployed() -> None:
+    """`make up` serves them; Renovate does not raise them, as the module's sum stands beside its version."""
+    tags = {chart.name: image.tag.removeprefix("v") for chart, image in OPERATORS.items()}
+    for group, pin in json.loads(PINS.read_text()).items():
+        stands_for = pin.get("operator", pin["version"]).removeprefix("v")
+        assert stands_for == tags[pin["chart"]], f"raise {group} in crds.json, as CONTRIBUTING.md says"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "lock"),
+    [
+        ("pyproject.toml", "requirements-dev.txt"),
+        ("sandbox/containers/litellm.in", "sandbox/containers/litellm.txt"),
+        ("sandbox/containers/programs.in", "sandbox/containers/programs.txt"),
+    ],
+)
+def test_what_is_raised_is_locked(manifest: str, lock: str) -> None:
+    """Else the tests would run with the version before."""
+    pattern = r"^\W*([\w.-]+)(?:\[\w+\])?==([\w.]+)"
+    pinned, locked = (
+        set(re.findall(pattern, (REPOSITORY / file).read_text(), re.MULTILINE)) for file in (manifest, lock)
+    )
+    assert pinned
+    assert pinned - locked == set(), f"{lock} is of other versions: run `make lock`"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,11 @@ RUNS: list[Mapping[str, Any]] = [
     },
     {
         "gpuPool": {"machineType": "g9-standard-48", "machineCpus": 48, "machineMemory": "180Gi"},
+        "egress": {
+            "httpsProxy": "http://10.40.0.3:3128",
+            "noProxy": ["googleapis.com"],
+            "proxySecret": "egress-proxy",
+        },
     },
 ]
 """Settings that together take every branch of the program."""

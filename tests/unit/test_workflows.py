@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+import versions
 from sandbox.paths import REPOSITORY
 from sandbox.toolchain.build import Manifest
 from tests.support.driver import NOT_IN_GIT
@@ -61,7 +63,7 @@ def step_named(file: str, name: str) -> dict[str, Any]:
 
 
 def test_the_workflows_are_there() -> None:
-    known = ["deploy", "drift", "nightly", "preview", "rehearse", "release"]
+    known = ["bumps", "deploy", "drift", "nightly", "preview", "rehearse", "release"]
     assert [path.stem for path in WORKFLOWS] == known
 
 
@@ -287,6 +289,53 @@ def test_a_pull_request_gets_lint_and_the_whole_suite() -> None:
     # A job's condition is the nightly run's alone: that checks no style.
     conditions = {name: job["if"] for name, job in content["jobs"].items() if "if" in job}
     assert conditions == {"checks": "${{ !inputs.real }}"}
+
+
+def test_a_pull_request_that_raises_a_pin_is_rehearsed_with_what_it_raises() -> None:
+    content = load(GITHUB / "workflows/bumps.yml")
+    (paths,) = content["on"]["pull_request"].values()
+    for pinned in (
+        "versions.py",
+        "pyproject.toml",
+        "sandbox/cluster/crds.json",
+        "sandbox/charts/vllm-stack/Chart.yaml",
+    ):
+        assert any(fnmatchcase(pinned, path) for path in paths), pinned
+    for path in paths:
+        assert list(REPOSITORY.glob(path)), f"{path} is no path of this repository"
+    rehearsal = content["jobs"]["rehearse"]
+    assert rehearsal == {"uses": "./.github/workflows/rehearse.yml", "with": {"real": True}}
+
+
+def test_upstream_charts_are_compared_with_the_contract_charts() -> None:
+    up = load(GITHUB / "workflows/rehearse.yml")["jobs"]["up"]
+    assert up["env"]["OPTIONS"] == "${{ inputs.real && '--charts upstream' || '' }}"
+    runs = [(step.get("if"), step["run"]) for step in up["steps"] if "run" in step]
+    assert runs == [
+        (None, 'make up "STACK=$STACK" "OPTIONS=$OPTIONS"'),
+        ("inputs.real", '.venv/bin/python -m sandbox charts --stack "$STACK"'),
+        ("always()", "make down"),
+    ]
+
+
+@pytest.mark.parametrize("missing", [None, versions.VALKEY_IMAGE])
+def test_an_image_that_cannot_be_had_fails_and_is_named(
+    tmp_path: Path, missing: versions.Image | None
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\n[ "$1 $2" = "manifest inspect" ] && [ "$3" != "{missing}" ] && echo "$3" >> {tmp_path}/asked\n'
+    )
+    docker.chmod(0o700)
+    script = step_named("workflows/bumps.yml", "Every image is in its registry")["run"]
+    shutil.copy(REPOSITORY / "versions.py", tmp_path)
+    done = run(tmp_path, script, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found = [str(image) for image in versions.IMAGES if image != missing]
+    assert (tmp_path / "asked").read_text().split() == found
+    assert done.returncode == (1 if missing else 0), done.stderr
+    assert re.findall("::error::(.*) of versions.py was not found", done.stdout) == [str(missing)] * bool(
+        missing
+    )
 
 
 def test_the_nightly_run_takes_the_versions_that_the_program_is_written_for(tmp_path: Path) -> None:

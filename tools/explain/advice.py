@@ -150,7 +150,7 @@ ADVICE = (
     Advice(
         "NVIDIA driver on your system is too old|driver version is insufficient for CUDA|unsupported display driver",
         "the nodes' NVIDIA driver is older than the CUDA of vLLM's image needs",
-        "set gpuPool.driverVersion: LATEST, on COS_CONTAINERD, or upgrade the cluster; meanwhile "
+        "leave gpuPool.driverVersion and imageType off, which means driverVersion: LATEST on COS_CONTAINERD, or upgrade the cluster; meanwhile "
         'VLLM_ENABLE_CUDA_COMPATIBILITY: "1" in vllm.environment',
     ),
     Advice(
