@@ -22,9 +22,18 @@ from components.secret_sync import SyncedSecret
 from components.valkey import PORT as VALKEY_PORT
 from components.valkey import Valkey
 from components.workload import named
-from settings import gateway, modes
+from settings import modes
 from settings.deployment import Charts
 from settings.egress import Egress
+from settings.litellm import (
+    DATABASE_CONNECTIONS,
+    PROXY_MASTER_KEY,
+    REDIS_PASSWORD,
+    UPSTREAM_API_KEY,
+    Fallbacks,
+)
+from settings.litellm import LiteLLM as LiteLLMSettings
+from settings.models import Model
 from settings.secrets import variable
 from versions import LITELLM_CHART, LITELLM_IMAGE
 
@@ -95,13 +104,13 @@ class LiteLLMArgs:
     account: pulumi.Input[str]
     member: pulumi.Input[str]
     vertex_projects: Sequence[str]
-    models: Sequence[gateway.Model]
+    models: Sequence[Model]
     groups: Mapping[str, Sequence[str]]
     vllm_url: pulumi.Input[str] | None
     valkey: Valkey | None
     database: Database
     secret: SyncedSecret
-    litellm: gateway.LiteLLM
+    litellm: LiteLLMSettings
     egress: Egress
     urls: Sequence[str]
     charts: Charts
@@ -180,7 +189,7 @@ class LiteLLM(pulumi.ComponentResource):
                 **args.images.values,
                 "serviceAccount": {"create": False, "name": account.metadata.name},
                 "masterkeySecretName": args.secret.name,
-                "masterkeySecretKey": gateway.PROXY_MASTER_KEY,
+                "masterkeySecretKey": PROXY_MASTER_KEY,
                 "environmentSecrets": [args.secret.name],
                 "db": {
                     "useExisting": True,
@@ -313,13 +322,13 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
         ],
         "general_settings": {
             **args.litellm.general_settings,
-            "master_key": f"os.environ/{gateway.PROXY_MASTER_KEY}",
+            "master_key": f"os.environ/{PROXY_MASTER_KEY}",
             "allow_requests_on_db_unavailable": args.litellm.serve_without_database,
             # LiteLLM writes what fails into the same table. The default runs a day after each start, so never where
             # pods live shorter.
             "maximum_spend_logs_retention_period": args.litellm.spend_log_retention,
             "maximum_spend_logs_cleanup_cron": "*/10 * * * *",
-            "database_connection_pool_limit": gateway.DATABASE_CONNECTIONS,
+            "database_connection_pool_limit": DATABASE_CONNECTIONS,
             # Where a client asks for no usage, LiteLLM would count tokens itself: a guess for budgets.
             "always_include_stream_usage": True,
         },
@@ -337,7 +346,7 @@ def _proxy_config(args: LiteLLMArgs) -> dict[str, object]:
     return config | {"litellm_settings": settings, "router_settings": router}
 
 
-def _fallbacks(fallbacks: gateway.Fallbacks) -> dict[str, object]:
+def _fallbacks(fallbacks: Fallbacks) -> dict[str, object]:
     """Fallbacks as the router reads them; without any for a kind of error it takes those for all errors."""
 
     def listed(by_alias: Mapping[str, list[str]]) -> list[dict[str, list[str]]]:
@@ -366,7 +375,7 @@ def _redis(args: LiteLLMArgs) -> dict[str, object]:
     if state.username:
         where["username"] = state.username
     if args.valkey or state.password_secret:
-        where["password"] = f"os.environ/{gateway.REDIS_PASSWORD}"
+        where["password"] = f"os.environ/{REDIS_PASSWORD}"
     if state.tls in ("verify-ca", "verify-full"):
         where |= {
             "ssl": True,  # its asynchronous client takes ssl: false for TLS, too
@@ -379,7 +388,7 @@ def _redis(args: LiteLLMArgs) -> dict[str, object]:
 
 
 def route(
-    model: gateway.Model, vllm_url: pulumi.Input[str] | None, replicas: int, groups: Sequence[str] = ()
+    model: Model, vllm_url: pulumi.Input[str] | None, replicas: int, groups: Sequence[str] = ()
 ) -> dict[str, object]:
     """A `model_list` entry, https://docs.litellm.ai/docs/proxy/configs; `groups` are those that it is in."""
     params: dict[str, object] = {
@@ -396,13 +405,13 @@ def route(
         params |= {
             "model": f"{'jina_ai' if reranks else 'hosted_vllm'}/{model.vllm.model}",
             "api_base": vllm_url,
-            "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
+            "api_key": f"os.environ/{UPSTREAM_API_KEY}",
         }
     elif model.adapter:
         params |= {
             "model": f"hosted_vllm/{model.adapter.model}",
             "api_base": vllm_url,
-            "api_key": f"os.environ/{gateway.UPSTREAM_API_KEY}",
+            "api_key": f"os.environ/{UPSTREAM_API_KEY}",
         }
     elif model.hosted:
         params |= {**model.hosted.params, "model": model.hosted.model}

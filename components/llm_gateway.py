@@ -339,8 +339,8 @@ class LlmGateway(pulumi.ComponentResource):
                 account=account,
                 member=cluster.member(settings.namespaces.gateway, account),
                 vertex_projects=settings.vertex_projects,
-                models=settings.served,
-                groups=settings.groups,
+                models=settings.routes.served,
+                groups=settings.routes.groups,
                 vllm_url=vllm.url if vllm else None,
                 valkey=valkey,  # what replicas count together
                 database=database,  # the migration connects at once
@@ -385,7 +385,7 @@ class LlmGateway(pulumi.ComponentResource):
                 }
                 | {"existing"},
             ),
-            model_aliases=list(settings.aliases),
+            model_aliases=list(settings.routes.aliases),
             secret_names={
                 use: secret.name
                 for use, secret in (

@@ -16,7 +16,7 @@ from components.gateway_secrets import GatewaySecrets, StoredSecret
 from components.salt_gate import salt_of_database
 from components.sync_gate import secret_synced
 from settings import Settings
-from settings.gateway import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
+from settings.litellm import PROXY_MASTER_KEY, REDIS_PASSWORD, UPSTREAM_API_KEY
 
 # What a person put into Secret Manager comes as an editor or a shell wrote it: a line end at its end (LiteLLM would
 # send it in a header, and Postgres take it as part of the password), a byte order mark before it, quotes around it.

@@ -17,7 +17,7 @@ from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
 from settings import tenants, wildcards
-from settings.gateway import PROXY_MASTER_KEY
+from settings.litellm import PROXY_MASTER_KEY
 from settings.tenants import MANAGED_BY
 from versions import LITELLM_IMAGE
 

@@ -12,7 +12,7 @@ from components.image_source import ImageSource
 from components.pod_security import RESTRICTED
 from components.secret_sync import SyncedSecret
 from components.workload import named
-from settings.gateway import REDIS_PASSWORD
+from settings.litellm import REDIS_PASSWORD
 from versions import VALKEY_IMAGE
 
 SERVICE = "valkey"

@@ -22,9 +22,9 @@ from components.workload import Workload
 from settings.base import urls_in
 from settings.deployment import Charts
 from settings.egress import Egress
-from settings.gateway import VllmModel
 from settings.names import VLLM_RELEASE as RELEASE
 from settings.secrets import variable
+from settings.vllm import VllmModel
 from versions import VLLM_CHART, VLLM_IMAGE, VLLM_ROUTER_IMAGE
 
 ENGINE = Workload("vllm-engine", {"environment": "engine"})

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import adapters, gpu_parts, gpus, modes, secrets, stack_text, tenants, wildcards
+from settings import gpu_parts, gpus, modes, secrets, stack_text, tenants
 from settings.base import (
     Section,
     Violation,
@@ -26,25 +26,22 @@ from settings.base import (
     setting,
     urls_in,
 )
+from settings.capacity import Room
 from settings.deployment import Charts, Namespaces, Network, Timeouts
 from settings.egress import GOOGLE_APIS, STORAGE, Egress
 from settings.errors import SettingsError, broken_rules, readable, refused_settings
 from settings.flat import nested
-from settings.gateway import (
-    DATABASE_CONNECTIONS,
-    REDIS_PASSWORD,
-    ROLLOUT_PODS,
-    LiteLLM,
-    Model,
-    VllmModel,
-)
 from settings.gke import Cluster, Gcp, GpuPool
 from settings.images import Images
+from settings.litellm import DATABASE_CONNECTIONS, REDIS_PASSWORD, ROLLOUT_PODS, LiteLLM
+from settings.models import Model
 from settings.names import LONGEST
 from settings.operators import Operators
 from settings.postgres import MAX_WAL_GIB, WAL_SHARE, Postgres
+from settings.routes import Routes
 from settings.secrets import Secrets
 from settings.tenants import Team, VirtualKey
+from settings.vllm import VllmModel
 from versions import EXTERNAL_SECRETS_IMAGE
 
 PROJECT = "llm-gateway"
@@ -54,8 +51,6 @@ hosted model, whose prices are in the record, and 2.6 kB for others and for fail
 are deleted and that autovacuum has not removed yet."""
 OTHER_CONNECTIONS = 15
 """Connections of the migration, the standbys, CloudNativePG's manager and exporter, and three for superusers."""
-IMAGE_GB = 25
-"""GB of a node's disk that vLLM's unpacked image and the node's own system take, rounded up."""
 
 
 class Settings(Section):
@@ -187,6 +182,64 @@ class Settings(Section):
                 )
 
     @property
+    def routes(self) -> Routes:
+        """Which models answer for an alias."""
+        return Routes(self.models)
+
+    @property
+    def rooms(self) -> Sequence[Room]:
+        """The pools with the models that run on them."""
+        keyed = {f"models[{index}].vllm": model.vllm for index, model in enumerate(self.models)}
+        models = {key: model for key, model in keyed.items() if model}
+        return [
+            Room(key, pool, {of: model for of, model in models.items() if self.pool_of(model) is pool})
+            for key, pool in self.pools.items()
+        ]
+
+    @rule
+    def engines_fit_a_node(self) -> Iterator[Violation]:
+        for room in self.rooms:
+            yield from room.too_small_nodes()
+
+    @rule
+    def the_gpus_can_do_that(self) -> Iterator[Violation]:
+        for room in self.rooms:
+            yield from gpus.broken(room.models, room.pool.accelerator, room.key)
+            yield from gpu_parts.broken(room.models, room.pool, room.key)
+
+    @rule
+    def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
+        for room in self.rooms:
+            yield from room.too_small_disks()
+
+    @rule
+    def cache_disks_fit_the_machine(self) -> Iterator[Violation]:
+        for room in self.rooms:
+            yield from room.disks_without_a_machine()
+
+    @rule
+    def engines_fit_the_pool(self) -> Iterator[Violation]:
+        for room in self.rooms:
+            yield from room.too_few_nodes()
+
+    @rule
+    def engines_of_a_node_fit_together(self) -> Iterator[Violation]:
+        for room in self.rooms:
+            yield from room.too_many_together()
+
+    @rule
+    def deployments_are_told_apart(self) -> Iterator[Violation]:
+        yield from self.routes.undecided()
+
+    @rule
+    def aliases_make_one_thing(self) -> Iterator[Violation]:
+        yield from self.routes.mixed(self.litellm.fallbacks)
+
+    @rule
+    def fallbacks_answer(self) -> Iterator[Violation]:
+        yield from self.routes.unanswered(self.litellm.fallbacks)
+
+    @property
     def self_hosted(self) -> Mapping[str, VllmModel]:
         """The models that vLLM serves, by their names among its objects."""
         return {model.vllm_name: model.vllm for model in self.models if model.vllm}
@@ -250,149 +303,15 @@ class Settings(Section):
         ids = (secret for model in self.self_hosted.values() for secret in model.secret_environment.values())
         return {secrets.variable(secret): secret for secret in ids}
 
-    @rule
-    def deployments_are_told_apart(self) -> Iterator[Violation]:
-        for alias, places in self.deployments.items():
-            models = [self.models[place] for place in places]
-            orders = [model.order for model in models]
-            if len(models) == 1:
-                for field in ("weight", "order"):
-                    if getattr(models[0], field):
-                        yield Violation(
-                            f"models[{places[0]}].{field}",
-                            f"no other model has the alias {alias!r}",
-                            "it would be ignored",
-                            f"no {field}, or another model with this alias",
-                        )
-            elif None in orders and set(orders) != {None}:
-                yield Violation(
-                    "models",
-                    f"of the models with the alias {alias!r} some have an order",
-                    "LiteLLM would never ask the others",
-                    "an order for each of them, or for none",
-                )
-            elif any(model.weight is None and orders.count(model.order) > 1 for model in models):
-                yield Violation(
-                    "models",
-                    f"two models have the alias {alias!r}, and nothing says which of them gets how many requests",
-                    "LiteLLM would spread requests over both, by their limits or evenly",
-                    "a different alias for each model, or a weight, or orders that differ",
-                )
-
-    @rule
-    def aliases_make_one_thing(self) -> Iterator[Violation]:
-        makes = {alias: [model.makes for model in of] for alias, of in self.offered.items()}
-        kinds = {alias: {modes.kind(mode) for mode in of} for alias, of in makes.items()}
-        for alias, of in kinds.items():
-            if len(of) > 1:
-                yield Violation(
-                    "models",
-                    f"of the models with the alias {alias!r} one makes {makes[alias][0]}, and another {makes[alias][-1]}",
-                    "requests would go to models that do not take them",
-                    "a different alias for each of them",
-                )
-        for kind, given in self.litellm.fallbacks.given.items():
-            for alias, others in given.items():
-                for other in others:
-                    if (
-                        not kinds.get(alias, set()) & kinds.get(other, set())
-                        and {alias, other} <= kinds.keys()
-                    ):
-                        yield Violation(
-                            f"litellm.fallbacks.{kind}.{alias}",
-                            f"{alias!r} makes {makes[alias][0]}, and {other!r} {makes[other][0]}",
-                            "the fallback would refuse every request",
-                            f"models that make {makes[alias][0]}, too",
-                        )
-
     @property
     def pooling(self) -> Set[str]:
         """Names, among vLLM's objects, of the models that it serves with its pooling runner."""
         return {model.vllm_name for model in self.models if model.vllm and model.makes in modes.POOLING}
 
     @property
-    def served(self) -> Sequence[Model]:
-        """The models with those that wildcards stand for. An entry with the name itself comes before a wildcard, and among
-        wildcards the longer one before the shorter."""
-
-        def is_anothers(member: Model, model: Model) -> bool:
-            longer = (other.alias for other in self.models if len(other.alias) > len(model.alias))
-            return member.alias in self.deployments or any(
-                wildcards.matches(member.alias, alias) for alias in longer
-            )
-
-        return [
-            member
-            for model in self.models
-            for member in model.members
-            if member is model or not is_anothers(member, model)
-        ]
-
-    @property
-    def offered(self) -> Mapping[str, Sequence[Model]]:
-        """The served models by alias."""
-        found: dict[str, list[Model]] = {}
-        for model in self.served:
-            found.setdefault(model.alias, []).append(model)
-        return found
-
-    @property
-    def groups(self) -> Mapping[str, Sequence[str]]:
-        """LiteLLM's names of the wildcards that an alias is in, by alias."""
-        wild = [model.alias for model in self.models if model.alias.endswith(wildcards.SIGN)]
-        return {
-            alias: [wildcards.group(name) for name in dict.fromkeys(wild) if wildcards.matches(alias, name)]
-            for alias in (self.offered if wild else ())
-        }
-
-    @property
-    def aliases(self) -> Sequence[str]:
-        """The models' aliases; those that one can chat with come first, for who asks the first one."""
-        chats = {alias for alias, of in self.offered.items() if of[0].makes in modes.TEXT}
-        return sorted(self.offered, key=lambda alias: alias not in chats)
-
-    @property
-    def deployments(self) -> Mapping[str, Sequence[int]]:
-        """Places in `models` by alias."""
-        found: dict[str, list[int]] = {}
-        for place, model in enumerate(self.models):
-            found.setdefault(model.alias, []).append(place)
-        return found
-
-    @rule
-    def fallbacks_answer(self) -> Iterator[Violation]:
-        costs = {alias: any(not model.free for model in of) for alias, of in self.offered.items()}
-        for kind, given in self.litellm.fallbacks.given.items():
-            for alias, others in given.items():
-                key = f"litellm.fallbacks.{kind}.{alias}"
-                for name in [alias, *others]:
-                    if name not in costs:
-                        yield Violation(
-                            key,
-                            f"no model has the alias {name!r}",
-                            "the request would fail in its place",
-                            f"one of {', '.join(self.deployments)}"
-                            + (", a wildcard's models by their names" if self.groups else ""),
-                        )
-                if alias in others or not others or repeated(others):
-                    yield Violation(
-                        key,
-                        f"the fallbacks of {alias!r} are {', '.join(others) or 'none'}",
-                        "the request would fail where it has failed before",
-                        "other models, each once, or leave the entry out",
-                    )
-                if paid := [other for other in others if costs.get(other) and costs.get(alias) is False]:
-                    yield Violation(
-                        key,
-                        f"{alias!r} is free, and {paid[0]!r} is not",
-                        "LiteLLM compares no budget for a free model: whoever is over theirs would go on spending",
-                        "fallbacks that are free, or costs for the model",
-                    )
-
-    @property
     def adapters(self) -> Mapping[str, Sequence[str]]:
         """The repositories of the adapters that a self-hosted model's engines serve, by its name among vLLM's objects."""
-        found = adapters.by_base(self.models)
+        found = self.routes.adapters
         return {
             model.vllm_name: found[model.alias]
             for model in self.models
@@ -406,7 +325,7 @@ class Settings(Section):
 
     @rule
     def adapters_are_served(self) -> Iterator[Violation]:
-        yield from adapters.broken(self.models)
+        yield from self.routes.unserved_adapters()
 
     @rule
     def vllm_names_differ(self) -> Iterator[Violation]:
@@ -419,125 +338,6 @@ class Settings(Section):
                 "one's Deployment, Service and claim would overwrite the others'",
                 f"vllm.name: {name[: LONGEST - 2].strip('-')}-2, for one of them",
             )
-
-    @rule
-    def engines_fit_a_node(self) -> Iterator[Violation]:
-        for index, model in enumerate(self.models):
-            if not model.vllm:
-                continue
-            pool, key = self.pool_of(model.vllm), f"models[{index}].vllm"
-            machine, at = pool.machine, self._key_of(pool)
-            if model.vllm.gpus > gpu_parts.per_node(pool):
-                yield Violation(
-                    f"{key}.gpus",
-                    f"the engine asks for {model.vllm.gpus} GPUs, a node of {at} has {pool.accelerator_count}",
-                    "the engine would fit no node and stay Pending",
-                    f"gpus: {pool.accelerator_count}, or a larger {at}.machineType",
-                )
-            if machine and model.vllm.cpu >= machine.cpus:
-                yield Violation(
-                    f"{key}.cpu",
-                    f"the engine asks for {model.vllm.cpu} cores, {pool.machines} has {machine.cpus} "
-                    "and GKE keeps some",
-                    "the engine would fit no node and stay Pending",
-                    f"cpu: {max(1, machine.cpus - 2)}, or a larger {at}.machineType",
-                )
-            if machine and gibibytes(model.vllm.memory) > machine.memory * 0.9:
-                yield Violation(
-                    f"{key}.memory",
-                    f"the engine asks for {model.vllm.memory}, {pool.machines} has {machine.memory:g}Gi "
-                    "and GKE keeps some",
-                    "the engine would fit no node and stay Pending",
-                    f"memory: {int(machine.memory / 2)}Gi, or a larger {at}.machineType",
-                )
-
-    @rule
-    def the_gpus_can_do_that(self) -> Iterator[Violation]:
-        for key, pool in self.pools.items():
-            on_it = {
-                index: model.vllm
-                for index, model in enumerate(self.models)
-                if model.vllm and self.pool_of(model.vllm) is pool
-            }
-            yield from gpus.broken(on_it, pool.accelerator, key)
-            yield from gpu_parts.broken(on_it, pool, key)
-
-    @rule
-    def caches_fit_a_nodes_disk(self) -> Iterator[Violation]:
-        for index, model in enumerate(self.models):
-            if not model.vllm or model.vllm.cache != "ephemeral" or model.vllm.weights:
-                continue
-            pool = self.pool_of(model.vllm)
-            if pool.autopilot:
-                yield Violation(
-                    f"models[{index}].vllm.cache",
-                    "Autopilot gives a pod 1 GiB of its node's disk, and the chart has no key to ask for more",
-                    "GKE would evict each engine while it downloads the model",
-                    "cache: disk, cache: shared, or weights: gs://<bucket>/<folder>",
-                )
-                continue
-            engines = max(1, gpu_parts.per_node(pool) // model.vllm.gpus)
-            # A disk's GB are decimal; the kubelet evicts pods when less than a tenth of it is free.
-            needed = (engines * gibibytes(model.vllm.cache_size) * 2**30 / 1e9 + IMAGE_GB) / 0.9
-            if needed > pool.disk_size_gb:
-                yield Violation(
-                    f"models[{index}].vllm.cacheSize",
-                    f"{engines} engine(s) with {model.vllm.cache_size} of weights each, and the image's {IMAGE_GB} GB, "
-                    f"do not fit a node's disk of {pool.disk_size_gb} GB",
-                    "the node would run out of disk and evict the engine",
-                    f"{self._key_of(pool)}.diskSizeGb: {ceil(needed)}, a smaller cacheSize, or cache: disk",
-                )
-
-    @rule
-    def cache_disks_fit_the_machine(self) -> Iterator[Violation]:
-        for index, model in enumerate(self.models):
-            pool = self.pool_of(model.vllm) if model.vllm else self.gpu_pool
-            machine = pool.machine
-            disk = model.vllm and model.vllm.cache == "disk" and model.vllm.cache_storage_class is None
-            if disk and machine and machine.hyperdisk_only:
-                yield Violation(
-                    f"models[{index}].vllm.cacheStorageClass",
-                    f"{pool.machines} takes no Persistent Disk, which the cluster's default class makes",
-                    "the engine's volume could not be attached, and the engine would stay Pending",
-                    "cacheStorageClass: a class of type hyperdisk-balanced or hyperdisk-ml, or cache: ephemeral",
-                )
-
-    @rule
-    def engines_fit_the_pool(self) -> Iterator[Violation]:
-        for key, pool in self.pools.items():
-            engines = [model.vllm for model in self.models if model.vllm and self.pool_of(model.vllm) is pool]
-            asked = sum(engine.gpus * engine.replicas for engine in engines)
-            gpus_per_node = gpu_parts.per_node(pool)
-            if asked > pool.max_nodes * gpus_per_node and not pool.autopilot:
-                yield Violation(
-                    f"{key}.maxNodes",
-                    f"the models ask for {asked} GPUs, {pool.max_nodes} node(s) have "
-                    f"{pool.max_nodes * gpus_per_node}",
-                    "an engine would stay Pending and `up` would wait for it until its timeout",
-                    f"maxNodes: {-(-asked // gpus_per_node)}, or fewer replicas",
-                )
-
-    @rule
-    def engines_of_a_node_fit_together(self) -> Iterator[Violation]:
-        """Those that a node must take at least, for all to find one."""
-        for key, pool in self.pools.items():
-            engines = [model.vllm for model in self.models if model.vllm and self.pool_of(model.vllm) is pool]
-            sizes = sorted(gibibytes(engine.memory) for engine in engines for _ in range(engine.replicas))
-            together = ceil(len(sizes) / pool.max_nodes)
-            machine = pool.machine
-            if machine is None or pool.autopilot or together < 2:
-                continue
-            needed = sum(sizes[:together])
-            if needed > machine.memory * 0.9:
-                yield Violation(
-                    f"{key}.machineType",
-                    f"{together} engines share a node and ask for {needed:g}Gi, {pool.machine_type} has {machine.memory:g}Gi and GKE keeps some",
-                    "an engine would stay Pending and `up` would wait for it until its timeout",
-                    f"a larger machineType, less memory for each engine, or maxNodes: {pool.max_nodes + 1}",
-                )
-
-    def _key_of(self, pool: GpuPool) -> str:
-        return next(key for key, used in self.pools.items() if used is pool)
 
     @rule
     def records_fit_the_database(self) -> Iterator[Violation]:
@@ -666,7 +466,7 @@ class Settings(Section):
     @rule
     def tenants_fit_together(self) -> Iterator[Violation]:
         elsewhere = {secret_and_version(reference)[0] for reference in self.made_elsewhere}
-        aliases = dict.fromkeys([*self.deployments, *self.offered])
+        aliases = dict.fromkeys([*self.routes.deployments, *self.routes.offered])
         prefix = self.secrets.prefix
         ids = frozenset(secret.removeprefix(prefix) for secret in elsewhere if secret.startswith(prefix))
         yield from tenants.broken(self.teams or [], self.virtual_keys or [], list(aliases), ids)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from settings import vllm_arguments
 from settings.base import Violation
-from settings.gateway import VllmModel
 from settings.gke import GpuPool
 from settings.machines import PARTITIONS
+from settings.vllm import VllmModel
 
 _OPTION = "gpu-memory-utilization"
 
@@ -19,10 +19,10 @@ def per_node(pool: GpuPool) -> int:
     return pool.accelerator_count * parts * (pool.sharing.clients if pool.sharing else 1)
 
 
-def broken(models: Mapping[int, VllmModel], pool: GpuPool, key: str) -> Iterator[Violation]:
+def broken(models: Mapping[str, VllmModel], pool: GpuPool, key: str) -> Iterator[Violation]:
     """What is wrong with the parts, and with engines that run on them.
 
-    `models` are those on the pool, by their places in `models`; `key` is the pool's.
+    `models` are those on the pool, by their keys; `key` is the pool's.
     """
     sizes = PARTITIONS.get(pool.accelerator, {})
     if pool.partition and pool.partition not in sizes:
@@ -36,17 +36,17 @@ def broken(models: Mapping[int, VllmModel], pool: GpuPool, key: str) -> Iterator
             if sizes
             else f"no partition; {', '.join(PARTITIONS)} have some",
         )
-    for index, model in models.items():
+    for place, model in models.items():
         if (pool.partition or pool.sharing) and model.gpus > 1:
             yield Violation(
-                f"models[{index}].vllm.gpus",
+                f"{place}.gpus",
                 f"the engine asks for {model.gpus}, and {key} gives each engine a part of one GPU",
                 "GKE lets no pod have two shares, and vLLM computes on one partition alone",
                 "gpus: 1, or a pool of whole GPUs",
             )
         if pool.sharing and not _takes_its_part(model.extra_args, pool.sharing.clients):
             yield Violation(
-                f"models[{index}].vllm.extraArgs",
+                f"{place}.extraArgs",
                 f"{pool.sharing.clients} engines share a GPU of {key}, whose memory is not divided, and vLLM takes most of it",
                 "the engines that start later would end at once for lack of memory",
                 f'extraArgs: ["--{_OPTION}", "{0.9 / pool.sharing.clients:.2f}"], or less',

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from settings import vllm_arguments
 from settings.base import Violation
-from settings.gateway import VllmModel
 from settings.machines import CAPABILITIES
+from settings.vllm import VllmModel
 from versions import VLLM_IMAGE
 
 LEAST_CAPABILITY = 7.5
@@ -32,10 +32,10 @@ _QUANTIZATIONS: Mapping[str, float] = {
 _ENDS = "each engine would end at once and start again for ever"
 
 
-def broken(models: Mapping[int, VllmModel], accelerator: str, pool: str) -> Iterator[Violation]:
+def broken(models: Mapping[str, VllmModel], accelerator: str, pool: str) -> Iterator[Violation]:
     """What the engines ask of a pool's GPUs, and these have not. A GPU that is new to us is taken for one that has all.
 
-    `models` are those that run on the pool, by their places in `models`; `pool` is its key.
+    `models` are those that run on the pool, by their keys; `pool` is its key.
     """
     capability = CAPABILITIES.get(accelerator)
     if capability is None:
@@ -48,11 +48,11 @@ def broken(models: Mapping[int, VllmModel], accelerator: str, pool: str) -> Iter
             "accelerator: nvidia-tesla-t4, nvidia-l4 or a later one, with a machineType that carries it",
         )
         return
-    for index, model in models.items():
+    for place, model in models.items():
         for option, value, least in _asked(model.extra_args):
             if capability < least:
                 yield Violation(
-                    f"models[{index}].vllm.extraArgs",
+                    f"{place}.extraArgs",
                     f"--{option} {value} needs compute capability {least}, and {accelerator} has {capability}",
                     _ENDS,
                     "--dtype half, or none"

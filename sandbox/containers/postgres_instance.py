@@ -189,13 +189,13 @@ class Instance:
         )
         return done.stdout.strip()
 
-    def position(self) -> int:
-        """How much of the WAL a standby has, in bytes."""
-        return int(
-            self.query(
-                "SELECT COALESCE(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_current_wal_lsn()) - '0/0'"
-            )
-        )
+    def replication(self) -> dict[str, Any]:
+        """How much of the WAL a standby has, in bytes, and whether it still receives any."""
+        has, receives = self.query(
+            "SELECT COALESCE(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_current_wal_lsn()) - '0/0', "
+            "EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
+        ).split("|")
+        return {"position": int(has), "receives": receives == "t"}
 
     def accepts(self) -> bool:
         """Whether the server takes connections."""
@@ -343,7 +343,7 @@ class _Probes(BaseHTTPRequestHandler):
         text = b""
         try:
             if self.path == "/pg/status" and well:
-                text = json.dumps({"position": self.instance.position()}).encode()
+                text = json.dumps(self.instance.replication()).encode()
             elif self.path.startswith("/pg/backup/"):
                 self.instance.back_up(self.path.rpartition("/")[2])
                 text = b"{}"

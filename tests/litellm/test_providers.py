@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.litellm import route
-from settings.gateway import Model
+from settings.models import Model
 from tests.litellm import asked, providers
 from tests.litellm.environment import python
 

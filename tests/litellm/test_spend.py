@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from components.litellm import route
-from settings.gateway import Model
+from settings.models import Model
 from settings.prices import MOST
 from tests.litellm import prices
 from tests.litellm.environment import python

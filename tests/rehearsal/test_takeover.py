@@ -7,11 +7,16 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from sandbox.cluster import control_plane
 from sandbox.cluster.client import Client
 from sandbox.paths import REPOSITORY
 from tests.rehearsal.test_secrets_life import ADOPT, in_cluster, stored, values, volumes
 from tests.support.driver import Result, Sandbox
+from tests.support.load import failures, loading
+from tests.support.sandboxes import Sandboxes
+from tests.support.serving import PODS_RUN, new_keys
 from tests.support.waiting import wait_for
 
 Json = dict[str, Any]
@@ -121,8 +126,17 @@ def take_over(sandbox: Sandbox, *options: str) -> Result:
     return sandbox.run("exec", "--", *line, *options)
 
 
+@pytest.fixture
+def own_dev(sandboxes: Sandboxes) -> Iterator[Sandbox]:
+    """Dev with pods that run."""
+    with sandboxes.served() as sandbox:
+        sandbox.up().succeeded()
+        yield sandbox
+
+
+@PODS_RUN
 def test_what_argo_cd_installed_becomes_this_programs(own_dev: Sandbox) -> None:
-    own_dev.run("start").succeeded()
+    keys = new_keys(own_dev, 2)
     kept, rows, claims = values(own_dev), stored(own_dev), volumes(own_dev)
     become_argo_cds(own_dev)
     differ(own_dev)
@@ -142,17 +156,37 @@ def test_what_argo_cd_installed_becomes_this_programs(own_dev: Sandbox) -> None:
     assert "Deployment llm-gateway/litellm is managed by Argo CD's Application llm-gateway/gateway" in refused
     assert "meta.helm.sh/release-name" not in own_dev.get(PROXY)["metadata"]["annotations"]
     control_plane.api(own_dev.home).send("DELETE", f"{APPLICATIONS}/gateway", {})
-    print(take_over(own_dev).succeeded().text)
+    with loading(own_dev.run("url").succeeded().text.strip(), keys) as answers:
+        wait_for(lambda: len(answers) > 5, 60)
+        become_ours(own_dev)
+        assert values(own_dev) == kept == in_cluster(own_dev)
+        assert stored(own_dev) == rows
+        assert volumes(own_dev) == claims
+        assert {path: own_dev.get(path)["metadata"]["uid"] for path in uids} == uids
+        finish(own_dev)
+        so_far = len(answers)
+        wait_for(lambda: len(answers) > so_far + 5, 60)
+    print(f"{len(answers)} requests: {failures(answers)}")
+    assert not failures(answers)
+    assert {path: own_dev.get(path)["metadata"]["uid"] for path in uids} == uids
 
+    own_dev.configure({"llm-gateway:recover": False})
+    own_dev.up().succeeded()
+    assert own_dev.changed("up") == {}
+
+
+def become_ours(own_dev: Sandbox) -> None:
+    """Take over, bring up, and mend what that names."""
+    print(take_over(own_dev).succeeded().text)
     print(own_dev.up().failed().text)
     own_dev.mend()
     print(own_dev.up().succeeded().text)
     assert not {step.op for step in own_dev.steps("up")} & {"replace", "create-replacement", "delete"}
-    assert values(own_dev) == kept == in_cluster(own_dev)
-    assert stored(own_dev) == rows
-    assert volumes(own_dev) == claims
-    assert {path: own_dev.get(path)["metadata"]["uid"] for path in uids} == uids
     assert "FROM_GITOPS" in json.dumps(own_dev.get(PROXY)["spec"])
+
+
+def finish(own_dev: Sandbox) -> None:
+    """Take away what only the GitOps tool had said."""
     finished = take_over(own_dev, "--finish").succeeded().text
     assert "Deployment llm-gateway/litellm: changed" in finished
     assert "Service llm-gateway/litellm: as it was" in finished
@@ -160,7 +194,3 @@ def test_what_argo_cd_installed_becomes_this_programs(own_dev: Sandbox) -> None:
     parameters = own_dev.get(DATABASE)["spec"]["postgresql"]["parameters"]
     assert "work_mem" not in parameters
     assert parameters["max_connections"] != "77"
-
-    own_dev.configure({"llm-gateway:recover": False})
-    own_dev.up().succeeded()
-    assert own_dev.changed("up") == {}

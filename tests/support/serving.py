@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from components.litellm import PORT
+from sandbox.cluster.status import holds
 from sandbox.network.addresses import Network, available
 from tests.support.driver import Result, Sandbox
 from tests.support.waiting import wait_for
@@ -86,8 +87,8 @@ def new_keys(sandbox: Sandbox, number: int) -> list[str]:
 
 
 def proxies(sandbox: Sandbox) -> dict[str, str]:
-    """The address in the API of each of the proxy's pods; the migration's has their label, too."""
-    pods = sandbox.running("llm-gateway", "litellm")
+    """The address in the API of each of the proxy's pods that are ready; the migration's has their label, too."""
+    pods = [pod for pod in sandbox.running("llm-gateway", "litellm") if holds(pod, "Ready")]
     found = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in pods}
     return {name: address for name, address in found.items() if "migrations" not in name}
 

@@ -31,27 +31,27 @@ def changed(alias: str | None = None, model: str | None = None, **more: Any) -> 
 
 def test_it_is_each_listed_model_but_for_those_with_an_entry() -> None:
     made = parsed(OWN, WILD)
-    assert len(made.aliases) == len(made.served) > 50
-    assert {"openai/gpt-4o", MINI, "openai/text-embedding-3-small"} <= {*made.aliases}
-    assert all(model.listed_prices for model in made.served if model.hosted)
-    (own,) = made.offered["openai/gpt-4o"]
+    assert len(made.routes.aliases) == len(made.routes.served) > 50
+    assert {"openai/gpt-4o", MINI, "openai/text-embedding-3-small"} <= {*made.routes.aliases}
+    assert all(model.listed_prices for model in made.routes.served if model.hosted)
+    (own,) = made.routes.offered["openai/gpt-4o"]
     assert own.endpoint
-    assert made.offered["openai/tts-1"][0].makes == "audio_speech"
+    assert made.routes.offered["openai/tts-1"][0].makes == "audio_speech"
 
 
 def test_an_alias_may_have_another_beginning() -> None:
     made = parsed(changed("all/gpt-4o*", "openai/gpt-4o*"))
-    assert "all/gpt-4o-mini" in made.aliases
-    (model,) = made.offered["all/gpt-4o-mini"]
+    assert "all/gpt-4o-mini" in made.routes.aliases
+    (model,) = made.routes.offered["all/gpt-4o-mini"]
     assert model.hosted
     assert model.hosted.model == MINI
 
 
 def test_the_longer_wildcard_comes_first() -> None:
     made = parsed(WILD, changed("openai/gpt-4o*", "openai/gpt-4o*", rpm=5))
-    assert [model.rpm for model in made.offered[MINI]] == [5]
-    assert [model.rpm for model in made.offered["openai/gpt-4.1"]] == [None]
-    assert made.groups[MINI] == ["every openai/", "every openai/gpt-4o"]
+    assert [model.rpm for model in made.routes.offered[MINI]] == [5]
+    assert [model.rpm for model in made.routes.offered["openai/gpt-4.1"]] == [None]
+    assert made.routes.groups[MINI] == ["every openai/", "every openai/gpt-4o"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Failover: which standby takes over, and the labels by which the Services find the primary.
 
-The most advanced ready standby is chosen at once, as with failoverDelay 0. What it does not do: wait for WAL receivers to
-stop, look at zones, or fence the old primary, which is made a standby again when it comes back.
+The most advanced ready standby is chosen once no standby receives WAL any more, as with failoverDelay 0: one that went on
+would be ahead of a new primary, and could not follow it. What it does not do: look at zones, or fence the old primary,
+which is made a standby again when it comes back.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ def failing_over(cluster: Json, pods: Sequence[Json]) -> str | None:
     }
     if primary in ready:
         return None
-    advanced = {name: position(pod) for name, pod in ready.items() if runs(pod["status"].get("podIP", ""))}
-    if not advanced:
+    asked = {
+        name: ask(pod, "/pg/status") for name, pod in ready.items() if runs(pod["status"].get("podIP", ""))
+    }
+    standbys = {name: answer for name, answer in asked.items() if answer}
+    if not standbys or any(answer["receives"] for answer in standbys.values()):
         return None
-    best = max(advanced, key=lambda name: (advanced[name], name))
-    return best if advanced[best] >= 0 else None
+    return max(standbys, key=lambda name: (standbys[name]["position"], name))
 
 
 def label_roles(api: Watched, cluster: Json, pods: Sequence[Json]) -> None:
@@ -43,8 +46,3 @@ def label_roles(api: Watched, cluster: Json, pods: Sequence[Json]) -> None:
         role = "primary" if pod["metadata"]["name"] == primary else "replica"
         if pod["metadata"].get("labels", {}).get(INSTANCE_ROLE) != role:
             api.patch("Pod", pod, {"metadata": {"labels": {INSTANCE_ROLE: role, "role": role}}})
-
-
-def position(pod: Json) -> int:
-    """How much of the WAL an instance has, in bytes; -1 where it does not say."""
-    return (ask(pod, "/pg/status") or {"position": -1})["position"]
