@@ -172,6 +172,8 @@ def test_an_object_that_the_state_does_not_know_is_taken_over_by_its_mark(empty:
     text = empty.up().failed().text
     assert "Namespace vllm already exists and carries no mark of a stack" in text
     assert "Namespace llm-gateway was left by an interrupted `up` of this stack" in text
+    # The create that follows finds it and does not fail.
+    assert any(resource["urn"].endswith("::gateway-namespaces-gateway") for resource in empty.resources())
     for owner in ("llm-gateway/other/gateway-namespaces-serving", "llm-gateway/dev/renamed"):
         body = {"metadata": {"annotations": {"llm-gateway/owner": owner}}}
         api.send("PATCH", "/api/v1/namespaces/vllm", body, "application/merge-patch+json")
