@@ -26,10 +26,6 @@ def _variables(**variables: str) -> Json:
     return {"envVars": variables}
 
 
-def _server(option: str) -> Json:
-    return {"args": ["--config", "/etc/litellm/config.yaml", option]}
-
-
 VARIANTS: Mapping[str, Json] = {
     "no other setting: how exact this is": {},
     "log level WARNING": _variables(LITELLM_LOG="WARNING"),
@@ -44,7 +40,6 @@ VARIANTS: Mapping[str, Json] = {
     "30 database connections": _general(database_connection_pool_limit=30),
     "no shared state": _litellm(cache=None, cache_params=None),
     "garbage collected every 10,000 objects": _variables(PYTHON_GC_THRESHOLD="10000,50,50"),
-    "served by granian": _server("--run_granian"),
     "health checks of the model": _general(background_health_checks=True),
 }
 """JSON merge patches of the chart's values."""
