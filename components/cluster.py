@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 import pulumi_gcp as gcp
+import pulumi_kubernetes as kubernetes
 
 from components.apis import disabled
 from components.cluster_requirements import endpoint, require
@@ -82,6 +83,21 @@ def lookup_cluster(settings: Settings, provider: gcp.Provider) -> ClusterHandle:
             where.project,
         ),
         node_pools=found.node_pools.apply(_labels),
+    )
+
+
+def kubernetes_provider(name: str, cluster: ClusterHandle) -> kubernetes.Provider:
+    """The provider that the gateway's objects in the cluster need.
+
+    It creates by server-side apply: a preview then knows from the first update on what a dropped field leads to, and a
+    create can take over what an interrupted one left. What it may take over is looked at before (ownership.py).
+    """
+    return kubernetes.Provider(
+        name,
+        kubeconfig=cluster.kubeconfig,
+        cluster_identifier=cluster.id,
+        upsert_existing_objects=True,
+        enable_patch_force=True,
     )
 
 
