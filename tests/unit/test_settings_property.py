@@ -208,7 +208,10 @@ def test_accepted_settings_register(sections: dict[str, Any]) -> None:
     named = re.findall(r'"([\w-]+)/versions/([0-9]+)"', json.dumps(sections))
     if named:
         sections.get("secrets", {}).pop("saltCopy", None)
-    recording = run_program({**absent, **sections}, Mocks(versions=named))
+    google = Mocks(versions=named)
+    # The cluster is what its pool says.
+    google.cluster = {"enableAutopilot": sections.get("gpuPool", {}).get("autopilot", False)}
+    recording = run_program({**absent, **sections}, google)
     # Several deployments may share an alias.
     assert sorted(recording.outputs["modelAliases"]) == sorted(
         {model["alias"] for model in sections["models"]}
