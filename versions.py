@@ -60,6 +60,7 @@ CERT_MANAGER_WEBHOOK_IMAGE = Image("quay.io/jetstack/cert-manager-webhook", "v1.
 CERT_MANAGER_CAINJECTOR_IMAGE = Image("quay.io/jetstack/cert-manager-cainjector", "v1.21.1")
 CERT_MANAGER_ACMESOLVER_IMAGE = Image("quay.io/jetstack/cert-manager-acmesolver", "v1.21.1")
 EXTERNAL_SECRETS_IMAGE = Image("ghcr.io/external-secrets/external-secrets", "v2.6.0")
+CLOUD_SQL_PROXY_IMAGE = Image("gcr.io/cloud-sql-connectors/cloud-sql-proxy", "2.25.0")
 VALKEY_IMAGE = Image("valkey/valkey", "8.1.9")
 VLLM_IMAGE = Image("vllm/vllm-openai", "v0.23.0")
 VLLM_ROUTER_IMAGE = Image("lmcache/lmstack-router", "0.1.9.dev9-g37bafbcf5.d20260107")
@@ -83,6 +84,7 @@ IMAGES = (
     CERT_MANAGER_CAINJECTOR_IMAGE,
     CERT_MANAGER_ACMESOLVER_IMAGE,
     EXTERNAL_SECRETS_IMAGE,
+    CLOUD_SQL_PROXY_IMAGE,
     VALKEY_IMAGE,
     VLLM_IMAGE,
     VLLM_ROUTER_IMAGE,

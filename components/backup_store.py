@@ -14,6 +14,7 @@ from components.cluster import ClusterHandle
 from components.owner import LABEL, refuse_what_is_not_ours
 from settings.egress import Egress
 from settings.postgres import Backups
+from settings.prerequisites import BUCKET_VIEWER
 
 OBJECT_STORE = "litellm-pg-backups"
 ROLES = {
@@ -148,7 +149,7 @@ class BackupStore(pulumi.ComponentResource):
             raise pulumi.RunError(
                 f"The bucket {bucket} could not be looked up, so it may be somebody else's: a bucket's name is unique among "
                 f"all users of Google Cloud. If it is not in {self._project}, give this stack another name: "
-                "llm-gateway:postgres.backups.bucket. If it is, whoever runs this needs roles/storage.bucketViewer. "
+                f"llm-gateway:postgres.backups.bucket. If it is, whoever runs this needs {BUCKET_VIEWER}. "
                 f"Google's answer: {str(error)[:300]}"
             ) from error
         refuse_what_is_not_ours(

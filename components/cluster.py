@@ -9,10 +9,13 @@ from typing import Any
 
 import pulumi
 import pulumi_gcp as gcp
+import pulumi_kubernetes as kubernetes
 
+from components.apis import disabled
 from components.cluster_requirements import endpoint, require
 from settings import Settings
 from settings.gke import Cluster
+from settings.prerequisites import AUTH_PLUGIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +58,16 @@ def lookup_cluster(settings: Settings, provider: gcp.Provider) -> ClusterHandle:
     """Find the cluster that the settings name, or the stack that they name, in the project of the secrets unless another is.
 
     The invoke fails with Google's error when there is none. Raises pulumi.RunError when the stack named has no such
-    outputs, or the cluster lacks what the settings need.
+    outputs, or the cluster lacks what the settings need, or an API is not enabled.
     """
     where = _ClusterName.of(settings.cluster, settings.gcp.project)
     invoke = pulumi.InvokeOutputOptions(provider=provider)
-    found = gcp.container.get_cluster_output(
+    cluster = gcp.container.get_cluster_output(
         project=where.project, location=where.location, name=where.name, opts=invoke
-    ).apply(lambda cluster: require(cluster, settings))
+    )
+    off = disabled(settings, where.project, provider)
+    # Both are asked at once: the provider collects lookups of APIs for seconds.
+    found = cluster.apply(lambda cluster: off.apply(lambda off: require(cluster, settings, off)))
     number = gcp.organizations.get_project_output(project_id=where.project, opts=invoke).number
 
     return ClusterHandle(
@@ -77,6 +83,21 @@ def lookup_cluster(settings: Settings, provider: gcp.Provider) -> ClusterHandle:
             where.project,
         ),
         node_pools=found.node_pools.apply(_labels),
+    )
+
+
+def kubernetes_provider(name: str, cluster: ClusterHandle) -> kubernetes.Provider:
+    """The provider that the gateway's objects in the cluster need.
+
+    It creates by server-side apply: a preview then knows from the first update on what a dropped field leads to, and a
+    create can take over what an interrupted one left. What it may take over is looked at before (ownership.py).
+    """
+    return kubernetes.Provider(
+        name,
+        kubeconfig=cluster.kubeconfig,
+        cluster_identifier=cluster.id,
+        upsert_existing_objects=True,
+        enable_patch_force=True,
     )
 
 
@@ -137,10 +158,10 @@ def _kubeconfig(cluster: gcp.container.GetClusterResult, kind: str) -> str:
                     "user": {
                         "exec": {
                             "apiVersion": "client.authentication.k8s.io/v1beta1",
-                            "command": "gke-gcloud-auth-plugin",
+                            "command": AUTH_PLUGIN,
                             # As the Google provider does: both act as the same person.
                             "args": ["--use_application_default_credentials"],
-                            "installHint": "gcloud components install gke-gcloud-auth-plugin",
+                            "installHint": f"gcloud components install {AUTH_PLUGIN}",
                             "interactiveMode": "Never",
                             "provideClusterInfo": True,
                         }

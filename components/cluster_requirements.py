@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pulumi
 import pulumi_gcp as gcp
 
 from settings import Settings
 from settings.gke import GPU_TAINT, GpuPool
+from settings.prerequisites import (
+    AUTOPILOT,
+    ENDPOINT,
+    ENFORCEMENT,
+    KUBERNETES,
+    LEAST_KUBERNETES,
+    STANDARD,
+    WORKLOAD_IDENTITY,
+)
 
-LEAST_VERSION = (1, 30)
-"""The first Kubernetes whose API server lets a container sleep before it stops, as the proxy does.
 
-https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
-"""
+def require(
+    cluster: gcp.container.GetClusterResult, settings: Settings, disabled: Sequence[str] = ()
+) -> gcp.container.GetClusterResult:
+    """The cluster, if it has all that these settings need.
 
-
-def require(cluster: gcp.container.GetClusterResult, settings: Settings) -> gcp.container.GetClusterResult:
-    """The cluster, if it has all that these settings need. Raises pulumi.RunError that names each thing it lacks."""
-    if lacking := list(_lacking(cluster, settings)):
+    Raises pulumi.RunError that names each thing it lacks, after what `disabled` says of APIs.
+    """
+    if lacking := [*disabled, *_lacking(cluster, settings)]:
         raise pulumi.RunError("\n".join(f"llm-gateway:{text}" for text in lacking))
     return cluster
 
@@ -30,7 +38,7 @@ def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Ite
     pool = f"{cluster.project}.svc.id.goog"
     if pool not in [config.workload_pool for config in cluster.workload_identity_configs]:
         yield (
-            f"cluster: {cluster.name} has no Workload Identity Federation, so External Secrets could read no secret. "
+            f"cluster: {cluster.name} has no {WORKLOAD_IDENTITY.name}, so {WORKLOAD_IDENTITY.otherwise}. "
             f"Enable it: {update} --workload-pool {pool}`, then on its node pools `--workload-metadata GKE_METADATA`."
         )
     enforces = cluster.datapath_provider == "ADVANCED_DATAPATH" or any(
@@ -38,29 +46,28 @@ def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Ite
     )
     if settings.network.policies and not enforces:
         yield (
-            f"network.policies: {cluster.name} enforces no NetworkPolicy, so every pod of it could reach the database. "
+            f"network.policies: {cluster.name} enforces no NetworkPolicy, so {ENFORCEMENT.otherwise}. "
             "Use a cluster with GKE Dataplane V2, enable enforcement "
             f"({update} --update-addons NetworkPolicy=ENABLED`, then `--enable-network-policy`), or write policies: false."
         )
     for key, pool in settings.pools.items():
         if pool.autopilot and not cluster.enable_autopilot:
             yield (
-                f"{key}.autopilot: {cluster.name} is a Standard cluster, so no node would come and the engines would stay Pending. "
+                f"{key}.autopilot: {cluster.name} is a Standard cluster, so {AUTOPILOT.otherwise}. "
                 "Write autopilot: false, and the pool's machineType."
             )
         elif cluster.enable_autopilot and not pool.autopilot:
             yield (
-                f"{key}: {cluster.name} is an Autopilot cluster, which takes no node pool, so GKE would refuse it. Write autopilot: "
+                f"{key}: {cluster.name} is an Autopilot cluster, which takes no node pool, so {STANDARD.otherwise}. Write autopilot: "
                 "true, with accelerator and acceleratorCount, or use a Standard cluster, or hosted models and endpoints alone."
             )
         elif pool.existing:
             yield from _pool_lacking(cluster, pool, key)
     version = tuple(map(int, re.findall(r"\d+", cluster.master_version)[:2]))
-    if version < LEAST_VERSION:
-        least = ".".join(map(str, LEAST_VERSION))
+    if version < LEAST_KUBERNETES:
         yield (
-            f"cluster: {cluster.name} runs Kubernetes {cluster.master_version}, which would refuse the proxy's pods. "
-            f"Upgrade its control plane to {least} or later."
+            f"cluster: {cluster.name} runs Kubernetes {cluster.master_version}, so {KUBERNETES.otherwise}. "
+            f"Upgrade its control plane to {KUBERNETES.name}."
         )
     if endpoint(cluster, settings.cluster.endpoint) is None:
         how = {
@@ -69,7 +76,7 @@ def _lacking(cluster: gcp.container.GetClusterResult, settings: Settings) -> Ite
         }
         yield (
             f"cluster.endpoint: {cluster.name} has no {settings.cluster.endpoint} endpoint that this machine may reach, so "
-            f"neither Pulumi nor kubectl could talk to it. {how.get(settings.cluster.endpoint, '')}".rstrip()
+            f"{ENDPOINT.otherwise}. {how.get(settings.cluster.endpoint, '')}".rstrip()
         )
 
 

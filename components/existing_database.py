@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.cloud_sql import CloudSqlProxy
 from components.postgres_cluster import Database
 from components.salt_gate import EXISTING, SALT
 from components.secret_sync import SyncedSecret
@@ -18,13 +19,14 @@ class ExistingDatabaseArgs:
     """Arguments of ExistingDatabase.
 
     `credentials` is a basic-auth Secret, with which LiteLLM logs in. `salt` is the name and version of what encrypts
-    the credentials that LiteLLM stores.
+    the credentials that LiteLLM stores. `connector` leads to it, where it is in Cloud SQL.
     """
 
     namespace: pulumi.Input[str]
     credentials: SyncedSecret
     salt: pulumi.Input[str]
     existing: Existing
+    connector: CloudSqlProxy | None
 
 
 class ExistingDatabase(pulumi.ComponentResource):
@@ -36,7 +38,7 @@ class ExistingDatabase(pulumi.ComponentResource):
         self, name: str, args: ExistingDatabaseArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("llmgateway:existing_database:ExistingDatabase", name, None, opts)
-        existing = args.existing
+        existing, connector = args.existing, args.connector
         known = kubernetes.core.v1.ConfigMap(
             f"{name}-known",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
@@ -45,16 +47,20 @@ class ExistingDatabase(pulumi.ComponentResource):
                 # Annotations, not data: changed data would replace the ConfigMap.
                 annotations={
                     SALT: args.salt,
-                    "llm-gateway/database": f"{existing.host}:{existing.port}/{existing.database}",
+                    "llm-gateway/database": existing.place,
                 },
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.credentials.ready]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[args.credentials.ready, *([connector.ready] if connector else [])],
+            ),
         )
+        host = connector.host if connector else pulumi.Output.from_input(str(existing.host))
         self.database = Database(
-            host=pulumi.Output.from_input(existing.host),
+            host=host,
             name=existing.database,
             credentials=args.credentials,
             ready=known,
             existing=existing,
         )
-        self.register_outputs({"host": existing.host})
+        self.register_outputs({"host": host})

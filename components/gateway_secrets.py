@@ -275,10 +275,12 @@ class GatewaySecrets(pulumi.ComponentResource):
             ),
         )
         value = "".join(secrets.choice(_LETTERS) for _ in range(_SALT_LENGTH))
+        # No preview knows it: the engine compares what an `up` does with a saved plan, and would show both values.
+        new = pulumi.UNKNOWN if pulumi.runtime.is_dry_run() else value
         version = gcp.secretmanager.SecretVersion(
             f"{self._name}-{SALT_KEY}",
             secret=secret.id,
-            secret_data=None if kept else pulumi.Output.secret(value),
+            secret_data=None if kept else pulumi.Output.secret(new),
             deletion_policy="ABANDON",
             opts=pulumi.ResourceOptions.merge(
                 self._write_once(

@@ -288,7 +288,7 @@ def _url(database: Database) -> dict[str, str]:
         "none": "sslmode=disable",
         "require": "sslmode=require",
         "verify-full": "sslmode=require&sslaccept=strict",
-    }[existing.tls]
+    }[existing.tls or "none"]  # to the Auth Proxy, which encrypts what leaves the cluster
     if existing.ca:
         options += f"&sslcert={AUTHORITIES}/{DATABASE_CA}"
     login = "$(DATABASE_USERNAME):$(DATABASE_PASSWORD)"

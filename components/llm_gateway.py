@@ -9,9 +9,10 @@ from typing import Any
 import pulumi
 
 import versions
-from components import cluster_wide, existing_namespaces, fixed_settings, ownership, recovery, served
+from components import cluster_wide, egress, existing_namespaces, fixed_settings, ownership, recovery, served
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
+from components.cloud_sql import CloudSqlProxy, CloudSqlProxyArgs, connector_account
 from components.cluster import ClusterHandle
 from components.existing_database import ExistingDatabase, ExistingDatabaseArgs
 from components.gateway_secrets import KEY_READER, GatewaySecrets, GatewaySecretsArgs
@@ -245,6 +246,23 @@ class LlmGateway(pulumi.ComponentResource):
             database_needs += [plugin_ready, *store.ready]
 
         if existing := settings.postgres.existing:
+            connector = None
+            if existing.cloud_sql:
+                connects = connector_account(cluster)
+                connector = CloudSqlProxy(
+                    f"{name}-cloud-sql",
+                    CloudSqlProxyArgs(
+                        namespace=namespaces.gateway,
+                        account=connects,
+                        member=cluster.member(settings.namespaces.gateway, connects),
+                        cloud_sql=existing.cloud_sql,
+                        replicas=2 if settings.litellm.replicas > 1 else 1,
+                        variables=egress.of_clients_in_go(settings.egress, cluster),
+                        images=images("gateway"),
+                        timeout=timeouts.postgres,
+                    ),
+                    child,
+                )
             database = ExistingDatabase(
                 f"{name}-database",
                 ExistingDatabaseArgs(
@@ -252,6 +270,7 @@ class LlmGateway(pulumi.ComponentResource):
                     salt=secrets.salt,
                     credentials=synced.database,  # with which LiteLLM logs in
                     existing=existing,
+                    connector=connector,  # it answers
                 ),
                 child,
             ).database

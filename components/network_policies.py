@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components import barman_plugin, litellm, operators, postgres_cluster, tenants, valkey, vllm
+from components import barman_plugin, cloud_sql, litellm, operators, postgres_cluster, tenants, valkey, vllm
 from components.workload import Workload
 from settings import Settings
 from settings.base import urls_in
+from settings.cloud_sql import SQL_ADMIN
 from settings.egress import HUGGING_FACE, SECRETS, STORAGE, Egress
 from settings.tls import service_namespace
 
@@ -156,7 +157,15 @@ def _flows(
 
     yield Flow(_clients(settings.network.client_namespaces), proxy, _tcp(litellm.PORT))
     if existing := settings.postgres.existing:
-        yield _to_host(proxy, existing.host, existing.port)
+        if existing.cloud_sql:
+            connector = pods(cloud_sql.CONNECTOR, "gateway")
+            instance = NETWORKS if existing.cloud_sql.private_ip else INTERNET
+            yield Flow(proxy, connector, _tcp(cloud_sql.PORT))
+            yield _out(connector, SQL_ADMIN, egress, GOOGLE_APIS)
+            yield Flow(connector, METADATA_SERVER, METADATA_PORTS)
+            yield Flow(connector, instance, _tcp(cloud_sql.INSTANCE_PORT))
+        elif existing.host:
+            yield _to_host(proxy, existing.host, existing.port)
     else:
         database = pods(postgres_cluster.INSTANCES, "gateway")
         instances = _tcp(postgres_cluster.PORT, postgres_cluster.INSTANCE_MANAGER_PORT)
@@ -313,6 +322,8 @@ def _dns(service_addresses: pulumi.Input[str]) -> tuple[Elsewhere, Ports]:
 
 ANYONE = Elsewhere(None)
 INTERNET = Elsewhere([_block("0.0.0.0/0", but=PRIVATE)])
+NETWORKS = Elsewhere([_block(cidr) for cidr in PRIVATE if not cidr.startswith("169.254.")])
+"""Private networks: where a Cloud SQL instance is in them, no setting says."""
 GOOGLE_APIS = Elsewhere([_block("0.0.0.0/0")])
 """Public addresses, or a Private Service Connect address in the cluster's network."""
 METADATA_SERVER = Elsewhere([_address("169.254.169.252"), _address("169.254.169.254")])

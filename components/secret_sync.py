@@ -193,7 +193,7 @@ class SecretSync(pulumi.ComponentResource):
             template={
                 "type": "kubernetes.io/basic-auth",
                 **reloads,
-                "data": {"username": quote(existing.user) if existing else DATABASE_OWNER},
+                "data": {"username": quote(existing.login) if existing else DATABASE_OWNER},
             },
         )
         self.vllm = (

@@ -192,7 +192,8 @@ POLICIES = [
         "resources show it in their id. No stack output holds it: every `up` shows the outputs, and other stacks keep "
         "copies.",
         _REMEDY + " Export the Secret's name, not its value.",
-        lambda resource: resource.type.startswith(_RANDOM),
+        # A stack that adopted all of its values has no random resource, and holds them all the same.
+        lambda resource: resource.type == SECRET_VERSION or resource.type.startswith(_RANDOM),
         _generated_elsewhere,
     ),
     resource_policy(

@@ -23,6 +23,7 @@ from sandbox.cluster import control_plane
 from sandbox.environment import environment
 from sandbox.errors import SandboxError
 from sandbox.google.cloud import GPU_STOCKOUT, Cloud
+from sandbox.google.project import enable
 from sandbox.nodes import pods_daemon
 from sandbox.operations import OPERATIONS, operate, write_report
 from sandbox.paths import HOME_VARIABLE, PROGRAM_VARIABLE, REPOSITORY, Home
@@ -159,6 +160,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "stockout", parents=[common], help="take the GPU capacity away, or give it back"
     )
     stockout.add_argument("switch", choices=("on", "off"))
+    api = commands.add_parser("enable-api", parents=[common], help="enable APIs, as gcloud does at Google")
+    api.add_argument("apis", nargs="+", metavar="API", help="such as aiplatform.googleapis.com")
+    api.add_argument("--project", required=True, help="the project to enable them in")
     return parser.parse_args(arguments)
 
 
@@ -207,9 +211,14 @@ def dispatch(options: argparse.Namespace) -> int:
         return write_report(box)
     if options.command == "charts":
         return installed.compare_all(home)
+    if options.command in ("stockout", "enable-api") and not home.cloud.exists():
+        raise SandboxError(f"there is no sandbox at {home.root} yet: `make up` makes it.")
+    if options.command == "enable-api":
+        for api in options.apis:
+            enable(Cloud(home.cloud), options.project, api)
+        say(f"enabled in {options.project}: {', '.join(options.apis)}")
+        return 0
     if options.command == "stockout":
-        if not home.cloud.exists():
-            raise SandboxError(f"there is no sandbox at {home.root} yet: `make up` makes it.")
         Cloud(home.cloud).set_switch(GPU_STOCKOUT, "true" if options.switch == "on" else "false")
         say(f"GPU capacity: {'none' if options.switch == 'on' else 'as asked for'}")
         return 0

@@ -53,7 +53,7 @@ def main() -> None:
         emulators: list[Emulator] = [
             Webhooks(api, cloud, socket, home.kubelet_socket),
             Disks(api),
-            Kubelet(api, runs(home)),
+            Kubelet(api, cloud, runs(home)),
             NodePools(api, cloud),
             ExternalSecrets(api, cloud),
             CertManager(api),

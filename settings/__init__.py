@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from settings import gpu_parts, gpus, modes, secrets, stack_text, tenants
+from settings import cloud_sql, gpu_parts, gpus, modes, secrets, stack_text, tenants
 from settings.base import (
     Section,
     Violation,
@@ -416,6 +416,12 @@ class Settings(Section):
             )
 
     @rule
+    def cloud_sql_is_kept_to_the_proxy(self) -> Iterator[Violation]:
+        existing = self.postgres.existing
+        if existing and existing.cloud_sql:
+            yield from cloud_sql.broken(existing.cloud_sql, self.network.policies, self.egress)
+
+    @rule
     def connections_suffice(self) -> Iterator[Violation]:
         needed = self.litellm.connections + OTHER_CONNECTIONS
         if needed > self.postgres.max_connections:
@@ -503,7 +509,7 @@ class Settings(Section):
     def own_secrets_stay_apart(self) -> Iterator[Violation]:
         own = {secrets.MASTER_KEY, secrets.SALT_KEY, secrets.REDIS_PASSWORD}
         existing = self.postgres.existing
-        if existing is None:
+        if self.database_password is None:
             own.add(secrets.DATABASE_PASSWORD)
         if self.secrets.existing_vllm_api_key is None:
             own.add(secrets.VLLM_API_KEY)

@@ -1,17 +1,30 @@
-"""`python -m settings.generate` writes `stack.schema.json`, `docs/settings.md` and `docs/outputs.md`."""
+"""`python -m settings.generate` writes `stack.schema.json`, the pages made from the code, and the README's part of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import outputs
 from settings import PROJECT
+from settings.prerequisites import (
+    APIS,
+    FEATURES,
+    GITHUB_APIS,
+    PROGRAMS,
+    ROLES,
+    STATE_APIS,
+    STATE_ROLES,
+    Api,
+    CheckedApi,
+)
 from settings.schema import Schema, settings_schema, stack_file_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Made by `make docs` from the code: change it there. -->"
+README_BEGIN = "   <!-- prerequisites: made by `make docs` from settings/prerequisites.py -->\n"
+README_END = "   <!-- end of prerequisites -->\n"
 
 
 def documents() -> dict[str, str]:
@@ -20,6 +33,8 @@ def documents() -> dict[str, str]:
         "stack.schema.json": json.dumps(stack_file_schema(), indent=2, ensure_ascii=False) + "\n",
         "docs/settings.md": settings_page(),
         "docs/outputs.md": outputs_page(),
+        "docs/prerequisites.md": prerequisites_page(),
+        "README.md": readme(),
     }
 
 
@@ -57,6 +72,96 @@ def outputs_page() -> str:
         *_table(("output", "type", "what it is"), rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def prerequisites_page() -> str:
+    """What must be there before an `up`: a table for each of APIs, roles, cluster and machine."""
+    lines = [
+        "# Prerequisites",
+        "",
+        NOTE,
+        "",
+        "What `pulumi up` needs to find. The program looks at the cluster before it makes anything, and at each API that the last column "
+        "calls looked up. Whether a role is enough, Google's provider cannot ask beforehand.",
+        "",
+        "## APIs",
+        "",
+        *_table(
+            ("API", "enabled in", "needed for", "only with", "what misses it first"),
+            [(f"`{api.name}`", api.project, api.why, api.when, _misses(api)) for api in APIS],
+        ),
+        "",
+        "Those that are always needed:",
+        "",
+        "<!-- not run: needs Google Cloud -->",
+        "```sh",
+        f"gcloud services enable {' '.join(api.name for api in APIS if not api.when)} --project <project>",
+        "```",
+        "",
+        f"The state in a bucket needs {_names(STATE_APIS)} too, and deployments from GitHub {_names(GITHUB_APIS)}.",
+        "",
+        "## Roles",
+        "",
+        *_table(
+            ("role of whoever runs `pulumi up`", "on", "needed for", "only with", "enough for a preview"),
+            [
+                (
+                    f"`{role.name}`",
+                    role.on,
+                    role.why,
+                    role.when,
+                    f"`{role.previews}`" if role.previews else "",
+                )
+                for role in (*ROLES, *STATE_ROLES)
+            ],
+        ),
+        "",
+        "[environments.md](environments.md#3-identities) gives them to accounts that GitHub deploys with.",
+        "",
+        "## The cluster",
+        "",
+        *_table(
+            ("it has", "only with", "without it"),
+            [(feature.name, feature.when, feature.otherwise) for feature in FEATURES],
+        ),
+        "",
+        "## The machine",
+        "",
+        *_table(("program", "login"), list(PROGRAMS.items())),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def readme() -> str:
+    """The README with its part between the marks of prerequisites made anew."""
+    apis = [(f"`{api.name.removesuffix('.googleapis.com')}`", api.when) for api in APIS]
+    rows = [
+        ("APIs", *_always_and_sometimes(apis)),
+        ("roles", *_always_and_sometimes([(f"`{role.name}`", role.when) for role in ROLES])),
+        ("cluster", *_always_and_sometimes([(feature.name, feature.when) for feature in FEATURES])),
+        ("machine", ", ".join(PROGRAMS), ""),
+    ]
+    lines = [f"   {line}\n" for line in _table(("", "always", "with some settings"), rows)]
+    before, begin, rest = (ROOT / "README.md").read_text().partition(README_BEGIN)
+    _, end, after = rest.partition(README_END)
+    return f"{before}{begin}{''.join(lines)}{end}{after}"
+
+
+def _always_and_sometimes(items: list[tuple[str, str]]) -> tuple[str, str]:
+    """Two cells: the names of what is always needed, and those of the rest by the settings that need them."""
+    by_setting: dict[str, list[str]] = {}
+    for name, when in items:
+        by_setting.setdefault(when, []).append(name)
+    always = ", ".join(by_setting.pop("", []))
+    return always, "; ".join(f"{when}: {', '.join(names)}" for when, names in by_setting.items())
+
+
+def _misses(api: Api) -> str:
+    return f"it is looked up; else {api.otherwise}" if isinstance(api, CheckedApi) else api.first
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _section(root: Schema, key: str, section: Schema, about: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ from settings.base import (
     section,
     setting,
 )
+from settings.cloud_sql import CloudSql
 from settings.tls import Certificates, Host, address, count
 
 UrlWord = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{1,63}$")]
@@ -159,24 +160,32 @@ class Existing(Section):
 
     otherwise = "the migration would not reach the database, and `up` would fail"
 
-    host: Host = setting(
-        about="Host name or IPv4 address, such as Cloud SQL's private one.", write="host: 10.20.0.5"
+    cloud_sql: CloudSql | None = setting(
+        None,
+        about="A Cloud SQL instance, which the stack reaches by an Auth Proxy of its own, in place of host, port, tls and ca.",
+        otherwise="the section could not be read",
+        write="cloudSql: {instance: my-project-id:europe-west4:gateway, serviceAccount: litellm-database@my-project-id.iam.gserviceaccount.com}",
+    )
+    host: Host | None = setting(
+        None, about="Host name or IPv4 address, such as Cloud SQL's private one.", write="host: 10.20.0.5"
     )
     port: int = setting(5432, ge=1, le=65535, about="Port.")
     database: UrlWord = setting("litellm", about="Name of the database, which exists and is LiteLLM's alone.")
     user: str = setting(
         "litellm",
         pattern=r"^[A-Za-z0-9._~@-]{1,63}$",
-        about="User who owns the database: LiteLLM's migrations make and change tables.",
+        about="User who owns the database: LiteLLM's migrations make and change tables. With cloudSql.iam it is the service account.",
         otherwise="the database would refuse the login",
     )
-    password_secret: SecretReference = setting(
+    password_secret: SecretReference | None = setting(
+        None,
         about="Id of the Secret Manager secret with the user's password, or `<id>/versions/<number>`: letters, digits and . _ ~ - alone, as it is written into "
-        "a URL.",
+        "a URL. With cloudSql.iam there is none.",
         otherwise="the database would refuse the login",
         write="passwordSecret: cloudsql-litellm",
     )
-    tls: Literal["none", "require", "verify-full"] = setting(
+    tls: Literal["none", "require", "verify-full"] | None = setting(
+        None,
         about="none: plain text, as to a connector in this cluster; require: TLS, whoever answers; verify-full: TLS, and the "
         "server's certificate must be signed by `ca` or a public authority and have `host` in it. Prisma, by which LiteLLM "
         "talks to Postgres, has no verify-ca: Cloud SQL's certificates have a name in them where its server CA mode is "
@@ -191,6 +200,55 @@ class Existing(Section):
         otherwise="no connection to the database would be made",
         write="ca: |, and below it, indented, the certificate",
     )
+
+    @property
+    def login(self) -> str:
+        """The user that LiteLLM logs in as."""
+        return self.cloud_sql.account_user if self.cloud_sql and self.cloud_sql.iam else self.user
+
+    @property
+    def place(self) -> str:
+        """Where the database is, as its owner names it."""
+        where = self.cloud_sql.instance if self.cloud_sql else f"{self.host}:{self.port}"
+        return f"{where}/{self.database}"
+
+    @rule
+    def it_is_named_once(self) -> Iterator[Violation]:
+        if not self.cloud_sql:
+            for key, value, write in (
+                ("host", self.host, "host: 10.20.0.5, or cloudSql"),
+                ("tls", self.tls, "tls: verify-full, tls: require, or tls: none"),
+            ):
+                if value is None:
+                    yield Violation(key, "the key is missing", self.otherwise, write)
+            return
+        for field in ("host", "port", "tls", "ca"):
+            if field in self.model_fields_set:
+                yield Violation(
+                    field,
+                    f"{field}, and cloudSql, whose Auth Proxy finds the instance and checks its certificate",
+                    "it would be ignored",
+                    f"either cloudSql, or host and tls; here: no {field}",
+                )
+
+    @rule
+    def there_is_one_login(self) -> Iterator[Violation]:
+        iam = self.cloud_sql is not None and self.cloud_sql.iam
+        if not iam and self.password_secret is None:
+            yield Violation(
+                "passwordSecret",
+                "the key is missing",
+                "the database would refuse the login",
+                "passwordSecret: cloudsql-litellm" + (", or cloudSql.iam: true" if self.cloud_sql else ""),
+            )
+        for field in ("password_secret", "user"):
+            if iam and field in self.model_fields_set:
+                yield Violation(
+                    to_camel(field),
+                    "the Auth Proxy logs in as its service account (cloudSql.iam)",
+                    "it would be ignored",
+                    f"no {to_camel(field)}, or iam: false",
+                )
 
     @rule
     def the_authority_is_asked(self) -> Iterator[Violation]:
@@ -208,7 +266,7 @@ class Existing(Section):
                 "Prisma would read the first alone, and refuse a server whose certificate another one signed",
                 "ca, with the one certificate that signs the server's",
             )
-        if self.tls == "verify-full" and not self.ca and address(self.host):
+        if self.tls == "verify-full" and not self.ca and address(self.host or ""):
             yield Violation(
                 "ca",
                 "verify-full without a ca, and an address in place of a name",

@@ -7,7 +7,7 @@ from cluster_settings import load
 from gke import Gke
 from vpc import Vpc
 
-APIS = ("cloudresourcemanager", "compute", "container", "iam", "secretmanager")
+APIS = ("cloudresourcemanager", "compute", "container", "iam", "iamcredentials", "secretmanager")
 
 stack = load()
 

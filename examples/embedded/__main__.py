@@ -1,5 +1,6 @@
 """The gateway in a program that makes its clients' namespaces, too; their pods reach the gateway alone."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,14 +11,18 @@ import pulumi_random as random
 
 sys.path.append(str(Path(__file__).parents[2]))  # the gateway's repository
 import settings
-from components.cluster import lookup_cluster
+from components.cluster import kubernetes_provider, lookup_cluster
 from components.litellm import PORT, PROXY
 from components.llm_gateway import LlmGateway, LlmGatewayArgs
+
+if __name__ == "__main__":
+    # So Pulumi ends a program once an `up` has failed or was interrupted; Python would print a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 stack = settings.load()
 google = gcp.Provider("google", project=stack.gcp.project)
 cluster = lookup_cluster(stack, google)
-gke = kubernetes.Provider("gke", kubeconfig=cluster.kubeconfig, cluster_identifier=cluster.id)
+gke = kubernetes_provider("gke", cluster)
 gateway = LlmGateway(
     "llm",
     LlmGatewayArgs(settings=stack, cluster=cluster),

@@ -184,7 +184,7 @@ class Cloud:
     def ensure_project(self, project_id: str, bare: bool = False) -> int:
         """Make the project exist; its number (12 digits, always the same for one id).
 
-        A new one is `bare`, as Google makes it, or has every API enabled. One that exists stays as it is.
+        A new one is `bare`, as Google makes it, or has the APIs of one in use. One that exists stays as it is.
         """
         number = project_number(project_id)
         name = f"projects/{project_id}"

@@ -1,4 +1,4 @@
-"""The lookups getBucket, getCluster, getProject, getSecret, getSecrets and getSecretVersion on the emulated cloud.
+"""The lookups getBucket, getCluster, getProject, getProjectService and those of secrets on the emulated cloud.
 
 What they do not do: private and DNS-based endpoints; properties of the real results that the emulated cloud does not have are left empty.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sandbox.cluster.base_objects import zones_of
 from sandbox.errors import SandboxError
+from sandbox.google.apis import is_enabled
 from sandbox.google.cloud import Cloud, CloudError, project_number
 from sandbox.google.resource import Json, Settings
 from sandbox.google.secret_manager import secret_outputs
@@ -113,14 +114,7 @@ def get_bucket(cloud: Cloud, settings: Settings, args: Json) -> Json:
 def get_project(cloud: Cloud, settings: Settings, args: Json) -> Json:
     """gcp:organizations/getProject:getProject."""
     project = args.get("projectId") or settings.need_project({})
-    try:
-        row = cloud.get("project", f"projects/{project}")
-    except CloudError as error:
-        raise SandboxError(
-            f"Error when reading or editing Project Not Found : {project}: googleapi: Error 403: The caller does not "
-            "have permission, forbidden"
-        ) from error
-    require_api(cloud, f"Error when reading or editing Project {project}", project, "cloudresourcemanager")
+    row = _project(cloud, project, f"Project Not Found : {project}", f"Project {project}")
     return {
         "id": row["name"],
         "name": row["projectId"],
@@ -133,6 +127,29 @@ def get_project(cloud: Cloud, settings: Settings, args: Json) -> Json:
         "folderId": "",
         "orgId": "",
     }
+
+
+def get_project_service(cloud: Cloud, settings: Settings, args: Json) -> Json:
+    """gcp:projects/getProjectService:getProjectService. As the real one, it finds nothing where the API is off."""
+    project, service = settings.need_project(args), args["service"]
+    what = f"Project Service {project}/{service}"
+    _project(cloud, project, what, what)
+    if not is_enabled(cloud, project, service):
+        return {}
+    return {"id": f"{project}/{service}", "project": project, "service": service}
+
+
+def _project(cloud: Cloud, project: str, none: str, what: str) -> Json:
+    """A project that the account here may see; `none` and `what` are what the provider calls it where it is missing, or not."""
+    doing = "Error when reading or editing"
+    try:
+        row = cloud.get("project", f"projects/{project}")
+    except CloudError as error:
+        raise SandboxError(
+            f"{doing} {none}: googleapi: Error 403: The caller does not have permission, forbidden"
+        ) from error
+    require_api(cloud, f"{doing} {what}", project, "cloudresourcemanager")
+    return row
 
 
 def get_secret(cloud: Cloud, settings: Settings, args: Json) -> Json:
@@ -243,6 +260,7 @@ def _found(cloud: Cloud, kind: str, name: str) -> Json:
 LOOKUPS: dict[str, Callable[[Cloud, Settings, Json], Json]] = {
     "gcp:container/getCluster:getCluster": get_cluster,
     "gcp:organizations/getProject:getProject": get_project,
+    "gcp:projects/getProjectService:getProjectService": get_project_service,
     "gcp:secretmanager/getSecret:getSecret": get_secret,
     "gcp:secretmanager/getSecretVersion:getSecretVersion": get_secret_version,
     "gcp:secretmanager/getSecrets:getSecrets": get_secrets,

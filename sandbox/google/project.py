@@ -1,9 +1,10 @@
-"""What a project has: enabled APIs (Service), service accounts (Account) and grants (IAMMember), emulated.
+"""What a project has: enabled APIs (Service), service accounts (Account), and grants on both (IAMMember), emulated.
 
 What they do not do: the APIs' own dependencies on each other, IAM conditions, and any role but those a
-cluster's nodes and a reader of secrets may need. No call is made as a service account, so no grant to one is
-ever missed. The ids of Service and IAMMember are not Google's. Behaviour and wording:
-hashicorp/terraform-provider-google, google/services/resourcemanager.
+cluster's nodes, a reader of secrets and a pod that acts as an account may need. No call is made as a service
+account, so that only a Cloud SQL Auth Proxy misses a grant to one (cloud_sql.py). The ids of Service and
+IAMMember are not Google's. Behaviour and wording: hashicorp/terraform-provider-google,
+google/services/resourcemanager.
 """
 
 from __future__ import annotations
@@ -16,30 +17,13 @@ from typing import ClassVar
 from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.errors import SandboxError
-from sandbox.google.cloud import ACCESSOR_ROLE, CloudError, member_name, project_number
-from sandbox.google.iam import check_member, check_role, member_form
-from sandbox.google.resource import Json, Made, invalid
+from sandbox.google.apis import IN_USE, service_name
+from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, CloudError, member_name, project_number
+from sandbox.google.iam import Grant, check_member, check_role, member_form
+from sandbox.google.resource import Json, Made, invalid, parsed
 from sandbox.google.stored import Stored, require_api
 
-_APIS = frozenset(
-    f"{name}.googleapis.com"
-    for name in (
-        "aiplatform",
-        "artifactregistry",
-        "cloudkms",
-        "cloudresourcemanager",
-        "compute",
-        "container",
-        "iam",
-        "iamcredentials",
-        "logging",
-        "monitoring",
-        "secretmanager",
-        "serviceusage",
-        "storage",
-        "sts",
-    )
-)
+_APIS = IN_USE | {"aiplatform.googleapis.com", "sqladmin.googleapis.com"}
 _ROLES = frozenset(
     {
         ACCESSOR_ROLE,
@@ -54,6 +38,15 @@ _ROLES = frozenset(
 )
 
 
+def enable(cloud: Cloud, project: str, service: str, row: Json | None = None) -> None:
+    """Enable an API, as `gcloud services enable` does. Raises SandboxError for one that the sandbox does not know."""
+    if service not in _APIS:
+        raise SandboxError(f"the sandbox does not know the API {service}; it knows {sorted(_APIS)}.")
+    spec = {"project": project, "service": service}
+    with suppress(CloudError):  # enabled already
+        cloud.create("service", service_name(project, service), row or {"project": project, "spec": spec})
+
+
 class Service(Stored):
     """gcp:projects/service:Service."""
 
@@ -66,18 +59,13 @@ class Service(Stored):
     defaults: ClassVar[Json] = {**Stored.defaults, "disableOnDestroy": False}
 
     def full_name(self, inputs: Json) -> str:
-        return f"projects/{inputs['project']}/services/{inputs['service']}"
+        return service_name(inputs["project"], inputs["service"])
 
     def create(self, inputs: Json, timeout: float) -> Made:
         spec = self.normal(inputs)
         doing = f"Error when enabling service {spec['service']!r}"
         require_api(self.cloud, doing, spec["project"], self.api)
-        if spec["service"] not in _APIS:
-            raise SandboxError(
-                f"the sandbox does not know the API {spec['service']}; it knows {sorted(_APIS)}."
-            )
-        with suppress(CloudError):  # enabled already
-            self.cloud.create(self.store, self.full_name(spec), self.row(spec))
+        enable(self.cloud, spec["project"], spec["service"], self.row(spec))
         return self._made(self.cloud.get(self.store, self.full_name(spec)), inputs)
 
     def delete(self, resource_id: str, state: Json) -> None:
@@ -151,3 +139,28 @@ class IAMMember(Stored):
 
     def computed(self, row: Json) -> Json:
         return {"etag": "BwX="}
+
+
+class AccountIAMMember(Grant):
+    """gcp:serviceaccount/iAMMember:IAMMember."""
+
+    kind = "gcp:serviceaccount/iAMMember:IAMMember"
+    required = ("serviceAccountId", "role", "member")
+    force_new = ("serviceAccountId", "role", "member", "condition")
+    store, parent, on, noun = (
+        "serviceAccountIamMember",
+        "serviceAccount",
+        "serviceAccountId",
+        "service account",
+    )
+    roles = frozenset({"roles/iam.serviceAccountUser", "roles/iam.workloadIdentityUser"})
+
+    def named(self, inputs: Json) -> str:
+        account: str = inputs["serviceAccountId"]
+        parsed("projects/<project>/serviceAccounts/<email>", account, "serviceAccountId")
+        return account
+
+    def create(self, inputs: Json, timeout: float) -> Made:
+        project = self.named(inputs).split("/")[1]
+        require_api(self.cloud, f"Error retrieving IAM policy for {self.noun}", project, "iam")
+        return super().create(inputs, timeout)

@@ -10,6 +10,7 @@ from typing import ClassVar
 from pulumi.provider.experimental.provider import CheckFailure
 
 from sandbox.errors import SandboxError
+from sandbox.google.apis import is_enabled
 from sandbox.google.cloud import Cloud, CloudError, project_number
 from sandbox.google.resource import Json, Made, Resource, calling, not_emulated, one_of
 from sandbox.plugins.sdk import input_names
@@ -18,17 +19,8 @@ _LINK = "https://www.googleapis.com/compute/v1/"
 
 
 def require_api(cloud: Cloud, doing: str, project: str, api: str) -> None:
-    """Raise SandboxError unless the project exists and its API, such as "compute", is enabled.
-
-    Projects that a stack finds with a cluster in them have every API enabled.
-    """
-    row = calling(doing, lambda: cloud.get("project", f"projects/{project}"))
-    # Every new project has Service Usage, which enables the others.
-    if (
-        row.get("bare")
-        and api != "serviceusage"
-        and not cloud.list("service", f"projects/{project}/services/{api}.googleapis.com")
-    ):
+    """Raise SandboxError unless the project exists and its API, such as "compute", is enabled."""
+    if not calling(doing, lambda: is_enabled(cloud, project, f"{api}.googleapis.com")):
         number = project_number(project)
         raise SandboxError(
             f"{doing}: googleapi: Error 403: {api}.googleapis.com has not been used in project {number} before or it is "

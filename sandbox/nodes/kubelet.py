@@ -1,10 +1,11 @@
-"""The kubelet's look at what a pod refers to: Secrets, ConfigMaps, their keys, and claims.
+"""The kubelet's look at what a pod refers to: Secrets, ConfigMaps, their keys, and claims; and at whom Google lets in.
 
 A claim that is not ReadWriteMany is had by the pods of one node, the first that starts.
 
 A bound pod whose references are all there is marked by an annotation: to be played, which is what the pod-ready stage
 (stages.yaml) waits for, or to run, where the sandbox runs pods and knows an image of it (sandbox/nodes/pods). Of any other
-pod the status and an event say in the kubelet's words what is missing, and it is looked at again.
+pod the status and an event say in the kubelet's words what is missing, and it is looked at again. A played Cloud SQL Auth Proxy that
+Google would refuse ends again and again (sandbox/google/cloud_sql.py).
 
 What it does not do: pull images, start one container of a pod before another's references are
 there, or tell a pod that runs already of a change. Volume types it does not know are refused by name in a
@@ -19,6 +20,8 @@ from datetime import UTC, datetime
 from sandbox.cluster.status import condition, moment, timestamp
 from sandbox.cluster.watched import Json, Watched
 from sandbox.containers.names import any_known
+from sandbox.google import cloud_sql
+from sandbox.google.cloud import Cloud
 from sandbox.latency import seconds
 
 ANNOTATION = "sandbox.llmgateway.dev/references"
@@ -29,10 +32,11 @@ _PLAIN_VOLUMES = frozenset({"emptyDir", "hostPath", "downwardAPI", "image"})
 class Kubelet:
     """Lets bound pods start, or says why they cannot."""
 
-    kinds = frozenset({"Pod", "Secret", "ConfigMap", "PersistentVolumeClaim"})
+    kinds = frozenset({"Pod", "Secret", "ConfigMap", "PersistentVolumeClaim", "ServiceAccount"})
 
-    def __init__(self, api: Watched, runs: bool = False) -> None:
+    def __init__(self, api: Watched, cloud: Cloud, runs: bool = False) -> None:
         self._api = api
+        self._cloud = cloud
         self._runs = runs
         self._told: dict[str, str] = {}
 
@@ -52,6 +56,8 @@ class Kubelet:
             if blocked:
                 container, missing = blocked
                 self._hold(uid, pod, (container, missing), "Failed", f"Error: {missing}")
+            elif refused := self._refused(pod):
+                self._crash(uid, pod, *refused)
             elif _scheduled_for(pod) >= seconds("pod"):
                 mark = RUN if self._runs and any_known(pod) else PLAYED
                 self._api.patch("Pod", pod, {"metadata": {"annotations": {ANNOTATION: mark}}})
@@ -157,6 +163,27 @@ class Kubelet:
         if wanted is not None and wanted not in _keys(found):
             return f"couldn't find key {wanted} in {kind} {namespace}/{name}"
         return None
+
+    def _refused(self, pod: Json) -> tuple[str, str] | None:
+        name = pod["spec"].get("serviceAccountName", "default")
+        account = self._api.get("ServiceAccount", pod["metadata"]["namespace"], name)
+        return cloud_sql.refusal(self._cloud, pod, account)
+
+    def _crash(self, uid: str, pod: Json, container: str, words: str) -> None:
+        """A container that ended, and is to be started again."""
+        if self._told.get(uid) == words:
+            return
+        status = waiting_status(pod, (container, words))
+        (found,) = (row for row in status["containerStatuses"] if row["name"] == container)
+        back = f"back-off 10s restarting failed container={container} pod={pod['metadata']['name']}"
+        found["restartCount"] = 1
+        found["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": back}}
+        found["lastState"] = {"terminated": {"exitCode": 1, "reason": "Error", "message": words}}
+        if self._api.patch("Pod", pod, {"status": status}, "/status") is None:
+            return
+        told = f"Back-off restarting failed container {container} in pod {pod['metadata']['name']}"
+        self._api.event("Pod", pod, "Warning", "BackOff", told, "kubelet")
+        self._told[uid] = words
 
     def _hold(self, uid: str, pod: Json, blocked: tuple[str, str] | None, reason: str, message: str) -> None:
         if self._told.get(uid) == message:

@@ -21,7 +21,7 @@ from sandbox.google.gke_cluster import Cluster
 from sandbox.google.gke_node_pool import NodePool
 from sandbox.google.lookups import LOOKUPS
 from sandbox.google.network import Firewall, Network, Router, RouterNat, Subnetwork
-from sandbox.google.project import Account, IAMMember, Service
+from sandbox.google.project import Account, AccountIAMMember, IAMMember, Service
 from sandbox.google.resource import Json, Made, Resource, Settings
 from sandbox.google.secret_manager import Secret, SecretIamMember, SecretVersion
 from sandbox.google.storage import Bucket, BucketIAMMember
@@ -36,6 +36,7 @@ _RESOURCES: dict[str, type[Resource]] = {
     resource.kind: resource
     for resource in (
         Account,
+        AccountIAMMember,
         Bucket,
         BucketIAMMember,
         Cluster,

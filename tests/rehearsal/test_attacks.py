@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sandbox.paths import REPOSITORY
 from tests.rehearsal import attacks
 from tests.support.driver import Sandbox
 
@@ -28,3 +29,13 @@ def test_the_same_seed_draws_the_same_attacks() -> None:
         {settings for _, settings in attacks.drawn(1, 36)},
     )
     assert (deeds, settings) == (set(attacks.DEEDS), set(attacks.SETTINGS))
+
+
+def test_the_page_has_the_attacks_that_its_command_draws() -> None:
+    page = (REPOSITORY / "docs/attacks.md").read_text()
+    assert "python -m tests.rehearsal.attacks --seed 1 --count 36" in page
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    assert [row[:2] for row in rows[1:]] == [
+        [", ".join(deeds) or "-", settings] for deeds, settings in attacks.drawn(1, 36)
+    ]
+    assert {tuple(row[3:7]) for row in rows[1:]} == {("kept",) * 4}

@@ -13,10 +13,21 @@ import pytest
 
 from sandbox.cluster import control_plane
 from sandbox.cluster.client import ApiError
-from sandbox.paths import HOME_VARIABLE
+from sandbox.paths import HOME_VARIABLE, REPOSITORY
 from sandbox.plugins.kubernetes import objects
 from sandbox.plugins.kubernetes.cluster import Cluster
-from tests.support.crashes import CTRL_C, Crash, is_bad, pending, processes, suffer, wait_for
+from tests.support.crashes import (
+    CTRL_C,
+    PHASES,
+    VICTIMS,
+    Crash,
+    crash,
+    is_bad,
+    pending,
+    processes,
+    suffer,
+    wait_for,
+)
 from tests.support.driver import Sandbox
 from tests.support.sandboxes import Sandboxes
 
@@ -161,6 +172,8 @@ def test_an_object_that_the_state_does_not_know_is_taken_over_by_its_mark(empty:
     text = empty.up().failed().text
     assert "Namespace vllm already exists and carries no mark of a stack" in text
     assert "Namespace llm-gateway was left by an interrupted `up` of this stack" in text
+    # The create that follows finds it and does not fail.
+    assert any(resource["urn"].endswith("::gateway-namespaces-gateway") for resource in empty.resources())
     for owner in ("llm-gateway/other/gateway-namespaces-serving", "llm-gateway/dev/renamed"):
         body = {"metadata": {"annotations": {"llm-gateway/owner": owner}}}
         api.send("PATCH", "/api/v1/namespaces/vllm", body, "application/merge-patch+json")
@@ -184,3 +197,18 @@ def test_a_crash_loses_nothing_and_the_next_up_goes_on(sandboxes: Sandboxes, cas
     assert not is_bad(row), "\n".join([*row, *texts])
     assert "(not hit)" not in row[1]
     assert words.lower() in texts[0].lower(), texts[0]
+
+
+def test_the_tables_have_the_crashes_that_their_command_draws() -> None:
+    """One with the stand-ins, one with the real provider."""
+    page = (REPOSITORY / "docs/decisions/crashes.md").read_text()
+    assert "python -m tests.support.crashes --seed 1" in page
+    cells = [line.strip("| ").split(" | ") for line in page.splitlines()]
+    rows = [
+        row for row in cells if row[0].isdigit() and not row[-1].endswith("mend")
+    ]  # that one is of another seed
+    drawn = [crash(1, number) for number in range(len(PHASES) * len(VICTIMS))] * 2
+    assert [row[1] for row in rows] == [case.phase for case in drawn]
+    for row, case in zip(rows, drawn, strict=True):
+        assert row[2].startswith(f"{case.victim}, step {case.steps}"), row
+        assert not is_bad(row)

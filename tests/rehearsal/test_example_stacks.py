@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 import settings
+from sandbox.google.cloud import member_name
 from sandbox.paths import REPOSITORY
+from settings.prerequisites import APIS, CheckedApi
 from tests.support.driver import PROJECT
 from tests.support.sandboxes import Sandboxes
 
@@ -33,4 +35,16 @@ def test_it_passes_the_policies_and_comes_up(sandboxes: Sandboxes, file: Path) -
             sandbox.make_secret(secret, value, PROJECT)
         for bucket in stack.weight_buckets:
             sandbox.cloud.create("bucket", bucket, {"project": PROJECT, "location": "EUROPE-WEST4"})
+        for api in APIS:
+            for project in api.keys(stack).values() if isinstance(api, CheckedApi) else ():
+                sandbox.enable_api(api.name, project or PROJECT)
+        existing = stack.postgres.existing
+        if existing and existing.cloud_sql:
+            email = existing.cloud_sql.service_account
+            spec = {"project": PROJECT, "accountId": email.partition("@")[0]}
+            sandbox.cloud.create(
+                "serviceAccount", f"projects/{PROJECT}/serviceAccounts/{email}", {"spec": spec}
+            )
+            client = member_name(f"projects/{PROJECT}", "roles/cloudsql.client", f"serviceAccount:{email}")
+            sandbox.cloud.create("projectIamMember", client, {"project": PROJECT})
         sandbox.run("up").succeeded()

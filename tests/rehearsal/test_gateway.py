@@ -44,6 +44,12 @@ def gateway(sandboxes: Sandboxes) -> Iterator[Sandbox]:
     with sandboxes.forked("empty") as sandbox:
         for secret_id, value in KEYS.items():
             sandbox.make_secret(secret_id, value)
+        refused = sandbox.up(config=SETTINGS).failed().text
+        assert (
+            "the API aiplatform.googleapis.com is not enabled in example-llm-dev, so Google would" in refused
+        )
+        assert not sandbox.cloud.list("secret", "projects/example-llm-dev/secrets/litellm-")
+        sandbox.enable_api("aiplatform.googleapis.com")
         sandbox.up(config=SETTINGS).succeeded()
         # The first `up` in it, whose order tests ask for; a later one writes its own log.
         log = sandbox.home.event_log("dev", "up")

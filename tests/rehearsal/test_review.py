@@ -126,6 +126,17 @@ def test_an_up_does_what_was_planned_and_nothing_else(dev: Sandbox, tmp_path: Pa
     assert "gateway-secrets-litellm-master-key violates plan" in dev.run(*up).failed().text
 
 
+def test_a_first_up_may_be_planned(empty: Sandbox, tmp_path: Path) -> None:
+    """As the workflow deploys. Of the values that the stack makes, no preview knows one."""
+    plan = tmp_path / "plan.json"
+    without_gpu = LOCAL | {"vllm": None, "endpoint": {"url": "http://models.models.svc/v1", "model": "a"}}
+    model = {key: value for key, value in without_gpu.items() if value is not None}
+    empty.run("preview", config={"llm-gateway:models": [model]}).succeeded()
+    empty.run("exec", "--", "pulumi", "preview", "--save-plan", str(plan)).succeeded()
+    empty.run("exec", "--", "pulumi", "up", "--yes", "--skip-preview", "--plan", str(plan)).succeeded()
+    assert len(empty.secret("litellm-salt-key")) == 43
+
+
 def test_drift(dev: Sandbox, tmp_path: Path) -> None:
     log = tmp_path / "drift.jsonl"
     look = ("exec", "--", "pulumi", "preview", "--refresh", "--expect-no-changes", "--event-log", str(log))

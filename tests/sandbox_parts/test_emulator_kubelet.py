@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from sandbox.cluster.watched import Watched
+from sandbox.google.cloud import Cloud
 from sandbox.nodes.kubelet import ANNOTATION, Kubelet
 from tests.support.fake_cluster import FakeCluster
 
@@ -24,7 +25,7 @@ def look(cluster: FakeCluster, container: dict[str, Any], **spec: Any) -> dict[s
         containers = [{"name": "c", "image": "i", **container}]
         status = {"phase": "Pending"}
         cluster.add("Pod", "p", "ns", spec={"nodeName": "n", "containers": containers, **spec}, status=status)
-    kubelet = Kubelet(cast(Watched, cluster))
+    kubelet = Kubelet(cast(Watched, cluster), cast(Cloud, None))
     kubelet.reconcile()
     kubelet.reconcile()
     return cluster.items["Pod", "ns", "p"]

@@ -11,14 +11,17 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.google import firewall
 from sandbox.google.cloud import ACCESSOR_ROLE, Cloud, CloudError, project_number
+from sandbox.google.project import enable
 from sandbox.paths import HOME_VARIABLE
 from sandbox.plugins.gcp import Gcp
 from sandbox.plugins.values import UNKNOWN, plain_map
 from tests.sandbox_parts.test_provider_gcp import AUTO, GET_CLUSTER, MEMBER, SECRET, Engine, Json, principal
 
 SERVICE = "gcp:projects/service:Service"
+GET_SERVICE = "gcp:projects/getProjectService:getProjectService"
 ACCOUNT = "gcp:serviceaccount/account:Account"
 GRANT = "gcp:projects/iAMMember:IAMMember"
+ACTS_AS = "gcp:serviceaccount/iAMMember:IAMMember"
 NETWORK = "gcp:compute/network:Network"
 SUBNET = "gcp:compute/subnetwork:Subnetwork"
 ROUTER = "gcp:compute/router:Router"
@@ -103,6 +106,29 @@ def test_an_unknown_api_is_refused_and_an_enabled_one_stays(bare: Engine) -> Non
     assert bare.create(SERVICE, {"service": "iam.googleapis.com"})[0] == made
     bare.delete(SERVICE, made, state)
     assert bare.cloud.get("service", made)
+
+
+def test_the_lookup_of_an_api_finds_what_was_enabled_and_nothing_else(bare: Engine) -> None:
+    asked = {"project": "demo", "service": "aiplatform.googleapis.com"}
+    with pytest.raises(SandboxError, match=r"cloudresourcemanager\.googleapis\.com has not been used"):
+        bare.invoke(GET_SERVICE, asked)
+    bare.create(SERVICE, {"service": "cloudresourcemanager.googleapis.com"})
+    assert bare.invoke(GET_SERVICE, asked) == {}
+    bare.create(SERVICE, {"service": "aiplatform.googleapis.com"})
+    assert bare.invoke(GET_SERVICE, asked)["id"] == "demo/aiplatform.googleapis.com"
+    with pytest.raises(SandboxError, match=r"Project Service other/aiplatform.* Error 403"):
+        bare.invoke(GET_SERVICE, {**asked, "project": "other"})
+
+
+def test_a_project_in_use_has_the_apis_of_gke_and_not_those_of_models(bare: Engine) -> None:
+    bare.cloud.ensure_project("used")
+    for api, there in (("container", True), ("containerfilesystem", True), ("aiplatform", False)):
+        found = bare.invoke(GET_SERVICE, {"project": "used", "service": f"{api}.googleapis.com"})
+        assert bool(found) is there, api
+    enable(bare.cloud, "used", "aiplatform.googleapis.com")
+    assert bare.invoke(GET_SERVICE, {"project": "used", "service": "aiplatform.googleapis.com"})
+    with pytest.raises(SandboxError, match="does not know the API"):
+        enable(bare.cloud, "used", "maps.googleapis.com")
 
 
 def test_the_cluster_that_was_there_cannot_be_imported(bare: Engine) -> None:
@@ -309,3 +335,24 @@ def test_what_was_made_is_read_back_as_it_was_asked_for(engine: Engine) -> None:
         found = plain_map(engine.read(token, made, inputs).inputs)
         assert engine.diff(token, inputs, found) == ([], []), token
         assert engine.diff(token, found, inputs) == ([], []), token
+
+
+def test_a_pod_may_act_as_an_account_that_is_there(bare: Engine) -> None:
+    account = "projects/demo/serviceAccounts/database@demo.iam.gserviceaccount.com"
+    role = "roles/iam.workloadIdentityUser"
+    granted = {"serviceAccountId": account, "role": role, "member": "user:a@example.com"}
+    with pytest.raises(SandboxError, match=r"iam\.googleapis\.com has not been used"):
+        bare.create(ACTS_AS, granted)
+    bare.create(SERVICE, {"service": "iam.googleapis.com"})
+    with pytest.raises(
+        SandboxError, match=rf'Error retrieving IAM policy for service account "{account}".*404'
+    ):
+        bare.create(ACTS_AS, granted)
+    bare.create(ACCOUNT, {"accountId": "database"})
+    made, state = bare.create(ACTS_AS, granted)
+    assert made == f"{account}/{role}/user:a@example.com"
+    assert plain_map(state)["serviceAccountId"] == account
+    with pytest.raises(SandboxError, match=r"Role roles/owner is not supported"):
+        bare.create(ACTS_AS, {**granted, "role": "roles/owner"})
+    with pytest.raises(SandboxError, match="not of the form"):
+        bare.create(ACTS_AS, {**granted, "serviceAccountId": "database"})

@@ -17,6 +17,7 @@ import yaml
 from sandbox import stack_file
 from sandbox.cluster import control_plane
 from sandbox.google.cloud import Cloud
+from sandbox.google.project import enable
 from sandbox.paths import REPOSITORY, Home
 from tests.support.edges import Edge
 
@@ -217,6 +218,10 @@ class Sandbox:
         name = f"projects/{project}/secrets/{secret_id}"
         self.cloud.create("secret", name, row | {"createTime": "2030-01-31T12:00:00Z"})
         self.cloud.add_secret_version(name, value.encode())
+
+    def enable_api(self, api: str, project: str = "") -> None:
+        """Enable an API, as a person would, in the settings' project or another."""
+        enable(self.cloud, project or self.project, api)
 
     def running(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """The running pods whose label app.kubernetes.io/name is so; LiteLLM's migration has LiteLLM's, but ends."""

@@ -61,6 +61,16 @@ EVERYTHING: Mapping[str, Any] = {
 }
 """Changes that have every part of the program deployed."""
 
+CLOUD_SQL: Mapping[str, Any] = {
+    "existing": {
+        "cloudSql": {
+            "instance": "example-sql:europe-west4:gateway",
+            "serviceAccount": "litellm-database@example-accounts.iam.gserviceaccount.com",
+            "iam": True,
+        }
+    }
+}
+"""`postgres` of a database in Cloud SQL."""
 
 CLUSTER_OUTPUTS = {"clusterName": "shared", "clusterLocation": "us-central1-c", "clusterProject": "platform"}
 """Of every other stack, but for those that are called `empty`."""
@@ -76,7 +86,7 @@ class Mocks(mocks.Mocks):
 
     `existing` is what Secret Manager has already: the annotations by secret id. `versions` are (id, version),
     `missing` ids of secrets made elsewhere that may not be seen. `node_pools` and `buckets` are what else there is at
-    Google, labels by name.
+    Google, labels by name; `apis_off` the APIs that are not enabled.
     """
 
     def __init__(
@@ -90,6 +100,7 @@ class Mocks(mocks.Mocks):
         self.node_pools: Mapping[str, Mapping[str, str]] = {}
         self.buckets: Mapping[str, Mapping[str, str]] = {}
         self.cluster: Mapping[str, Any] = {}
+        self.apis_off: Collection[str] = ()
         self.salt_version = "1"
         self.made: list[str] = []
 
@@ -147,6 +158,9 @@ class Mocks(mocks.Mocks):
                 return {"labels": self.buckets[args.args["name"]]}
             case "gcp:organizations/getProject:getProject":
                 return {"number": "123456789012"}
+            case "gcp:projects/getProjectService:getProjectService":
+                api, project = args.args["service"], args.args["project"]
+                return {} if api in self.apis_off else {"id": f"{project}/{api}"}
             case "gcp:secretmanager/getSecret:getSecret":
                 secret_id = args.args["secretId"]
                 if secret_id in self.missing:

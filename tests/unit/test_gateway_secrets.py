@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pulumi
 import pytest
-from pulumi.runtime import mocks
+from pulumi.runtime import mocks, rpc
 
 from components.gateway_secrets import GENERATION, OWNER, SALT_VERSION
 from sandbox.operators.external_secrets.controller import allowed_namespace
@@ -146,6 +146,14 @@ def test_an_interrupted_first_up_goes_on() -> None:
     assert program.one("Secret", SALT).request.importId
     assert not program.one("SecretVersion", SALT).request.importId
     assert program.one("SecretVersion", SALT).inputs["secretData"]
+
+
+@pytest.mark.parametrize("annotations", [None, OURS | {SALT_VERSION: "1"}], ids=["first", "interrupted"])
+def test_no_preview_knows_a_salt(annotations: dict[str, str] | None) -> None:
+    """Of a saved plan the engine takes no other value, and its message would show both."""
+    google = Mocks({"litellm-salt-key": annotations} if annotations else {})
+    data = run_program({}, google, preview=True).one("SecretVersion", SALT).inputs["secretData"]
+    assert pulumi.contains_unknowns(data)
 
 
 @pytest.mark.parametrize(
@@ -430,8 +438,6 @@ def test_no_value_leaks_into_any_other_input_or_output(program: Recording) -> No
 
 
 def test_values_reach_the_engine_marked_secret(program: Recording) -> None:
-    from pulumi.runtime import rpc
-
     for secret in MADE:
         request = program.one("SecretVersion", f"gateway-secrets-{secret}").request
         assert rpc.is_rpc_secret(rpc.deserialize_properties(request.object)["secretData"])

@@ -50,6 +50,20 @@ def test_every_object_is_marked_and_every_create_looks_first() -> None:
             assert annotations["pulumi.com/patchFieldManager"] == "llm-gateway"
 
 
+def test_what_refuses_a_change_refuses_it_in_the_preview() -> None:
+    """A hook runs in an `up` alone unless it says otherwise; those that are not here wait for the cluster, or change it."""
+    hooks = run_program(EVERYTHING).hooks
+    values = ("litellm-master-key", "litellm-db-password", "vllm-api-key", "litellm-redis-password")
+    assert {name for name, hook in hooks.items() if hook.opts and hook.opts.on_dry_run} == {
+        "gateway-cluster-wide-is-ours",
+        "gateway-postgres-volumes",
+        "gateway-vllm-volumes",
+        "gateway-secret-sync-same-salt",
+        "gateway-secrets-new-salt",
+        *(f"gateway-secrets-{value}-new-value" for value in (*values, "litellm-key-search-app")),
+    }
+
+
 def test_creates_go_by_server_side_apply(program: Recording) -> None:
     """After a POST the next preview still validates what was left out, `restore` for example, and fails."""
     assert program.one("kubernetes", "gke").inputs["upsertExistingObjects"] == "true"

@@ -310,6 +310,16 @@ def test_no_plain_property_holds_a_generated_value(held: str, kind: str, path: s
     assert f"holds a generated secret in {path}" in wrong
 
 
+def test_a_value_that_was_adopted_is_looked_for_too() -> None:
+    """No random resource made it, or the salt."""
+    kept, holder = (
+        (SECRET_VERSION, "kept", {"secretData": GENERATED}),
+        ("pulumi:pulumi:Stack", "s", {"a": GENERATED}),
+    )
+    (wrong,) = stack_violations("generated-values-in-secret-manager-only", kept, holder)
+    assert "The stack output holds a generated secret in a" in wrong
+
+
 def test_no_name_holds_a_generated_value() -> None:
     made = (PASSWORD, "made", {"result": GENERATED})
     policy = "generated-values-in-secret-manager-only"

@@ -62,6 +62,8 @@ def test_what_cannot_be_made_again_is_found(name: str, kind: str, op: str) -> No
         ("kubernetes:helm.sh/v3:Release", "gateway-external-secrets-release"),
         ("kubernetes:core/v1:Namespace", "gateway-namespaces-serving"),
         ("gcp:secretmanager/secretIamMember:SecretIamMember", "gateway-secrets-litellm-salt-key-reader"),
+        ("gcp:storage/bucketIAMMember:BucketIAMMember", "gateway-backups-litellm-pg-objects"),
+        ("gcp:projects/iAMMember:IAMMember", "gateway-litellm-vertex-ai-example-ai"),
     ],
 )
 def test_a_replacement_of_what_may_be_switched_off_is_found(kind: str, name: str) -> None:

@@ -12,7 +12,7 @@ import settings
 from settings.base import Section
 from settings.errors import section_in
 from tests.support.certificates import Authority
-from tests.support.engine import EVERYTHING, SETTINGS, run_program
+from tests.support.engine import CLOUD_SQL, EVERYTHING, SETTINGS, run_program
 
 HOSTED = EVERYTHING["models"][-1]
 RUNS: list[Mapping[str, Any]] = [
@@ -52,6 +52,7 @@ RUNS: list[Mapping[str, Any]] = [
             "restore": {"source": "litellm-pg", "snapshot": "litellm-pg-20300131"},
         },
     },
+    {"postgres": CLOUD_SQL},
     {
         "postgres": {
             "existing": {

@@ -138,6 +138,14 @@ SHARED_STATES: list[dict[str, Any]] = [
 DATABASES: list[dict[str, Any]] = [
     {"host": "10.20.0.5", "passwordSecret": "cloudsql", "tls": "verify-full", "ca": Authority().pem},
     {"host": "sql.example.com", "port": 5433, "passwordSecret": "cloudsql", "tls": "verify-full"},
+    {
+        "cloudSql": {
+            "instance": "my-project-id:europe-west4:gateway",
+            "serviceAccount": "database@my-project-id.iam.gserviceaccount.com",
+            "privateIp": False,
+        },
+        "passwordSecret": "cloudsql",
+    },
     {"host": "proxy.sql.svc", "passwordSecret": "cloudsql", "tls": "none", "user": "a", "database": "b"},
 ]
 # Settings whose values would hardly ever fit together if they were drawn one by one.
@@ -208,10 +216,9 @@ def test_accepted_settings_register(sections: dict[str, Any]) -> None:
     named = re.findall(r'"([\w-]+)/versions/([0-9]+)"', json.dumps(sections))
     if named:
         sections.get("secrets", {}).pop("saltCopy", None)
-    google = Mocks(versions=named)
-    # The cluster is what its pool says.
-    google.cluster = {"enableAutopilot": sections.get("gpuPool", {}).get("autopilot", False)}
-    recording = run_program({**absent, **sections}, google)
+    mocks = Mocks(versions=named)
+    mocks.cluster = {"enableAutopilot": sections.get("gpuPool", {}).get("autopilot", False)}
+    recording = run_program({**absent, **sections}, mocks)
     # Several deployments may share an alias.
     assert sorted(recording.outputs["modelAliases"]) == sorted(
         {model["alias"] for model in sections["models"]}

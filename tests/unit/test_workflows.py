@@ -204,9 +204,9 @@ def test_a_previews_identity_only_views(commands: list[list[str]]) -> None:
     viewer = {
         ("storage", "roles/storage.objectViewer"),
         ("kms", "roles/cloudkms.cryptoKeyDecrypter"),
-        ("projects", "roles/browser"),
         ("projects", "roles/container.viewer"),
         ("projects", "roles/secretmanager.viewer"),
+        ("projects", "roles/serviceusage.serviceUsageViewer"),
         ("secrets", "roles/secretmanager.viewer"),  # the salt's second copy, in another project
     }
     assert roles(commands, "preview") == viewer

@@ -29,6 +29,8 @@ _MOVED = {
     "installed beside it, as Helm keeps what is cluster-wide for the old one",
     "kubernetes:core/v1:Namespace": "everything in it",
     "gcp:secretmanager/secretIamMember:SecretIamMember": "the access of what reads the secret now",
+    "gcp:storage/bucketIAMMember:BucketIAMMember": "the access of what uses the bucket now",
+    "gcp:projects/iAMMember:IAMMember": "the access of what asks the project's models now",
 }
 """What a deletion may well be meant for, where a part is switched off, but a replacement never is."""
 _NAMESPACE, _GATEWAY_NAMESPACE = "kubernetes:core/v1:Namespace", "-namespaces-gateway"
