@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from settings.base import Section, Violation, setting
-from settings.egress import GOOGLE_APIS, Egress
+from settings.egress import GOOGLE_APIS, TOKENS, Egress
 
 SQL_ADMIN = "https://sqladmin.googleapis.com"
 _ACCOUNT_DOMAIN = ".gserviceaccount.com"
@@ -69,5 +69,12 @@ def broken(cloud_sql: CloudSql, policies: bool, egress: Egress) -> Iterator[Viol
             "egress.ca",
             "the Cloud SQL Auth Proxy asks Google's APIs by the proxy, and is given no authority for it",
             "where the proxy looks into TLS, the database would never be reached",
+            f"egress.noProxy: [{GOOGLE_APIS}], and Private Google Access, by which nodes reach it themselves",
+        )
+    if egress.proxy_secret and (egress.by(SQL_ADMIN) or egress.by(TOKENS)):
+        yield Violation(
+            "egress.proxySecret",
+            "the Cloud SQL Auth Proxy asks Google's APIs by the proxy, and is given no login for it",
+            "the database would never be reached",
             f"egress.noProxy: [{GOOGLE_APIS}], and Private Google Access, by which nodes reach it themselves",
         )

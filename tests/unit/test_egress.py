@@ -187,6 +187,15 @@ def read(section: Mapping[str, Any], **others: Any) -> settings.Settings:
 
 OBJECTS = {"backups": {"method": "objectStore"}}
 LOGIN = {"httpsProxy": PROXY, "proxySecret": "egress-proxy"}
+CLOUD_SQL = {
+    "existing": {
+        "passwordSecret": "cloudsql",
+        "cloudSql": {
+            "instance": "example-llm-dev:europe-west4:gateway",
+            "serviceAccount": "litellm-database@example-llm-dev.iam.gserviceaccount.com",
+        },
+    }
+}
 ELSEWHERE = {"operators": {"externalSecrets": {"install": False}}}
 
 
@@ -257,6 +266,12 @@ def test_policies_know_the_proxy_that_wants_a_login(logging_in: Recording) -> No
             "backups go to Cloud Storage by the proxy",
         ),
         (
+            LOGIN,
+            ELSEWHERE | {"postgres": CLOUD_SQL},
+            "egress.proxySecret",
+            "the Cloud SQL Auth Proxy asks Google",
+        ),
+        (
             {**LOGIN, "noProxy": ["googleapis.com"], "proxySecret": "litellm-salt-key"},
             {},
             "egress.proxySecret",
@@ -288,6 +303,7 @@ def test_refused(section: Mapping[str, Any], others: Mapping[str, Any], key: str
         ({"httpsProxy": "http://squid.proxy.svc.cluster.local:3128"}, {"postgres": OBJECTS}),
         (LOGIN, ELSEWHERE),
         (LOGIN | {"noProxy": ["googleapis.com"]}, {"postgres": OBJECTS}),
+        (LOGIN | {"noProxy": ["googleapis.com"]}, {"postgres": CLOUD_SQL}),
     ],
 )
 def test_taken(section: Mapping[str, Any], others: Mapping[str, Any]) -> None:
