@@ -9,7 +9,16 @@ from typing import Any
 import pulumi
 
 import versions
-from components import cluster_wide, egress, existing_namespaces, fixed_settings, ownership, recovery, served
+from components import (
+    cluster_wide,
+    egress,
+    existing_namespaces,
+    fixed_settings,
+    ownership,
+    recovery,
+    served,
+    unmovable,
+)
 from components.backup_store import BackupStore, BackupStoreArgs
 from components.barman_plugin import BarmanPlugin, BarmanPluginArgs
 from components.cloud_sql import CloudSqlProxy, CloudSqlProxyArgs, connector_account
@@ -47,9 +56,9 @@ class LlmGatewayArgs:
 class LlmGateway(pulumi.ComponentResource):
     """An OpenAI-compatible gateway on a GKE cluster.
 
-    `opts` hands over its providers: gcp, kubernetes (for the cluster) and random. A program may hold several
-    gateways, each on a cluster of its own, as operators and the store's name are the cluster's, and with a project or a
-    `secrets.prefix` of its own. The component's name is part of the mark on what it makes (components/owner.py).
+    `opts` hands over its providers: gcp, kubernetes (for the cluster) and random. A program may hold several gateways. Those
+    of one project or one cluster have names of their own by their settings (docs/shared-cluster.md). The component's name is
+    part of the mark on what it makes (components/owner.py).
 
     The graph is read from the arguments: one that is a handle (a namespace's name, a synced Secret,
     `cnpg.ready`) is an edge, and the comment beside it says which fact the component waits for.
@@ -71,35 +80,15 @@ class LlmGateway(pulumi.ComponentResource):
         backups = settings.postgres.backups
         child = pulumi.ResourceOptions(parent=self)
 
-        operators = settings.operators
-        parts = {
-            "gateway": True,
-            "serving": True,
-            "cnpg": settings.installs_cnpg,
-            "externalSecrets": operators.external_secrets.install,
+        # What is renamed is made anew.
+        fixed = {
+            part: keys
+            for part, keys in (
+                ("settings", unmovable.of_every_part(settings, args.cluster)),
+                ("cert-manager", unmovable.of_backups(settings)),
+            )
+            if keys
         }
-        names = settings.namespaces.names
-        # What is renamed is made anew, and what Helm made cluster-wide belongs to the old name. Who no longer installs an
-        # operator would delete it.
-        fixed: dict[str, dict[str, pulumi.Input[str]]] = {
-            "settings": {
-                "gcp.project": settings.gcp.project,
-                "secrets.prefix": settings.secrets.prefix,
-                "secrets.store": settings.secrets.store,
-                "cluster.project": args.cluster.project,
-                "cluster.location": args.cluster.location,
-                "cluster.name": args.cluster.name,
-                **{f"namespaces.{part}": names[part] for part, made in parts.items() if made},
-                "namespaces.existing": ", ".join(sorted(settings.namespaces.existing)),
-                "operators.externalSecrets.install": _said(operators.external_secrets.install),
-            }
-        }
-        if not settings.postgres.existing:
-            fixed["settings"]["operators.cnpg.install"] = _said(operators.cnpg.install)
-        if backups.method == "objectStore" and settings.installs_cnpg:
-            fixed["cert-manager"] = {"operators.certManager.install": _said(operators.cert_manager.install)}
-            if settings.installs_cert_manager:
-                fixed["cert-manager"]["namespaces.certManager"] = settings.namespaces.cert_manager
 
         @cache
         def unmoved() -> pulumi.Output[Any]:
@@ -425,8 +414,3 @@ class LlmGateway(pulumi.ComponentResource):
         )
         # The policies read the second: they see no settings.
         self.register_outputs({"url": litellm.url, "production": settings.production})
-
-
-def _said(value: bool) -> str:
-    """As the stack file has it."""
-    return "true" if value else "false"
