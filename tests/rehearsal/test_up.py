@@ -162,7 +162,7 @@ def test_changing_every_input_of_the_salt_changes_nothing(own_dev: Sandbox) -> N
     )
     own_dev.patch(
         "components/gateway_secrets.py",
-        '            secret_data=None if kept else pulumi.Output.secret(value),\n            deletion_policy="ABANDON",',
+        '            secret_data=None if kept else pulumi.Output.secret(new),\n            deletion_policy="ABANDON",',
         '            secret_data="another value",\n            enabled=False,\n            deletion_policy="DELETE",',
     )
     own_dev.up().succeeded()
